@@ -1,0 +1,1 @@
+"""Loyalty Bridge: loyalty platforms on one side, engagement platforms on the other."""

@@ -1,0 +1,122 @@
+"""What every destination has in common: the shape of a translation, of a wire object, and of a judged reply.
+
+A destination is a module with the functions of `Destination`; they are pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from loyalty_bridge.model import Json, MemberUpdate, Refusal
+
+AttributePath: TypeAlias = tuple[str, ...]
+"""``(name,)``, or ``(name, key)`` for one key of an object that is merged key by key."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireObject:
+    """One object of a destination's API, serialised once: the bytes are what is measured and what is sent."""
+
+    array: str
+    """The request's array it belongs to."""
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What one `MemberUpdate` becomes, each part within the destination's limits.
+
+    Attributes stay values until the member state has said which of them are to be sent.
+    """
+
+    identity: Mapping[str, Json]
+    """How the destination finds the user, as wire fields."""
+    attributes: Mapping[AttributePath, Json] = field(default_factory=dict)
+    event: WireObject | None = None
+    purchase: WireObject | None = None
+    refusals: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+# What a reply means for the request that it answers.
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The request was taken; `rejected` tells the objects (by position in the request) that were not, and why."""
+
+    rejected: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Nothing was taken. `rejected` names the culprits (by position) where the reply does; else split and try."""
+
+    reason: str
+    rejected: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """Nothing was taken, because the request holds too much: split it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing was taken; may be repeated after `seconds` (None: not told, back off)."""
+
+    seconds: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transient:
+    """The destination failed; a repeat is useful."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The connection itself is refused: no request of this program can succeed until an operator has acted."""
+
+    reason: str
+
+
+Verdict: TypeAlias = Accepted | Rejected | TooLarge | Wait | Transient | Broken
+
+
+class Destination(Protocol):
+    """The functions that a destination module offers. `rules` is that destination's own `Rules`."""
+
+    def translate(self, update: MemberUpdate, rules: Any) -> Translation:
+        """Turn an update into wire form; raise `Refused` when nothing of it can be sent."""
+
+    def attribute_objects(
+        self, identity: Mapping[str, Json], values: Mapping[AttributePath, Json], rules: Any
+    ) -> list[WireObject]:
+        """Serialise the attribute values of one member (usually one object)."""
+
+    def weigh(self, item: WireObject, rules: Any) -> tuple[int, ...]:
+        """Tell how much of each limit of a request an object uses."""
+
+    def capacity(self, rules: Any) -> tuple[int, ...]:
+        """Tell each limit of a request, in the order of `weigh`."""
+
+    def body(self, objects: Sequence[WireObject]) -> bytes:
+        """Assemble the request body."""
+
+    def judge(self, reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
+        """Tell what a reply means. `now` is the time of the reply in epoch seconds."""
