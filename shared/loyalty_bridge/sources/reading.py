@@ -171,10 +171,10 @@ def phone(value: Json, region: str | None, field: str) -> str:
     The number must be valid for libphonenumber, which is what Braze checks with:
     https://www.braze.com/docs/user_guide/channels/sms_mms_and_rcs/message_setup/user_phone_numbers
     """
-    import phonenumbers  # noqa: PLC0415  slow
+    import phonenumbers
 
     try:
-        found = phonenumbers.parse(text(value, field), region)
+        found = phonenumbers.parse(text(value, field), region and region.upper())
     except phonenumbers.NumberParseException:
         raise Refused(field, "is not a phone number") from None
     if not phonenumbers.is_valid_number(found):
@@ -184,7 +184,7 @@ def phone(value: Json, region: str | None, field: str) -> str:
 
 def country(value: Json, field: str) -> str:
     """Read a country as ISO 3166-1 alpha-2, from alpha-2, alpha-3, numeric code or English name."""
-    from iso3166 import countries  # noqa: PLC0415  slow
+    from iso3166 import countries
 
     name = text(value, field).upper()
     found = countries.get(name, None)
@@ -206,7 +206,7 @@ def gender(value: Json, field: str) -> str | None:
 
 def email(value: Json, field: str) -> str:
     """Read an e-mail address; its domain in lower case. Whether it can be delivered to is not asked."""
-    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415  slow
+    from email_validator import EmailNotValidError, validate_email
 
     try:
         return validate_email(text(value, field), check_deliverability=False, globally_deliverable=False).normalized
@@ -216,7 +216,7 @@ def email(value: Json, field: str) -> str:
 
 def currency(value: Json, field: str) -> str:
     """Read a currency as its ISO 4217 letters."""
-    from iso4217 import Currency  # noqa: PLC0415  slow
+    from iso4217 import Currency
 
     try:
         return str(Currency(text(value, field).upper()).value)

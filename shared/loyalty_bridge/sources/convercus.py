@@ -1,0 +1,640 @@
+"""Convercus: one loyalty event becomes one `MemberUpdate`.
+
+Names of attributes, events and purchases are those of the partner page,
+https://www.braze.com/docs/partners/data_and_analytics/loyalty/convercus. The incoming event is an envelope
+(``eventId``, ``eventType``, ``occurredAt``, ``accountId``, ``userId``, ``partnerId``) around a ``payload`` whose fields
+are named as in the public API (https://doc.convercus.io). Keys are found whatever their case and punctuation, payloads
+may be wrapped (``{"membership": {…}}``) or flat, and a blank text counts as null.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal
+from loyalty_bridge.sources import reading
+
+MAX_AHEAD = timedelta(minutes=5)
+"""A clock may be ahead by this much; a later time becomes the arrival."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a program decides about its Convercus events.
+
+    Attributes
+    ----------
+    default_currency
+        ISO 4217 letters for a transaction that names no currency; None refuses its purchase.
+    default_country
+        ISO 3166-1 alpha-2 country of phone numbers without ``+`` whose member names no country.
+    opt_in_without_record
+        What an opt-in list that names none of `email_optins` says: ``subscribed``, or nothing (``untouched``).
+    email_optins
+        Opt-in types that stand for e-mail; case and punctuation do not matter.
+    """
+
+    default_currency: str | None = None
+    default_country: str | None = None
+    opt_in_without_record: Literal["subscribed", "untouched"] = "subscribed"
+    email_optins: tuple[str, ...] = (
+        "email",
+        "email consent",
+        "email marketing",
+        "email newsletter",
+        "email optin",
+        "newsletter",
+        "newsletter email",
+    )
+
+
+class _Kind(NamedTuple):
+    """What is special about an event type: the names its payload may be wrapped in, and its event properties."""
+
+    wrappers: tuple[str, ...]
+    properties: tuple[str, ...]
+
+
+_COMMON = ("userId", "partnerId", "interactionId")
+_MEMBERSHIP = _Kind(("membership",), ("membershipId", "memberRole", "status", *_COMMON))
+_OPTINS = _Kind(("membership",), (*_MEMBERSHIP.properties, "optins", "allowedOptins", "declinedOptIns"))
+_USER = _Kind(("user",), ("memberRole", "status", *_COMMON))
+_LOGIN = _Kind(("user",), ("channel", "platform", *_COMMON))
+_PUSH_TOKEN = _Kind(("pushToken",), ("tokenType", "platform", *_COMMON))
+_COUPON = _Kind(
+    ("accountCoupon", "coupon"),
+    (
+        *("accountCouponId", "couponId", "externalReference", "i18nFields", "validFrom", "validTo", "redeemCount"),
+        *("maxRedeemCount", "stateLevel", "usageType", "points", "customProperties", *_COMMON),
+    ),
+)
+
+# Only what is listed here leaves as an event property: nothing that tells who the person is, no push token.
+_KINDS = {
+    "account_created": _Kind(("account",), ("status", *_COMMON)),
+    "membership_added": _OPTINS,
+    "membership_created": _OPTINS,
+    "membership_changed": _MEMBERSHIP,
+    "membership_optins_changed": _OPTINS,
+    "membership_terminated": _Kind(("membership",), (*_MEMBERSHIP.properties, "reason")),
+    "status_level_changed": _Kind(("statusLevel",), ("level", "previousLevel", *_COMMON)),
+    "balance_changed": _Kind(
+        ("accountBalance", "balance"),
+        (
+            *("points", "lockedPoints", "statusPoints", "bookingId", "bookingType", "bookingTypeCode", "reason"),
+            *("referenceId", *_COMMON),
+        ),
+    ),
+    "account_transaction": _Kind(
+        ("transaction", "accountTransaction"),
+        (
+            *("transactionId", "transactionType", "amount", "currencyCode", "transactionTime", "valueTime"),
+            *("externalId", "points", "statusPoints", "reason", "status", "reversal", "linkedTransaction"),
+            *("lineItems", "bookings", "partner", "store", *_COMMON),
+        ),
+    ),
+    "coupon_assigned": _COUPON,
+    "coupon_redeemed": _COUPON,
+    "user_logged_in": _LOGIN,
+    "user_logged_out": _LOGIN,
+    "user_created": _USER,
+    "user_changed": _USER,
+    "push_token_created": _PUSH_TOKEN,
+    "push_token_deleted": _PUSH_TOKEN,
+}
+
+_ABOUT_PERSON = {"account_created", "user_created", "user_changed"} | {k for k in _KINDS if k.startswith("membership_")}
+"""Types whose flat payload is the person; elsewhere ``city`` or ``partnerId`` may be those of a store."""
+
+_WRAPPERS = tuple(dict.fromkeys(wrapper for kind in _KINDS.values() for wrapper in kind.wrappers))
+
+_PUSH_SUBSCRIPTION = {"push_token_created": "opted_in", "push_token_deleted": "unsubscribed"}
+
+_RESERVED_NAMES = {"external_id", "email_subscribe"}
+_RESERVED_PREFIXES = ("_", "$", "convercus_")
+
+_ORIGINALS = ("linkedTransaction", "originalTransaction", "reversal")
+_REVERSAL = re.compile(r"revers(?:al|ed|e)|cancel(?:l?ation|l?ed)?|storno")
+
+
+@lru_cache(maxsize=4096)
+def _plain(name: str) -> str:
+    """Letters and digits in lower case: what is left when two spellings mean the same."""
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
+_KIND_BY_PLAIN_NAME = {_plain(name): name for name in _KINDS}
+_PERSONAL = {
+    _plain(name)
+    for name in (
+        *("emailAddress", "email", "givenName", "familyName", "firstName", "lastName", "birthDate", "dateOfBirth"),
+        *("genderCode", "gender", "phone", "phoneNumber", "mobile", "mobileNumber", "streetHouseNo", "token"),
+    )
+}
+
+
+class _Found(NamedTuple):
+    """A value and where it was: what a reading function takes."""
+
+    value: Json
+    path: str
+
+
+class _Object(NamedTuple):
+    """An object of the event; `fields` by plain name."""
+
+    path: str
+    fields: Mapping[str, _Found]
+
+
+class _Person(NamedTuple):
+    """Whom an event is about."""
+
+    is_owner: bool
+    fields: list[_Object]
+    """Where the person's own fields are."""
+    ids: list[_Object]
+    """Where the person's id and role are."""
+
+
+def events(record: Json) -> list[Json]:
+    """Take a parsed record apart: one event, or an array of them. An element that is no event is refused when read.
+
+    Raises
+    ------
+    Refused
+        The record is neither an object nor an array.
+    """
+    if isinstance(record, Mapping):
+        return [record]
+    if isinstance(record, Sequence) and not isinstance(record, str):
+        return list(record)
+    raise Refused("record", "is neither an object nor an array")
+
+
+def member(event: Json) -> str | None:
+    """Tell the account id that an event carries, wherever it carries it.
+
+    Raises
+    ------
+    Refused
+        The event is no object, or its account id is neither a text nor an integer.
+    """
+    envelope, payload = _open(event)
+    found = _find([envelope, payload, *_inner([payload], *_WRAPPERS)], "accountId")
+    return reading.text(*found) if found else None
+
+
+def alias(event: Json) -> str | None:
+    """Tell ``user:<userId>`` for an event that carries no account; raises `Refused` as `member` does."""
+    if member(event) is not None:
+        return None
+    envelope, payload = _open(event)
+    return _alias([envelope, payload, *_inner([payload], *_WRAPPERS)])
+
+
+def known_as(event: Json) -> str | None:
+    """Tell the alias by which later events may mean this event's account: the user that it names as the OWNER.
+
+    Raises
+    ------
+    Refused
+        As `member`, or the event's type is missing or unknown.
+    """
+    envelope, payload = _open(event)
+    person = _person(_kind(envelope), envelope, payload)
+    explicit = person.is_owner and _find(person.ids, "memberRole", "role") is not None
+    return _alias(person.ids) if explicit and member(event) is not None else None
+
+
+def event_id(event: Json) -> str:
+    """Tell the event's own id; without one, a hash of its content.
+
+    The hash is weak: two events that happened alike and carry no time look like one event delivered twice.
+
+    Raises
+    ------
+    Refused
+        The event is no object, or its ``eventId`` is neither a text nor an integer.
+    """
+    envelope, _ = _open(event)
+    if found := _find([envelope], "eventId"):
+        return reading.text(*found)
+    return "sha256:" + hashlib.sha256(json.dumps(event, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: datetime) -> MemberUpdate:
+    """Turn one event into what it tells about one member.
+
+    Profile fields, opt-ins and the ids of the person come only from the OWNER of the account; a payload that holds
+    one person without a role is the owner's. An explicit null removes a profile field.
+
+    Parameters
+    ----------
+    event
+        One of `events`.
+    rules
+        The program's decisions.
+    member
+        The account id. For an event that carries only a user, call once for each account of the user: the update's
+        id then ends in ``/<member>``, while the property ``event_id`` stays the source's.
+    received
+        When the event arrived (aware, UTC); stands in for a time that is missing or more than `MAX_AHEAD` later.
+
+    Raises
+    ------
+    Refused
+        The event is no object; its payload neither; its type is missing or unknown; its time or id is impossible.
+    """
+    envelope, payload = _open(event)
+    kind = _kind(envelope)
+    source_id = event_id(event)
+    occurred = _find([envelope], "occurredAt")
+    time = _time(occurred, received) if occurred else received
+
+    refusals: list[Refusal] = []
+    body = [*_inner([payload], *_KINDS[kind].wrappers), payload]
+    person = _person(kind, envelope, payload)
+    properties = _properties(_KINDS[kind].properties, [*body, envelope], refusals) | {"event_id": source_id}
+    profile = _profile(person.fields, rules, received, refusals) if person.is_owner else {}
+    if person.is_owner and kind in _PUSH_SUBSCRIPTION:
+        profile["push_subscription"] = _PUSH_SUBSCRIPTION[kind]
+    attributes = {
+        "convercus_account_id": member,
+        **_person_attributes(person, [*(person.ids if kind in _ABOUT_PERSON else []), envelope], refusals),
+        **_state_attributes(kind, body, refusals),
+    }
+    if kind == "status_level_changed" and "convercus_status_level" in attributes:
+        properties.setdefault("level", {"name": attributes["convercus_status_level"]})
+    purchase = None
+    if kind == "account_transaction":
+        with _part("purchase", refusals):
+            purchase = _purchase(body, properties, rules, time)
+    return MemberUpdate(
+        event_id=source_id if alias(event) is None else f"{source_id}/{member}",
+        member=member,
+        time=time,
+        profile=profile,
+        attributes=attributes,
+        custom=_custom(person.fields, refusals) if person.is_owner else {},
+        event=Event(f"convercus_{kind}", time, properties),
+        purchase=purchase,
+        refusals=tuple(refusals),
+    )
+
+
+def _open(event: Json) -> tuple[_Object, _Object]:
+    """Find the envelope and the payload; an event without a payload is its own."""
+    if not isinstance(event, Mapping):
+        raise Refused("record", "is not an object")
+    envelope = _object("", event)
+    payload = _find([envelope], "payload")
+    if payload is None:
+        return envelope, envelope
+    if not isinstance(payload.value, Mapping):
+        raise Refused("payload", "is not an object")
+    return envelope, _object("payload", payload.value)
+
+
+def _object(path: str, value: Mapping[str, Json]) -> _Object:
+    return _Object(
+        path,
+        {
+            _plain(key): _Found(
+                None if isinstance(item, str) and not item.strip() else item,
+                f"{path}.{key[:64]}" if path else key[:64],
+            )
+            for key, item in value.items()
+        },
+    )
+
+
+def _all(objects: Iterable[_Object], *names: str) -> Iterator[_Found]:
+    for source in objects:
+        for name in names:
+            if found := source.fields.get(_plain(name)):
+                yield found
+
+
+def _find(objects: Iterable[_Object], *names: str) -> _Found | None:
+    """Find the first value that is not null."""
+    return next((found for found in _all(objects, *names) if found.value is not None), None)
+
+
+def _inner(objects: Iterable[_Object], *names: str) -> list[_Object]:
+    return [_object(path, value) for value, path in _all(objects, *names) if isinstance(value, Mapping)]
+
+
+@contextmanager
+def _part(part: Part, refusals: list[Refusal]) -> Iterator[None]:
+    """Note a refusal and go on without the field."""
+    try:
+        yield
+    except Refused as refusal:
+        refusals.append(Refusal(part, refusal.field, refusal.reason))
+
+
+def _kind(envelope: _Object) -> str:
+    found = _find([envelope], "eventType")
+    if found is None:
+        raise Refused("eventType", "is missing")
+    kind = _KIND_BY_PLAIN_NAME.get(_plain(reading.text(*found)).removeprefix("convercus"))
+    if kind is None:
+        raise Refused(found.path, "is not a known event type")
+    return kind
+
+
+def _time(found: _Found, received: datetime) -> datetime:
+    time = reading.instant(*found)
+    if time.year < 1970:
+        raise Refused(found.path, "is not a possible time")
+    return received if time > received + MAX_AHEAD else time
+
+
+def _alias(objects: list[_Object]) -> str | None:
+    found = _find(objects, "userId")
+    return f"user:{reading.text(*found)}" if found else None
+
+
+def _person(kind: str, envelope: _Object, payload: _Object) -> _Person:
+    """Find the owner's membership, or the one person that the event is about."""
+    accounts = [payload, *_inner([payload], "account")]
+    listed = _find(accounts, "memberships")
+    if listed and isinstance(listed.value, Sequence):
+        memberships = [_object(f"{listed.path}[{i}]", m) for i, m in enumerate(listed.value) if isinstance(m, Mapping)]
+        owners = [m for m in memberships if _is_owner([m], unsaid=len(memberships) == 1)]
+        if memberships:
+            fields = [*owners[:1], *_inner(owners[:1], "user")]
+            return _Person(bool(owners), fields, fields)
+    wrapped = _inner(accounts, "membership", "user")
+    fields = [*wrapped, *_inner(wrapped, "user"), *(accounts if kind in _ABOUT_PERSON else [])]
+    ids = [*fields, payload, envelope]
+    return _Person(_is_owner(ids, unsaid=True), fields, ids)
+
+
+def _is_owner(objects: list[_Object], *, unsaid: bool) -> bool:
+    role = _find(objects, "memberRole", "role")
+    return unsaid if role is None else isinstance(role.value, str) and _plain(role.value) == "owner"
+
+
+def _person_attributes(person: _Person, partners: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
+    """Read who the owner is to Convercus. `partners` is where a partner is the one of the membership, not of a sale."""
+    if not person.is_owner:
+        return {}
+    told = {
+        "convercus_user_id": _find(person.ids, "userId"),
+        "convercus_partner_id": _find([*partners, *_inner(partners, "partner")], "partnerId"),
+        "convercus_member_role": _find(person.ids, "memberRole", "role"),
+    }
+    attributes: dict[str, Json] = {}
+    for name, found in told.items():
+        if found:
+            with _part("attributes", refusals):
+                attributes[name] = reading.text(*found)
+    return attributes
+
+
+def _state_attributes(kind: str, body: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
+    """Read the tier and the balance from whichever event tells them."""
+    attributes: dict[str, Json] = {}
+    accounts = [*body, *_inner(body, "account")]
+    levels = [*_inner(accounts, "level", "statusLevel"), *(body if kind == "status_level_changed" else [])]
+    level = _find(accounts, "level", "statusLevel")
+    if level is None or isinstance(level.value, Mapping):
+        level = _find(levels, "name")
+    if level:
+        with _part("attributes", refusals):
+            attributes["convercus_status_level"] = reading.text(*level)
+
+    refusals += [
+        Refusal("attributes", path, "is not an object")
+        for value, path in _all(accounts, "accountBalance", "balance")
+        if not isinstance(value, Mapping | None)
+    ]
+    balances = [*_inner(accounts, "accountBalance", "balance"), *(body if kind == "balance_changed" else [])]
+    told = {
+        "points": _find(balances, "points"),
+        "lockedPoints": _find(balances, "lockedPoints"),
+        "statusPoints": _find(balances, "statusPoints") or _find(levels, "currentStatePoints"),
+    }
+    balance: dict[str, Json] = {}
+    for name, points in told.items():
+        if points:
+            with _part("attributes", refusals):
+                balance[name] = reading.number(*points)
+    if balance:
+        attributes["convercus_balance"] = balance
+    return attributes
+
+
+def _profile(
+    person: list[_Object], rules: Rules, received: datetime, refusals: list[Refusal]
+) -> dict[ProfileField, Json]:
+    where = [*person, *_inner(person, "address")]
+    profile: dict[ProfileField, Json] = {}
+
+    def phone(value: Json, field: str) -> Json:
+        # A number without country code is dialled from where its owner lives.
+        region = profile.get("country") or rules.default_country
+        return reading.phone(value, region if isinstance(region, str) else None, field)
+
+    def birth_date(value: Json, field: str) -> Json:
+        return reading.birth_date(value, field, not_after=received.date() + timedelta(days=1))
+
+    fields: tuple[tuple[ProfileField, Callable[[Json, str], Json], tuple[str, ...]], ...] = (
+        ("country", reading.country, ("countryCode", "country")),
+        ("email", reading.email, ("emailAddress", "email")),
+        ("phone", phone, ("phoneNumber", "phone", "mobileNumber", "mobilePhone", "mobilePhoneNumber", "mobile")),
+        ("first_name", reading.text, ("givenName", "firstName")),
+        ("last_name", reading.text, ("familyName", "lastName")),
+        ("birth_date", birth_date, ("birthDate", "dateOfBirth")),
+        ("gender", reading.gender, ("genderCode", "gender")),
+        ("city", reading.text, ("city",)),
+    )
+    for name, read_value, names in fields:
+        found = _find(where, *names) or next(_all(where, *names), None)
+        if found:
+            with _part("attributes", refusals):
+                profile[name] = None if found.value is None else read_value(*found)
+    if subscription := _email_subscription(person, rules, refusals):
+        profile["email_subscription"] = subscription
+    return profile
+
+
+def _email_subscription(person: list[_Object], rules: Rules, refusals: list[Refusal]) -> str | None:
+    """Apply the mapping of the partner page: allowed wins over declined, and neither is `opt_in_without_record`."""
+    channels = {_plain(name) for name in rules.email_optins}
+    lists = [
+        (found, default)
+        for name, default in (("optins", None), ("allowedOptins", True), ("declinedOptins", False))
+        if (found := _find(person, name))
+    ]
+    refused_before = len(refusals)
+    said: set[bool] = set()
+    for found, default in lists:
+        with _part("attributes", refusals):
+            for entry in _entries(found):
+                with _part("attributes", refusals):
+                    channel, allowed = _optin(entry, default)
+                    if _plain(channel) in channels:
+                        said.add(allowed)
+    if said:
+        return "opted_in" if True in said else "unsubscribed"
+    # What could not be read may have been the record: it must not reset anybody's consent.
+    if not lists or len(refusals) > refused_before or rules.opt_in_without_record == "untouched":
+        return None
+    return "subscribed"
+
+
+def _optin(entry: _Found, default: bool | None) -> tuple[str, bool]:
+    """Read one opt-in. `default` is what its list says; where its own flag says otherwise, it is declined."""
+    if not isinstance(entry.value, Mapping):
+        if default is None:
+            raise Refused(entry.path, "is not an object")
+        return reading.text(*entry), default
+    fields = [_object(entry.path, entry.value)]
+    channel = _find(fields, "type", "name")
+    flag = _find(fields, "flag")
+    if channel is None or (flag is None and default is None):
+        raise Refused(entry.path, "has no type or no flag")
+    own = reading.boolean(*flag) if flag else True
+    return reading.text(*channel), own and default is not False
+
+
+def _custom(person: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
+    """Read the user's own properties, given as ``[{"name", "value"}]`` or as one object."""
+    custom: dict[str, Json] = {}
+    if (found := _find(person, "customProperties")) is None:
+        return custom
+    with _part("attributes", refusals):
+        for entry in _entries(found) if not isinstance(found.value, Mapping) else _named(found.value, found.path):
+            with _part("attributes", refusals):
+                name, value = _custom_property(entry)
+                custom[name] = value
+    return custom
+
+
+def _named(properties: Mapping[str, Json], path: str) -> list[_Found]:
+    return [_Found({"name": name, "value": value}, f"{path}.{name[:64]}") for name, value in properties.items()]
+
+
+def _custom_property(entry: _Found) -> tuple[str, Json]:
+    fields = _object(entry.path, entry.value).fields if isinstance(entry.value, Mapping) else {}
+    if "name" not in fields or "value" not in fields:
+        raise Refused(entry.path, "has no name or no value")
+    name = reading.text(*fields["name"])
+    if name.lower() in _RESERVED_NAMES or name.lower().startswith(_RESERVED_PREFIXES):
+        raise Refused(entry.path, "has a reserved name")
+    return name, fields["value"].value
+
+
+def _entries(found: _Found) -> list[_Found]:
+    if isinstance(found.value, str) or not isinstance(found.value, Sequence):
+        raise Refused(found.path, "is not an array")
+    return [_Found(entry, f"{found.path}[{index}]") for index, entry in enumerate(found.value)]
+
+
+def _properties(names: Iterable[str], sources: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
+    properties: dict[str, Json] = {}
+    for name in names:
+        if found := _find(sources, name):
+            with _part("event", refusals):
+                properties[name] = _PROPERTY_READERS.get(name, _tidy)(*found)
+    return properties
+
+
+def _tidy(value: Json, field: str) -> Json:
+    """Copy a value without nulls and without what tells who the person is, at every depth."""
+    if isinstance(value, Mapping):
+        return {k: _tidy(v, field) for k, v in value.items() if v is not None and _plain(k) not in _PERSONAL}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_tidy(item, field) for item in value if item is not None]
+    return value
+
+
+def _level(value: Json, field: str) -> Json:
+    """Keep a level an object, so that the property has one type for ever."""
+    return {"name": reading.text(value, field)} if isinstance(value, str) else _tidy(value, field)
+
+
+def _iso(value: Json, field: str) -> str:
+    return reading.instant(value, field).isoformat().replace("+00:00", "Z")
+
+
+_PROPERTY_READERS: Mapping[str, Callable[[Json, str], Json]] = {
+    **dict.fromkeys(("amount", "points", "lockedPoints", "statusPoints"), reading.number),
+    **dict.fromkeys(("redeemCount", "maxRedeemCount"), reading.number),
+    **dict.fromkeys(("transactionTime", "valueTime", "validFrom", "validTo"), _iso),
+    **dict.fromkeys(("level", "previousLevel"), _level),
+}
+
+
+def _purchase(body: list[_Object], properties: Mapping[str, Json], rules: Rules, time: datetime) -> Purchase | None:
+    """Report money spent with an EARN transaction, and money that its reversal or cancellation gave back."""
+    reversal = _reverses_earn(body)
+    if reversal is None:
+        return None
+    amount = reading.number(*_needed(body, "amount"))
+    product = (_original_id(body) if reversal or amount < 0 else None) or _needed(body, "transactionId")
+    currency = _find(body, "currencyCode", "currency") or _Found(rules.default_currency, _path(body, "currencyCode"))
+    if currency.value is None:
+        raise Refused(currency.path, "is missing, and the program has no default")
+    spent = _find(body, "transactionTime") if "transactionTime" in properties else None
+    return Purchase(
+        product_id=reading.text(*product),
+        price=0.0 - abs(amount) if reversal else float(amount),
+        currency=reading.currency(*currency),
+        time=_time(spent, time) if spent else time,
+        properties={
+            name: value
+            for name, value in properties.items()
+            if isinstance(value, str | int | float) and name not in {"amount", "currencyCode"}
+        },
+    )
+
+
+def _reverses_earn(body: list[_Object]) -> bool | None:
+    """Tell whether a transaction is an EARN transaction (False), takes one back (True), or is another one (None)."""
+    found = _needed(body, "transactionType")
+    word = _plain(reading.text(*found))
+    base = _REVERSAL.sub("", word).removeprefix("of")
+    reversal = base != word or _is_taken_back(body)
+    if reversal and base in {"", "transaction"}:
+        original = _find(_inner(body, *_ORIGINALS), "transactionType")
+        if original is None:
+            raise Refused(found.path, "does not tell what type of transaction is taken back")
+        base = _plain(reading.text(*original))
+    return reversal if base in {"earn", "earntransaction"} else None
+
+
+def _is_taken_back(body: list[_Object]) -> bool:
+    flags = _all(body, "reversal", "reversed", "cancellation", "cancelled", "canceled")
+    status = _find(body, "status")
+    return any(
+        flag is not None and str(flag).strip().lower() not in {"", "0", "false", "no", "{}", "[]"} for flag, _ in flags
+    ) or (status is not None and str(status.value).strip().lower() in {"cancelled", "canceled", "reversed"})
+
+
+def _original_id(body: list[_Object]) -> _Found | None:
+    names = ("originalTransactionId", "reversedTransactionId", "linkedTransactionId", "linkedTransaction")
+    scalars = (found for found in _all(body, *names) if isinstance(found.value, str | int))
+    return _find(_inner(body, *_ORIGINALS), "transactionId") or next(scalars, None)
+
+
+def _needed(objects: list[_Object], name: str) -> _Found:
+    if found := _find(objects, name):
+        return found
+    raise Refused(_path(objects, name), "is missing")
+
+
+def _path(objects: list[_Object], name: str) -> str:
+    return f"{objects[0].path}.{name}".lstrip(".")
