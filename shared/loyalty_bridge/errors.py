@@ -2,6 +2,7 @@
 
 BridgeError
 ├── Refused            never acceptable as it is; the sender has to change it
+├── SavedMeanwhile     somebody else changed what was to be saved; read again, decide again
 ├── NotConnected       the program is unknown or its connection is not complete; the operator has to act
 └── Unavailable        may succeed later; nobody has to change anything
     ├── NotSent            the request certainly did not reach the other side
@@ -30,6 +31,10 @@ class Refused(BridgeError):
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
+
+
+class SavedMeanwhile(BridgeError):
+    """Somebody else saved the connection after it was read."""
 
 
 class NotConnected(BridgeError):

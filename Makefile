@@ -1,0 +1,67 @@
+# Everything starts here; each task sets up what it needs. Python 3.11 or later and make are enough.
+SHELL := /bin/bash
+PYTHON ?= python3
+UV := .venv/bin/uv
+export SAM_CLI_TELEMETRY = 0
+
+.PHONY: help setup run local stop test faults bench check build validate invoke lock clean
+
+help: ## Show the tasks
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.ready .tools/sam/.ready .tools/aws/.ready ## Install what the project needs, under .venv and .tools
+
+run: setup ## Deploy the bundle locally, stream a day of loyalty events through it, show what arrived
+	.venv/bin/python -m local.run demo
+
+local: setup ## Deploy the bundle locally and leave it running (Ctrl-C stops it)
+	.venv/bin/python -m local.run stay
+
+test: setup ## Check the code and run all tests but the long ones
+	$(MAKE) check
+	.venv/bin/pytest --cov --cov-report=term:skip-covered
+
+faults: setup ## Kill built functions at random moments, many times
+	BRIDGE_KILLS=50 .venv/bin/pytest tests/faults
+
+bench: .venv/.ready ## Measure the pipeline beside the naive way
+	.venv/bin/python -m tests.benchmarks.forward
+
+check: .venv/.ready ## Lint, types, template
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/cfn-lint template.yaml
+
+build: setup ## Build the bundle for the template's default runtime
+	PATH="$(CURDIR)/.venv/bin:$$PATH" .tools/sam/bin/sam build
+
+validate: setup ## Let SAM validate the template
+	AWS_DEFAULT_REGION=us-east-1 .tools/sam/bin/sam validate --lint
+
+invoke: setup ## Run one event under Lambda's runtime interface emulator: make invoke EVENT=events/forward_events/…
+	.venv/bin/python -m local.invoke $(EVENT)
+
+lock: .venv/.ready ## Resolve the dependencies anew
+	$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml -o shared/requirements.lock
+	$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 --extra cli --group dev \
+		-c shared/requirements.lock pyproject.toml -o requirements-dev.lock
+	for tool in sam aws; do \
+		$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 local/$$tool.in -o local/$$tool.lock; \
+	done
+
+clean: ## Remove everything that was installed or built here
+	rm -rf .venv .tools .local .aws-sam
+
+.venv/.ready: requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install -q --require-hashes --no-deps -r <(sed -n '/^uv==/,/^[a-z]/p' $< | sed '$$d')
+	$(UV) pip sync -q --require-hashes --python .venv/bin/python $<
+	$(UV) pip install -q --no-deps --no-build-isolation --python .venv/bin/python -e .
+	touch $@
+
+# The SAM CLI and the local AWS have dependencies of their own: each has its own environment.
+.tools/%/.ready: local/%.lock .venv/.ready
+	$(UV) venv -q --clear --python .venv/bin/python .tools/$*
+	$(UV) pip sync -q --require-hashes --python .tools/$*/bin/python $<
+	touch $@

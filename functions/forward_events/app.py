@@ -1,0 +1,32 @@
+"""Forward a batch of the transport to the engagement platforms of its programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.settings import DeliverySettings, settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+logger = Logger()
+metrics = Metrics()
+
+
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Deliver the batch and tell the transport which entries to deliver again."""
+    outcome = forward(event, settings(DeliverySettings), context.get_remaining_time_in_millis() / 1000)
+    for name, count in outcome.counts.items():
+        metrics.add_metric(name, MetricUnit.Count, count)
+    for since_arrival, since_event in outcome.latencies[:100]:  # a metric takes at most a hundred values at once
+        metrics.add_metric("accepted_after_arrival", MetricUnit.Seconds, since_arrival)
+        metrics.add_metric("accepted_after_event", MetricUnit.Seconds, since_event)
+    for program, problem in outcome.problems.items():
+        logger.warning("not sent", extra={"program": program, "problem": problem})
+    logger.info("forwarded", extra=dict(outcome.counts))
+    return {"batchItemFailures": [{"itemIdentifier": receipt} for receipt in outcome.again]}

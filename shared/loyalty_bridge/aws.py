@@ -1,0 +1,74 @@
+"""The AWS clients: made when first used, once per container."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+from loyalty_bridge.errors import Unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_kms import KMSClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+
+@cache
+def _client(service: str) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    # A store that does not answer within seconds is treated as failing: the invocation's time is limited.
+    config = Config(
+        connect_timeout=1,
+        read_timeout=4,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        max_pool_connections=16,
+        tcp_keepalive=True,
+    )
+    return boto3.client(cast("Any", service), config=config)
+
+
+def dynamodb() -> DynamoDBClient:
+    """DynamoDB."""
+    return cast("DynamoDBClient", _client("dynamodb"))
+
+
+def kinesis() -> KinesisClient:
+    """Kinesis Data Streams."""
+    return cast("KinesisClient", _client("kinesis"))
+
+
+def kms() -> KMSClient:
+    """Key Management Service."""
+    return cast("KMSClient", _client("kms"))
+
+
+def s3() -> S3Client:
+    """S3."""
+    return cast("S3Client", _client("s3"))
+
+
+def sqs() -> SQSClient:
+    """SQS."""
+    return cast("SQSClient", _client("sqs"))
+
+
+@contextmanager
+def reaching(what: str) -> Iterator[None]:
+    """Turn whatever AWS throws into `Unavailable`, naming what was to be reached and AWS's code, never its text.
+
+    A failed condition is an answer, not a failure: it is caught inside.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        response = getattr(error, "response", {})
+        code = response.get("Error", {}).get("Code", type(error).__name__)
+        raise Unavailable(f"{what}: {code}") from error

@@ -1,0 +1,49 @@
+"""Where the command line finds the deployed bundle: the outputs of its stack."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+from loyalty_bridge.errors import NotConnected
+from loyalty_bridge.settings import DeliverySettings
+
+ENDPOINTS = Path(".local/endpoints.json")
+
+
+def use_local() -> None:
+    """Talk to the local run that `ENDPOINTS` describes, not to AWS.
+
+    Raises
+    ------
+    NotConnected
+        It does not run.
+    """
+    if not ENDPOINTS.exists():
+        raise NotConnected(f"the local run is not there ({ENDPOINTS} is missing); start it with `make local`")
+    told = json.loads(ENDPOINTS.read_text())
+    os.environ |= {
+        "AWS_ENDPOINT_URL": told["aws"],
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": told["region"],
+        "BRIDGE_STACK": told["stack"],
+    }
+
+
+@cache
+def settings() -> DeliverySettings:
+    """Read the outputs of the stack that ``BRIDGE_STACK`` names (default ``loyalty-bridge``)."""
+    import boto3
+
+    name = os.environ.get("BRIDGE_STACK", "loyalty-bridge")
+    stack = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+    outputs = {_snake(output["OutputKey"]): output["OutputValue"] for output in stack["Outputs"]}
+    return DeliverySettings.model_validate(outputs)
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,1 @@
+"""The forwarder's pipeline: read, map, once, newest wins, pack, send, judge, settle."""

@@ -1,0 +1,108 @@
+"""What a record would become, without sending it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.delivery import intake, kept, memory, records, state
+from loyalty_bridge.delivery.intake import Mapped
+from loyalty_bridge.delivery.lanes import destination
+from loyalty_bridge.delivery.plan import Member, Work, plan
+from loyalty_bridge.delivery.records import Arrival
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.model import Json
+from loyalty_bridge.programs import store
+from loyalty_bridge.sources import convercus, reading
+
+if TYPE_CHECKING:
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import DeliverySettings
+
+_SECONDS = 20.0
+
+
+def explain(settings: DeliverySettings, data: bytes, program_id: str = "") -> dict[str, Any]:
+    """Tell what a record would become if it came now: wire objects, what is held back and why, what is refused.
+
+    Parameters
+    ----------
+    data
+        The record as it lies on the transport, or as the loyalty platform sent it.
+    program_id
+        The program it is for, when the record does not say.
+
+    Raises
+    ------
+    Refused
+        Nothing of it can be used.
+    Unavailable
+        A store does not answer.
+    """
+    arrival = Arrival("explain", "", "", datetime.now(UTC), data)
+    if program_id:
+        record = records.SourceRecord(program_id, data, arrival.sent)
+    else:
+        record = records.unseal(arrival, lambda key: kept.get_body(settings, key))
+    program = store.load(settings, [record.program]).get(record.program)
+    if program is None:
+        raise Refused("programId", "is not the id of a program")
+    return {
+        "program": program.id,
+        "not_connected_because_missing": program.missing(),
+        "gate": program.gate.state,
+        "events": [
+            _event(settings, arrival, record, event, program) for event in convercus.events(reading.parse(record.body))
+        ],
+    }
+
+
+def _event(
+    settings: DeliverySettings, arrival: Arrival, record: records.SourceRecord, event: Json, program: Program
+) -> dict[str, Any]:
+    try:
+        member_id = record.member or convercus.member(event)
+        if member_id is None:
+            return {"sent_on_to_the_accounts_of": convercus.alias(event)}
+        work = intake.translate(arrival, record, event, program, member_id)
+    except Refused as refusal:
+        return {"refused": [{"part": "record", "field": refusal.field, "reason": refusal.reason}]}
+    known = memory.look_up(settings, [Mapped(program, work, None)], time.monotonic() + _SECONDS)
+    work.recall(
+        known.accepted.get(work.ledger_key, set()),
+        trust_attributes=program.connection.attribute_writes == "all",
+    )
+    member = known.member(program, state.key(program.id, member_id))
+    member.works.append(work)
+    return _told(program, work, member)
+
+
+def _told(program: Program, work: Work, member: Member) -> dict[str, Any]:
+    before = dict(member.state.marks)
+    accepted_before = sorted(work.accepted)
+    side = program.connection
+    items = plan(member, destination(program), side.engagement.rules, only_changed=side.attribute_writes == "changed")
+    time_of_event = int(work.update.time.timestamp() * 1000)
+    sent = {path for item in items if item.write for _, share in item.write.shares for path in share}
+    held_back: Mapping[str, str] = {
+        ".".join(path): "a newer value is there"
+        if path in before and before[path].time > time_of_event
+        else "unchanged"
+        for path in work.translation.attributes
+        if path not in sent
+    }
+    return {
+        "event_id": work.update.event_id,
+        "member": work.update.member,
+        "time": work.update.time.isoformat(),
+        "accepted_before": accepted_before,
+        "wire": [{"array": item.object.array, "object": json.loads(item.object.body)} for item in items],
+        "not_sent": held_back,
+        "refused": [
+            {"part": refusal.part, "field": refusal.field, "reason": refusal.reason} for refusal in work.refusals
+        ],
+        "bytes": sum(len(item.object.body) for item in items),
+    }

@@ -1,0 +1,185 @@
+"""One batch of the transport, from its records to their settlement.
+
+    unseal → admit (gate) → read → recall (ledger, member state) → plan, pack, send, judge → write down → settle
+
+What the destination has, or can never take, is done; what may succeed later is given back to the transport, or held.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge import aws
+from loyalty_bridge.delivery import intake, memory, records
+from loyalty_bridge.delivery.batch import Batch
+from loyalty_bridge.delivery.kept import Entry
+from loyalty_bridge.delivery.lanes import open_lane
+from loyalty_bridge.delivery.plan import Member, Work, parts, plan
+from loyalty_bridge.delivery.send import Lane, send
+from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.programs import gate, store
+
+if TYPE_CHECKING:
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import DeliverySettings
+
+WAIT_SECONDS = 15.0
+"""The longest a batch waits for one destination: the other programs' entries are acknowledged only after it."""
+SETTLE_SECONDS = 10.0
+"""Kept back at the end of the invocation, to write down and settle."""
+HOLD_AFTER_SECONDS = 180.0
+"""A program whose destination has failed for this long is held."""
+_PROGRAMS_AT_ONCE = 32
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a batch.
+
+    Attributes
+    ----------
+    again
+        Receipts of the entries to be delivered again.
+    counts
+        What happened, how often.
+    latencies
+        Of each accepted update: seconds from the transport, and seconds from its own time, to acceptance.
+    problems
+        Why programs' records were not sent, by program.
+    """
+
+    again: list[str]
+    counts: Counter[str]
+    latencies: list[tuple[float, float]] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: float) -> Outcome:
+    """Deliver a batch.
+
+    Parameters
+    ----------
+    event
+        A Lambda event of SQS or Kinesis.
+    seconds_left
+        What the invocation has left.
+    """
+    batch = Batch(settings, time.monotonic() + seconds_left - SETTLE_SECONDS)
+    arrivals = records.arrivals(event)
+    batch.counts["received"] = len(arrivals)
+    outcome = Outcome([], batch.counts)
+    try:
+        opened = intake.unseal(batch, arrivals)
+        programs = store.load(settings, {record.program for _, record in opened})
+        admitted = intake.admit(batch, opened, programs)
+        members = memory.recall(batch, intake.read(batch, admitted, programs))
+    except Unavailable as error:  # nothing was sent, so nothing is lost and nothing doubled
+        outcome.problems["*"] = str(error)
+        for arrival in arrivals:
+            batch.give_back(arrival)
+    else:
+        lanes = _send(batch, members, programs)
+        memory.write_down(batch, members, programs)
+        for program_id, group in members.items():
+            works = [work for member in group for work in member.works]
+            problem = _settle(batch, programs[program_id], lanes[program_id], works)
+            if problem:
+                outcome.problems[program_id] = problem
+            outcome.latencies += _latencies(works)
+    batch.keep_refused()
+    _delay(batch)
+    outcome.again = list(batch.again)
+    batch.counts["given_back"] = len(outcome.again)
+    return outcome
+
+
+def _send(
+    batch: Batch, members: Mapping[str, list[Member]], programs: Mapping[str, Program]
+) -> dict[str, Lane | Unavailable]:
+    """Send each program's items, the programs side by side."""
+
+    def run(program_id: str) -> Lane | Unavailable:
+        program = programs[program_id]
+        try:
+            lane = open_lane(program, min(batch.until, time.monotonic() + WAIT_SECONDS))
+        except Unavailable as error:
+            return error
+        only_changed = program.connection.attribute_writes == "changed"
+        groups = [plan(one, lane.destination, lane.rules, only_changed=only_changed) for one in members[program_id]]
+        send(lane, [group for group in groups if group])
+        return lane
+
+    if len(members) <= 1:
+        return {program_id: run(program_id) for program_id in members}
+    with ThreadPoolExecutor(min(_PROGRAMS_AT_ONCE, len(members))) as pool:
+        return dict(zip(members, pool.map(run, members), strict=True))
+
+
+def _settle(batch: Batch, program: Program, lane: Lane | Unavailable, works: list[Work]) -> str:
+    """Settle one program's works; tells why some were not sent."""
+    problem, broken = (str(lane), False) if isinstance(lane, Unavailable) else (lane.failing, lane.broken)
+    if isinstance(lane, Lane):
+        batch.counts += lane.counts
+    left = [(work.arrival, work.record) for work in works if work.missing]
+    for work in works:
+        if work.refusals and not work.missing:
+            there = [part for part, present in parts(work.translation).items() if present]
+            lacking = tuple(dict.fromkeys([*(p for p in there if p not in work.accepted), *_never_there(work)]))
+            batch.refuse(work.arrival, Entry(work.record, work.update.event_id, tuple(work.refusals), lacking))
+    try:
+        if not left:
+            if program.gate.failing_since:
+                gate.note_success(batch.settings, program.id)
+            return problem
+        failing_for = batch.now - program.gate.failing_since if program.gate.failing_since else 0.0
+        if broken or failing_for > HOLD_AFTER_SECONDS:
+            batch.hold(program, left, problem, close=True)
+            return problem
+        if not program.gate.failing_since:
+            gate.note_failure(batch.settings, program.id, batch.now)
+    except Unavailable as error:
+        problem = f"{problem}; {error}"
+    for arrival, _ in left:
+        batch.give_back(arrival)
+    if isinstance(lane, Lane):
+        batch.retry_after = max(batch.retry_after, lane.not_before - time.monotonic())
+    return problem
+
+
+def _never_there(work: Work) -> list[str]:
+    """Name the parts that could not even be translated."""
+    there = parts(work.translation)
+    return [refusal.part for refusal in work.refusals if not there[refusal.part]]
+
+
+def _latencies(works: list[Work]) -> list[tuple[float, float]]:
+    now = time.time()
+    return [
+        (now - work.arrival.sent.timestamp(), now - work.update.time.timestamp())
+        for work in works
+        if work.accepted != work.accepted_before
+    ]
+
+
+def _delay(batch: Batch) -> None:
+    """Tell the queue when to deliver again; left alone it would wait for the whole visibility time-out."""
+    handles = [arrival for arrival in batch.again.values() if arrival.handle]
+    if not handles:
+        return
+    seconds = max(1, min(300, round(batch.retry_after)))
+    try:
+        with aws.reaching("the queue"):
+            aws.sqs().change_message_visibility_batch(
+                QueueUrl=batch.settings.events_queue_url,
+                Entries=[
+                    {"Id": str(number), "ReceiptHandle": arrival.handle, "VisibilityTimeout": seconds}
+                    for number, arrival in enumerate(handles)
+                ],
+            )
+    except Unavailable:
+        batch.counts["delay_not_set"] += len(handles)  # they come back after the visibility time-out

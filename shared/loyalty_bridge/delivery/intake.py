@@ -1,0 +1,143 @@
+"""From the entries of a batch to works: opened, admitted by their program's gate, mapped."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loyalty_bridge.delivery import aliases, kept, ledger, records
+from loyalty_bridge.delivery.batch import Batch, alone
+from loyalty_bridge.delivery.lanes import destination
+from loyalty_bridge.delivery.plan import Work, parts
+from loyalty_bridge.delivery.records import Arrival, SourceRecord
+from loyalty_bridge.errors import Refused, Unavailable
+from loyalty_bridge.sources import convercus, reading
+
+if TYPE_CHECKING:
+    from loyalty_bridge.model import Json
+    from loyalty_bridge.programs.connection import Program
+
+Opened = list[tuple[Arrival, SourceRecord]]
+
+
+@dataclass(slots=True, eq=False)
+class Mapped:
+    """One update, of which program, and by which other id its member is known."""
+
+    program: Program
+    work: Work
+    alias: str | None
+
+
+def unseal(batch: Batch, arrivals: list[Arrival]) -> Opened:
+    """Open the entries; what is no record is refused, what cannot be fetched is given back."""
+    opened: Opened = []
+    for arrival in arrivals:
+        if batch.overtakes(arrival):
+            batch.give_back(arrival)
+            continue
+        try:
+            opened.append((arrival, records.unseal(arrival, lambda key: kept.get_body(batch.settings, key))))
+        except Refused as refusal:
+            batch.refuse_whole(arrival, SourceRecord(kept.UNKNOWN_PROGRAM, arrival.data, arrival.sent), refusal)
+        except Unavailable:
+            batch.give_back(arrival)
+    return opened
+
+
+def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Opened:
+    """Pass the records whose program is connected and live; those of the others are kept in order, or counted."""
+    admitted: Opened = []
+    waiting: defaultdict[str, Opened] = defaultdict(list)
+    for arrival, record in opened:
+        program = programs.get(record.program)
+        if program is None:
+            nobodys = SourceRecord(kept.UNKNOWN_PROGRAM, record.body, record.received)
+            batch.refuse_whole(arrival, nobodys, Refused("programId", "is not the id of a program"))
+        elif program.missing():
+            batch.counts["not_connected"] += 1
+        elif not record.drained and (record.program in waiting or _must_wait(program, arrival)):
+            waiting[record.program].append((arrival, record))
+        else:
+            admitted.append((arrival, record))
+    for program_id, behind in waiting.items():
+        program = programs[program_id]
+        batch.hold(program, behind, program.gate.reason or "waits behind held records", close=False)
+    return admitted
+
+
+def _must_wait(program: Program, arrival: Arrival) -> bool:
+    return program.gate.state != "live" or arrival.sent.timestamp() < program.gate.live_since
+
+
+def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> list[Mapped]:
+    """Map each event of each record; what cannot be mapped is refused, and its neighbours go on."""
+    mapped: list[Mapped] = []
+    for arrival, record in admitted:
+        if batch.overtakes(arrival):
+            batch.give_back(arrival)
+            continue
+        try:
+            events = convercus.events(reading.parse(record.body))
+        except Refused as refusal:
+            batch.refuse_whole(arrival, record, refusal)
+            continue
+        for event in events:
+            _read_one(batch, arrival, record if len(events) == 1 else alone(record, event), event, programs, mapped)
+    return mapped
+
+
+def _read_one(
+    batch: Batch,
+    arrival: Arrival,
+    record: SourceRecord,
+    event: Json,
+    programs: Mapping[str, Program],
+    mapped: list[Mapped],
+) -> None:
+    program = programs[record.program]
+    try:
+        member = record.member or convercus.member(event)
+        if member is None:
+            aliases.send_on(batch.settings, record, convercus.alias(event), batch.until)
+            batch.counts["sent_on"] += 1
+        else:
+            work = translate(arrival, record, event, program, member)
+            mapped.append(Mapped(program, work, convercus.known_as(event)))
+    except Refused as refusal:
+        batch.refuse_whole(arrival, record, refusal, _event_id(event))
+    except Unavailable:
+        batch.give_back(arrival)
+
+
+def translate(arrival: Arrival, record: SourceRecord, event: Json, program: Program, member: str) -> Work:
+    """Map one event of one member.
+
+    Raises
+    ------
+    Refused
+        Nothing of it can be used.
+    """
+    if not isinstance(event, Mapping):
+        raise Refused("record", "is not an object")
+    side = program.connection
+    update = convercus.read(event, side.loyalty.rules, member=member, received=record.received)
+    translation = destination(program).translate(update, side.engagement.rules)
+    return Work(
+        arrival=arrival,
+        record=record,
+        update=update,
+        translation=translation,
+        ledger_key=ledger.key(program.id, program.epoch, update.event_id),
+        missing={part for part, there in parts(translation).items() if there},
+        refusals=list(translation.refusals),
+    )
+
+
+def _event_id(event: Json) -> str:
+    try:
+        return convercus.event_id(event)
+    except Refused:
+        return ""

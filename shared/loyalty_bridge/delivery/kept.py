@@ -1,0 +1,195 @@
+"""What is not delivered is kept: held until the connection works again, or refused with its reason.
+
+One compressed S3 object for each program and invocation, indexed by one DynamoDB item. The object is written first:
+what the index names is there.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from loyalty_bridge import aws
+from loyalty_bridge.delivery.records import SourceRecord
+from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.model import Refusal
+
+if TYPE_CHECKING:
+    from loyalty_bridge.settings import DeliverySettings
+
+DAYS = 30
+UNKNOWN_PROGRAM = "-"
+"""Where records are kept whose program is not known: no program can have this id."""
+
+Shelf = Literal["held", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record that is kept.
+
+    Attributes
+    ----------
+    event_id
+        Id of its source event, where it could be read.
+    refusals
+        Why, for a refused one.
+    missing
+        The parts that the destination does not have.
+    """
+
+    record: SourceRecord
+    event_id: str = ""
+    refusals: tuple[Refusal, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The index's line for one object of kept records."""
+
+    program: str
+    shelf: Shelf
+    position: str
+    count: int
+    reasons: Mapping[str, int]
+    missing: Mapping[str, int]
+    at: datetime
+
+
+def keep(
+    settings: DeliverySettings, shelf: Shelf, program: str, entries: Sequence[Entry], now: float, position: str = ""
+) -> None:
+    """Keep records of one program, in their order.
+
+    Parameters
+    ----------
+    now
+        Epoch seconds.
+    position
+        Where they were on the shelf before, so that they come before what was kept later.
+
+    Raises
+    ------
+    Unavailable
+        When S3 or DynamoDB does not take them.
+    """
+    place = f"{position or f'{int(now * 1000):013d}'}-{uuid.uuid4().hex[:12]}"
+    lines = "\n".join(json.dumps(_written(entry), separators=(",", ":")) for entry in entries)
+    reasons = Counter(f"{refusal.field}: {refusal.reason}"[:200] for e in entries for refusal in e.refusals)
+    missing = Counter(part for entry in entries for part in entry.missing)
+    item: dict[str, Any] = {
+        "shelf": {"S": f"{program}#{shelf}"},
+        "position": {"S": place},
+        "at": {"N": str(int(now * 1000))},
+        "count": {"N": str(len(entries))},
+        "reasons": {"M": {reason: {"N": str(count)} for reason, count in reasons.most_common(50)}},
+        "missing": {"M": {part: {"N": str(count)} for part, count in missing.items()}},
+        "expires": {"N": str(int(now) + DAYS * 86400)},
+    }
+    body = gzip.compress(lines.encode(), mtime=0)
+    with aws.reaching("the kept records"):
+        aws.s3().put_object(Bucket=settings.kept_bucket, Key=_object(program, shelf, place), Body=body)
+        aws.dynamodb().put_item(TableName=settings.kept_table, Item=item)
+
+
+def bundles(settings: DeliverySettings, shelf: Shelf, program: str, *, limit: int = 1000) -> Iterator[Bundle]:
+    """List what is kept of a program, in order."""
+    pages = (
+        aws.dynamodb()
+        .get_paginator("query")
+        .paginate(
+            TableName=settings.kept_table,
+            KeyConditionExpression="shelf = :shelf",
+            ExpressionAttributeValues={":shelf": {"S": f"{program}#{shelf}"}},
+            ConsistentRead=True,
+            PaginationConfig={"MaxItems": limit},
+        )
+    )
+    return (_indexed(program, shelf, item) for page in pages for item in page["Items"])
+
+
+def entries(settings: DeliverySettings, bundle: Bundle) -> list[Entry]:
+    """Read the records of a bundle.
+
+    Raises
+    ------
+    Unavailable
+        When S3 does not give them.
+    """
+    key = _object(bundle.program, bundle.shelf, bundle.position)
+    with aws.reaching("the kept records"):
+        body = aws.s3().get_object(Bucket=settings.kept_bucket, Key=key)["Body"].read()
+    return [_read(json.loads(line)) for line in gzip.decompress(body).decode().splitlines()]
+
+
+def remove(settings: DeliverySettings, bundle: Bundle) -> None:
+    """Take a bundle off its shelf: first the index's line, then the object (which otherwise expires)."""
+    key = {"shelf": {"S": f"{bundle.program}#{bundle.shelf}"}, "position": {"S": bundle.position}}
+    name = _object(bundle.program, bundle.shelf, bundle.position)
+    with aws.reaching("the kept records"):
+        aws.dynamodb().delete_item(TableName=settings.kept_table, Key=key)
+        aws.s3().delete_object(Bucket=settings.kept_bucket, Key=name)
+
+
+def put_body(settings: DeliverySettings, body: bytes) -> str:
+    """Store a body that is too large for the transport; gives its key."""
+    key = f"bodies/{uuid.uuid4().hex}"
+    with aws.reaching("the kept records"):
+        aws.s3().put_object(Bucket=settings.kept_bucket, Key=key, Body=body)
+    return key
+
+
+def get_body(settings: DeliverySettings, key: str) -> bytes:
+    """Read a stored body."""
+    if not key.startswith("bodies/"):
+        raise Unavailable("the stored body has a foreign key")
+    with aws.reaching("the kept records"):
+        return aws.s3().get_object(Bucket=settings.kept_bucket, Key=key)["Body"].read()
+
+
+def _object(program: str, shelf: Shelf, position: str) -> str:
+    return f"{shelf}/{program}/{position}.jsonl.gz"
+
+
+def _indexed(program: str, shelf: Shelf, item: Mapping[str, Any]) -> Bundle:
+    return Bundle(
+        program=program,
+        shelf=shelf,
+        position=item["position"]["S"],
+        count=int(item["count"]["N"]),
+        reasons={reason: int(count["N"]) for reason, count in item["reasons"]["M"].items()},
+        missing={part: int(count["N"]) for part, count in item["missing"]["M"].items()},
+        at=datetime.fromtimestamp(int(item["at"]["N"]) / 1000, UTC),
+    )
+
+
+def _written(entry: Entry) -> dict[str, Any]:
+    return {
+        "program": entry.record.program,
+        "received": int(entry.record.received.timestamp() * 1000),
+        "body": base64.b64encode(entry.record.body).decode(),
+        "member": entry.record.member,
+        "event_id": entry.event_id,
+        "refusals": [[refusal.part, refusal.field, refusal.reason] for refusal in entry.refusals],
+        "missing": list(entry.missing),
+    }
+
+
+def _read(line: Mapping[str, Any]) -> Entry:
+    record = SourceRecord(
+        program=line["program"],
+        body=base64.b64decode(line["body"]),
+        received=datetime.fromtimestamp(line["received"] / 1000, UTC),
+        member=line["member"],
+    )
+    return Entry(
+        record, line["event_id"], tuple(Refusal(*refusal) for refusal in line["refusals"]), tuple(line["missing"])
+    )

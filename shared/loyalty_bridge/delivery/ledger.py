@@ -1,0 +1,30 @@
+"""The ledger: which parts of which source event a destination has already accepted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from loyalty_bridge.model import Part
+
+DAYS = 30
+
+
+def key(program: str, epoch: int, event_id: str) -> bytes:
+    """Name an event: a hash, so that the ledger holds nothing that can be read."""
+    return hashlib.blake2b(f"{program}#{epoch}#{event_id}".encode(), digest_size=16).digest()
+
+
+def opened(item: Mapping[str, Any]) -> tuple[bytes, set[Part]]:
+    """Read an item: the event and its accepted parts."""
+    return item["event"]["B"], cast("set[Part]", set(item["parts"]["SS"]))
+
+
+def closed(event: bytes, parts: Iterable[Part], now: float) -> dict[str, Any]:
+    """Write an item. `now` in epoch seconds."""
+    return {
+        "event": {"B": event},
+        "parts": {"SS": sorted(parts)},
+        "expires": {"N": str(int(now) + DAYS * 86400)},
+    }

@@ -1,0 +1,129 @@
+"""What is known before a batch is sent, and what is written down after: ledger and member state.
+
+A batch costs one round trip for every hundred items read (an item for each event and each member) and one for every
+twenty-five written, several at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.delivery import aliases, ledger, state, stores
+from loyalty_bridge.delivery.batch import Batch
+from loyalty_bridge.delivery.intake import Mapped
+from loyalty_bridge.delivery.plan import Member
+from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.model import Part
+from loyalty_bridge.programs import store
+from loyalty_bridge.programs.connection import Program
+from loyalty_bridge.programs.secrets import decrypt
+
+if TYPE_CHECKING:
+    from loyalty_bridge.settings import DeliverySettings
+
+WRITE_SECONDS = 6.0
+"""How long to insist on writing down what was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What ledger and member state say about the events and members of a batch."""
+
+    accepted: Mapping[bytes, set[Part]]
+    items: dict[str, Mapping[str, Any]]
+
+    def member(self, program: Program, key: str) -> Member:
+        """Make a member with what the program's destination has of it."""
+        secret = bytes.fromhex(decrypt(program.id, program.secrets[store.STATE_KEY].ciphertext))
+        item = self.items.get(key)
+        return Member(key, state.opened(item, program.epoch, secret) if item else state.MemberState(secret))
+
+
+def look_up(settings: DeliverySettings, mapped: Iterable[Mapped], deadline: float) -> Known:
+    """Read what is known, and change nothing.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not give all.
+    """
+    keys: dict[Any, tuple[str, dict[str, Any]]] = {}
+    for one in mapped:
+        keys[one.work.ledger_key] = (settings.ledger_table, {"event": {"B": one.work.ledger_key}})
+        for name in _names(one):
+            keys[name] = (settings.members_table, {"member": {"S": name}})
+    found = stores.read(list(keys.values()), deadline)
+    return Known(
+        dict(ledger.opened(item) for item in found.get(settings.ledger_table, ())),
+        {item["member"]["S"]: item for item in found.get(settings.members_table, ())},
+    )
+
+
+def recall(batch: Batch, mapped: list[Mapped]) -> dict[str, list[Member]]:
+    """Take from each event what is there already; gives the members of each program with what is left to do.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not give all, or a secret does not open: nothing may be sent then.
+    """
+    known = look_up(batch.settings, mapped, batch.until)
+    programs: dict[str, dict[str, Member]] = {}
+    seen: set[bytes] = set()
+    for one in mapped:
+        program, work = one.program, one.work
+        _learn(batch, one, known.items)
+        before = known.accepted.get(work.ledger_key, set())
+        if before or work.ledger_key in seen:
+            batch.counts["repeated"] += 1
+        if work.ledger_key in seen:
+            continue  # twice in one batch: the first of them brings it
+        seen.add(work.ledger_key)
+        work.recall(before, trust_attributes=program.connection.attribute_writes == "all")
+        members = programs.setdefault(program.id, {})
+        key = state.key(program.id, work.update.member)
+        if key not in members:
+            members[key] = known.member(program, key)
+        members[key].works.append(work)
+    return {program: list(members.values()) for program, members in programs.items()}
+
+
+def _names(one: Mapped) -> list[str]:
+    name = state.key(one.program.id, one.work.update.member)
+    return [name, aliases.key(one.program.id, one.alias)] if one.alias else [name]
+
+
+def _learn(batch: Batch, one: Mapped, known: dict[str, Mapping[str, Any]]) -> None:
+    if not one.alias:
+        return
+    name, member = aliases.key(one.program.id, one.alias), one.work.update.member
+    if member not in aliases.opened(known.get(name, {})):
+        aliases.learn(batch.settings, one.program.id, one.alias, member)
+        known[name] = {"members": {"SS": [*aliases.opened(known.get(name, {})), member]}}
+
+
+def write_down(batch: Batch, members: Mapping[str, Iterable[Member]], programs: Mapping[str, Program]) -> None:
+    """Store what the destinations accepted.
+
+    What cannot be stored was accepted nevertheless: its entries are not given back, since that would double them now
+    and for certain, while the gap in the ledger doubles them only if they are delivered once more. It is counted.
+    """
+    items: list[tuple[str, dict[str, Any]]] = []
+    for program_id, group in members.items():
+        for member in group:
+            if member.learned:
+                member.state.marks |= member.learned
+                written = state.closed(member.key, programs[program_id].epoch, member.state)
+                items.append((batch.settings.members_table, written))
+            items += [
+                (batch.settings.ledger_table, ledger.closed(work.ledger_key, work.accepted, batch.now))
+                for work in member.works
+                if work.accepted != work.accepted_before
+            ]
+    try:
+        stores.write(items, time.monotonic() + WRITE_SECONDS)
+    except Unavailable:
+        batch.counts["not_written_down"] += len(items)

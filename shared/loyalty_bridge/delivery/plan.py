@@ -1,0 +1,167 @@
+"""What is to be sent: the missing parts of each update, each member's attributes merged, newest value first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from loyalty_bridge.delivery.records import Arrival, SourceRecord
+from loyalty_bridge.delivery.state import Mark, MemberState
+from loyalty_bridge.destinations.wire import AttributePath, Destination, Translation, WireObject
+from loyalty_bridge.model import Json, MemberUpdate, Part, Refusal
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One update on its way.
+
+    Attributes
+    ----------
+    missing
+        The parts that are neither accepted nor refused yet; the work is done when there is none.
+    accepted
+        The parts that the destination has, from this or an earlier delivery.
+    """
+
+    arrival: Arrival
+    record: SourceRecord
+    update: MemberUpdate
+    translation: Translation
+    ledger_key: bytes
+    missing: set[Part]
+    accepted: set[Part] = field(default_factory=set)
+    accepted_before: set[Part] = field(default_factory=set)
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def recall(self, accepted: set[Part], *, trust_attributes: bool) -> None:
+        """Take in what the ledger says.
+
+        Unless every writing is to be repeated anyway, attributes are left to the member state: it knows better, and
+        repairs itself if it was lost after the ledger was written.
+        """
+        self.accepted_before = set(accepted)
+        self.accepted |= accepted
+        self.missing -= accepted if trust_attributes else accepted - {"attributes"}
+
+    def accept(self, part: Part) -> None:
+        """Settle a part: the destination has it."""
+        self.missing.discard(part)
+        if not (part == "attributes" and any(refusal.part == part for refusal in self.refusals)):
+            self.accepted.add(part)  # else it is not complete: a redrive may bring the fields that were refused
+
+    def refuse(self, part: Part, reason: str) -> None:
+        """Settle a part: the destination will never take it."""
+        self.missing.discard(part)
+        self.refusals.append(Refusal(part, part, reason))
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """A member's share of a batch: its works in order, and what becomes known of it."""
+
+    key: str
+    state: MemberState
+    works: list[Work] = field(default_factory=list)
+    learned: dict[AttributePath, Mark] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    """One merged writing of a member's attributes, in one or more wire objects."""
+
+    member: Member
+    shares: list[tuple[Work, dict[AttributePath, Json]]]
+    """Whose values it holds, oldest first."""
+    marks: dict[AttributePath, Mark]
+    objects_left: int = 0
+
+    def accept(self) -> None:
+        """One of its objects was accepted; with the last one, all is."""
+        self.objects_left -= 1
+        if self.objects_left == 0:
+            self.member.learned |= self.marks
+            for work, _ in self.shares:
+                work.accept("attributes")
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """A wire object and what its acceptance settles: an attribute write, or one part of one work."""
+
+    object: WireObject
+    part: Part
+    work: Work
+    write: Write | None = None
+
+
+def attribute_items(write: Write, destination: Destination, rules: Any) -> list[Item]:
+    """Make the wire objects of a write."""
+    values = {path: value for _, share in write.shares for path, value in share.items()}
+    work = write.shares[-1][0]
+    objects = destination.attribute_objects(work.translation.identity, values, rules)
+    write.objects_left = len(objects)
+    return [Item(one, "attributes", work, write) for one in objects]
+
+
+def plan(member: Member, destination: Destination, rules: Any, *, only_changed: bool) -> list[Item]:
+    """List a member's wire objects in the order in which they take effect, and settle what need not be sent."""
+    items: list[Item] = []
+    write = _merge(member, only_changed=only_changed)
+    if write:
+        items += attribute_items(write, destination, rules)
+    for work in member.works:
+        for part, one in (("event", work.translation.event), ("purchase", work.translation.purchase)):
+            if one and part in work.missing:
+                items.append(Item(one, part, work))
+    return items
+
+
+def _merge(member: Member, *, only_changed: bool) -> Write | None:
+    works = [work for work in member.works if "attributes" in work.missing]
+    newest: dict[AttributePath, Mark] = {}
+    for work in works:
+        time = _milliseconds(work)
+        for path, value in work.translation.attributes.items():
+            if member.state.newest(path, time) and (path not in newest or newest[path].time <= time):
+                newest[path] = member.state.mark(time, value)
+    marks = {path: mark for path, mark in newest.items() if not only_changed or member.state.changes(path, mark)}
+    member.learned |= {path: mark for path, mark in newest.items() if path not in marks}
+    shares = []
+    for work in sorted(works, key=_milliseconds):  # stable: of equal times, the later record stays later
+        time = _milliseconds(work)
+        share = {
+            path: value
+            for path, value in work.translation.attributes.items()
+            if path in marks and member.state.newest(path, time)
+        }
+        if share:
+            shares.append((work, share))
+        else:
+            work.accept("attributes")
+    return Write(member, shares, marks) if shares else None
+
+
+def apart(write: Write) -> list[Write]:
+    """Undo the merging, so that one bad value is alone with its own record."""
+    return [
+        Write(
+            write.member,
+            [(work, share)],
+            {path: write.member.state.mark(_milliseconds(work), value) for path, value in share.items()},
+        )
+        for work, share in write.shares
+    ]
+
+
+def _milliseconds(work: Work) -> int:
+    return int(work.update.time.timestamp() * 1000)
+
+
+def parts(translation: Translation) -> Mapping[Part, bool]:
+    """Tell which parts a translation has."""
+    return {
+        "attributes": bool(translation.attributes),
+        "event": translation.event is not None,
+        "purchase": translation.purchase is not None,
+    }

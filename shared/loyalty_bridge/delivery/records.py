@@ -1,0 +1,167 @@
+"""Source records as the transport carries them.
+
+A loyalty platform's record may lie on the queue or the stream as it is (Convercus: JSON that names its `programId`), or
+in an envelope, which is what the bridge itself puts there:
+
+    {"loyalty_bridge": 1, "program": …, "received": <epoch ms>, "body": <base64> | "stored": <S3 key>,
+     "member": …, "drained": …}
+
+The body is base64, because a queue takes fewer characters than platforms send.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.model import Json
+from loyalty_bridge.sources import reading
+
+_MARK = "loyalty_bridge"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One entry of a batch, not yet opened.
+
+    Attributes
+    ----------
+    receipt
+        What the transport calls it when it is told that the entry failed.
+    handle
+        What SQS takes to change its visibility; empty on Kinesis.
+    group
+        Entries of one group are in order.
+    sent
+        When the transport took it (UTC).
+    data
+        The entry itself. Not shown: it is a member's data.
+    """
+
+    receipt: str
+    handle: str
+    group: str
+    sent: datetime
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """What a loyalty platform sent, opened.
+
+    Attributes
+    ----------
+    received
+        When the bridge, or the transport, got it first (UTC).
+    member
+        The member it is for, where the record itself does not say.
+    drained
+        Its position in the held store, when it was held before; empty otherwise.
+    """
+
+    program: str
+    body: bytes
+    received: datetime
+    member: str = ""
+    drained: str = ""
+
+
+def arrivals(event: Mapping[str, Any]) -> list[Arrival]:
+    """Read a Lambda event of SQS or Kinesis."""
+    return [_from_stream(entry) if "kinesis" in entry else _from_queue(entry) for entry in event["Records"]]
+
+
+def _from_queue(entry: Mapping[str, Any]) -> Arrival:
+    attributes = entry["attributes"]
+    return Arrival(
+        receipt=entry["messageId"],
+        handle=entry["receiptHandle"],
+        group=attributes.get("MessageGroupId", entry["messageId"]),
+        sent=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
+        data=entry["body"].encode(errors="surrogatepass"),
+    )
+
+
+def _from_stream(entry: Mapping[str, Any]) -> Arrival:
+    return Arrival(
+        receipt=entry["kinesis"]["sequenceNumber"],
+        handle="",
+        group=entry["kinesis"]["partitionKey"],
+        sent=datetime.fromtimestamp(entry["kinesis"]["approximateArrivalTimestamp"], UTC),
+        data=base64.b64decode(entry["kinesis"]["data"]),
+    )
+
+
+def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
+    """Open an entry.
+
+    Parameters
+    ----------
+    fetch
+        Reads a stored body by its key.
+
+    Raises
+    ------
+    Refused
+        It is not JSON, or does not tell its program.
+    """
+    document = reading.parse(arrival.data)
+    if not (isinstance(document, Mapping) and document.get(_MARK) == 1):
+        return SourceRecord(_program(document), arrival.data, arrival.sent)
+    stored = document.get("stored")
+    try:
+        body = fetch(str(stored)) if stored else base64.b64decode(str(document["body"]), validate=True)
+        received = datetime.fromtimestamp(float(str(document["received"])) / 1000, UTC)
+    except (KeyError, ValueError, OverflowError):
+        raise Refused("record", "is not a complete envelope") from None
+    return SourceRecord(
+        program=reading.text(document.get("program"), "program"),
+        body=body,
+        received=received,
+        member=str(document.get("member", "")),
+        drained=str(document.get("drained", "")),
+    )
+
+
+def _program(document: Json) -> str:
+    first = document[0] if isinstance(document, list) and document else document
+    if not isinstance(first, Mapping):
+        raise Refused("record", "is neither an object nor an array of objects")
+    return reading.text(first.get("programId", first.get("program_id")), "programId")
+
+
+def seal(record: SourceRecord, store: Callable[[bytes], str], limit: int) -> str:
+    """Put a record into an envelope for the transport.
+
+    Parameters
+    ----------
+    store
+        Keeps a body and gives the key back; called when the body is too large for the transport.
+    limit
+        The most bytes of body that travel inside the envelope.
+    """
+    document: dict[str, Json] = {
+        _MARK: 1,
+        "program": record.program,
+        "received": int(record.received.timestamp() * 1000),
+    }
+    if len(record.body) > limit:
+        document["stored"] = store(record.body)
+    else:
+        document["body"] = base64.b64encode(record.body).decode()
+    if record.member:
+        document["member"] = record.member
+    if record.drained:
+        document["drained"] = record.drained
+    return json.dumps(document, separators=(",", ":"))
+
+
+def group_of(program: str, member: str) -> str:
+    """Name the ordered group of a member: ids may hold characters that a queue does not take, or be personal data."""
+    return hashlib.blake2b(f"{program}#{member}".encode(), digest_size=16).hexdigest()

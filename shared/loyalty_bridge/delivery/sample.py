@@ -1,0 +1,69 @@
+"""A sample event, sent to see whether a program's connection works; neither ledger nor member state learns of it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.delivery.lanes import destination, open_lane
+from loyalty_bridge.delivery.plan import Item, Member, Work, plan
+from loyalty_bridge.delivery.records import Arrival, SourceRecord
+from loyalty_bridge.delivery.state import MemberState
+from loyalty_bridge.errors import NotConnected, Unavailable
+from loyalty_bridge.sources import convercus
+
+if TYPE_CHECKING:
+    from loyalty_bridge.programs.connection import Program
+
+_SECONDS = 20.0
+
+
+def event(program: str, member: str) -> dict[str, Any]:
+    """Make the sample: the member's balance changed to nothing in particular."""
+    return {
+        "eventId": f"sample-{uuid.uuid4()}",
+        "eventType": "balance_changed",
+        "programId": program,
+        "occurredAt": datetime.now(UTC).isoformat(),
+        "accountId": member,
+        "payload": {"points": 0, "lockedPoints": 0, "statusPoints": 0},
+    }
+
+
+def send_sample(program: Program, member: str) -> dict[str, Any]:
+    """Send a sample for a (test) member, once, and tell what the destination answered.
+
+    Raises
+    ------
+    NotConnected
+        The connection is not complete.
+    """
+    if missing := program.missing():
+        raise NotConnected(f"missing: {', '.join(missing)}")
+    now = datetime.now(UTC)
+    update = convercus.read(event(program.id, member), program.connection.loyalty.rules, member=member, received=now)
+    speaks, rules = destination(program), program.connection.engagement.rules
+    work = Work(
+        Arrival("sample", "", "", now, b""),
+        SourceRecord(program.id, b"", now),
+        update,
+        speaks.translate(update, rules),
+        b"",
+        {"attributes", "event"},
+    )
+    items: list[Item] = plan(Member("", MemberState(b"sample"), [work]), speaks, rules, only_changed=False)
+    try:
+        lane = open_lane(program, time.monotonic() + _SECONDS)
+        reply = lane.post(items, time.monotonic() + _SECONDS)
+    except Unavailable as error:
+        return {"sent": False, "problem": str(error)}
+    verdict = speaks.judge(reply, [item.object for item in items], time.time())
+    return {
+        "sent": True,
+        "status": reply.status,
+        "verdict": type(verdict).__name__.lower(),
+        "reason": getattr(verdict, "reason", "") or "; ".join(getattr(verdict, "rejected", {}).values()),
+        "event_id": update.event_id,
+    }

@@ -1,0 +1,84 @@
+"""The member state: when each attribute was last set, and a keyed hash of the value that was sent.
+
+It answers two questions before an attribute is sent: is there a newer value already, and would it change anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from loyalty_bridge.destinations.wire import AttributePath
+from loyalty_bridge.model import Json
+
+_SEPARATOR = "\x1f"  # no platform takes it in a name
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An attribute's last value: its time (epoch milliseconds) and its keyed hash."""
+
+    time: int
+    digest: bytes
+
+
+@dataclass(slots=True)
+class MemberState:
+    """What is known of a member at the destination.
+
+    Attributes
+    ----------
+    key
+        Secret key of the hashes: without it, values cannot be guessed from the table.
+    """
+
+    key: bytes
+    marks: dict[AttributePath, Mark] = field(default_factory=dict)
+
+    def mark(self, time: int, value: Json) -> Mark:
+        """Make the mark of a value."""
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+        return Mark(time, hashlib.blake2b(text.encode(errors="surrogatepass"), key=self.key, digest_size=12).digest())
+
+    def newest(self, path: AttributePath, time: int) -> bool:
+        """Tell whether nothing newer is known; of two values of one time the later record's wins."""
+        known = self.marks.get(path)
+        return known is None or known.time <= time
+
+    def changes(self, path: AttributePath, mark: Mark) -> bool:
+        """Tell whether the value differs from the one that was sent."""
+        known = self.marks.get(path)
+        return known is None or known.digest != mark.digest
+
+
+def key(program: str, member: str) -> str:
+    """Name a member in the table."""
+    return f"{program}#member#{member}"
+
+
+def opened(item: Mapping[str, Any], epoch: int, secret: bytes) -> MemberState:
+    """Read an item; what belongs to another epoch (another workspace) is not known here."""
+    if int(item["epoch"]["N"]) != epoch:
+        return MemberState(secret)
+    marks = {
+        tuple(name.split(_SEPARATOR)): Mark(int(mark["L"][0]["N"]), mark["L"][1]["B"])
+        for name, mark in item["marks"]["M"].items()
+    }
+    return MemberState(secret, marks)
+
+
+def closed(member: str, epoch: int, state: MemberState) -> dict[str, Any]:
+    """Write an item."""
+    return {
+        "member": {"S": member},
+        "epoch": {"N": str(epoch)},
+        "marks": {
+            "M": {
+                _SEPARATOR.join(path): {"L": [{"N": str(mark.time)}, {"B": mark.digest}]}
+                for path, mark in state.marks.items()
+            }
+        },
+    }

@@ -1,0 +1,96 @@
+"""Many items in few round trips: batch reads and writes of DynamoDB that take what is left over up again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from loyalty_bridge import aws
+from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.platforms.http import backoff
+
+Keys = Sequence[tuple[str, dict[str, Any]]]
+"""Table and key, or table and item."""
+
+_PARALLEL = 8
+
+
+def read(keys: Keys, deadline: float) -> dict[str, list[dict[str, Any]]]:
+    """Read items by key, strongly consistent: a hundred in a round trip, several round trips at once.
+
+    Raises
+    ------
+    Unavailable
+        When DynamoDB does not give all of them before `deadline` (of `time.monotonic`).
+    """
+    found: dict[str, list[dict[str, Any]]] = {table: [] for table, _ in keys}
+    for answer in _each(lambda part: _read(part, deadline), _chunks(keys, 100)):
+        for table, items in answer:
+            found[table] += items
+    return found
+
+
+def write(items: Keys, deadline: float) -> None:
+    """Write items, each replacing what is there: twenty-five in a round trip, several round trips at once.
+
+    Raises
+    ------
+    Unavailable
+        When DynamoDB does not take all of them before `deadline` (of `time.monotonic`).
+    """
+    for _ in _each(lambda part: _write(part, deadline), _chunks(items, 25)):
+        pass
+
+
+def _each(work: Any, parts: Sequence[Keys]) -> Iterable[Any]:
+    if len(parts) <= 1:
+        return map(work, parts)
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        return list(pool.map(work, parts))
+
+
+def _chunks(keys: Keys, size: int) -> list[Keys]:
+    return [keys[start : start + size] for start in range(0, len(keys), size)]
+
+
+def _read(keys: Keys, deadline: float) -> list[tuple[str, list[dict[str, Any]]]]:
+    found: list[tuple[str, list[dict[str, Any]]]] = []
+    request: Any = {
+        table: {"Keys": [key for name, key in keys if name == table], "ConsistentRead": True}
+        for table in dict.fromkeys(name for name, _ in keys)
+    }
+    for _ in _rounds(deadline):
+        with aws.reaching("DynamoDB"):
+            reply = aws.dynamodb().batch_get_item(RequestItems=request)
+        found += list(reply["Responses"].items())
+        request = reply.get("UnprocessedKeys")
+        if not request:
+            return found
+    raise Unavailable("DynamoDB does not give what was asked for")
+
+
+def _write(items: Keys, deadline: float) -> None:
+    request: Any = {
+        table: [{"PutRequest": {"Item": item}} for name, item in items if name == table]
+        for table in dict.fromkeys(name for name, _ in items)
+    }
+    for _ in _rounds(deadline):
+        with aws.reaching("DynamoDB"):
+            request = aws.dynamodb().batch_write_item(RequestItems=request)["UnprocessedItems"]
+        if not request:
+            return
+    raise Unavailable("DynamoDB does not take what was given")
+
+
+def _rounds(deadline: float) -> Iterable[int]:
+    """Count rounds, pausing between them, while there is time."""
+    attempt = 0
+    while True:
+        yield attempt
+        pause = backoff(attempt) / 5
+        if time.monotonic() + pause >= deadline:
+            return
+        time.sleep(pause)
+        attempt += 1

@@ -1,0 +1,74 @@
+"""The ordered way in: a queue or a stream, keyed by program and member. Whatever is to be forwarded goes through it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge import aws
+from loyalty_bridge.delivery import kept
+from loyalty_bridge.delivery.records import SourceRecord, group_of, seal
+from loyalty_bridge.errors import Unavailable
+
+if TYPE_CHECKING:
+    from loyalty_bridge.settings import DeliverySettings
+
+INLINE_BYTES = 150_000
+"""The most that travels in an envelope (200 KB as base64); ten of the largest exceed SQS's 1 MiB and go in turns."""
+
+
+def put(settings: DeliverySettings, records: Sequence[tuple[SourceRecord, str]]) -> None:
+    """Put records, each with its member, on the transport, in order; returns when they are stored durably.
+
+    Raises
+    ------
+    Unavailable
+        When it did not take all of them: repeat all, what is there twice is sent once.
+    """
+    sealed = [
+        (group_of(record.program, member), seal(record, lambda body: kept.put_body(settings, body), INLINE_BYTES))
+        for record, member in records
+    ]
+    if settings.events_queue_url:
+        _to_queue(settings.events_queue_url, sealed)
+    else:
+        _to_stream(settings.events_stream, sealed)
+
+
+def _to_queue(queue: str, sealed: Sequence[tuple[str, str]]) -> None:
+    for chunk in _chunks(sealed, most=10, most_bytes=1_000_000):
+        entries: list[Any] = [
+            {
+                "Id": str(number),
+                "MessageBody": body,
+                "MessageGroupId": group,
+                "MessageDeduplicationId": hashlib.sha256(body.encode()).hexdigest(),
+            }
+            for number, (group, body) in enumerate(chunk)
+        ]
+        with aws.reaching("the queue"):
+            reply = aws.sqs().send_message_batch(QueueUrl=queue, Entries=entries)
+        if reply.get("Failed"):
+            raise Unavailable(f"the queue: {reply['Failed'][0]['Code']}")
+
+
+def _to_stream(stream: str, sealed: Sequence[tuple[str, str]]) -> None:
+    for chunk in _chunks(sealed, most=500, most_bytes=4_000_000):
+        entries: list[Any] = [{"Data": body.encode(), "PartitionKey": group} for group, body in chunk]
+        with aws.reaching("the stream"):
+            reply = aws.kinesis().put_records(StreamName=stream, Records=entries)
+        if reply.get("FailedRecordCount"):
+            raise Unavailable("the stream: did not take all records")
+
+
+def _chunks(sealed: Sequence[tuple[str, str]], *, most: int, most_bytes: int) -> list[list[tuple[str, str]]]:
+    chunks: list[list[tuple[str, str]]] = []
+    size = most_bytes
+    for entry in sealed:
+        if size + len(entry[1]) > most_bytes or len(chunks[-1]) == most:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(entry)
+        size += len(entry[1])
+    return chunks

@@ -1,0 +1,1 @@
+"""The platforms' HTTP interfaces, over one transport."""

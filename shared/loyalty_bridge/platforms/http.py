@@ -1,0 +1,136 @@
+"""One HTTP exchange: kept-alive connections, deadlines that hold, and errors that tell whether a repeat may double.
+
+`requests` follows redirects and bounds each read, not the whole; a token must not follow a redirect, and an answer
+dripping in byte by byte would outlive the invocation. So its adapter is used directly, with a watchdog that shuts the
+socket when the time is up.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from loyalty_bridge.destinations.wire import Reply
+from loyalty_bridge.errors import NotSent, OutcomeUnknown
+
+if TYPE_CHECKING:
+    from requests.adapters import HTTPAdapter
+
+CONNECT_SECONDS = 3.0
+MAX_REPLY_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be sent. Its representation shows neither headers nor body: they hold keys and members' data."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+Send: TypeAlias = Callable[[Request, float], Reply]
+"""``send(request, deadline)``: the answer, before `deadline` (of `time.monotonic`).
+
+Raises `NotSent` when the request certainly did not arrive, `OutcomeUnknown` when it may have been carried out.
+"""
+
+
+def open_transport(connections: int) -> Send:
+    """Make a transport that keeps at most so many connections to a host open, and alive between calls."""
+    adapter, watched = _adapter(connections)
+
+    def send(request: Request, deadline: float) -> Reply:
+        # Imported here: only who sends pays for it at cold start.
+        import requests
+        from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
+
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise NotSent("no time left to send")
+        prepared = requests.Request(request.method, request.url, dict(request.headers), data=request.body).prepare()
+        watched.deadline = deadline
+        try:
+            response = adapter.send(
+                prepared, stream=True, timeout=(min(CONNECT_SECONDS, remaining), remaining), verify=True
+            )
+            body = response.raw.read(MAX_REPLY_BYTES + 1, decode_content=True)
+            if time.monotonic() >= deadline:
+                raise OutcomeUnknown("the reply was not complete in time")
+            if len(body) > MAX_REPLY_BYTES:
+                response.close()
+                raise OutcomeUnknown("the reply is too large")
+            response.raw.release_conn()
+        except (requests.RequestException, HTTPError, OSError) as error:
+            if isinstance(_root(error), ConnectTimeoutError | NewConnectionError | SSLError):
+                raise NotSent(f"no connection ({type(_root(error)).__name__})") from None
+            raise OutcomeUnknown(f"no reply ({type(_root(error)).__name__})") from None
+        finally:
+            _unwatch(watched)
+        return Reply(response.status_code, {name.lower(): text for name, text in response.headers.items()}, body)
+
+    return send
+
+
+def _root(error: BaseException) -> BaseException:
+    """Find what urllib3 reported inside what requests and its retries wrapped around it."""
+    inner = getattr(error, "reason", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
+    return _root(inner) if isinstance(inner, BaseException) else error
+
+
+def _unwatch(watched: threading.local) -> None:
+    timer = watched.__dict__.pop("timer", None)
+    if timer:
+        timer.cancel()
+
+
+def _adapter(connections: int) -> tuple[HTTPAdapter, threading.local]:
+    from requests.adapters import HTTPAdapter
+    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+
+    watched = threading.local()
+
+    def watch(connection: HTTPConnection) -> None:
+        sock = connection.sock
+        if sock is not None:
+            watched.timer = threading.Timer(max(watched.deadline - time.monotonic(), 0), _shut, [sock])
+            watched.timer.daemon = True
+            watched.timer.start()
+
+    class Watched(HTTPConnection):
+        def getresponse(self) -> Any:
+            watch(self)
+            return super().getresponse()
+
+    class WatchedTls(HTTPSConnection):
+        def getresponse(self) -> Any:
+            watch(self)
+            return super().getresponse()
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Watched
+
+    class TlsPool(HTTPSConnectionPool):
+        ConnectionCls = WatchedTls
+
+    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0, pool_block=True)
+    adapter.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": TlsPool}
+    return adapter, watched
+
+
+def _shut(sock: socket.socket) -> None:
+    with suppress(OSError):  # it was closed meanwhile
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait after a failure that names no time: 0.5 × 2ⁿ, with jitter, so that containers do not agree."""
+    return float(0.5 * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311

@@ -1,0 +1,1 @@
+"""Programs, their connections and their secrets."""

@@ -1,0 +1,68 @@
+"""Which hosts a connection may name.
+
+A connection's endpoint gets the program's key and the members' data, so it is one of the platform's own hosts or one
+that the operator has allowed at deployment.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from loyalty_bridge.errors import Refused
+
+_PLATFORM_HOSTS = {
+    # https://www.braze.com/docs/user_guide/administrative/access_braze/sdk_endpoints/
+    "braze": re.compile(r"rest\.[a-z]{2,3}-[0-9]{2}\.braze\.(com|eu)"),
+    # https://developers.moengage.com/hc/en-us/articles/11667422094740
+    "moengage": re.compile(r"api-(0[1-6]|101)\.moengage\.com"),
+    # https://doc.convercus.io
+    "convercus": re.compile(r"(api|staging|auth|auth-staging)\.convercus\.io"),
+    # https://developers.partech.com
+    "punchh": re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)?\.punchh\.com"),
+}
+
+
+def endpoint(url: str, platform: str, allowed: str, field: str = "api_endpoint") -> str:
+    """Check a connection's endpoint and give it back without a trailing slash.
+
+    Parameters
+    ----------
+    allowed
+        The operator's further hosts (``name`` or ``name:port``), separated by commas.
+
+    Raises
+    ------
+    Refused
+        Naming `field`.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        raise Refused(field, "is not a URL") from None
+    host = (parts.hostname or "").lower()
+    if parts.username is not None or parts.password is not None:
+        raise Refused(field, "must not hold a user name or password")
+    if parts.query or parts.fragment or parts.path not in {"", "/"}:
+        raise Refused(field, "must be a scheme and a host only")
+    listed = {entry.strip().lower() for entry in allowed.split(",")} - {""}
+    if host in listed or f"{host}:{port}" in listed:
+        if parts.scheme != "https" and not (parts.scheme == "http" and _loopback(host)):
+            raise Refused(field, "must start with https://")
+        return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+    if parts.scheme != "https":
+        raise Refused(field, "must start with https://")
+    if port not in {None, 443}:
+        raise Refused(field, "must not name a port")
+    if not _PLATFORM_HOSTS[platform].fullmatch(host):
+        raise Refused(field, f"is not a host of {platform}, and the operator has not allowed it")
+    return f"https://{host}"
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,161 @@
+"""Programs in DynamoDB: one partition per program, its connection one item, its gate another."""
+
+from __future__ import annotations
+
+import secrets as randomness
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge import aws
+from loyalty_bridge.errors import SavedMeanwhile, Unavailable
+from loyalty_bridge.programs import gate
+from loyalty_bridge.programs.connection import Connection, Program, Secret
+from loyalty_bridge.programs.secrets import encrypt
+
+if TYPE_CHECKING:
+    from loyalty_bridge.settings import ProgramSettings
+
+STATE_KEY = "state_key"
+"""The secret, made by the bridge itself, that keys the hashes in the member state."""
+
+
+def load(settings: ProgramSettings, programs: Iterable[str]) -> dict[str, Program]:
+    """Read programs with their gates, fifty in a round trip; unknown ones are absent from the answer.
+
+    Raises
+    ------
+    Unavailable
+        When DynamoDB does not give all of them.
+    """
+    keys = [_key(program, item) for program in sorted(set(programs)) for item in ("connection", "gate")]
+    found: list[Mapping[str, Any]] = []
+    for start in range(0, len(keys), 100):
+        request: dict[str, Any] = {settings.programs_table: {"Keys": keys[start : start + 100], "ConsistentRead": True}}
+        with aws.reaching("the programs"):
+            reply = aws.dynamodb().batch_get_item(RequestItems=request)
+        if reply.get("UnprocessedKeys"):
+            raise Unavailable("the programs: throttled")
+        found += reply["Responses"][settings.programs_table]
+    gates = {item["program"]["S"]: gate.opened(item) for item in found if item["item"]["S"] == "gate"}
+    programs_found = [_opened(item) for item in found if item["item"]["S"] == "connection"]
+    return {program.id: replace(program, gate=gates.get(program.id, gate.Gate())) for program in programs_found}
+
+
+def every(settings: ProgramSettings) -> Iterator[Program]:
+    """Read all programs, in no order (an operator's call: it scans the table)."""
+    pages = (
+        aws.dynamodb()
+        .get_paginator("scan")
+        .paginate(
+            TableName=settings.programs_table,
+            FilterExpression="#item = :connection",
+            ExpressionAttributeNames={"#item": "item"},
+            ExpressionAttributeValues={":connection": {"S": "connection"}},
+            ConsistentRead=True,
+        )
+    )
+    return (_opened(item) for page in pages for item in page["Items"])
+
+
+def save(
+    settings: ProgramSettings,
+    before: Program | None,
+    program: str,
+    connection: Connection,
+    new_secrets: Mapping[str, str],
+    *,
+    new_workspace: bool = False,
+) -> Program:
+    """Store a program's connection.
+
+    Parameters
+    ----------
+    before
+        The program as it was read before the change; None when it is new.
+    new_secrets
+        Secrets to set, in the clear; the others stay as they were.
+    new_workspace
+        Forget what was sent so far, although the endpoint stays the same. Another endpoint always does.
+
+    Raises
+    ------
+    SavedMeanwhile
+        When `before` is no longer what is stored.
+    """
+    closed = dict(before.secrets) if before else {}
+    if STATE_KEY not in closed:
+        new_secrets = {**new_secrets, STATE_KEY: randomness.token_hex(32)}
+    for name, secret in new_secrets.items():
+        closed[name] = Secret(encrypt(settings.secrets_key, program, secret), secret[-4:])
+    moved = before is not None and before.connection.engagement.api_endpoint not in {
+        "",
+        connection.engagement.api_endpoint,
+    }
+    epoch = before.epoch if before else 1
+    saved = Program(
+        id=program,
+        connection=connection,
+        version=before.version + 1 if before else 1,
+        epoch=epoch + 1 if moved or new_workspace else epoch,
+        secrets=closed,
+    )
+    condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(program)"}
+    if before:
+        condition = {
+            "ConditionExpression": "version = :seen",
+            "ExpressionAttributeValues": {":seen": {"N": str(before.version)}},
+        }
+    client = aws.dynamodb()
+    try:
+        client.put_item(TableName=settings.programs_table, Item=_closed(saved), **condition)
+    except client.exceptions.ConditionalCheckFailedException:
+        raise SavedMeanwhile(program) from None
+    return saved
+
+
+def delete(settings: ProgramSettings, program: str) -> None:
+    """Delete a program with all that belongs to it in this table (its keys and its gate too)."""
+    client = aws.dynamodb()
+    pages = client.get_paginator("query").paginate(
+        TableName=settings.programs_table,
+        KeyConditionExpression="program = :program",
+        ExpressionAttributeValues={":program": {"S": program}},
+        ProjectionExpression="program, #item",
+        ExpressionAttributeNames={"#item": "item"},
+    )
+    for page in pages:
+        for key in page["Items"]:
+            client.delete_item(TableName=settings.programs_table, Key=key)
+
+
+def _key(program: str, item: str) -> dict[str, Any]:
+    return {"program": {"S": program}, "item": {"S": item}}
+
+
+def _closed(program: Program) -> dict[str, Any]:
+    return {
+        **_key(program.id, "connection"),
+        "version": {"N": str(program.version)},
+        "epoch": {"N": str(program.epoch)},
+        "settings": {"S": program.connection.model_dump_json()},
+        "secrets": {
+            "M": {
+                name: {"M": {"ciphertext": {"B": secret.ciphertext}, "last_four": {"S": secret.last_four}}}
+                for name, secret in program.secrets.items()
+            }
+        },
+    }
+
+
+def _opened(item: Mapping[str, Any]) -> Program:
+    return Program(
+        id=item["program"]["S"],
+        connection=Connection.model_validate_json(item["settings"]["S"]),
+        version=int(item["version"]["N"]),
+        epoch=int(item["epoch"]["N"]),
+        secrets={
+            name: Secret(value["M"]["ciphertext"]["B"], value["M"]["last_four"]["S"])
+            for name, value in item["secrets"]["M"].items()
+        },
+    )

@@ -1,0 +1,51 @@
+"""What a function is told by its environment, read and checked once, when it starts."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class ProgramSettings(BaseModel):
+    """Where the programs and their secrets are."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    programs_table: str = Field(min_length=1)
+    secrets_key: str = Field(min_length=1)
+    allowed_hosts: str = ""
+    """Hosts that a connection may name besides the platforms' own, separated by commas."""
+
+
+class DeliverySettings(ProgramSettings):
+    """Where the forwarder and the operator's tools find the stores and the transport."""
+
+    ledger_table: str = Field(min_length=1)
+    members_table: str = Field(min_length=1)
+    kept_table: str = Field(min_length=1)
+    kept_bucket: str = Field(min_length=1)
+    events_queue_url: str = ""
+    events_stream: str = ""
+
+
+@cache
+def settings(kind: type[T]) -> T:
+    """Read settings from the environment variables of the same names in capitals.
+
+    Raises
+    ------
+    RuntimeError
+        Naming every variable that is missing or wrong.
+    """
+    values = {name: os.environ[name.upper()] for name in kind.model_fields if name.upper() in os.environ}
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        wrong = ", ".join(str(e["loc"][0]).upper() for e in error.errors())
+        message = f"environment variables missing or wrong: {wrong}"
+        raise RuntimeError(message) from None
