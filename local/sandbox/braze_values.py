@@ -1,0 +1,83 @@
+"""How Braze reads single values: times, addresses, countries, zones."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from iso3166 import countries
+
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def size(value: Any) -> int:
+    """Tell how many bytes a value has as compact JSON."""
+    return len(_COMPACT.encode(value).encode())
+
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:$|[T ])")
+_OTHER_DATES = re.compile(r"\d\d/\d\d/\d{4}|[A-Z][a-z]{2} (?:\d\d|[A-Z][a-z]{2}) \d{1,2} \d\d:\d\d:\d\d\.?\s?\S+ \d{4}")
+
+
+_COLON_MILLISECONDS = re.compile(r"(?<=:\d\d:\d\d):(?=\d{3})")
+
+
+def read_time(value: Any) -> datetime | None:
+    """Read ISO 8601 or ``yyyy-MM-ddTHH:mm:ss:SSSZ`` (event_object); no zone means UTC; None when it is neither."""
+    if not isinstance(value, str) or not _DATE.match(value):
+        return None
+    try:
+        time = datetime.fromisoformat(_COLON_MILLISECONDS.sub(".", value))
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def is_date(value: Any) -> bool:
+    """Tell whether Braze takes a string for a date (data_types); a year above 3000 stays a string."""
+    time = read_time(value)
+    return time.year <= 3000 if time else isinstance(value, str) and bool(_OTHER_DATES.fullmatch(value))
+
+
+def phone(value: Any) -> str | None:
+    """Normalise a phone number: E.164, or ten digits of the US (sms/user_phone_numbers); None when it is neither."""
+    digits = re.sub(r"[^0-9+]", "", value) if isinstance(value, str) else ""
+    if len(digits) == 10 and "+" not in digits:
+        digits = f"+1{digits}"
+    return digits if re.fullmatch(r"\+[1-9][0-9]{6,14}", digits) else None
+
+
+def country(value: Any) -> str | None:
+    """Map a country to its alpha-2 code as far as it is known (user_attributes_object)."""
+    found = countries.get(value, None) if isinstance(value, str) else None
+    return found.alpha2 if found else None
+
+
+def is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_email(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(r"[^@\s,;<>\"]+@[^@\s.,]+(\.[^@\s.,]+)+", value))
+
+
+def is_zone(value: Any) -> bool:
+    try:
+        return bool(is_text(value) and ZoneInfo(value))
+    except (KeyError, OSError, ValueError):  # unknown, a folder of zones, outside of them
+        return False
+
+
+def is_location(value: Any) -> bool:
+    return isinstance(value, dict) and all(is_number(value.get(axis)) for axis in ("longitude", "latitude"))
+
+
+def is_birthday(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(r"\d{4}-\d\d-\d\d", value)) and read_time(value) is not None
