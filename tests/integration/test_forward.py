@@ -1,0 +1,35 @@
+"""The forwarder, from a batch to what Braze then holds."""
+
+from __future__ import annotations
+
+from local.sandbox.braze import Braze
+from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.settings import DeliverySettings
+from tests.conftest import KEY, connect
+from tests.events import event, queued, streamed
+
+
+def test_an_event_becomes_attributes_and_an_event(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+
+    outcome = forward(queued(event("balance_changed")), stores, 30)
+
+    assert outcome.again == []
+    workspace = braze.workspace(KEY)
+    assert [one.object["name"] for one in workspace.events] == ["convercus_balance_changed"]
+    profile = workspace.profile(external_id="A1")
+    assert profile
+    assert profile.custom["convercus_balance"] == {"points": 120, "lockedPoints": 0, "statusPoints": 300}
+
+
+def test_a_second_delivery_of_an_event_sends_nothing(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    batch = streamed(event("balance_changed"), event("user_logged_in"))
+    forward(batch, stores, 30)
+
+    outcome = forward(batch, stores, 30)
+
+    assert outcome.again == []
+    assert outcome.counts["repeated"] == 2
+    assert len(braze.workspace(KEY).events) == 2
+    assert len(braze.workspace(KEY).requests) == 1
