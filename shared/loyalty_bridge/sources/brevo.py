@@ -1,0 +1,398 @@
+"""Brevo Loyalty: one webhook event becomes one `MemberUpdate`.
+
+A delivery tells of itself (``event_name``, ``event_id``, ``event_date``, ``identifiers``, ``contact_id``,
+``contact_properties``, ``source`` beside the event's own fields or around ``event_properties``), or it is bare: the
+event's own fields only, which `envelope` completes. See https://developers.brevo.com/docs/loyalty-webhooks.
+
+**Events.** The event is called ``loyalty_<event_name>``. Its properties are the event's own fields and keep their
+names; those of an object are joined by ``_``, such as ``balance_definition_name`` or ``tier_group_id``. These differ:
+
+=========================================  =============================================================
+In the delivery                            Property
+=========================================  =============================================================
+``id`` of a voucher                        ``voucher_id``
+``expired_at``                             ``expires_at``
+``subscription.loyalty_subscription_id``   ``loyalty_subscription_id``
+``balance_definition.metadata``            ``balance_definition_metadata`` when it is a text, and
+                                           ``balance_definition_metadata_<key>`` when it is an object
+``source``                                 ``event_source``
+``event_id``                               ``event_id``
+=========================================  =============================================================
+
+An event that this module does not know is called ``loyalty_event``. Its property ``loyalty_event_type`` is the name
+that it came with; its fields are flattened alike, and names that an engagement platform reserves get the prefix
+``loyalty_``.
+
+**Attributes**, from the events that tell a state in full. Only the number of balance definitions and of tier groups
+decides how many there are:
+
+====================================  =================================  ============================================
+Attribute                             Value                              From
+====================================  =================================  ============================================
+``loyalty_balances``                  object: definition id → value      ``balance_value_updated``,
+                                                                         ``balance_minimum_value_reached``,
+                                                                         ``balance_maximum_value_reached``
+``loyalty_tiers``                     object: tier group id → tier name  ``tier_…``, all four
+``loyalty_tier_ids``                  object: tier group id → tier id    ``tier_…``, all four
+``loyalty_subscription_id``           text                               ``subscription_created``, ``…_revoked``,
+                                                                         ``…_anniversary``
+``loyalty_subscription_state``        ``active`` or ``revoked``          ``subscription_created``, ``…_revoked``
+``loyalty_subscription_created_at``   time                               ``subscription_created``, ``…_anniversary``
+``loyalty_subscription_revoked_at``   time of the last one               ``subscription_revoked``
+====================================  =================================  ============================================
+
+``balance_value_expired`` and ``balance_expiration_reminder`` tell no balance: whether their figure is what expires or
+what is left is not documented. In keys, characters other than letters, digits, ``_`` and ``-`` become ``_``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.model import Event, Json, MemberUpdate, ProfileField, Refusal
+from loyalty_bridge.sources import reading
+
+UNKNOWN_EVENT = "loyalty_event"
+"""What an event is called whose ``event_name`` is not one of the 24."""
+
+MAX_PROPERTIES = 100
+"""MoEngage keeps the first hundred: https://www.moengage.com/docs/user-guide/data/key-concepts/data-tracking-policies"""
+
+MAX_AHEAD = timedelta(minutes=5)
+"""A clock may be ahead by this much; a later time becomes the arrival."""
+
+IdentifyBy = Literal["ext_id", "email_id", "phone_id", "contact_id", "loyalty_subscription_id", "card_id"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a program decides about its Brevo Loyalty events.
+
+    Attributes
+    ----------
+    identify_by
+        What the member is known by, in order of preference: ``ext_id``, ``email_id`` and ``phone_id`` of
+        ``identifiers``, the ``contact_id``, or, for bare deliveries, the ``loyalty_subscription_id`` or the
+        membership's ``card_id``. An event that has none of these is refused.
+    forward_contact_properties
+        Pass on ``contact_properties``: ``EMAIL``, ``FIRSTNAME``, ``LASTNAME`` and ``SMS`` to the profile, the others
+        as the customer's own attributes.
+    """
+
+    identify_by: tuple[IdentifyBy, ...] = ("ext_id", "email_id", "phone_id", "contact_id")
+    forward_contact_properties: bool = False
+
+
+_ENVELOPE = frozenset({
+    "event_name", "event_id", "event_date", "identifiers", "contact_id", "contact_properties", "source",
+})  # fmt: skip
+
+_BALANCE_TOLD = {"balance_value_updated", "balance_minimum_value_reached", "balance_maximum_value_reached"}
+
+_RENAMED = {"id": "voucher_id", "subscription_loyalty_subscription_id": "loyalty_subscription_id"}
+
+_RESERVED = frozenset({
+    # https://www.braze.com/docs/user_guide/data/activation/events/custom_events/custom_event_properties
+    "time", "event_name", "product_id", "quantity", "price", "currency",
+    # https://www.moengage.com/docs/api/data/data-overview
+    "id", "_id", "status", "user_id", "source",
+})  # fmt: skip
+
+
+def events(record: Json) -> list[Json]:
+    """Take a parsed record apart: one event, or an array of them. An element that is no event is refused when read.
+
+    Raises
+    ------
+    Refused
+        The record is neither an object nor an array.
+    """
+    if isinstance(record, Mapping):
+        return [record]
+    if isinstance(record, Sequence) and not isinstance(record, str):
+        return list(record)
+    raise Refused("record", "is neither an object nor an array")
+
+
+def envelope(event: Json, event_name: str | None, received: datetime) -> Json:
+    """Complete an event by what it does not tell itself, and lift its ``event_properties`` to the top level.
+
+    Parameters
+    ----------
+    event
+        One of `events`.
+    event_name
+        The name in the URL that it was delivered to. The name in the event wins.
+    received
+        When it was delivered (aware, UTC); becomes the time of an event that has none.
+
+    Notes
+    -----
+    An id that is missing becomes a hash of the event and the minute of delivery. It is weak: a delivery that is
+    repeated in another minute is another event, and two events that are alike within one minute are one.
+
+    Raises
+    ------
+    Refused
+        The event is no object.
+    """
+    told = _open(event)
+    minute = received.astimezone(UTC).isoformat(timespec="minutes")
+    content = json.dumps([event_name, minute, event], sort_keys=True, separators=(",", ":"))
+    made: dict[str, Json] = {
+        "event_name": event_name,
+        "event_id": f"sha256:{hashlib.sha256(content.encode()).hexdigest()}",
+        "event_date": _iso(received),
+    }
+    return told | {field: value for field, value in made.items() if _is_blank(told.get(field))}
+
+
+def member(event: Json, rules: Rules) -> str:
+    """Tell whom an event is about: an id, an e-mail address, or a phone number in E.164.
+
+    Raises
+    ------
+    Refused
+        The event is no object, or it has nothing that `Rules.identify_by` asks for.
+    """
+    return _identity(_open(event), rules)[1]
+
+
+def alias(_: Json) -> str | None:
+    """Tell that no event means a member by a second name: whom it is about is in it, or `member` refuses it."""
+    return None
+
+
+def known_as(_: Json) -> str | None:
+    """Tell that no later event means this event's member by a second name."""
+    return None
+
+
+def event_id(event: Json) -> str:
+    """Tell the event's id.
+
+    Raises
+    ------
+    Refused
+        The event is no object, or its ``event_id`` is missing or neither a text nor an integer; see `envelope`.
+    """
+    return _text(_open(event), "event_id")
+
+
+def read(event: Json, rules: Rules, *, member: str, received: datetime) -> MemberUpdate:
+    """Turn one event into what it tells about its member.
+
+    Parameters
+    ----------
+    event
+        One of `events`, completed by `envelope`.
+    rules
+        The program's decisions.
+    member
+        What `member` told for this event.
+    received
+        When the event arrived (aware, UTC); stands in for a time that is missing or more than `MAX_AHEAD` later.
+
+    Raises
+    ------
+    Refused
+        The event is no object; nobody can be found in it; its name or id is missing; its time is impossible; or it
+        does not fit its model: then the first field, by its path.
+    """
+    told = _open(event)
+    identified_by, _ = _identity(told, rules)
+    source_id = event_id(event)
+    event_type = _text(told, "event_name")
+    time = _time(told, received)
+    # pydantic is slow to import, and only who reads an event needs it, not who takes in a delivery.
+    from loyalty_bridge.sources import brevo_events
+
+    name = re.sub(r"[\W_]+", "_", event_type.lower()).strip("_")
+    is_known = name in brevo_events.EVENTS
+    properties: dict[str, Json] = {"event_id": source_id}
+    if isinstance(source := told.get("source"), str) and source.strip():
+        properties["event_source"] = source.strip()
+    refusals: list[Refusal] = []
+    if is_known:
+        own = brevo_events.validate(name, told)
+        _flatten(own, _RENAMED, properties, refusals)
+    else:
+        own = {key: value for key, value in told.items() if key not in _ENVELOPE}
+        properties["loyalty_event_type"] = event_type[:255]
+        _flatten(own, {}, properties, refusals)
+    profile, custom = _contact(told, refusals) if rules.forward_contact_properties else ({}, {})
+    return MemberUpdate(
+        event_id=source_id,
+        member=member,
+        time=time,
+        identified_by=identified_by,
+        profile=profile,
+        attributes=_state(name, own, time) if is_known else {},
+        custom=custom,
+        event=Event(f"loyalty_{name}" if is_known else UNKNOWN_EVENT, time, properties),
+        refusals=tuple(refusals),
+    )
+
+
+def _open(event: Json) -> dict[str, Json]:
+    """Take an event's fields from the top level and, where they are not there, from ``event_properties``."""
+    if not isinstance(event, Mapping):
+        raise Refused("record", "is not an object")
+    nested = event.get("event_properties")
+    told: dict[str, Json] = {k: v for k, v in event.items() if v is not None and k != "event_properties"}
+    return {**nested, **told} if isinstance(nested, Mapping) else told
+
+
+def _is_blank(value: Json) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _text(told: Mapping[str, Json], field: str) -> str:
+    if _is_blank(told.get(field)):
+        raise Refused(field, "is missing")
+    return reading.text(told[field], field)
+
+
+def _time(told: Mapping[str, Json], received: datetime) -> datetime:
+    if _is_blank(told.get("event_date")):
+        return received
+    time = reading.instant(told["event_date"], "event_date")
+    if time.year < 1970:
+        raise Refused("event_date", "is not a possible time")
+    return received if time > received + MAX_AHEAD else time
+
+
+def _iso(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _phone(value: Json, field: str) -> str:
+    """Read a phone number as Brevo has it: with the country code, whether or not ``+`` or ``00`` is before it.
+
+    Source: https://developers.brevo.com/reference/createcontact
+    """
+    return reading.phone("+" + reading.text(value, field).lstrip("+").removeprefix("00"), None, field)
+
+
+def _identity(told: Json, rules: Rules) -> tuple[Literal["id", "email", "phone"], str]:
+    """Find the first usable identifier of the program's order."""
+    refusal = Refused("identifiers", f"tell nobody by {', '.join(rules.identify_by)}")
+    for identifier in rules.identify_by:
+        kind, read_value, paths = _IDENTIFIERS[identifier]
+        for path in paths:
+            value = told
+            for key in path.split("."):
+                value = value.get(key) if isinstance(value, Mapping) else None
+            try:
+                if not _is_blank(value):
+                    return kind, read_value(value, path)
+            except Refused as unreadable:
+                refusal = unreadable
+    raise refusal
+
+
+_IDENTIFIERS: Mapping[
+    IdentifyBy, tuple[Literal["id", "email", "phone"], Callable[[Json, str], str], tuple[str, ...]]
+] = {
+    "ext_id": ("id", reading.text, ("identifiers.ext_id",)),
+    "email_id": ("email", reading.email, ("identifiers.email_id",)),
+    "phone_id": ("phone", _phone, ("identifiers.phone_id",)),
+    "contact_id": ("id", reading.text, ("contact_id", "identifiers.contact_id")),
+    "loyalty_subscription_id": (
+        "id", reading.text, ("loyalty_subscription_id", "subscription.loyalty_subscription_id"),
+    ),
+    "card_id": ("id", reading.text, ("membership.card_id", "card_id")),
+}  # fmt: skip
+"""For each identifier what it identifies by, how it is read, and the paths that it may be at."""
+
+
+def _state(name: str, told: Mapping[str, Any], time: datetime) -> dict[str, Json]:
+    """Tell the attributes of the module's table."""
+    attributes: dict[str, Json] = {}
+    if name in _BALANCE_TOLD:
+        attributes["loyalty_balances"] = {_key(told["balance_definition"]["id"]): told["value"]}
+    if tier := told.get("to_tier") or told.get("tier"):
+        group = _key(told["tier_group"]["id"])
+        attributes["loyalty_tier_ids"] = {group: tier["id"]}
+        if "name" in tier:
+            attributes["loyalty_tiers"] = {group: tier["name"]}
+    subscription = told.get("subscription", told)
+    if "loyalty_subscription_id" in subscription:
+        attributes["loyalty_subscription_id"] = subscription["loyalty_subscription_id"]
+        if name == "subscription_revoked":
+            attributes |= {"loyalty_subscription_state": "revoked", "loyalty_subscription_revoked_at": _iso(time)}
+        elif "created_at" in subscription:
+            attributes["loyalty_subscription_created_at"] = _iso(subscription["created_at"])
+        if name == "subscription_created":
+            attributes["loyalty_subscription_state"] = "active"
+    return attributes
+
+
+def _key(identifier: str) -> str:
+    """Make a key that can stand in a path.
+
+    Braze allows no ``.``, ``$`` and blanks in it, and MoEngage 200 characters for the whole path:
+    https://www.braze.com/docs/user_guide/data/activation/attributes/nested_custom_attribute_support
+    """
+    return re.sub(r"[^\w-]", "_", identifier)[:100]
+
+
+def _flatten(
+    told: Mapping[str, Any], renamed: Mapping[str, str], properties: dict[str, Json], refusals: list[Refusal]
+) -> None:
+    """Add the leaves of an object to the properties, as many as there may be."""
+    for path, value in _leaves(told, ""):
+        name = re.sub(r"[^\w-]", "_", renamed.get(path, path))[:200]
+        name = f"loyalty_{name}" if name.lower() in _RESERVED else name
+        if not name.strip("_") or name in properties:
+            continue
+        if len(properties) == MAX_PROPERTIES:
+            reason = f"and what follows it is beyond the {MAX_PROPERTIES} properties that an event may have"
+            refusals.append(Refusal("event", name, reason))
+            return
+        properties[name] = value
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Json]]:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _leaves(part, f"{path}_{key}" if path else key)
+    elif not _is_blank(value):
+        yield path, _iso(value) if isinstance(value, datetime) else value
+
+
+def _contact(told: Mapping[str, Json], refusals: list[Refusal]) -> tuple[dict[ProfileField, Json], dict[str, Json]]:
+    """Read the contact's attributes. One that is blank is not known here, which removes nothing elsewhere."""
+    profile: dict[ProfileField, Json] = {}
+    custom: dict[str, Json] = {}
+    contact = told.get("contact_properties")
+    for name, value in contact.items() if isinstance(contact, Mapping) else ():
+        field = f"contact_properties.{name[:64]}"
+        if _is_blank(value):
+            continue
+        if standard := _PROFILE.get(name.upper()):
+            try:
+                profile[standard[0]] = standard[1](value, field)
+            except Refused as refused:
+                refusals.append(Refusal("attributes", refused.field, refused.reason))
+        elif name.lower().startswith("loyalty_"):
+            refusals.append(Refusal("attributes", field, "has a name that the bridge gives itself"))
+        else:
+            custom[name] = value
+    return profile, custom
+
+
+_PROFILE: Mapping[str, tuple[ProfileField, Callable[[Json, str], Json]]] = {
+    "EMAIL": ("email", reading.email),
+    "FIRSTNAME": ("first_name", reading.text),
+    "LASTNAME": ("last_name", reading.text),
+    "SMS": ("phone", _phone),
+}
+"""The attributes that every Brevo account has."""

@@ -1,0 +1,399 @@
+"""The 24 webhook events of Brevo Loyalty as typed models, and their JSON Schemas.
+
+Names and types are those of https://developers.brevo.com/docs/loyalty-webhooks. What an event is about is required;
+what only describes it may be missing, null or blank. Fields that the page does not know are ignored.
+
+The schemas say what the page says. Reading is more tolerant, because the page contradicts itself and senders differ:
+numbers and booleans may come as strings, ids as numbers, metadata as text or object, an expiry as ``expires_at`` or
+``expired_at``, the parts of an object at the top level (``balance_definition_id``, ``card_id``), and a subscription
+nested or not.
+
+A balance definition is last in its event: its metadata may be large, and a limit on properties takes the last first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.sources import reading
+
+T = TypeVar("T")
+
+
+def _required(read: Callable[[Any, str], T]) -> Callable[[Any], T]:
+    """Make a validator of a reader; pydantic knows the path of the field, so that the reader need not."""
+
+    def validate(value: Any) -> T:
+        try:
+            return read(value, "")
+        except Refused as refused:
+            raise PydanticCustomError("unreadable", "{reason}", {"reason": refused.reason}) from None
+
+    return validate
+
+
+def _optional(read: Callable[[Any, str], T]) -> Callable[[Any], T | None]:
+    """Make a validator of a reader that takes null and blank as missing."""
+    required = _required(read)
+    return lambda value: None if value is None or (isinstance(value, str) and not value.strip()) else required(value)
+
+
+def _metadata(value: Any, field: str) -> str | Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else reading.text(value, field)
+
+
+Id = Annotated[str, PlainValidator(_required(reading.text), json_schema_input_type=str)]
+Number = Annotated[int | float, PlainValidator(_required(reading.number), json_schema_input_type=float)]
+MaybeText = Annotated[str | None, PlainValidator(_optional(reading.text), json_schema_input_type=str | None)]
+MaybeNumber = Annotated[
+    int | float | None, PlainValidator(_optional(reading.number), json_schema_input_type=float | None)
+]
+MaybeBoolean = Annotated[bool | None, PlainValidator(_optional(reading.boolean), json_schema_input_type=bool | None)]
+MaybeTime = Annotated[
+    datetime | None, PlainValidator(_optional(reading.instant), json_schema_input_type=datetime | None)
+]
+Metadata = Annotated[
+    str | Mapping[str, Any] | None,
+    PlainValidator(_optional(_metadata), json_schema_input_type=str | dict[str, Any] | None),
+]
+
+
+class _Model(BaseModel):
+    # A cold start builds the validators of the events that it sees, not of all.
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+
+class Named(_Model):
+    """Something that is only described."""
+
+    id: MaybeText = None
+    name: MaybeText = None
+
+
+class Identified(_Model):
+    """Something that state is kept of."""
+
+    id: Id
+    name: MaybeText = None
+
+
+class BalanceDefinition(Identified):
+    """What is counted, such as points."""
+
+    unit: MaybeText = None
+    metadata: Metadata = None
+
+
+class Offer(Named):
+    """What a voucher is worth."""
+
+    public_name: MaybeText = None
+    public_description: MaybeText = None
+    public_image: MaybeText = None
+
+
+class Membership(_Model):
+    """The member's card."""
+
+    card_id: MaybeText = None
+    created_at: MaybeTime = None
+
+
+class Reminder(_Model):
+    """How long before something the reminder is sent: one week, three days."""
+
+    unit: MaybeText = None
+    value: Number
+
+
+class Transaction(_Model):
+    """A credit to a balance or a debit."""
+
+    type: MaybeText = None
+    value: Number
+
+
+class Subscription(_Model):
+    """The member's enrolment in the program."""
+
+    loyalty_subscription_id: Id
+    created_at: MaybeTime = None
+
+
+_OBJECTS: Mapping[str, type[_Model]] = {
+    "loyalty_program": Named, "balance_definition": BalanceDefinition, "membership": Membership, "offer": Offer,
+    "reminder": Reminder, "subscription": Subscription, "transaction": Transaction,
+    "tier": Identified, "to_tier": Identified, "from_tier": Named, "tier_group": Identified,
+}  # fmt: skip
+_BARE = {"membership": ("card_id",), "subscription": ("loyalty_subscription_id", "created_at")}
+_PARTS = {
+    name: {f"{name}_{part}": part for part in model.model_fields} | {part: part for part in _BARE.get(name, ())}
+    for name, model in _OBJECTS.items()
+}
+"""For each object, what its parts are called when they are at the top level."""
+
+
+class LoyaltyEvent(_Model):
+    """What all events have."""
+
+    loyalty_program: Named | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Make an object of its parts where they are at the top level."""
+        gathered = {
+            name: {part: data[key] for key, part in parts.items() if key in data}
+            for name, parts in _PARTS.items()
+            if name in cls.model_fields and data.get(name) is None
+        }
+        return {**data, **{name: parts for name, parts in gathered.items() if parts}}
+
+
+class BalanceMinimumValueReached(LoyaltyEvent):
+    """A balance fell to or below its minimum."""
+
+    value: Number
+    source_event_id: MaybeText = None
+    balance_definition: BalanceDefinition
+
+
+class BalanceMaximumValueReached(BalanceMinimumValueReached):
+    """A balance reached its maximum."""
+
+
+class BalanceTransactionUnauthorized(LoyaltyEvent):
+    """A credit or a debit was not allowed."""
+
+    transaction: Transaction
+    reason: MaybeText = None
+    balance_definition: BalanceDefinition
+
+
+class BalanceExpirationReminder(LoyaltyEvent):
+    """A part of a balance will expire soon."""
+
+    amount: Number
+    expires_at: MaybeTime = Field(None, validation_alias=AliasChoices("expires_at", "expired_at"))
+    reminder: Reminder
+    created_at: MaybeTime = None
+    membership: Membership | None = None
+    balance_definition: BalanceDefinition
+
+
+class BalanceValueExpired(LoyaltyEvent):
+    """A part of a balance expired."""
+
+    value: Number
+    balance_definition: BalanceDefinition
+
+
+class BalanceValueUpdated(LoyaltyEvent):
+    """A balance changed, or came into being."""
+
+    value: Number
+    initial_value: MaybeNumber = None
+    created: MaybeBoolean = None
+    expiration_date: MaybeTime = None
+    transaction: Transaction | None = None
+    source_event_id: MaybeText = None
+    balance_definition: BalanceDefinition
+
+
+class MembershipAnniversaryReminder(LoyaltyEvent):
+    """The day on which the member joined will come round soon."""
+
+    reminder: Reminder
+    membership: Membership | None = None
+
+
+class SubscriptionRevoked(LoyaltyEvent):
+    """The member's enrolment ended."""
+
+    loyalty_subscription_id: Id = Field(
+        validation_alias=AliasChoices("loyalty_subscription_id", AliasPath("subscription", "loyalty_subscription_id"))
+    )
+
+
+class SubscriptionCreated(SubscriptionRevoked):
+    """The member enrolled in the program."""
+
+    created_at: MaybeTime = Field(
+        None, validation_alias=AliasChoices("created_at", AliasPath("subscription", "created_at"))
+    )
+
+
+class SubscriptionMemberAdded(LoyaltyEvent):
+    """A person joined a subscription that several share."""
+
+    member_id: Number
+
+
+class SubscriptionMemberRemoved(SubscriptionMemberAdded):
+    """A person left a subscription that several share."""
+
+
+class SubscriptionMonthAnniversary(LoyaltyEvent):
+    """A whole number of months has passed since the enrolment."""
+
+    subscription: Subscription
+
+
+class SubscriptionYearAnniversary(SubscriptionMonthAnniversary):
+    """A whole number of years has passed since the enrolment."""
+
+
+class TierAnniversaryReminder(LoyaltyEvent):
+    """The day on which the member came into the tier will come round soon."""
+
+    tier: Identified
+    tier_group: Identified
+    reminder: Reminder
+    attributed_at: MaybeTime = None
+    membership: Membership | None = None
+
+
+class TierAssociationUpdated(LoyaltyEvent):
+    """The member moved from one tier of a group to another, or into the first one."""
+
+    to_tier: Identified
+    tier_group: Identified
+    from_tier: Named | None = None
+    upgraded: MaybeBoolean = None
+    source_event_id: MaybeText = None
+
+
+class TierAssociationMonthAnniversary(LoyaltyEvent):
+    """A whole number of months has passed since the member came into the tier."""
+
+    tier: Identified
+    tier_group: Identified
+    created_at: MaybeTime = None
+
+
+class TierAssociationYearAnniversary(TierAssociationMonthAnniversary):
+    """A whole number of years has passed since the member came into the tier."""
+
+
+class VoucherRedeemed(LoyaltyEvent):
+    """The member used a voucher."""
+
+    id: Id
+    code: MaybeText = None
+    offer: Offer | None = None
+
+
+class VoucherExpired(VoucherRedeemed):
+    """A voucher can no longer be used."""
+
+
+class VoucherRevoked(VoucherRedeemed):
+    """A voucher was taken away from the member."""
+
+    source_event_id: MaybeText = None
+
+
+class VoucherCreated(VoucherRedeemed):
+    """The member got a voucher."""
+
+    valid_from: MaybeTime = None
+    expires_at: MaybeTime = Field(None, validation_alias=AliasChoices("expires_at", "expired_at"))
+    source_event_id: MaybeText = None
+
+
+class VoucherExpirationReminder(VoucherRedeemed):
+    """A voucher will expire soon."""
+
+    valid_from: MaybeTime = None
+    expires_at: MaybeTime = Field(None, validation_alias=AliasChoices("expired_at", "expires_at"))
+    reminder: Reminder
+    membership: Membership | None = None
+
+
+class VoucherRedeemUnauthorized(LoyaltyEvent):
+    """The member tried to use a voucher and was not allowed to."""
+
+    code: Id
+    reason: MaybeText = None
+    offer: Offer | None = None
+
+
+class VoucherAttributionFailed(LoyaltyEvent):
+    """The member should have got a voucher and did not."""
+
+    voucher_offer_id: Id = Field(validation_alias=AliasChoices("voucher_offer_id", AliasPath("offer", "id")))
+    rejection_error: MaybeText = None
+
+
+_REASONS = {"missing": "is missing", "model_type": "is not an object"}
+
+EVENTS: Mapping[str, type[LoyaltyEvent]] = {
+    "balance_minimum_value_reached": BalanceMinimumValueReached,
+    "balance_maximum_value_reached": BalanceMaximumValueReached,
+    "balance_transaction_unauthorized": BalanceTransactionUnauthorized,
+    "balance_expiration_reminder": BalanceExpirationReminder,
+    "balance_value_expired": BalanceValueExpired,
+    "balance_value_updated": BalanceValueUpdated,
+    "membership_anniversary_reminder": MembershipAnniversaryReminder,
+    "subscription_created": SubscriptionCreated,
+    "subscription_revoked": SubscriptionRevoked,
+    "subscription_member_added": SubscriptionMemberAdded,
+    "subscription_member_removed": SubscriptionMemberRemoved,
+    "subscription_month_anniversary": SubscriptionMonthAnniversary,
+    "subscription_year_anniversary": SubscriptionYearAnniversary,
+    "tier_anniversary_reminder": TierAnniversaryReminder,
+    "tier_association_updated": TierAssociationUpdated,
+    "tier_association_month_anniversary": TierAssociationMonthAnniversary,
+    "tier_association_year_anniversary": TierAssociationYearAnniversary,
+    "voucher_created": VoucherCreated,
+    "voucher_redeemed": VoucherRedeemed,
+    "voucher_expired": VoucherExpired,
+    "voucher_revoked": VoucherRevoked,
+    "voucher_expiration_reminder": VoucherExpirationReminder,
+    "voucher_redeem_unauthorized": VoucherRedeemUnauthorized,
+    "voucher_attribution_failed": VoucherAttributionFailed,
+}
+"""The model of each event, by the name that the platform gives it."""
+
+
+def validate(event_name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the fields of an event.
+
+    Returns
+    -------
+    dict
+        What the event tells, named and nested as on the platform's page; times are aware UTC. Nothing is null.
+
+    Raises
+    ------
+    Refused
+        The first field, by its dotted path, that is missing or cannot be read.
+    """
+    try:
+        return EVENTS[event_name].model_validate(fields).model_dump(exclude_none=True)
+    except ValidationError as invalid:
+        error = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise Refused(".".join(map(str, error["loc"])), _REASONS.get(error["type"], error["msg"])) from None
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Tell the JSON Schema (2020-12) of each event's own fields, by event name."""
+    return {
+        name: {**model.model_json_schema(), "$schema": "https://json-schema.org/draft/2020-12/schema", "title": name}
+        for name, model in EVENTS.items()
+    }
