@@ -59,15 +59,20 @@ def sqs() -> SQSClient:
 
 
 @contextmanager
-def reaching(what: str) -> Iterator[None]:
+def reaching(what: str, but: type[BaseException] | tuple[()] = ()) -> Iterator[None]:
     """Turn whatever AWS throws into `Unavailable`, naming what was to be reached and AWS's code, never its text.
 
-    A failed condition is an answer, not a failure: it is caught inside.
+    Parameters
+    ----------
+    but
+        What passes as it is: a failed condition is an answer, not a failure.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
+    except but:
+        raise
     except (BotoCoreError, ClientError) as error:
         response = getattr(error, "response", {})
         code = response.get("Error", {}).get("Code", type(error).__name__)

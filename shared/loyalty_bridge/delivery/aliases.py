@@ -6,13 +6,10 @@ Each of them then travels under its member, so that one invocation at a time wor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge import aws
-from loyalty_bridge.delivery import stores, transport
-from loyalty_bridge.delivery.records import SourceRecord
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.delivery import stores
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
@@ -26,6 +23,19 @@ def key(program: str, alias: str) -> str:
 def opened(item: Mapping[str, Any]) -> set[str]:
     """Read an item: the members that are known by the alias."""
     return set(item.get("members", {}).get("SS", ()))
+
+
+def members(settings: DeliverySettings, program: str, alias: str, deadline: float) -> set[str]:
+    """Tell the members that are known by an alias.
+
+    Raises
+    ------
+    Unavailable
+        The map cannot be read.
+    """
+    name = {"member": {"S": key(program, alias)}}
+    found = stores.read([(settings.members_table, name)], deadline)[settings.members_table]
+    return opened(found[0]) if found else set()
 
 
 def learn(settings: DeliverySettings, program: str, alias: str, member: str) -> None:
@@ -43,23 +53,3 @@ def learn(settings: DeliverySettings, program: str, alias: str, member: str) -> 
             UpdateExpression="ADD members :member",
             ExpressionAttributeValues={":member": {"SS": [member]}},
         )
-
-
-def send_on(settings: DeliverySettings, record: SourceRecord, alias: str | None, deadline: float) -> None:
-    """Put a record on the transport again, once for each member that the alias means.
-
-    Raises
-    ------
-    Refused
-        The record names neither a member nor a person that is known.
-    Unavailable
-        The map cannot be read, or the transport does not take it.
-    """
-    if alias is None:
-        raise Refused("accountId", "is missing")
-    name = key(record.program, alias)
-    found = stores.read([(settings.members_table, {"member": {"S": name}})], deadline)[settings.members_table]
-    members = sorted(opened(found[0])) if found else []
-    if not members:
-        raise Refused("userId", "belongs to no account that is known")
-    transport.put(settings, [(replace(record, member=member), member) for member in members])

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from loyalty_bridge.delivery import kept
+from loyalty_bridge.delivery import kept, queues
 from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.records import Arrival, SourceRecord
 from loyalty_bridge.errors import Refused, Unavailable
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
 
 PARTS = ("attributes", "event", "purchase")
+
+WRITE_SECONDS = 6.0
+"""How long to insist on writing down what happened."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +38,8 @@ class Batch:
         The entries that are given back, by receipt.
     retry_after
         Seconds after which it makes sense to deliver them again.
+    last_held
+        The shelf position of the last held record of each (program, group) that has one.
     """
 
     settings: DeliverySettings
@@ -43,6 +48,8 @@ class Batch:
     again: dict[str, Arrival] = field(default_factory=dict)
     retry_after: float = 1.0
     counts: Counter[str] = field(default_factory=Counter)
+    last_held: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    _waiting: list[tuple[Arrival, SourceRecord]] = field(default_factory=list)
     _blocked: set[str] = field(default_factory=set)
     _refused: defaultdict[str, list[tuple[Arrival, Entry]]] = field(default_factory=lambda: defaultdict(list))
 
@@ -61,7 +68,8 @@ class Batch:
 
     def refuse_whole(self, arrival: Arrival, record: SourceRecord, refusal: Refused, event_id: str = "") -> None:
         """Note a record of which nothing can be used."""
-        self.refuse(arrival, Entry(record, event_id, (Refusal("event", refusal.field, refusal.reason),), PARTS))
+        reasons = (Refusal("event", refusal.field, refusal.reason),)
+        self.refuse(arrival, Entry(record, event_id, arrival.group, reasons, PARTS))
 
     def keep_refused(self) -> None:
         """Store what was refused, but not of entries that are given back: those are judged again."""
@@ -76,26 +84,55 @@ class Batch:
                 for arrival, _ in final:
                     self.give_back(arrival)
 
-    def hold(self, program: Program, behind: list[tuple[Arrival, SourceRecord]], reason: str, *, close: bool) -> None:
+    def wait(self, arrival: Arrival, record: SourceRecord) -> None:
+        """Note a record whose person is not known yet; it comes back by schedule."""
+        self._waiting.append((arrival, record))
+
+    def keep_waiting(self) -> None:
+        """Store the records that wait for their person to become known."""
+        final = [(arrival, record) for arrival, record in self._waiting if arrival.receipt not in self.again]
+        entries = [Entry(record, group=arrival.group) for arrival, record in final]
+        try:
+            if entries:
+                kept.keep(self.settings, "waiting", kept.UNKNOWN_PROGRAM, entries, self.now)
+                self.counts["waiting"] += len(entries)
+        except Unavailable:
+            self.counts["keep_failed"] += len(entries)
+            for arrival, _ in final:
+                self.give_back(arrival)
+
+    def hold(self, program: Program, behind: list[tuple[Arrival, SourceRecord]]) -> bool:
         """Keep a program's records in order until its connection works; where that fails, give them back.
 
-        Parameters
-        ----------
-        close
-            Whether the destination failed just now; else the records only wait behind others.
+        Their groups are marked after they are on the shelf, and before they are acknowledged: whatever comes later in
+        a group finds the mark and waits behind them.
         """
-        by_position: defaultdict[str, list[Entry]] = defaultdict(list)
-        for _, record in behind:
-            by_position[record.drained].append(Entry(record))
+        by_position: defaultdict[str, list[tuple[Arrival, SourceRecord]]] = defaultdict(list)
+        for arrival, record in behind:
+            by_position[record.drained].append((arrival, record))
         try:
-            for position, entries in by_position.items():
-                kept.keep(self.settings, "held", program.id, entries, self.now, position)
-            (gate.hold if close else gate.touch)(self.settings, program.id, reason, self.now)
-            self.counts["held"] += len(behind)
+            positions: dict[str, str] = {}
+            for position, records in sorted(by_position.items(), key=lambda one: one[0] or "~"):  # the new ones last
+                entries = [Entry(record, group=arrival.group) for arrival, record in records]
+                place = kept.keep(self.settings, "held", program.id, entries, self.now, position)
+                for arrival, _ in records:
+                    known = self.last_held.get((program.id, arrival.group), "")
+                    positions[arrival.group] = max(place, known)
+            queues.mark(self.settings, program.id, positions, time.monotonic() + WRITE_SECONDS)
+            gate.watch(self.settings, program.id, program.gate, self.now)
         except Unavailable:
             self.counts["keep_failed"] += len(behind)
             for arrival, _ in behind:
                 self.give_back(arrival)
+            return False
+        self.counts["held"] += len(behind)
+        return True
+
+    def pass_on(self, program: Program, arrival: Arrival, record: SourceRecord) -> None:
+        """Let the later records of a group pass, when the last held one is settled."""
+        last = self.last_held.get((program.id, arrival.group), "")
+        if record.drained and last and record.drained >= last:
+            queues.clear(self.settings, program.id, arrival.group)
 
 
 def alone(record: SourceRecord, event: Mapping[str, Json] | Json) -> SourceRecord:

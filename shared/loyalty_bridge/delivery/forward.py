@@ -20,6 +20,7 @@ from loyalty_bridge.delivery.batch import Batch
 from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.lanes import open_lane
 from loyalty_bridge.delivery.plan import Member, Work, parts, plan
+from loyalty_bridge.delivery.records import Arrival, SourceRecord
 from loyalty_bridge.delivery.send import Lane, send
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.programs import gate, store
@@ -92,6 +93,7 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
                 outcome.problems[program_id] = problem
             outcome.latencies += _latencies(works)
     batch.keep_refused()
+    batch.keep_waiting()
     _delay(batch)
     outcome.again = list(batch.again)
     batch.counts["given_back"] = len(outcome.again)
@@ -126,29 +128,46 @@ def _settle(batch: Batch, program: Program, lane: Lane | Unavailable, works: lis
     if isinstance(lane, Lane):
         batch.counts += lane.counts
     left = [(work.arrival, work.record) for work in works if work.missing]
-    for work in works:
-        if work.refusals and not work.missing:
-            there = [part for part, present in parts(work.translation).items() if present]
-            lacking = tuple(dict.fromkeys([*(p for p in there if p not in work.accepted), *_never_there(work)]))
-            batch.refuse(work.arrival, Entry(work.record, work.update.event_id, tuple(work.refusals), lacking))
     try:
-        if not left:
-            if program.gate.failing_since:
-                gate.note_success(batch.settings, program.id)
-            return problem
-        failing_for = batch.now - program.gate.failing_since if program.gate.failing_since else 0.0
-        if broken or failing_for > HOLD_AFTER_SECONDS:
-            batch.hold(program, left, problem, close=True)
-            return problem
-        if not program.gate.failing_since:
-            gate.note_failure(batch.settings, program.id, batch.now)
+        for work in works:
+            if not work.missing:
+                _finish(batch, program, work)
+        if left:
+            _leave(batch, program, left, problem, broken=broken)
+        elif program.gate.failing_since:
+            gate.note_success(batch.settings, program.id)
     except Unavailable as error:
         problem = f"{problem}; {error}"
-    for arrival, _ in left:
-        batch.give_back(arrival)
-    if isinstance(lane, Lane):
+        for work in works:
+            batch.give_back(work.arrival)
+    if left and isinstance(lane, Lane):
         batch.retry_after = max(batch.retry_after, lane.not_before - time.monotonic())
     return problem
+
+
+def _finish(batch: Batch, program: Program, work: Work) -> None:
+    """Settle a work of which nothing is missing: what was refused is kept, and what waits behind it may pass."""
+    batch.pass_on(program, work.arrival, work.record)
+    if work.refusals:
+        there = [part for part, present in parts(work.translation).items() if present]
+        lacking = tuple(dict.fromkeys([*(p for p in there if p not in work.accepted), *_never_there(work)]))
+        refusals = tuple(work.refusals)
+        batch.refuse(work.arrival, Entry(work.record, work.update.event_id, work.arrival.group, refusals, lacking))
+
+
+def _leave(
+    batch: Batch, program: Program, left: list[tuple[Arrival, SourceRecord]], problem: str, *, broken: bool
+) -> None:
+    """Hold what could not be sent, if that will last; else give it back to the transport."""
+    failing_for = batch.now - program.gate.failing_since if program.gate.failing_since else 0.0
+    if broken or failing_for > HOLD_AFTER_SECONDS:
+        if batch.hold(program, left):
+            gate.hold(batch.settings, program.id, problem, batch.now)
+        return
+    for arrival, _ in left:
+        batch.give_back(arrival)
+    if not program.gate.failing_since:
+        gate.note_failure(batch.settings, program.id, batch.now)
 
 
 def _never_there(work: Work) -> list[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from loyalty_bridge.delivery import aliases, kept, ledger, records
+from loyalty_bridge.delivery import aliases, kept, ledger, queues, records, transport
 from loyalty_bridge.delivery.batch import Batch, alone
 from loyalty_bridge.delivery.lanes import destination
 from loyalty_bridge.delivery.plan import Work, parts
-from loyalty_bridge.delivery.records import Arrival, SourceRecord
+from loyalty_bridge.delivery.records import Arrival, SourceRecord, group_of
 from loyalty_bridge.errors import Refused, Unavailable
 from loyalty_bridge.sources import convercus, reading
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
 
 Opened = list[tuple[Arrival, SourceRecord]]
+
+KNOWN_AFTER_SECONDS = 900.0
+"""How long a record waits for its person to become known: platforms tell of a user before they tell of its account."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +51,17 @@ def unseal(batch: Batch, arrivals: list[Arrival]) -> Opened:
 
 
 def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Opened:
-    """Pass the records whose program is connected and live; those of the others are kept in order, or counted."""
+    """Pass the records whose program is connected and live; those of the others are kept in order, or counted.
+
+    Raises
+    ------
+    Unavailable
+        It cannot be told which groups have held records.
+    """
+    watched = {program.id for program in programs.values() if program.gate.watch_until > batch.now}
+    groups = {(record.program, arrival.group) for arrival, record in opened if record.program in watched}
+    if groups:
+        batch.last_held = queues.last_held(batch.settings, groups, batch.until)
     admitted: Opened = []
     waiting: defaultdict[str, Opened] = defaultdict(list)
     for arrival, record in opened:
@@ -58,23 +71,19 @@ def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Open
             batch.refuse_whole(arrival, nobodys, Refused("programId", "is not the id of a program"))
         elif program.missing():
             batch.counts["not_connected"] += 1
-        elif not record.drained and (record.program in waiting or _must_wait(program, arrival)):
+        elif not record.drained and (program.gate.state != "live" or (program.id, arrival.group) in batch.last_held):
             waiting[record.program].append((arrival, record))
         else:
             admitted.append((arrival, record))
     for program_id, behind in waiting.items():
-        program = programs[program_id]
-        batch.hold(program, behind, program.gate.reason or "waits behind held records", close=False)
+        batch.hold(programs[program_id], behind)
     return admitted
-
-
-def _must_wait(program: Program, arrival: Arrival) -> bool:
-    return program.gate.state != "live" or arrival.sent.timestamp() < program.gate.live_since
 
 
 def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> list[Mapped]:
     """Map each event of each record; what cannot be mapped is refused, and its neighbours go on."""
     mapped: list[Mapped] = []
+    taught: dict[tuple[str, str], set[str]] = {}
     for arrival, record in admitted:
         if batch.overtakes(arrival):
             batch.give_back(arrival)
@@ -85,7 +94,13 @@ def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> lis
             batch.refuse_whole(arrival, record, refusal)
             continue
         for event in events:
-            _read_one(batch, arrival, record if len(events) == 1 else alone(record, event), event, programs, mapped)
+            one = _read_one(
+                batch, arrival, record if len(events) == 1 else alone(record, event), event, programs, taught
+            )
+            if one:
+                mapped.append(one)
+                if one.alias:
+                    taught.setdefault((one.program.id, one.alias), set()).add(one.work.update.member)
     return mapped
 
 
@@ -95,21 +110,44 @@ def _read_one(
     record: SourceRecord,
     event: Json,
     programs: Mapping[str, Program],
-    mapped: list[Mapped],
-) -> None:
+    taught: Mapping[tuple[str, str], set[str]],
+) -> Mapped | None:
     program = programs[record.program]
     try:
         member = record.member or convercus.member(event)
-        if member is None:
-            aliases.send_on(batch.settings, record, convercus.alias(event), batch.until)
-            batch.counts["sent_on"] += 1
-        else:
+        if member is not None:
             work = translate(arrival, record, event, program, member)
-            mapped.append(Mapped(program, work, convercus.known_as(event)))
+            return Mapped(program, work, convercus.known_as(event))
+        _send_on(batch, arrival, record, event, taught)
     except Refused as refusal:
         batch.refuse_whole(arrival, record, refusal, _event_id(event))
     except Unavailable:
         batch.give_back(arrival)
+    return None
+
+
+def _send_on(
+    batch: Batch,
+    arrival: Arrival,
+    record: SourceRecord,
+    event: Json,
+    taught: Mapping[tuple[str, str], set[str]],
+) -> None:
+    """Put a record that names only the person on the transport again, for each member the person is."""
+    alias = convercus.alias(event)
+    if alias is None:
+        raise Refused("accountId", "is missing")
+    members = taught.get((record.program, alias)) or aliases.members(batch.settings, record.program, alias, batch.until)
+    if members:
+        copies = [
+            (replace(record, member=member, drained=""), group_of(record.program, member)) for member in sorted(members)
+        ]
+        transport.put(batch.settings, copies)
+        batch.counts["sent_on"] += 1
+    elif batch.now - record.received.timestamp() < KNOWN_AFTER_SECONDS:
+        batch.wait(arrival, record)
+    else:
+        raise Refused("userId", "belongs to no account that is known")
 
 
 def translate(arrival: Arrival, record: SourceRecord, event: Json, program: Program, member: str) -> Work:

@@ -28,7 +28,7 @@ DAYS = 30
 UNKNOWN_PROGRAM = "-"
 """Where records are kept whose program is not known: no program can have this id."""
 
-Shelf = Literal["held", "refused"]
+Shelf = Literal["held", "refused", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class Entry:
     ----------
     event_id
         Id of its source event, where it could be read.
+    group
+        Its ordered group on the transport, to which it may return.
     refusals
         Why, for a refused one.
     missing
@@ -47,6 +49,7 @@ class Entry:
 
     record: SourceRecord
     event_id: str = ""
+    group: str = ""
     refusals: tuple[Refusal, ...] = ()
     missing: tuple[str, ...] = ()
 
@@ -66,22 +69,22 @@ class Bundle:
 
 def keep(
     settings: DeliverySettings, shelf: Shelf, program: str, entries: Sequence[Entry], now: float, position: str = ""
-) -> None:
-    """Keep records of one program, in their order.
+) -> str:
+    """Keep records of one program, in their order; gives their position on the shelf.
 
     Parameters
     ----------
     now
         Epoch seconds.
     position
-        Where they were on the shelf before, so that they come before what was kept later.
+        Where they were on the shelf before: they come right after it, and before what was kept later.
 
     Raises
     ------
     Unavailable
         When S3 or DynamoDB does not take them.
     """
-    place = f"{position or f'{int(now * 1000):013d}'}-{uuid.uuid4().hex[:12]}"
+    place = f"{position}{'-' if position else ''}{int(now * 1000):013d}-{uuid.uuid4().hex[:12]}"
     lines = "\n".join(json.dumps(_written(entry), separators=(",", ":")) for entry in entries)
     reasons = Counter(f"{refusal.field}: {refusal.reason}"[:200] for e in entries for refusal in e.refusals)
     missing = Counter(part for entry in entries for part in entry.missing)
@@ -98,6 +101,7 @@ def keep(
     with aws.reaching("the kept records"):
         aws.s3().put_object(Bucket=settings.kept_bucket, Key=_object(program, shelf, place), Body=body)
         aws.dynamodb().put_item(TableName=settings.kept_table, Item=item)
+    return place
 
 
 def bundles(settings: DeliverySettings, shelf: Shelf, program: str, *, limit: int = 1000) -> Iterator[Bundle]:
@@ -178,6 +182,7 @@ def _written(entry: Entry) -> dict[str, Any]:
         "body": base64.b64encode(entry.record.body).decode(),
         "member": entry.record.member,
         "event_id": entry.event_id,
+        "group": entry.group,
         "refusals": [[refusal.part, refusal.field, refusal.reason] for refusal in entry.refusals],
         "missing": list(entry.missing),
     }
@@ -191,5 +196,9 @@ def _read(line: Mapping[str, Any]) -> Entry:
         member=line["member"],
     )
     return Entry(
-        record, line["event_id"], tuple(Refusal(*refusal) for refusal in line["refusals"]), tuple(line["missing"])
+        record,
+        event_id=line["event_id"],
+        group=line["group"],
+        refusals=tuple(Refusal(*refusal) for refusal in line["refusals"]),
+        missing=tuple(line["missing"]),
     )

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from loyalty_bridge.delivery.plan import Item
 
 
+_DESTINATIONS = {"braze": cast("Destination", braze)}
+
+
 def destination(program: Program) -> Destination:
     """Choose the module that speaks the program's engagement platform."""
-    return cast("Destination", braze)
+    return _DESTINATIONS[program.connection.engagement.platform]
 
 
 @lru_cache(maxsize=64)
-def _transport(program: str) -> Send:
+def _transport(_program: str) -> Send:
     """Keep the connections of each program apart: a slow destination must not take the others' places."""
     return open_transport(WORKERS)
 

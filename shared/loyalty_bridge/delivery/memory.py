@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.delivery import aliases, ledger, state, stores
-from loyalty_bridge.delivery.batch import Batch
+from loyalty_bridge.delivery.batch import WRITE_SECONDS, Batch
 from loyalty_bridge.delivery.intake import Mapped
 from loyalty_bridge.delivery.plan import Member
 from loyalty_bridge.errors import Unavailable
@@ -23,9 +23,6 @@ from loyalty_bridge.programs.secrets import decrypt
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
-
-WRITE_SECONDS = 6.0
-"""How long to insist on writing down what was accepted."""
 
 
 @dataclass(frozen=True, slots=True)

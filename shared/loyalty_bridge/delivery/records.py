@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from loyalty_bridge.model import Json
 from loyalty_bridge.sources import reading
 
 _MARK = "loyalty_bridge"
+_PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,5 +165,10 @@ def seal(record: SourceRecord, store: Callable[[bytes], str], limit: int) -> str
 
 
 def group_of(program: str, member: str) -> str:
-    """Name the ordered group of a member: ids may hold characters that a queue does not take, or be personal data."""
+    """Name the ordered group of a member, as senders are asked to: ``program#member``.
+
+    An id that a queue would not take, or that may be an e-mail address, is replaced by a hash.
+    """
+    if _PLAIN.fullmatch(member):
+        return f"{program}#{member}"
     return hashlib.blake2b(f"{program}#{member}".encode(), digest_size=16).hexdigest()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge import aws
 from loyalty_bridge.delivery import kept
-from loyalty_bridge.delivery.records import SourceRecord, group_of, seal
+from loyalty_bridge.delivery.records import SourceRecord, seal
 from loyalty_bridge.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ INLINE_BYTES = 150_000
 
 
 def put(settings: DeliverySettings, records: Sequence[tuple[SourceRecord, str]]) -> None:
-    """Put records, each with its member, on the transport, in order; returns when they are stored durably.
+    """Put records, each with its ordered group, on the transport, in order; returns when they are stored durably.
 
     Raises
     ------
@@ -27,8 +27,7 @@ def put(settings: DeliverySettings, records: Sequence[tuple[SourceRecord, str]])
         When it did not take all of them: repeat all, what is there twice is sent once.
     """
     sealed = [
-        (group_of(record.program, member), seal(record, lambda body: kept.put_body(settings, body), INLINE_BYTES))
-        for record, member in records
+        (group, seal(record, lambda body: kept.put_body(settings, body), INLINE_BYTES)) for record, group in records
     ]
     if settings.events_queue_url:
         _to_queue(settings.events_queue_url, sealed)

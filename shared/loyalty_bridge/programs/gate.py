@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 State = Literal["live", "held", "draining"]
 
+WATCH_SECONDS = 86400.0
+"""For how long after records were held each ordered group is asked whether some of it is still on its way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -30,18 +33,15 @@ class Gate:
         Why and since when it is not live.
     failing_since
         Since when the destination has failed without a success; 0 when it has not.
-    live_since
-        What the transport took before this waits behind what was drained.
-    touched
-        Rises whenever records are held, so that going live cannot overlook them.
+    watch_until
+        Until when records may still be on the held shelf, or on their way from it, though the gate is live.
     """
 
     state: State = "live"
     reason: str = ""
     since: float = 0.0
     failing_since: float = 0.0
-    live_since: float = 0.0
-    touched: int = 0
+    watch_until: float = 0.0
 
 
 def opened(item: Mapping[str, Any]) -> Gate:
@@ -51,88 +51,57 @@ def opened(item: Mapping[str, Any]) -> Gate:
         reason=item.get("reason", {}).get("S", ""),
         since=float(item.get("since", {}).get("N", 0)),
         failing_since=float(item.get("failing_since", {}).get("N", 0)),
-        live_since=float(item.get("live_since", {}).get("N", 0)),
-        touched=int(item.get("touched", {}).get("N", 0)),
+        watch_until=float(item.get("watch_until", {}).get("N", 0)),
     )
 
 
 def hold(settings: ProgramSettings, program: str, reason: str, now: float) -> None:
-    """Close the gate; called after records were held, and by whoever finds the connection broken."""
+    """Close the gate: the destination has failed for too long, or an operator has to act."""
     _update(
         settings,
         program,
-        "SET #state = :held, reason = :reason, since = if_not_exists(since, :now) ADD touched :one",
-        {":held": {"S": "held"}, ":reason": {"S": reason}, ":now": _number(now), ":one": {"N": "1"}},
+        "SET #state = :held, reason = :reason, since = if_not_exists(since, :now), watch_until = :until",
+        state=("held", ":held"),
+        values={":reason": {"S": reason}, ":now": _number(now), ":until": _number(now + WATCH_SECONDS)},
     )
 
 
-def touch(settings: ProgramSettings, program: str, reason: str, now: float) -> None:
-    """Tell that records were held behind a gate that is not live, or was not when they were read.
-
-    A gate that has gone live meanwhile drains again, so that nothing later of a member overtakes them.
-    """
-    client = aws.dynamodb()
-    try:
-        _update(
-            settings,
-            program,
-            "SET #state = :draining, reason = :reason, since = :now ADD touched :one",
-            {
-                ":draining": {"S": "draining"},
-                ":reason": {"S": reason},
-                ":now": _number(now),
-                ":one": {"N": "1"},
-                ":held": {"S": "held"},
-            },
-            "attribute_not_exists(#state) OR #state <> :held",
-        )
-    except client.exceptions.ConditionalCheckFailedException:
-        _update(settings, program, "ADD touched :one", {":one": {"N": "1"}}, names=False)
+def watch(settings: ProgramSettings, program: str, seen: Gate, now: float) -> None:
+    """Note that records were held behind others; written twice a day at most."""
+    if seen.watch_until < now + WATCH_SECONDS / 2:
+        values = {":until": _number(now + WATCH_SECONDS)}
+        _update(settings, program, "SET watch_until = :until", values=values)
 
 
 def drain(settings: ProgramSettings, program: str) -> None:
     """Let what was held pass again, while new records wait behind it."""
-    _update(settings, program, "SET #state = :draining REMOVE failing_since", {":draining": {"S": "draining"}})
+    _update(settings, program, "SET #state = :draining REMOVE failing_since", state=("draining", ":draining"))
 
 
-def go_live(settings: ProgramSettings, program: str, seen: Gate, now: float) -> bool:
-    """Open the gate, unless records were held since `seen` was read.
-
-    Parameters
-    ----------
-    now
-        Epoch seconds; records that the transport took before it wait behind those that were drained.
-    """
+def go_live(settings: ProgramSettings, program: str) -> None:
+    """Open the gate, unless it was closed again meanwhile."""
     client = aws.dynamodb()
     try:
         _update(
             settings,
             program,
-            "SET #state = :live, live_since = :now REMOVE reason, since, failing_since",
-            {
-                ":live": {"S": "live"},
-                ":now": _number(now),
-                ":seen": {"N": str(seen.touched)},
-                ":zero": {"N": "0"},
-                ":draining": {"S": "draining"},
-            },
-            "#state = :draining AND (touched = :seen OR (attribute_not_exists(touched) AND :seen = :zero))",
+            "SET #state = :live REMOVE reason, since, failing_since",
+            state=("live", ":live"),
+            values={":draining": {"S": "draining"}},
+            condition="#state = :draining",
         )
     except client.exceptions.ConditionalCheckFailedException:
-        return False
-    return True
+        return  # it is held again: the next probe decides
 
 
 def note_failure(settings: ProgramSettings, program: str, now: float) -> None:
     """Remember since when the destination fails."""
-    _update(
-        settings, program, "SET failing_since = if_not_exists(failing_since, :now)", {":now": _number(now)}, names=False
-    )
+    _update(settings, program, "SET failing_since = if_not_exists(failing_since, :now)", values={":now": _number(now)})
 
 
 def note_success(settings: ProgramSettings, program: str) -> None:
     """Forget that it failed; called only when the gate that was read says so."""
-    _update(settings, program, "REMOVE failing_since", None, names=False)
+    _update(settings, program, "REMOVE failing_since")
 
 
 def _number(value: float) -> dict[str, str]:
@@ -143,20 +112,23 @@ def _update(
     settings: ProgramSettings,
     program: str,
     expression: str,
-    values: dict[str, Any] | None,
-    condition: str = "",
     *,
-    names: bool = True,
+    state: tuple[State, str] | None = None,
+    values: Mapping[str, Any] | None = None,
+    condition: str = "",
 ) -> None:
     request: dict[str, Any] = {
         "TableName": settings.programs_table,
         "Key": {"program": {"S": program}, "item": {"S": "gate"}},
         "UpdateExpression": expression,
     }
-    if names:
+    told = dict(values or {})
+    if state:
+        told[state[1]] = {"S": state[0]}
         request["ExpressionAttributeNames"] = {"#state": "state"}
-    if values:
-        request["ExpressionAttributeValues"] = values
+    if told:
+        request["ExpressionAttributeValues"] = told
     if condition:
         request["ConditionExpression"] = condition
-    aws.dynamodb().update_item(**request)
+    with aws.reaching("the gate", but=aws.dynamodb().exceptions.ConditionalCheckFailedException):
+        aws.dynamodb().update_item(**request)

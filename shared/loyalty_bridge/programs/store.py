@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets as randomness
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,25 +37,25 @@ def load(settings: ProgramSettings, programs: Iterable[str]) -> dict[str, Progra
         if reply.get("UnprocessedKeys"):
             raise Unavailable("the programs: throttled")
         found += reply["Responses"][settings.programs_table]
-    gates = {item["program"]["S"]: gate.opened(item) for item in found if item["item"]["S"] == "gate"}
-    programs_found = [_opened(item) for item in found if item["item"]["S"] == "connection"]
-    return {program.id: replace(program, gate=gates.get(program.id, gate.Gate())) for program in programs_found}
+    return {program.id: program for program in _gated(found)}
 
 
 def every(settings: ProgramSettings) -> Iterator[Program]:
-    """Read all programs, in no order (an operator's call: it scans the table)."""
+    """Read all programs with their gates, in no order (it scans the table)."""
     pages = (
         aws.dynamodb()
         .get_paginator("scan")
         .paginate(
             TableName=settings.programs_table,
-            FilterExpression="#item = :connection",
+            FilterExpression="#item IN (:connection, :gate)",
             ExpressionAttributeNames={"#item": "item"},
-            ExpressionAttributeValues={":connection": {"S": "connection"}},
+            ExpressionAttributeValues={":connection": {"S": "connection"}, ":gate": {"S": "gate"}},
             ConsistentRead=True,
         )
     )
-    return (_opened(item) for page in pages for item in page["Items"])
+    with aws.reaching("the programs"):
+        found = [item for page in pages for item in page["Items"]]
+    return iter(_gated(found))
 
 
 def save(
@@ -127,6 +127,13 @@ def delete(settings: ProgramSettings, program: str) -> None:
     for page in pages:
         for key in page["Items"]:
             client.delete_item(TableName=settings.programs_table, Key=key)
+
+
+def _gated(items: Sequence[Mapping[str, Any]]) -> list[Program]:
+    """Put the programs' connections and gates together."""
+    gates = {item["program"]["S"]: gate.opened(item) for item in items if item["item"]["S"] == "gate"}
+    connected = [_opened(item) for item in items if item["item"]["S"] == "connection"]
+    return [replace(program, gate=gates.get(program.id, gate.Gate())) for program in connected]
 
 
 def _key(program: str, item: str) -> dict[str, Any]:

@@ -1,0 +1,28 @@
+"""Every minute: probe the held programs, and let what waits pass again when its time has come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from loyalty_bridge.delivery.drain import tend
+from loyalty_bridge.settings import DeliverySettings, settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+RESERVE_SECONDS = 15.0
+
+logger = Logger()
+metrics = Metrics()
+
+
+@metrics.log_metrics
+def handler(_event: dict[str, Any], context: LambdaContext) -> None:
+    """Tend all programs."""
+    counts = tend(settings(DeliverySettings), context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS)
+    for name, count in counts.items():
+        metrics.add_metric(name, MetricUnit.Count, count)
+    logger.info("tended", extra=dict(counts))

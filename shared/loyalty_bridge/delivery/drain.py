@@ -1,0 +1,115 @@
+"""What happens by schedule: records whose person was not known come back, and held programs are probed and drained.
+
+Drained records go through the transport again, marked with their shelf position, so that they pass the gate while new
+ones still queue up behind them. Bundles leave the shelf after the transport has them: a crash between repeats them,
+and the ledger sends each once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from loyalty_bridge.delivery import kept, transport
+from loyalty_bridge.delivery.kept import Bundle
+from loyalty_bridge.delivery.lanes import open_lane
+from loyalty_bridge.destinations.wire import Broken, Transient, Wait
+from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.programs import gate, store
+
+if TYPE_CHECKING:
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import DeliverySettings
+
+RECORDS_PER_RUN = 6000
+"""A hundred a second for each program: a destination that has just come back is not run over."""
+NEARLY_EMPTY = 20
+"""With no more bundles than this left the gate opens; they, and what is held meanwhile, still pass in order."""
+_PROBE_SECONDS = 10.0
+_WAITING_PER_RUN = 200
+
+
+def tend(settings: DeliverySettings, seconds_left: float) -> Counter[str]:
+    """Do what is due for all programs; gives what happened, how often."""
+    until = time.monotonic() + seconds_left
+    counts: Counter[str] = Counter()
+    try:
+        _bring_back(settings, counts)
+    except Unavailable:
+        counts["unavailable"] += 1  # they stay where they are until the next run
+    for program in list(store.every(settings)):
+        due = program.gate.state != "live" or program.gate.watch_until > time.time()
+        if not due or program.missing() or time.monotonic() >= until:
+            continue
+        try:
+            _tend_program(settings, program, until, counts)
+        except Unavailable:
+            counts["unavailable"] += 1
+    return counts
+
+
+def _bring_back(settings: DeliverySettings, counts: Counter[str]) -> None:
+    for bundle in kept.bundles(settings, "waiting", kept.UNKNOWN_PROGRAM, limit=_WAITING_PER_RUN):
+        counts["brought_back"] += _put_back(settings, bundle)
+
+
+def _tend_program(settings: DeliverySettings, program: Program, until: float, counts: Counter[str]) -> None:
+    if program.gate.state == "held":
+        counts["probed"] += 1
+        if not works(program):
+            counts["still_failing"] += 1
+            return
+        gate.drain(settings, program.id)
+    if drain(settings, program.id, until, counts) and program.gate.state != "live":
+        gate.go_live(settings, program.id)
+        counts["went_live"] += 1
+
+
+def works(program: Program) -> bool:
+    """Probe a program's connection with a request that changes nothing: one without objects.
+
+    Raises
+    ------
+    Unavailable
+        The program's secret cannot be decrypted.
+    """
+    lane = open_lane(program, time.monotonic() + _PROBE_SECONDS)
+    try:
+        reply = lane.post([], lane.until)
+    except Unavailable:
+        return False
+    return not isinstance(lane.destination.judge(reply, [], time.time()), Broken | Wait | Transient)
+
+
+def drain(settings: DeliverySettings, program: str, until: float, counts: Counter[str]) -> bool:
+    """Put a program's held records on the transport, in order, at a bounded rate; tells whether (nearly) all went.
+
+    Raises
+    ------
+    Unavailable
+        A store or the transport does not answer; what was not put stays.
+    """
+    left = RECORDS_PER_RUN
+    while left > 0 and time.monotonic() < until:
+        shelf = list(islice(kept.bundles(settings, "held", program), NEARLY_EMPTY + 1))
+        for bundle in shelf:
+            put = _put_back(settings, bundle)
+            counts["drained"] += put
+            left -= put
+            if left <= 0 or time.monotonic() >= until:
+                return False
+        if len(shelf) <= NEARLY_EMPTY:
+            return True
+    return False
+
+
+def _put_back(settings: DeliverySettings, bundle: Bundle) -> int:
+    """Put a bundle on the transport, then take it off its shelf; gives the number of its records."""
+    drained = bundle.position if bundle.shelf == "held" else ""
+    entries = kept.entries(settings, bundle)
+    transport.put(settings, [(replace(entry.record, drained=drained), entry.group) for entry in entries])
+    kept.remove(settings, bundle)
+    return len(entries)
