@@ -1,0 +1,606 @@
+"""Braze's ``/users/track``: updates into attributes, event and purchase objects, and what a reply means for them.
+
+Braze drops much of what breaks its limits without an error, and one reserved name or bad address costs the whole
+object. So every documented limit is met here, before anything is sent. The rules are those of
+
+- https://www.braze.com/docs/api/endpoints/user_data/post_user_track (identifiers, limits, replies)
+- https://www.braze.com/docs/api/objects_filters/user_attributes_object
+- https://www.braze.com/docs/api/objects_filters/event_object
+- https://www.braze.com/docs/api/objects_filters/purchase_object
+- https://www.braze.com/docs/user_guide/data/activation/custom_data/data_types
+- https://www.braze.com/docs/user_guide/data/activation/attributes/nested_custom_attribute_support
+- https://www.braze.com/docs/api/errors
+- https://www.braze.com/docs/api/api_limits
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Literal, NamedTuple
+
+from loyalty_bridge.destinations.wire import (
+    Accepted,
+    AttributePath,
+    Broken,
+    Rejected,
+    Reply,
+    TooLarge,
+    Transient,
+    Translation,
+    Verdict,
+    Wait,
+    WireObject,
+)
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal
+
+MAX_OBJECTS = 75
+MAX_BODY_BYTES = 4_000_000
+MAX_EXTERNAL_ID_BYTES = 987
+MAX_ALIAS_BYTES = 236
+MAX_TEXT = 255
+"""Characters of a string value or a name."""
+MAX_ITEMS = 500
+"""Elements of an array attribute; an array of objects is bounded by its bytes only."""
+MAX_ATTRIBUTE_BYTES = 100 * 1024
+"""Of one attribute that is an object or an array."""
+MAX_EVENT_BYTES = 100 * 1024
+"""Of all properties of one event."""
+MAX_PURCHASE_BYTES = 50 * 1024
+"""Of all properties of one purchase."""
+MAX_PROPERTIES = 256
+MAX_QUANTITY = 100
+MAX_WAIT_SECONDS = 3600.0
+"""Limits are per hour at the longest, so no reply can mean a longer wait."""
+
+_ARRAYS = ("attributes", "events", "purchases")
+_ROOM = MAX_BODY_BYTES - len('{"attributes":[],"events":[],"purchases":[]}')
+
+_RESERVED = frozenset({
+    "alias_label", "alias_name", "braze_id", "country", "current_location", "date_of_first_session",
+    "date_of_last_session", "dob", "email", "email_click_tracking_disabled", "email_open_tracking_disabled",
+    "email_subscribe", "email_subscription_info", "external_id", "facebook", "first_name", "gender", "home_city",
+    "image_url", "language", "last_name", "marked_email_as_spam_at", "phone", "push_subscribe", "push_token_import",
+    "push_tokens", "subscription_groups", "time_zone", "twitter", "user_alias",
+})  # fmt: skip
+_RESERVED_IN_EVENTS = frozenset({"time", "event_name"})
+_RESERVED_IN_PURCHASES = _RESERVED_IN_EVENTS | {"product_id", "quantity", "price", "currency"}
+_INSTRUCTIONS = frozenset({"add", "remove", "inc"})
+"""Keys that make Braze change an array or a number where an object was meant."""
+
+_SUBSCRIPTIONS = frozenset({"opted_in", "subscribed", "unsubscribed"})
+_NO_SUBSCRIPTION = "is none of opted_in, subscribed, unsubscribed"
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_PHONE = re.compile(r"\+[1-9][0-9]{4,14}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_SEPARATOR = re.compile(r"[\s.$]")
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
+_PERSONAL = re.compile(r"\S+@\S+|\+?\d{6,}")
+
+
+class _Limits(NamedTuple):
+    """What the values inside an attribute or among properties have to keep to."""
+
+    size: int
+    """Bytes of an attribute, or of all properties together."""
+    reserved: frozenset[str] = frozenset()
+    """Names that Braze takes for something else, at the top."""
+    strict_keys: bool = False
+    items: float = math.inf
+    flat: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How a program's workspace wants its data.
+
+    Attributes
+    ----------
+    identifier_type
+        Which of Braze's identifiers the member's id is.
+    alias_label
+        The label of the alias, for ``user_alias``; at most 236 bytes.
+    update_existing_only
+        Do not create users.
+    object_limit
+        Whether 75 objects may be in a request or, with a legacy contract, in each of its arrays.
+    max_objects
+        That number; it can only be lowered.
+    purchase_product_id
+        A product id for all purchases. A transaction's id as the product (None) makes one product of each, of which
+        Braze's dashboard keeps 5,000; with a constant it is among the properties, as ``transaction_id`` unless the
+        source has put it there already.
+
+    Raises
+    ------
+    ValueError
+        A number or text is beyond Braze's limit.
+    """
+
+    identifier_type: Literal["external_id", "user_alias"] = "external_id"
+    alias_label: str = "convercus_account_id"
+    update_existing_only: bool = False
+    object_limit: Literal["combined", "per_array"] = "combined"
+    max_objects: int = MAX_OBJECTS
+    purchase_product_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_objects <= MAX_OBJECTS:
+            raise ValueError(f"max_objects is not between 1 and {MAX_OBJECTS}")
+        try:
+            _identifier(self.alias_label, "alias_label", MAX_ALIAS_BYTES)
+            if self.purchase_product_id is not None:
+                _filled(self.purchase_product_id, "purchase_product_id")
+        except Refused as refused:
+            raise ValueError(str(refused)) from None
+
+
+def translate(update: MemberUpdate, rules: Rules) -> Translation:
+    """Turn an update into wire form.
+
+    What breaks a limit is left out and told in `refusals` (by its path in the update); an event or purchase goes as a
+    whole when a field that Braze requires is unusable. A null inside an object, an array or properties says nothing
+    and is left out silently.
+
+    Raises
+    ------
+    Refused
+        The member has no identifier that Braze takes.
+    """
+    identity = _identity(update, rules)
+    lost: dict[Part, list[Refused]] = {"attributes": [], "event": [], "purchase": []}
+    attributes = _attributes(update, identity, lost["attributes"])
+    event = _event(update.event, identity, lost["event"]) if update.event else None
+    purchase = _purchase(update.purchase, identity, rules, lost["purchase"]) if update.purchase else None
+    refusals = [Refusal(part, each.field, each.reason) for part, fields in lost.items() for each in fields]
+    return Translation(identity, attributes, event, purchase, (*update.refusals, *refusals))
+
+
+def attribute_objects(
+    identity: Mapping[str, Json],
+    values: Mapping[AttributePath, Json],
+    rules: Rules,  # noqa: ARG001  part of `Destination`
+) -> list[WireObject]:
+    """Serialise the attribute values of one member; None removes a value.
+
+    One object, but for two cases: `_merge_objects`, which values of single keys need, would merge whole objects too, so
+    these go first, in one of their own; and what exceeds a request is divided.
+    """
+    merged = {path[0] for path in values if len(path) > 1}
+    whole: list[tuple[AttributePath, Json]] = []
+    rest: list[tuple[AttributePath, Json]] = []
+    for path, value in values.items():
+        is_whole = bool(merged) and len(path) == 1 and (isinstance(value, Mapping) or path[0] in merged)
+        (whole if is_whole else rest).append((path, value))
+    flag: dict[str, Json] = {"_merge_objects": True} if merged else {}
+    return [*_attribute_objects(identity, whole), *_attribute_objects({**identity, **flag}, rest)]
+
+
+def weigh(item: WireObject, rules: Rules) -> tuple[int, ...]:
+    """Tell how much of each limit of a request an object uses: number (in its array), bytes with a comma."""
+    size = len(item.body) + 1
+    if rules.object_limit == "combined":
+        return (1, size)
+    return (*(int(item.array == array) for array in _ARRAYS), size)
+
+
+def capacity(rules: Rules) -> tuple[int, ...]:
+    """Tell the limits of a request, in the order of `weigh`: objects (in each array), bytes."""
+    return (*(rules.max_objects,) * (1 if rules.object_limit == "combined" else len(_ARRAYS)), _ROOM)
+
+
+def body(objects: Sequence[WireObject]) -> bytes:
+    """Assemble the request body; the objects of an array keep their order."""
+    arrays = {array: [item.body for item in objects if item.array == array] for array in _ARRAYS}
+    return b"{%s}" % b",".join(
+        b'"%s":[%s]' % (array.encode(), b",".join(bodies)) for array, bodies in arrays.items() if bodies
+    )
+
+
+def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
+    """Tell what a reply means.
+
+    Reasons hold the status and, for an object, Braze's sentence without what may be a member's; nothing else of a body
+    (that of a 401 repeats the key). An error of an accepted request that does not tell its object is given to every
+    object that may be the one: those of its array, or all, but for arrays that were processed entirely by their count.
+
+    A body that is not JSON does not come from Braze but from something before it: only a status that means the same
+    from there is believed. A status that is in no documentation is taken as transient.
+
+    Parameters
+    ----------
+    now
+        Epoch seconds.
+    """
+    status, said = reply.status, _said(reply.body)
+    if 200 <= status < 300 and (said is not None or not reply.body.strip()):
+        return Accepted(_blame_all(said or {}, objects))
+    if status == 429:
+        return Wait(_wait(reply.headers, now), "429: over the rate limit")
+    if status == 413 or (status == 400 and said is not None and b"max input length exceeded" in reply.body.lower()):
+        return TooLarge(f"{status}: too much in one request")
+    if 300 <= status < 400 or status in _BROKEN:
+        return Broken(f"{status}: {_BROKEN.get(status, 'redirects, so it is not a REST endpoint of Braze')}")
+    if status in {400, 422} and said is not None:
+        return Rejected(f"{status}: the request is refused", _blame(said, objects)[0])
+    return Transient(f"{status}: no answer of Braze's" if said is None else f"{status}: Braze failed")
+
+
+_BROKEN = {
+    401: "the API key is not accepted here (wrong key, workspace, instance or permission)",
+    403: "access is denied (permission of the API key, its allowed addresses, or the account's plan)",
+    404: "the endpoint has no such path",
+    405: "the endpoint does not take this method",
+    407: "a proxy wants to be authenticated to",
+    415: "the content type is not accepted",
+}
+"""What is the same for every request, so that nothing is refused for it."""
+
+
+def _identity(update: MemberUpdate, rules: Rules) -> dict[str, Json]:
+    identity: dict[str, Json]
+    # An alias that is not known is created with an explicit false only.
+    always = rules.update_existing_only or (update.identified_by == "id" and rules.identifier_type == "user_alias")
+    flag: dict[str, Json] = {"_update_existing_only": rules.update_existing_only} if always else {}
+    if update.identified_by != "id":
+        identity = {update.identified_by: _profile_value(update.identified_by, update.member, "member")}
+    elif rules.identifier_type == "user_alias":
+        name = _identifier(update.member, "member", MAX_ALIAS_BYTES)
+        identity = {"user_alias": {"alias_name": name, "alias_label": rules.alias_label}}
+    else:
+        identity = {"external_id": _identifier(update.member, "member", MAX_EXTERNAL_ID_BYTES)}
+    return identity | flag
+
+
+def _identifier(value: str, path: str, most: int) -> str:
+    _require(value.strip(), path, "is blank")
+    _require(not _UNUSABLE.search(value), path, "holds a null byte or a lone surrogate")
+    _require(len(value.encode()) <= most, path, f"is longer than {most} bytes")
+    return value
+
+
+def _attributes(update: MemberUpdate, identity: Mapping[str, Json], lost: list[Refused]) -> dict[AttributePath, Json]:
+    found: dict[AttributePath, Json] = {}
+    for field, value in update.profile.items():
+        name = _PROFILE[field][0]
+        try:
+            if name not in identity or identity[name] != value:
+                found[(name,)] = _profile(field, value, identity)
+        except Refused as refused:
+            lost.append(refused)
+    taken: set[str] = set()
+    for source, fields in (("attributes", update.attributes), ("custom", update.custom)):
+        for raw, value in fields.items():
+            path = f"{source}.{_shown(raw)}"
+            try:
+                name = _attribute_name(raw, path, taken)
+                if source == "attributes" and isinstance(value, Mapping):
+                    found |= {(name, key): item for key, item in _partial(value, path, lost).items()}
+                else:
+                    found[(name,)] = _whole(value, path, lost)
+            except Refused as refused:
+                lost.append(refused)
+            else:
+                taken.add(name)
+    return found
+
+
+def _profile(field: ProfileField, value: Json, identity: Mapping[str, Json]) -> Json:
+    path = f"profile.{field}"
+    # An address beside a phone number would be what the user is looked up by.
+    finds = _PROFILE[field][0] in identity or (field == "email" and "phone" in identity)
+    _require(not finds, path, "would change which user is found")
+    return value if value is None else _profile_value(field, value, path)
+
+
+def _profile_value(field: ProfileField, value: Json, path: str) -> str:
+    _, fits, reason = _PROFILE[field]
+    if not isinstance(value, str):
+        raise Refused(path, "is not a text")
+    _require(fits(_text(value, path)), path, reason)
+    return value
+
+
+def _attribute_name(raw: str, path: str, taken: set[str]) -> str:
+    name = _name(raw.strip(), path)  # Braze cuts these blanks
+    _require(name not in _RESERVED and not name.startswith("_"), path, "has a name that is Braze's own")
+    _require(name not in taken, path, "has the name of another attribute")
+    return name
+
+
+def _whole(value: Json, path: str, lost: list[Refused]) -> Json:
+    kept = _value(value, path, _IN_ATTRIBUTES, lost)
+    if isinstance(kept, dict | list):
+        _require(len(_dump(kept)) <= MAX_ATTRIBUTE_BYTES, path, f"is larger than {MAX_ATTRIBUTE_BYTES} bytes")
+    is_instruction = isinstance(kept, dict) and kept and kept.keys() <= _INSTRUCTIONS
+    _require(not is_instruction, path, "has only keys that Braze reads as an instruction")
+    return kept
+
+
+def _partial(value: Mapping[str, Json], path: str, lost: list[Refused]) -> dict[str, Json]:
+    for key, item in value.items():
+        if item is None:
+            lost.append(Refused(f"{path}.{_shown(key)}", "cannot be removed by itself: an object may not hold null"))
+    return _fitting(_object(value, path, _IN_ATTRIBUTES, lost, top=True), _IN_ATTRIBUTES, path, lost)
+
+
+def _attribute_objects(
+    identity: Mapping[str, Json], values: Sequence[tuple[AttributePath, Json]]
+) -> Iterable[WireObject]:
+    if not values:
+        return []
+    fields: dict[str, Json] = {path[0]: value for path, value in values if len(path) == 1}
+    nested: dict[str, dict[str, Json]] = {}
+    for path, value in values:
+        if len(path) > 1:
+            nested.setdefault(path[0], {})[path[1]] = value
+    item = WireObject("attributes", _dump({**identity, **fields, **nested}))
+    if len(item.body) < _ROOM or len(values) == 1:
+        return [item]
+    half = len(values) // 2
+    return [*_attribute_objects(identity, values[:half]), *_attribute_objects(identity, values[half:])]
+
+
+def _event(event: Event, identity: Mapping[str, Json], lost: list[Refused]) -> WireObject | None:
+    try:
+        fields: dict[str, Json] = {"name": _name(event.name, "event.name"), "time": _time(event.time, "event.time")}
+    except Refused as refused:
+        lost.append(refused)
+        return None
+    properties = _properties(event.properties, "event.properties", _IN_EVENTS, lost)
+    return WireObject("events", _dump({**identity, **fields, **properties}))
+
+
+def _purchase(purchase: Purchase, identity: Mapping[str, Json], rules: Rules, lost: list[Refused]) -> WireObject | None:
+    try:
+        fields: dict[str, Json] = {
+            "product_id": rules.purchase_product_id or _filled(purchase.product_id, "purchase.product_id"),
+            "currency": purchase.currency,
+            "price": purchase.price,
+            "quantity": purchase.quantity,
+            "time": _time(purchase.time, "purchase.time"),
+        }
+        # A source has looked the currency up; whether Braze has the same list, Braze tells.
+        _require(_CURRENCY.fullmatch(purchase.currency), "purchase.currency", "is not the letters of ISO 4217")
+        _require(_is_number(purchase.price), "purchase.price", "is not a finite number")
+        is_quantity = type(purchase.quantity) is int and 1 <= purchase.quantity <= MAX_QUANTITY
+        _require(is_quantity, "purchase.quantity", f"is not a whole number between 1 and {MAX_QUANTITY}")
+    except Refused as refused:
+        lost.append(refused)
+        return None
+    given = dict(purchase.properties)
+    if rules.purchase_product_id and purchase.product_id not in given.values():
+        given.setdefault("transaction_id", purchase.product_id)
+    properties = _properties(given, "purchase.properties", _IN_PURCHASES, lost)
+    return WireObject("purchases", _dump({**identity, **fields, **properties}))
+
+
+def _properties(values: Mapping[str, Json], path: str, limits: _Limits, lost: list[Refused]) -> dict[str, Json]:
+    """Give the field ``properties``, or nothing when there are none."""
+    try:
+        kept = _object(values, path, limits, lost, top=True)
+    except Refused:
+        return {}  # each property has been told of
+    if len(kept) > MAX_PROPERTIES:
+        lost.append(Refused(path, f"has {len(kept) - MAX_PROPERTIES} more than the {MAX_PROPERTIES} that are taken"))
+        kept = dict(list(kept.items())[:MAX_PROPERTIES])
+    kept = _fitting(kept, limits, path, lost)
+    return {"properties": kept} if kept else {}
+
+
+def _fitting(values: dict[str, Json], limits: _Limits, path: str, lost: list[Refused]) -> dict[str, Json]:
+    """Leave out the largest values until the rest is small enough."""
+    excess = len(_dump(values)) - limits.size
+    if excess <= 0:
+        return values
+    sizes = {name: len(_dump({name: value})) - 1 for name, value in values.items()}  # braces are a comma too many
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if excess > 0:
+            excess -= sizes.pop(name)
+            lost.append(Refused(f"{path}.{_shown(name)}", f"makes the whole larger than {limits.size} bytes"))
+    return {name: values[name] for name in sizes}
+
+
+def _value(value: Json, path: str, limits: _Limits, lost: list[Refused]) -> Json:
+    """Give what is usable of a value; the value itself has to be."""
+    if isinstance(value, str):
+        return _text(value, path)
+    if isinstance(value, Mapping):
+        return _object(value, path, limits, lost)
+    if isinstance(value, Sequence):
+        return _array(value, path, limits, lost)
+    _require(value is None or isinstance(value, bool) or _is_number(value), path, "is not a finite number")
+    return value
+
+
+def _object(
+    value: Mapping[str, Json], path: str, limits: _Limits, lost: list[Refused], *, top: bool = False
+) -> dict[str, Json]:
+    _require(top or not limits.flat, path, "is an object, of which Braze would make a text")
+    given = {name: item for name, item in value.items() if item is not None}
+    kept: dict[str, Json] = {}
+    for name, item in given.items():
+        field = f"{path}.{_shown(name)}"
+        try:
+            kept[_key(name, field, limits, top=top)] = _value(item, field, limits, lost)
+        except Refused as refused:
+            lost.append(refused)
+    _require(kept or not given, path, "holds nothing usable")
+    return kept
+
+
+def _array(value: Sequence[Json], path: str, limits: _Limits, lost: list[Refused]) -> list[Json]:
+    given = [(index, item) for index, item in enumerate(value) if item is not None]
+    if limits.flat and any(isinstance(item, list | tuple | Mapping) for _, item in given):
+        raise Refused(path, "holds objects or arrays, of which Braze would make texts")
+    if len(given) > limits.items and not all(isinstance(item, Mapping) for _, item in given):
+        raise Refused(path, f"has more than {limits.items} elements")
+    kept: list[Json] = []
+    for index, item in given:
+        try:
+            kept.append(_value(item, f"{path}[{index}]", limits, lost))
+        except Refused as refused:
+            lost.append(refused)
+    _require(kept or not given, path, "holds nothing usable")
+    return kept
+
+
+def _key(name: str, path: str, limits: _Limits, *, top: bool) -> str:
+    strange = limits.strict_keys and _SEPARATOR.search(name)
+    _require(not strange, path, "has a blank, a period or a dollar sign in its name")
+    _require(not top or name not in limits.reserved, path, "has a name that is Braze's own")
+    return _name(name, path)
+
+
+def _name(value: str, path: str) -> str:
+    # Stated for properties in the API, for events and attributes in the SDKs:
+    # https://www.braze.com/docs/developer_guide/analytics/logging_events
+    _require(not value.startswith("$"), path, "has a name that begins with a dollar sign")
+    return _filled(value, path)
+
+
+def _filled(value: str, path: str) -> str:
+    _require(value.strip(), path, "is blank")
+    return _text(value, path)
+
+
+def _text(value: str, path: str) -> str:
+    if len(value) > MAX_TEXT:
+        raise Refused(path, f"is longer than {MAX_TEXT} characters")
+    if _UNUSABLE.search(value):
+        raise Refused(path, "holds a null byte or a lone surrogate")
+    return value
+
+
+def _require(fits: object, path: str, reason: str) -> None:
+    if not fits:
+        raise Refused(path, reason)
+
+
+def _time(value: datetime, path: str) -> str:
+    _require(value.utcoffset() is not None, path, "has no time zone")
+    try:
+        return value.astimezone(UTC).isoformat(timespec="milliseconds")
+    except OverflowError:
+        raise Refused(path, "is not a possible time") from None
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _shown(name: str) -> str:
+    """Make a name fit to be part of a path."""
+    return _UNUSABLE.sub("?", name[:64])
+
+
+def _dump(value: Json) -> bytes:
+    return _ENCODER.encode(value).encode()
+
+
+def _said(data: bytes) -> Mapping[str, Json] | None:
+    """Read a reply's body: nothing when it is not JSON, and empty when it is JSON but no object."""
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) else {}
+
+
+def _blame(
+    said: Mapping[str, Json], objects: Sequence[WireObject]
+) -> tuple[dict[int, str], list[tuple[str | None, str]]]:
+    """Give the objects (by position) that errors name, and the errors that name none, with their array if told."""
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for position, item in enumerate(objects):
+        places[item.array].append(position)
+    blamed: dict[int, str] = {}
+    unplaced: list[tuple[str | None, str]] = []
+    errors = said.get("errors") or []
+    for error in errors if isinstance(errors, list) else [errors]:
+        entry = error if isinstance(error, dict) else {}
+        array, index, reason = entry.get("input_array"), entry.get("index"), _sentence(entry.get("type"))
+        array = array if isinstance(array, str) and array in places else None
+        if array and type(index) is int and 0 <= index < len(places[array]):
+            blamed.setdefault(places[array][index], reason)
+        else:
+            unplaced.append((array, reason))
+    return blamed, unplaced
+
+
+def _blame_all(said: Mapping[str, Json], objects: Sequence[WireObject]) -> dict[int, str]:
+    """Give the objects that errors name, and those that they may mean."""
+    blamed, unplaced = _blame(said, objects)
+    rest = [(position, item.array) for position, item in enumerate(objects) if position not in blamed]
+    doubtful = set()
+    for array, count in Counter(array for _, array in rest).items():
+        processed = said.get(f"{array}_processed")
+        if not isinstance(processed, int) or processed < count:
+            doubtful.add(array)
+    for named, reason in unplaced:
+        for position, array in rest:
+            if array in doubtful and named in {None, array}:
+                blamed.setdefault(position, f"may be refused, Braze does not tell which object is: {reason}")
+    return blamed
+
+
+def _sentence(said: Json) -> str:
+    text = said if isinstance(said, str) else ""
+    words = "".join(character if character.isprintable() else " " for character in text).split()
+    return _PERSONAL.sub("…", " ".join(words))[:200] or "Braze does not say why"
+
+
+def _wait(headers: Mapping[str, str], now: float) -> float | None:
+    for name in ("x-ratelimit-retry-after", "retry-after", "x-ratelimit-reset"):
+        if (seconds := _seconds(headers.get(name, "").strip(), now)) is not None:
+            return min(seconds, MAX_WAIT_SECONDS)
+    return None
+
+
+def _seconds(text: str, now: float) -> float | None:
+    if _NUMBER.fullmatch(text):
+        # Documented in two ways, as an epoch and as the seconds that are left.
+        return max(0.0, float(text) - now) if float(text) > 1_000_000_000 else float(text)
+    from email.utils import parsedate_to_datetime
+
+    try:
+        until = parsedate_to_datetime(text)
+        return max(0.0, (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp() - now)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+_PROFILE: Mapping[ProfileField, tuple[str, Callable[[str], object], str]] = {
+    "email": ("email", _ADDRESS.fullmatch, "does not look like an e-mail address"),
+    "phone": ("phone", _PHONE.fullmatch, "is not a phone number in E.164"),
+    "first_name": ("first_name", lambda _: True, ""),
+    "last_name": ("last_name", lambda _: True, ""),
+    "birth_date": ("dob", _is_date, "is not a date as YYYY-MM-DD"),
+    "gender": ("gender", frozenset("MFONP").__contains__, "is none of M, F, O, N, P"),
+    "city": ("home_city", lambda _: True, ""),
+    "country": ("country", re.compile("[A-Z]{2}").fullmatch, "is not a country in ISO 3166-1 alpha-2"),
+    "language": ("language", re.compile("[a-z]{2,3}").fullmatch, "is not a language code"),
+    "email_subscription": ("email_subscribe", _SUBSCRIPTIONS.__contains__, _NO_SUBSCRIPTION),
+    "push_subscription": ("push_subscribe", _SUBSCRIPTIONS.__contains__, _NO_SUBSCRIPTION),
+}
+"""Braze's name, what a value has to be, and what is said otherwise."""
+
+_IN_ATTRIBUTES = _Limits(MAX_ATTRIBUTE_BYTES, reserved=_INSTRUCTIONS, strict_keys=True, items=MAX_ITEMS)
+_IN_EVENTS = _Limits(MAX_EVENT_BYTES, reserved=_RESERVED_IN_EVENTS)
+_IN_PURCHASES = _Limits(MAX_PURCHASE_BYTES, reserved=_RESERVED_IN_PURCHASES, flat=True)
