@@ -1,0 +1,477 @@
+"""Punchh: one webhook event becomes one `MemberUpdate`.
+
+A delivery is an envelope around a ``payload``: https://developers.partech.com/docs/dev-portal-webhooks-manager/meta-fields.
+The user is the payload's ``user``, or the payload itself where that is a user (``users`` and some notifications). The
+member's id is the user's ``external_source_id``; events without it name the user by Punchh's ``user_id``.
+
+**Events** have the family's name and the attributes of MoEngage's own connector
+(https://www.moengage.com/docs/partner-guide/commerce-and-loyalty/loyalty/punchh), so that who moves from it renames
+nothing. There are nine names, and `UNKNOWN_EVENT` for a family that is not known here; types are an attribute.
+
+=================================================  ================================================================
+Property                                           From
+=================================================  ================================================================
+``event_id``                                       ``content_id``
+``event_type``, ``action``, ``business_id``,       the same fields of the envelope; what is blank is left out
+``business_uuid``, ``business_slug``
+``punchh_event_name``                              ``event_name``, of an unknown family
+``punchh_user_id``                                 ``user_id`` of the user or the payload
+``<field>``, ``<object>_<field>``                  the payload's fields
+``punchh_<field>``                                 the same, where an engagement platform or the list above has the name
+``user_<field>``, ``user_account_balance_<field>`` the user's fields
+=================================================  ================================================================
+
+Arrays of objects stay arrays of objects. Whole numbers stay numbers, ids too: it is the type that the attributes have
+already where another connector filled them, it survives JSON up to 64 bits, and a second type under the same name would
+be worse than the rounding in JavaScript that starts at 2^53.
+
+**Attributes** are few, because engagement platforms bound their number: `ATTRIBUTES` and, with the prefix
+``punchh_account_balance_``, `BALANCES`. What changes with every event and tells nothing else, such as
+``last_activity_at``, is none: each change would cost a data point.
+
+**Never forwarded**, at any depth: fields and links by which somebody could act as the member (reset and confirmation
+links, passwords, passcodes, tokens, gift card numbers, wallet passes). Of a deleted guest only that it is deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Refusal
+from loyalty_bridge.sources import reading
+
+MAX_AHEAD = timedelta(minutes=5)
+"""A clock may be ahead by this much; a later time becomes the arrival."""
+
+FAMILIES = frozenset({
+    "users", "checkins", "redemptions", "rewards", "redeemables", "coupons", "user_coupon_redemptions",
+    "marketing_notifications", "transactional_notifications",
+})  # fmt: skip
+
+UNKNOWN_EVENT = "punchh_event"
+"""The name of events of all other families: a workspace has a limited number of names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a program decides about its Punchh events.
+
+    Attributes
+    ----------
+    default_country
+        ISO 3166-1 alpha-2 country of phone numbers without ``+``; None refuses them.
+    """
+
+    default_country: str | None = "US"
+
+
+def _iso(value: Json, field: str) -> str:
+    return reading.instant(value, field).isoformat().replace("+00:00", "Z")
+
+
+def _id(value: Json, field: str) -> int | str:
+    """Keep one type for an id, whether it comes as a number or as the text of one."""
+    written = reading.text(value, field)
+    is_number = re.fullmatch(r"0|[1-9][0-9]{0,18}", written, re.ASCII) and int(written) < 2**63
+    return int(written) if is_number else written
+
+
+ATTRIBUTES: Mapping[str, Callable[[Json, str], Json]] = {
+    "user_status": reading.text,
+    "guest_type": reading.text,
+    "signup_channel": reading.text,
+    "joined_at": _iso,
+    "anniversary": reading.birth_date,
+    "secondary_email": reading.email,
+    "sms_subscription": reading.boolean,
+    "state": reading.text,
+    "zip_code": reading.text,
+    "referral_code": reading.text,
+    "favourite_store_numbers": reading.text,
+}
+"""The user's fields that become attributes, under their name with the prefix ``punchh_``, beside its id; a null
+removes."""
+
+BALANCES: Mapping[str, Callable[[Json, str], Json]] = {
+    "current_membership_level_name": reading.text,
+    "last_visit": _iso,
+    **dict.fromkeys(
+        (
+            *("banked_currency", "loyalty_points", "net_balance", "net_debits", "pending_points", "total_credits"),
+            *("total_debits", "total_lifetime_points", "total_point_credits", "total_redeemable_visits"),
+            *("total_visits", "unbanked_points", "unredeemed_cards"),
+        ),
+        reading.number,
+    ),
+}
+"""Fields of the user's ``account_balance``. A null means that the program does not count it, and is left out."""
+
+_ENVELOPE: Mapping[str, Callable[[Json, str], Json]] = {
+    "event_type": reading.text,
+    "action": reading.text,
+    "business_id": _id,
+    "business_uuid": reading.text,
+    "business_slug": reading.text,
+}
+_OF_BUSINESS = ("business_id", "business_uuid", "business_slug")
+_RESERVED = frozenset({
+    "event_id", "punchh_user_id", "punchh_event_name", *_ENVELOPE,
+    # https://www.braze.com/docs/api/objects_filters/event_object
+    "time", "event_name",
+    # https://www.moengage.com/docs/api/data/data-overview
+    "id", "_id", "status", "user_id", "source",
+})  # fmt: skip
+
+_DELETED = frozenset({"deleted", "anonymized", "anonymised", "archived"})
+
+_CREDENTIAL = re.compile(
+    r"passw|passcode|pwd|token|secret|credential|authenticat|signature|api_?key|session_(?:id|key)|cvv"
+    r"|(?:^|_)(?:otp|jwt)(?:_|$)|(?:^|_)pin(?:$|_(?:code|number))"
+    r"|(?:confirm(?:ation)?|verif(?:y|ication)|reset|magic|log_?in|unlock|activation)_?(?:url|link|code|key)"
+    r"|gift_card_number|(?:^|_)pass(?:_url)?$"
+)
+"""In the name of a field, or of a link's parameter, in lower case."""
+_CREDENTIAL_PARAMETERS = frozenset({"auth", "code", "confirm", "confirmation", "key", "reset", "sig", "verify"})
+_CREDENTIAL_PATH = re.compile(
+    r"/(?:passwords?|passcode|confirm(?:ation)?s?|verif(?:y|ication)|reset[\w-]{0,40}|unlock|magic[\w-]{0,40})(?:[/?#]|$)"
+    r"|://[^\s/@:]*:[^\s/@]+@",
+    re.IGNORECASE,
+)
+_JSON_WEB_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
+
+
+def events(record: Json) -> list[Json]:
+    """Take a parsed delivery apart: one event, or an array of them. An element that is no event is refused when read.
+
+    Raises
+    ------
+    Refused
+        The delivery is neither an object nor an array.
+    """
+    if isinstance(record, Mapping):
+        return [record]
+    if isinstance(record, Sequence) and not isinstance(record, str):
+        return list(record)
+    raise Refused("record", "is neither an object nor an array")
+
+
+def member(event: Json) -> str | None:
+    """Tell the external id that an event carries.
+
+    Raises
+    ------
+    Refused
+        The event or its payload is no object, its family is missing, or its id is neither a text nor an integer.
+    """
+    return _opened(event).member
+
+
+def alias(event: Json) -> str | None:
+    """Tell ``user:<user_id>`` for an event that carries no external id.
+
+    Raises
+    ------
+    Refused
+        As `member`, or nobody is named, so that it is of no use to wait: ``redeemables`` are the business's, and no
+        member's.
+    """
+    opened = _opened(event)
+    if opened.member is not None:
+        return None
+    if opened.user_id is None:
+        reason = "is the business's, not a member's" if opened.family == "redeemables" else "names no user"
+        raise Refused("payload", reason)
+    return f"user:{opened.user_id}"
+
+
+def known_as(event: Json) -> str | None:
+    """Tell the alias by which later events may mean this event's member; raises `Refused` as `member` does."""
+    opened = _opened(event)
+    return None if opened.member is None or opened.user_id is None else f"user:{opened.user_id}"
+
+
+def event_id(event: Json) -> str:
+    """Tell the event's ``content_id``; without one, a hash of its content.
+
+    The hash is weak: two events alike in all that they tell, their time too, look like one that was delivered twice.
+
+    Raises
+    ------
+    Refused
+        The event is no object, or its ``content_id`` is neither a text nor an integer.
+    """
+    if not isinstance(event, Mapping):
+        raise Refused("record", "is not an object")
+    if not _is_blank(found := event.get("content_id")):
+        return reading.text(found, "content_id")
+    content = [event.get(name) for name in ("event_name", "event_type", "action", "timestamp", "payload")]
+    return f"sha256:{hashlib.sha256(json.dumps(content, sort_keys=True, separators=(',', ':')).encode()).hexdigest()}"
+
+
+def read(event: Json, rules: Rules, *, member: str, received: datetime) -> MemberUpdate:
+    """Turn one event into what it tells about its member.
+
+    Parameters
+    ----------
+    event
+        One of `events`.
+    rules
+        The program's decisions.
+    member
+        The external id: the event's own, or the one that its `alias` means. In the second case the update's id ends in
+        ``/<member>``, while the property ``event_id`` stays the source's.
+    received
+        When the event arrived (aware, UTC); stands in for a time that is missing or more than `MAX_AHEAD` later.
+
+    Raises
+    ------
+    Refused
+        The event or its payload is no object; its family is missing; its id or time is impossible.
+    """
+    opened = _opened(event)
+    source_id = event_id(event)
+    time = _time(opened.envelope.get("timestamp"), received)
+    refusals: list[Refusal] = []
+    properties: dict[str, Json] = {"event_id": source_id, **_described(opened, refusals)}
+    profile: dict[ProfileField, Json] = {}
+    attributes: dict[str, Json] = {"punchh_user_status": "deleted"}
+    if not _is_deleted(opened):
+        balance = _balance(opened, refusals)
+        _add(properties, _flattened("", opened.payload_fields()))
+        _add(properties, _flattened("user_", {**opened.user_fields(), "account_balance": balance}))
+        profile = _profile(opened, rules, received, refusals)
+        attributes = _attributes(opened, refusals)
+        attributes |= {f"punchh_account_balance_{name}": balance[name] for name in BALANCES if name in balance}
+    return MemberUpdate(
+        event_id=source_id if opened.member is not None else f"{source_id}/{member}",
+        member=member,
+        time=time,
+        profile=profile,
+        attributes=attributes,
+        event=Event(opened.family if opened.family in FAMILIES else UNKNOWN_EVENT, time, properties),
+        refusals=tuple(refusals),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An event taken apart; `path` is where the user is."""
+
+    envelope: Mapping[str, Json]
+    family: str
+    payload: Mapping[str, Json]
+    user: Mapping[str, Json]
+    path: str
+    member: str | None
+    user_id: str | None
+
+    def payload_fields(self) -> dict[str, Json]:
+        """List what the payload tells beside the user and the business."""
+        if self.user is self.payload:
+            return {}
+        return {name: value for name, value in self.payload.items() if name not in {"user", *_OF_BUSINESS}}
+
+    def user_fields(self) -> dict[str, Json]:
+        """List what the user tells beside its id, its balance and the business."""
+        ours = {"user_id", "account_balance", *_OF_BUSINESS}
+        return {name: value for name, value in self.user.items() if name not in ours}
+
+
+def _opened(event: Json) -> _Opened:
+    if not isinstance(event, Mapping):
+        raise Refused("record", "is not an object")
+    if _is_blank(event.get("event_name")):
+        raise Refused("event_name", "is missing")
+    family = reading.text(event["event_name"], "event_name").lower()
+    # Samples of transactional notifications are printed so.
+    family = "transactional_notifications" if family == "_notifications" else family
+    payload = event.get("payload")
+    if not isinstance(payload, Mapping):
+        raise Refused("payload", "is not an object")
+    user, path = payload.get("user"), "payload.user"
+    if not isinstance(user, Mapping):
+        is_user = family == "users" or "user_status" in payload or "account_balance" in payload
+        user, path = (payload, "payload") if is_user else ({}, "payload.user")
+    balance = user.get("account_balance")
+    places = [(path, user), ("payload", payload)]
+    if isinstance(balance, Mapping):
+        places.append((f"{path}.account_balance", balance))
+    return _Opened(event, family, payload, user, path, _first(places, "external_source_id"), _first(places, "user_id"))
+
+
+def _first(places: list[tuple[str, Mapping[str, Json]]], name: str) -> str | None:
+    for path, fields in places:
+        if not _is_blank(fields.get(name)):
+            return reading.text(fields[name], f"{path}.{name}")
+    return None
+
+
+def _is_blank(value: Json) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _is_deleted(opened: _Opened) -> bool:
+    said = {str(opened.envelope.get("action")).strip().lower(), str(opened.user.get("user_status")).strip().lower()}
+    return opened.family == "users" and not said.isdisjoint({"delete", *_DELETED})
+
+
+def _time(value: Json, received: datetime) -> datetime:
+    if _is_blank(value):
+        return received
+    time = reading.instant(value, "timestamp")
+    if time.year < 2000:
+        raise Refused("timestamp", "is not a possible time")
+    return received if time > received + MAX_AHEAD else time
+
+
+@contextmanager
+def _part(part: Part, refusals: list[Refusal]) -> Iterator[None]:
+    """Note a refusal and go on without the field."""
+    try:
+        yield
+    except Refused as refusal:
+        refusals.append(Refusal(part, refusal.field, refusal.reason))
+
+
+def _described(opened: _Opened, refusals: list[Refusal]) -> dict[str, Json]:
+    """Tell what MoEngage's own connector tells of every event, and whose it is."""
+    told: dict[str, Json] = {}
+    for name, read_value in _ENVELOPE.items():
+        found = opened.envelope.get(name)
+        if _is_blank(found) and name in _OF_BUSINESS:
+            found = opened.payload.get(name)
+        if not _is_blank(found):
+            with _part("event", refusals):
+                told[name] = read_value(found, name)
+    if opened.family not in FAMILIES:
+        told["punchh_event_name"] = opened.family[:255]
+    if opened.user_id is not None:
+        told["punchh_user_id"] = _id(opened.user_id, "user_id")
+    return told
+
+
+def _add(properties: dict[str, Json], fields: Iterator[tuple[str, Json]]) -> None:
+    for name, value in fields:
+        properties.setdefault(f"punchh_{name}" if name in _RESERVED else name, value)
+
+
+def _flattened(prefix: str, fields: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+    """Join the names of nested objects by ``_``; leave out what is blank or a credential."""
+    for name, value in fields.items():
+        if _may_leave(name, value):
+            if isinstance(value, Mapping):
+                yield from _flattened(f"{prefix}{name}_", value)
+            elif (kept := _tidy(value)) not in ([], {}):
+                yield f"{prefix}{name}", kept
+
+
+def _tidy(value: Json) -> Json:
+    """Copy an element of an array without what is blank or a credential, at every depth."""
+    if isinstance(value, Mapping):
+        return {name: _tidy(item) for name, item in value.items() if _may_leave(name, item)}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_tidy(item) for item in value if _may_leave("", item)]
+    return value
+
+
+def _may_leave(name: str, value: Json) -> bool:
+    """Tell whether a field says something, and nothing that somebody could act as the member by."""
+    if _is_blank(value) or _CREDENTIAL.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])|-", "_", name).lower()):
+        return False
+    if not isinstance(value, str):
+        return True
+    if _JSON_WEB_TOKEN.fullmatch(value.strip()):
+        return False
+    return not any("://" in word and _is_credential(word) for word in value.split())
+
+
+def _is_credential(link: str) -> bool:
+    parameters = [part.partition("=")[0].lower() for part in re.split("[?&;#]", link)[1:] if "=" in part]
+    return _CREDENTIAL_PATH.search(link) is not None or any(
+        name in _CREDENTIAL_PARAMETERS or _CREDENTIAL.search(name) for name in parameters
+    )
+
+
+def _balance(opened: _Opened, refusals: list[Refusal]) -> dict[str, Json]:
+    """Read the balance, its numbers as numbers: some come as texts."""
+    found = opened.user.get("account_balance")
+    balance: dict[str, Json] = {}
+    if not isinstance(found, Mapping):
+        return balance
+    for name, value in found.items():
+        if name in BALANCES and not _is_blank(value):
+            with _part("attributes", refusals):
+                balance[name] = BALANCES[name](value, f"{opened.path}.account_balance.{name}")
+        elif name not in BALANCES and name != "user_id":
+            balance[name] = value
+    return balance
+
+
+def _attributes(opened: _Opened, refusals: list[Refusal]) -> dict[str, Json]:
+    attributes: dict[str, Json] = {}
+    for name, read_value in ATTRIBUTES.items():
+        if name in opened.user:
+            value = opened.user[name]
+            with _part("attributes", refusals):
+                attributes[f"punchh_{name}"] = None if _is_blank(value) else read_value(value, f"{opened.path}.{name}")
+    if opened.user_id is not None:
+        attributes["punchh_user_id"] = _id(opened.user_id, "user_id")
+    return attributes
+
+
+def _profile(opened: _Opened, rules: Rules, received: datetime, refusals: list[Refusal]) -> dict[ProfileField, Json]:
+    def phone(value: Json, field: str) -> Json:
+        return reading.phone(value, rules.default_country, field)
+
+    def birth_date(value: Json, field: str) -> Json:
+        return reading.birth_date(value, field, not_after=received.date() + timedelta(days=1))
+
+    fields: tuple[tuple[ProfileField, str, Callable[[Json, str], Json]], ...] = (
+        ("email", "email", reading.email),
+        ("phone", "phone", phone),
+        ("first_name", "first_name", reading.text),
+        ("last_name", "last_name", reading.text),
+        ("birth_date", "birthday", birth_date),
+        ("gender", "gender", _gender),
+        ("city", "city", reading.text),
+        ("language", "preferred_locale", _language),
+    )
+    profile: dict[ProfileField, Json] = {}
+    for field, name, read_value in fields:
+        if name in opened.user:
+            value = opened.user[name]
+            with _part("attributes", refusals):
+                profile[field] = None if _is_blank(value) else read_value(value, f"{opened.path}.{name}")
+    with _part("attributes", refusals):
+        # What cannot be read may be an objection: it must not become a consent.
+        wanted = False if _flag(opened, "unsubscribed") else _flag(opened, "marketing_email_subscription")
+        if wanted is not None:
+            profile["email_subscription"] = "subscribed" if wanted else "unsubscribed"
+    with _part("attributes", refusals):
+        if (wanted := _flag(opened, "marketing_pn_subscription")) is not None:
+            profile["push_subscription"] = "subscribed" if wanted else "unsubscribed"
+    return profile
+
+
+def _flag(opened: _Opened, name: str) -> bool | None:
+    value = opened.user.get(name)
+    return None if _is_blank(value) else reading.boolean(value, f"{opened.path}.{name}")
+
+
+def _gender(value: Json, field: str) -> str | None:
+    return "P" if str(value).strip().lower() == "declined" else reading.gender(value, field)
+
+
+def _language(value: Json, field: str) -> str:
+    """Read the language of a locale such as ``en-US`` or ``es_MX``."""
+    found = re.fullmatch(r"([a-z]{2,3})(?:[-_].*)?", reading.text(value, field).lower())
+    if not found:
+        raise Refused(field, "is not a locale")
+    return found[1]
