@@ -11,7 +11,7 @@ from typing import Any
 
 _FIRST = ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Greta", "Hannes", "Ida", "Jonas", "Klara", "Leon")
 _LAST = ("Albrecht", "Brandt", "Conrad", "Dietrich", "Engel", "Fischer", "Graf", "Huber", "Jung", "Keller")
-_CITIES = (("Berlin", "DE", "+4930"), ("Wien", "AT", "+431"), ("Zürich", "CH", "+4144"), ("Lyon", "FR", "+334"))
+_CITIES = (("Berlin", "DE", "+49301"), ("Wien", "AT", "+4315"), ("Zürich", "CH", "+41442"), ("Lyon", "FR", "+33478"))
 _TIERS = ("Basic", "Silver", "Gold", "Platinum")
 
 # How often a type happens on a day, beside the once-in-a-lifetime ones of new members.
@@ -79,7 +79,7 @@ def _person(chance: random.Random, number: int) -> dict[str, Any]:
         "first": first,
         "last": last,
         "email": f"{first}.{last}.{number}@example.com".lower(),
-        "phone": f"{prefix}{chance.randrange(10**6, 10**7)}",
+        "phone": f"{prefix}{chance.randrange(10**5, 10**6)}",
         "birth": f"{chance.randrange(1950, 2006)}-{chance.randrange(1, 13):02d}-{chance.randrange(1, 29):02d}",
         "gender": chance.choice(("FEMALE", "MALE", "DIVERSE")),
         "city": city,

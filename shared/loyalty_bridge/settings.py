@@ -31,6 +31,7 @@ class DeliverySettings(ProgramSettings):
     kept_bucket: str = Field(min_length=1)
     events_queue_url: str = ""
     events_stream: str = ""
+    crashed_queue_url: str = ""
 
 
 @cache

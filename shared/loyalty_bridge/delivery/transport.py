@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,20 @@ def put(settings: DeliverySettings, records: Sequence[tuple[SourceRecord, str]])
         _to_stream(settings.events_stream, sealed)
 
 
+def put_raw(settings: DeliverySettings, data: bytes, group: str) -> None:
+    """Put an entry on the transport just as it lay there before.
+
+    Raises
+    ------
+    Unavailable
+        It did not take it.
+    """
+    if settings.events_queue_url:
+        _to_queue(settings.events_queue_url, [(group, data.decode())])
+    else:
+        _to_stream(settings.events_stream, [(group, data.decode())])
+
+
 def _to_queue(queue: str, sealed: Sequence[tuple[str, str]]) -> None:
     for chunk in _chunks(sealed, most=10, most_bytes=1_000_000):
         entries: list[Any] = [
@@ -42,7 +56,8 @@ def _to_queue(queue: str, sealed: Sequence[tuple[str, str]]) -> None:
                 "Id": str(number),
                 "MessageBody": body,
                 "MessageGroupId": group,
-                "MessageDeduplicationId": hashlib.sha256(body.encode()).hexdigest(),
+                # Not the body's hash: what is put again on purpose within five minutes must not vanish.
+                "MessageDeduplicationId": uuid.uuid4().hex,
             }
             for number, (group, body) in enumerate(chunk)
         ]

@@ -1,0 +1,51 @@
+"""Run one of the events under Lambda's runtime interface emulator, against the local run (started if need be)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+from local import rie, stack
+from local.run import deployed, say
+
+
+def main() -> None:
+    """Run as a command."""
+    parser = argparse.ArgumentParser(prog="make invoke", description=__doc__)
+    parser.add_argument("event", type=Path, help="events/<function>/<case>.json")
+    event: Path = parser.parse_args().event
+    if not event.is_file():
+        sys.exit(f"there is no {event}; the events are events/<function>/<case>.json")
+    name = event.parent.name
+    with nullcontext() if stack.ENDPOINTS.exists() else deployed():
+        environment = function_environment(name)
+        with rie.running(name, environment, log=stack.HOME / "invoke.log") as function:
+            say(json.dumps(function.invoke(json.loads(event.read_text())), indent=2))
+    say(f"the function's log is in {(stack.HOME / 'invoke.log').relative_to(stack.ROOT)}")
+
+
+def function_environment(name: str) -> dict[str, str]:
+    """Read the environment that the deployed function has, with the way to the local AWS."""
+    import boto3
+
+    endpoint = json.loads(stack.ENDPOINTS.read_text())["aws"]
+    way = stack.credentials(endpoint)
+    session = boto3.Session(
+        aws_access_key_id=way["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=way["AWS_SECRET_ACCESS_KEY"],
+        region_name=way["AWS_DEFAULT_REGION"],
+    )
+    logical = "".join(part.capitalize() for part in name.split("_"))
+    resource = session.client("cloudformation", endpoint_url=endpoint).describe_stack_resource(
+        StackName=stack.STACK, LogicalResourceId=logical
+    )
+    physical = resource["StackResourceDetail"]["PhysicalResourceId"]
+    told = session.client("lambda", endpoint_url=endpoint).get_function_configuration(FunctionName=physical)
+    return told["Environment"]["Variables"] | way
+
+
+if __name__ == "__main__":
+    main()

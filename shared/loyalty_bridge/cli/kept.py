@@ -1,0 +1,135 @@
+"""``bridge held``, ``bridge refused`` and ``bridge crashed``: what was not delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from loyalty_bridge.cli import stack
+from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
+from loyalty_bridge.delivery import kept, redrive
+from loyalty_bridge.delivery.redrive import Which
+from loyalty_bridge.errors import NotConnected
+from loyalty_bridge.programs import gate
+
+held = typer.Typer(no_args_is_help=True, help="Records of programs whose destination fails.")
+refused = typer.Typer(no_args_is_help=True, help="Records that can never be accepted as they are.")
+crashed = typer.Typer(no_args_is_help=True, help="What crashed the forwarder.")
+
+ReasonOption = Annotated[str, typer.Option(help="Only those whose reason contains this.")]
+SinceOption = Annotated[datetime | None, typer.Option(help="Only those refused at or after this (UTC).")]
+UntilOption = Annotated[datetime | None, typer.Option(help="Only those refused at or before this (UTC).")]
+ShelfArgument = Annotated[
+    str, typer.Argument(metavar="PROGRAM", help="Id of the program; - for records of no known program.")
+]
+
+
+@held.command("list")
+def list_held(program: ProgramArgument, json_output: JsonOption = False) -> None:
+    """List what is held, in order."""
+    show([_line(bundle) for bundle in kept.bundles(stack.settings(), "held", program)], json_output)
+
+
+@held.command("drain")
+def drain(program: ProgramArgument) -> None:
+    """Let held records pass from the next minute on, without waiting for the probe."""
+    if find(program).gate.state == "live":
+        raise NotConnected(f"{program} is not held")
+    gate.drain(stack.settings(), program)
+
+
+@refused.command("list")
+def list_refused(
+    program: ShelfArgument,
+    reason: ReasonOption = "",
+    since: SinceOption = None,
+    until: UntilOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """List refused records with their reasons and the parts that the destination does not have.
+
+    Example: bridge refused list demo --reason phone --since 2026-03-01
+    """
+    rows = [
+        {
+            "at": bundle.at.isoformat(timespec="seconds"),
+            "event_id": entry.event_id,
+            "reasons": "; ".join(f"{one.field}: {one.reason}" for one in entry.refusals),
+            "missing": ", ".join(entry.missing),
+        }
+        for bundle, entries in redrive.refused(stack.settings(), program, _which(reason, since, until))
+        for entry in entries
+    ]
+    show(rows, json_output)
+
+
+@refused.command("show")
+def show_refused(program: ShelfArgument, event_id: Annotated[str, typer.Argument(metavar="EVENT_ID")]) -> None:
+    """Show a refused record itself. It is a member's data: mind where it goes."""
+    for bundle in kept.bundles(stack.settings(), "refused", program):
+        for entry in kept.entries(stack.settings(), bundle):
+            if entry.event_id == event_id:
+                show(_whole(bundle, entry), as_json=True)
+                return
+    raise NotConnected(f"no refused record of {program} has the event id {event_id}")
+
+
+@refused.command("redrive")
+def redrive_refused(
+    program: ShelfArgument, reason: ReasonOption = "", since: SinceOption = None, until: UntilOption = None
+) -> None:
+    """Put refused records on their way again, after what was wrong has been mended."""
+    count = redrive.redrive(stack.settings(), program, _which(reason, since, until))
+    typer.echo(f"{count} records are on their way again")
+
+
+@refused.command("drop")
+def drop(
+    program: ShelfArgument,
+    reason: ReasonOption = "",
+    since: SinceOption = None,
+    until: UntilOption = None,
+    yes: YesOption = False,
+) -> None:
+    """Forget refused records for good."""
+    if not yes:
+        typer.confirm("Forget these records for good?", abort=True)
+    typer.echo(f"{redrive.drop(stack.settings(), program, _which(reason, since, until))} records are forgotten")
+
+
+@crashed.command("list")
+def list_crashed(json_output: JsonOption = False) -> None:
+    """Count what crashed the forwarder: messages of the queue, batches of the stream."""
+    show(redrive.crashed(stack.settings()), json_output)
+
+
+@crashed.command("redrive")
+def redrive_crashed() -> None:
+    """Put what crashed the forwarder on the transport again."""
+    typer.echo(f"{redrive.redrive_crashed(stack.settings())} records are on their way again")
+
+
+def _which(reason: str, since: datetime | None, until: datetime | None) -> Which:
+    return Which(reason, since.replace(tzinfo=UTC) if since else None, until.replace(tzinfo=UTC) if until else None)
+
+
+def _line(bundle: kept.Bundle) -> dict[str, Any]:
+    return {
+        "position": bundle.position,
+        "at": bundle.at.isoformat(timespec="seconds"),
+        "records": bundle.count,
+    }
+
+
+def _whole(bundle: kept.Bundle, entry: kept.Entry) -> Mapping[str, Any]:
+    return {
+        "at": bundle.at.isoformat(),
+        "received": entry.record.received.isoformat(),
+        "event_id": entry.event_id,
+        "refused": [{"part": one.part, "field": one.field, "reason": one.reason} for one in entry.refusals],
+        "missing": list(entry.missing),
+        "record": entry.record.body.decode(errors="backslashreplace"),
+    }

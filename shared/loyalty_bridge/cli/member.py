@@ -1,0 +1,28 @@
+"""``bridge member``: what the bridge remembers of a member."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from loyalty_bridge.cli import stack
+from loyalty_bridge.cli.show import ProgramArgument, YesOption, find
+from loyalty_bridge.delivery import forget as memory
+
+commands = typer.Typer(no_args_is_help=True, help="What the bridge remembers of a member.")
+MemberArgument = Annotated[str, typer.Argument(metavar="MEMBER", help="Id of the member in the program.")]
+
+
+@commands.command("resync")
+def resync(program: ProgramArgument, member: MemberArgument) -> None:
+    """Let the next event of a member send all attributes that it tells, changed or not."""
+    memory.resync(stack.settings(), find(program).id, member)
+
+
+@commands.command("forget")
+def forget(program: ProgramArgument, member: MemberArgument, yes: YesOption = False) -> None:
+    """Remove what is remembered of a member: attribute marks, and the ids it is known by."""
+    if not yes:
+        typer.confirm(f"Forget {member}?", abort=True)
+    memory.forget(stack.settings(), find(program).id, member)

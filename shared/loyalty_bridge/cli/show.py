@@ -1,0 +1,59 @@
+"""What the commands share: their arguments, and answers as tables or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from loyalty_bridge.cli import stack
+from loyalty_bridge.errors import NotConnected
+from loyalty_bridge.programs import store
+from loyalty_bridge.programs.connection import Program
+
+ProgramArgument = Annotated[str, typer.Argument(metavar="PROGRAM", help="Id of the loyalty program.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def find(program: str) -> Program:
+    """Read a program.
+
+    Raises
+    ------
+    NotConnected
+        There is none of that id.
+    """
+    found = store.load(stack.settings(), [program]).get(program)
+    if found is None:
+        raise NotConnected(f"there is no program {program}")
+    return found
+
+
+def show(answer: Mapping[str, Any] | Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """Show one thing as a table of its fields, or a list of things as a table with a row each."""
+    if as_json:
+        sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+        return
+    rows = _flat(answer) if isinstance(answer, Mapping) else [[str(cell) for cell in row.values()] for row in answer]
+    table = Table(box=None, show_header=not isinstance(answer, Mapping))
+    for name in ("", "") if isinstance(answer, Mapping) else (answer[0] if answer else ()):
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _flat(answer: Mapping[str, Any], prefix: str = "") -> list[list[str]]:
+    rows: list[list[str]] = []
+    for name, value in answer.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{name}.")
+        else:
+            rows.append([f"{prefix}{name}", ", ".join(map(str, value)) if isinstance(value, list) else str(value)])
+    return rows

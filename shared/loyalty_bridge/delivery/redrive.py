@@ -1,0 +1,146 @@
+"""Records that were refused, or that crashed the forwarder, on their way again.
+
+They keep their event ids, so the ledger lets through only what the destination does not have, and the member state only
+what is not older than what it has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge import aws
+from loyalty_bridge.delivery import kept, records, transport
+from loyalty_bridge.delivery.kept import Bundle, Entry
+
+if TYPE_CHECKING:
+    from loyalty_bridge.settings import DeliverySettings
+
+STREAM_FAILURES = "aws/lambda/"
+"""Where Lambda puts what it gave up of a stream.
+
+https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which refused records are meant.
+
+    Attributes
+    ----------
+    reason
+        Part of the reason; empty means any.
+    since, until
+        When they were refused.
+    """
+
+    reason: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def bundle(self, bundle: Bundle) -> bool:
+        """Tell whether a bundle may hold some."""
+        in_time = (self.since is None or bundle.at >= self.since) and (self.until is None or bundle.at <= self.until)
+        return in_time and any(self.reason in reason for reason in bundle.reasons)
+
+    def entry(self, entry: Entry) -> bool:
+        """Tell whether a record is one."""
+        return any(self.reason in f"{refusal.field}: {refusal.reason}" for refusal in entry.refusals)
+
+
+def refused(settings: DeliverySettings, program: str, which: Which) -> Iterator[tuple[Bundle, list[Entry]]]:
+    """List the refused records that are meant, bundle by bundle."""
+    for bundle in kept.bundles(settings, "refused", program):
+        if which.bundle(bundle):
+            yield bundle, [entry for entry in kept.entries(settings, bundle) if which.entry(entry)]
+
+
+def redrive(settings: DeliverySettings, program: str, which: Which) -> int:
+    """Put the refused records that are meant on the transport; gives their number.
+
+    Raises
+    ------
+    Unavailable
+        A store or the transport does not answer: what was not put on the transport is still refused.
+    """
+    return _take_off(
+        settings,
+        program,
+        which,
+        lambda entries: transport.put(settings, [(entry.record, entry.group) for entry in entries]),
+    )
+
+
+def drop(settings: DeliverySettings, program: str, which: Which) -> int:
+    """Forget the refused records that are meant, for good; gives their number."""
+    return _take_off(settings, program, which, lambda _: None)
+
+
+def _take_off(settings: DeliverySettings, program: str, which: Which, act: Callable[[Sequence[Entry]], None]) -> int:
+    taken = 0
+    for bundle, meant in list(refused(settings, program, which)):
+        act(meant)
+        rest = [entry for entry in kept.entries(settings, bundle) if not which.entry(entry)]
+        if rest:
+            kept.keep(settings, "refused", program, rest, bundle.at.timestamp())
+        kept.remove(settings, bundle)
+        taken += len(meant)
+    return taken
+
+
+def crashed(settings: DeliverySettings) -> dict[str, int]:
+    """Count what crashed the forwarder: messages in the dead-letter queue, batches given up of the stream."""
+    counts = {"messages": 0, "batches": 0}
+    with aws.reaching("what crashed"):
+        if settings.crashed_queue_url:
+            told = aws.sqs().get_queue_attributes(
+                QueueUrl=settings.crashed_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+            )
+            counts["messages"] = int(told["Attributes"]["ApproximateNumberOfMessages"])
+        counts["batches"] = sum(1 for _ in _stream_failures(settings))
+    return counts
+
+
+def redrive_crashed(settings: DeliverySettings) -> int:
+    """Put what crashed the forwarder on the transport again; gives the number of records.
+
+    Raises
+    ------
+    Unavailable
+        A store or the transport does not answer; what was not put stays where it was.
+    """
+    moved = 0
+    with aws.reaching("what crashed"):
+        while settings.crashed_queue_url:
+            messages = aws.sqs().receive_message(
+                QueueUrl=settings.crashed_queue_url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+            )
+            batch = messages.get("Messages", [])
+            if not batch:
+                break
+            for message in batch:  # one by one: the order within a group is the queue's
+                transport.put_raw(settings, message["Body"].encode(), message["Attributes"]["MessageGroupId"])
+                aws.sqs().delete_message(QueueUrl=settings.crashed_queue_url, ReceiptHandle=message["ReceiptHandle"])
+            moved += len(batch)
+        for key in list(_stream_failures(settings)):
+            body = aws.s3().get_object(Bucket=settings.kept_bucket, Key=key)["Body"].read()
+            for arrival in records.arrivals(_payload(json.loads(body))):
+                transport.put_raw(settings, arrival.data, arrival.group)
+                moved += 1
+            aws.s3().delete_object(Bucket=settings.kept_bucket, Key=key)
+    return moved
+
+
+def _stream_failures(settings: DeliverySettings) -> Iterator[str]:
+    pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=settings.kept_bucket, Prefix=STREAM_FAILURES)
+    return (one["Key"] for page in pages for one in page.get("Contents", []))
+
+
+def _payload(failure: dict[str, Any]) -> dict[str, Any]:
+    payload = failure["payload"]
+    told: dict[str, Any] = json.loads(payload) if isinstance(payload, str) else payload
+    return told

@@ -1,0 +1,66 @@
+"""What happened to an event, or to a member's events: ledger, member state, held and refused records, in one answer."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.delivery import kept, ledger, queues, state, stores
+from loyalty_bridge.delivery.kept import Entry
+from loyalty_bridge.delivery.records import group_of
+
+if TYPE_CHECKING:
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import DeliverySettings
+
+_SECONDS = 20.0
+
+
+def trace(settings: DeliverySettings, program: Program, name: str) -> dict[str, Any]:
+    """Tell what is known of an id, whether it is an event's or a member's.
+
+    Raises
+    ------
+    Unavailable
+        A store does not answer.
+    """
+    deadline = time.monotonic() + _SECONDS
+    event, member = ledger.key(program.id, program.epoch, name), state.key(program.id, name)
+    found = stores.read(
+        [(settings.ledger_table, {"event": {"B": event}}), (settings.members_table, {"member": {"S": member}})],
+        deadline,
+    )
+    accepted = [ledger.opened(item)[1] for item in found[settings.ledger_table]]
+    known = [state.opened(item, program.epoch, b"-") for item in found[settings.members_table]]
+    return {
+        "accepted_parts": sorted(accepted[0]) if accepted else [],
+        "member_attributes_last_set": {
+            ".".join(path): datetime.fromtimestamp(mark.time / 1000, UTC).isoformat()
+            for one in known
+            for path, mark in sorted(one.marks.items())
+        },
+        "waits_behind_held_records": bool(
+            queues.last_held(settings, [(program.id, group_of(program.id, name))], deadline)
+        ),
+        **{shelf: _on_shelf(settings, shelf, program.id, name) for shelf in ("held", "refused")},
+    }
+
+
+def _on_shelf(settings: DeliverySettings, shelf: kept.Shelf, program: str, name: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "position": bundle.position,
+            "at": bundle.at.isoformat(),
+            "event_id": entry.event_id,
+            "reasons": [f"{refusal.field}: {refusal.reason}" for refusal in entry.refusals],
+            "missing": list(entry.missing),
+        }
+        for bundle in kept.bundles(settings, shelf, program)
+        for entry in kept.entries(settings, bundle)
+        if _is_about(entry, name)
+    ]
+
+
+def _is_about(entry: Entry, name: str) -> bool:
+    return name in (entry.event_id, entry.record.member) or f'"{name}"'.encode() in entry.record.body
