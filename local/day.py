@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -141,50 +141,63 @@ def _user(person: dict[str, Any]) -> dict[str, Any]:
 
 
 def _payload(chance: random.Random, person: dict[str, Any], kind: str) -> dict[str, Any]:
-    match kind:
-        case "account_transaction":
-            return _transaction(chance, person)
-        case "balance_changed":
-            person["points"] = max(0, person["points"] + chance.randrange(-80, 120))
-            return {"points": person["points"], "lockedPoints": 0, "statusPoints": str(person["points"])}
-        case "status_level_changed":
-            before, person["tier"] = person["tier"], chance.randrange(len(_TIERS))
-            return {"level": {"name": _TIERS[person["tier"]]}, "previousLevel": {"name": _TIERS[before]}}
-        case "coupon_assigned" | "coupon_redeemed":
-            return {
-                "accountCouponId": str(uuid.UUID(int=chance.getrandbits(128))),
-                "couponId": f"C{chance.randrange(12)}",
-                "i18nFields": {"en": {"title": "Ten percent off"}, "de": {"title": "Zehn Prozent Rabatt"}},
-                "validFrom": "2026-01-01T00:00:00Z",
-                "redeemCount": int(kind == "coupon_redeemed"),
-                "maxRedeemCount": 1,
-            }
-        case "membership_optins_changed":
-            person["newsletter"] = not person["newsletter"]
-            return {
-                "memberRole": "OWNER",
-                "userId": person["user"],
-                "allowedOptins": ["Newsletter"] if person["newsletter"] else [],
-                "declinedOptIns": [] if person["newsletter"] else ["Newsletter"],
-            }
-        case "push_token_created" | "push_token_deleted":
-            return {"tokenType": "FCM", "platform": "ANDROID"}
-        case "user_logged_in" | "user_logged_out":
-            return {"channel": "APP"}
-        case "user_changed":
-            return _user(person)
-    return _membership(person)
+    makers: dict[str, Callable[[random.Random, dict[str, Any]], dict[str, Any]]] = {
+        "account_transaction": _transaction,
+        "balance_changed": _balance,
+        "status_level_changed": _level,
+        "coupon_assigned": lambda chance, _: _coupon(chance, 0),
+        "coupon_redeemed": lambda chance, _: _coupon(chance, 1),
+        "membership_optins_changed": _optins,
+        "push_token_created": lambda _chance, _person: {"tokenType": "FCM", "platform": "ANDROID"},
+        "push_token_deleted": lambda _chance, _person: {"tokenType": "FCM", "platform": "ANDROID"},
+        "user_logged_in": lambda _chance, _person: {"channel": "APP"},
+        "user_logged_out": lambda _chance, _person: {"channel": "APP"},
+        "user_changed": lambda _, person: _user(person),
+    }
+    return makers[kind](chance, person) if kind in makers else _membership(person)
+
+
+def _balance(chance: random.Random, person: dict[str, Any]) -> dict[str, Any]:
+    person["points"] = max(0, person["points"] + chance.randrange(-80, 120))
+    return {"points": person["points"], "lockedPoints": 0, "statusPoints": str(person["points"])}
+
+
+def _level(chance: random.Random, person: dict[str, Any]) -> dict[str, Any]:
+    before, person["tier"] = person["tier"], chance.randrange(len(_TIERS))
+    return {"level": {"name": _TIERS[person["tier"]]}, "previousLevel": {"name": _TIERS[before]}}
+
+
+def _coupon(chance: random.Random, redeemed: int) -> dict[str, Any]:
+    return {
+        "accountCouponId": str(uuid.UUID(int=chance.getrandbits(128))),
+        "couponId": f"C{chance.randrange(12)}",
+        "i18nFields": {"en": {"title": "Ten percent off"}, "de": {"title": "Zehn Prozent Rabatt"}},
+        "validFrom": "2026-01-01T00:00:00Z",
+        "redeemCount": redeemed,
+        "maxRedeemCount": 1,
+    }
+
+
+def _optins(_: random.Random, person: dict[str, Any]) -> dict[str, Any]:
+    person["newsletter"] = not person["newsletter"]
+    return {
+        "memberRole": "OWNER",
+        "userId": person["user"],
+        "allowedOptins": ["Newsletter"] if person["newsletter"] else [],
+        "declinedOptIns": [] if person["newsletter"] else ["Newsletter"],
+    }
 
 
 def _transaction(chance: random.Random, person: dict[str, Any]) -> dict[str, Any]:
     draw = chance.random()
     if draw < 0.06 and person["transactions"]:
-        original = person["transactions"].pop()
-        return original | {
+        original: dict[str, Any] = person["transactions"].pop()
+        reversal = {
             "transactionId": f"T{chance.getrandbits(40):010x}",
             "reversal": True,
             "linkedTransaction": original["transactionId"],
         }
+        return original | reversal
     if draw < 0.18:
         return {
             "transactionId": f"T{chance.getrandbits(40):010x}",

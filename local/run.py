@@ -98,28 +98,41 @@ def _connect(program: str, braze: Braze) -> None:
 def demo(members: int, events: int) -> int:
     """Stream a day through both transports and tell what arrived; 0 when everything did."""
     with deployed() as bundle:
-        sent: dict[str, float] = {}
-        plans = {program: list(day(program, members=members, events=events)) for program in PROGRAMS}
-        for program, plan in plans.items():
-            say(f"\nsending {len(plan):,} events of {members} members to {program} over {PROGRAMS[program]} …")
-            _stream(bundle, PROGRAMS[program], plan, sent)
-        complete = _watch(bundle, plans)
-        for program, plan in plans.items():
-            _summary(bundle, program, plan, sent)
-        return 0 if complete else 1
+        return 0 if stream_day(bundle, members, events) else 1
 
 
-def _stream(bundle: Deployed, transport: str, plan: list[Planned], sent: dict[str, float]) -> None:
+def stream_day(bundle: Deployed, members: int, events: int) -> bool:
+    """Stream a day and tell what arrived; true when everything did."""
+    sent: dict[str, float] = {}
+    plans = {program: list(day(program, members=members, events=events)) for program in PROGRAMS}
+    complete = True
+    # The members join first; their day begins when they are there.
+    for title, part in (("joining", slice(None, 3 * members)), ("the day", slice(3 * members, None))):
+        for program, plan in plans.items():
+            chosen = plan[part]
+            say(f"\n{title}: sending {len(chosen):,} events of {members} members to {program} ({PROGRAMS[program]}) …")
+            _stream(bundle, program, chosen, sent)
+        complete = _watch(bundle, {program: plan[: part.stop] for program, plan in plans.items()})
+        if not complete:
+            break
+    for program, plan in plans.items():
+        _summary(bundle, program, plan, sent)
+    _totals(bundle)
+    return complete
+
+
+def _stream(bundle: Deployed, program: str, plan: list[Planned], sent: dict[str, float]) -> None:
     import boto3
 
     from loyalty_bridge.delivery.records import group_of
 
+    transport = PROGRAMS[program]
     sqs, kinesis = boto3.client("sqs"), boto3.client("kinesis")
     size = 10 if transport == "sqs" else 200
     for start in range(0, len(plan), size):
         part = plan[start : start + size]
         bodies = [one.record if isinstance(one.record, str) else json.dumps(one.record) for one in part]
-        groups = [group_of(transport, one.member) for one in part]
+        groups = [group_of(program, one.member) for one in part]
         now = time.time()
         sent.update({one.record["eventId"]: now for one in part if isinstance(one.record, dict)})
         if transport == "sqs":
@@ -146,7 +159,7 @@ def _watch(bundle: Deployed, plans: dict[str, list[Planned]]) -> bool:
     before, since, shown = -1, time.monotonic(), 0.0
     while True:
         arrived = sum(len(_workspace(bundle, program).events) for program in plans)
-        refused = sum(_refused(bundle).values())
+        refused = sum(_refused().values())
         if arrived != before:
             before, since = arrived, time.monotonic()
         done = arrived >= expected and refused >= refusals
@@ -165,7 +178,7 @@ def _workspace(bundle: Deployed, program: str) -> Any:
     return bundle.braze.workspace(f"demo-key-of-{program}")
 
 
-def _refused(bundle: Deployed) -> Counter[str]:
+def _refused() -> Counter[str]:
     from loyalty_bridge.cli.stack import settings
     from loyalty_bridge.delivery import kept
 
@@ -201,8 +214,38 @@ def _summary(bundle: Deployed, program: str, plan: list[Planned], sent: dict[str
         say(f"  member {profile.external_id} in Braze now:")
         for name, value in {**profile.fields, **profile.custom}.items():
             say(f"    {name:24}{json.dumps(value, ensure_ascii=False)}")
-    for reason, count in sorted(_refused(bundle).items()) if program == list(PROGRAMS)[-1] else ():
-        say(f"  refused {count} × {reason}")
+
+
+def _totals(bundle: Deployed) -> None:
+    """Tell what was refused, and what the functions say of themselves in their logs."""
+    say("\nrefused records")
+    for reason, count in sorted(_refused().items()):
+        say(f"  {count:4} × {reason}")
+    counts = _counts(bundle)
+    told, sent = counts["attributes_told"], counts["attributes_sent"]
+    if told:
+        say(
+            f"attribute values told by the events: {told:,}; sent: {sent:,}; "
+            f"saved, since unchanged or older: {1 - sent / told:.0%}"
+        )
+
+
+def _counts(bundle: Deployed) -> Counter[str]:
+    """Add up what the forwarder logged."""
+    import boto3
+
+    counts: Counter[str] = Counter()
+    pages = (
+        boto3.client("logs")
+        .get_paginator("filter_log_events")
+        .paginate(logGroupName=bundle.outputs["ForwardEventsLogs"], filterPattern='"forwarded"')
+    )
+    for page in pages:
+        for line in page["events"]:
+            if '"message":"forwarded"' in line["message"]:
+                told = json.loads(line["message"])
+                counts.update({name: value for name, value in told.items() if isinstance(value, int)})
+    return counts
 
 
 def stay() -> int:

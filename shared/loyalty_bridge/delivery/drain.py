@@ -35,12 +35,13 @@ _WAITING_PER_RUN = 200
 def tend(settings: DeliverySettings, seconds_left: float) -> Counter[str]:
     """Do what is due for all programs; gives what happened, how often."""
     until = time.monotonic() + seconds_left
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter(programs=0)
     try:
         _bring_back(settings, counts)
     except Unavailable:
         counts["unavailable"] += 1  # they stay where they are until the next run
     for program in list(store.every(settings)):
+        counts["programs"] += 1
         due = program.gate.state != "live" or program.gate.watch_until > time.time()
         if not due or program.missing() or time.monotonic() >= until:
             continue

@@ -53,7 +53,9 @@ class Work:
     def refuse(self, part: Part, reason: str) -> None:
         """Settle a part: the destination will never take it."""
         self.missing.discard(part)
-        self.refusals.append(Refusal(part, part, reason))
+        refusal = Refusal(part, part, reason)
+        if refusal not in self.refusals:  # attributes may be several objects
+            self.refusals.append(refusal)
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +67,10 @@ class Member:
     works: list[Work] = field(default_factory=list)
     learned: dict[AttributePath, Mark] = field(default_factory=dict)
 
+    def told(self) -> int:
+        """Count the attribute values that its works tell."""
+        return sum(len(work.translation.attributes) for work in self.works if "attributes" in work.missing)
+
 
 @dataclass(slots=True, eq=False)
 class Write:
@@ -75,6 +81,11 @@ class Write:
     """Whose values it holds, oldest first."""
     marks: dict[AttributePath, Mark]
     objects_left: int = 0
+    is_apart: bool = False
+
+    def values(self) -> int:
+        """Count the values that it sends."""
+        return len(self.marks)
 
     def accept(self) -> None:
         """One of its objects was accepted; with the last one, all is."""
@@ -143,7 +154,10 @@ def _merge(member: Member, *, only_changed: bool) -> Write | None:
 
 
 def apart(write: Write) -> list[Write]:
-    """Undo the merging, so that one bad value is alone with its own record."""
+    """Undo the merging, so that one bad value is alone with its own record; nothing when that was done already."""
+    if write.is_apart:
+        return []
+    write.is_apart = True
     return [
         Write(
             write.member,

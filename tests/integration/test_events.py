@@ -1,0 +1,91 @@
+"""Every file of `events/` is an event that its handler takes as Lambda would give it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from local.sandbox.braze import Braze
+from loyalty_bridge.settings import DeliverySettings
+from tests.conftest import KEY, connect
+from tests.template import ROOT
+
+CONTEXT = SimpleNamespace(
+    get_remaining_time_in_millis=lambda: 30_000,
+    function_name="test",
+    memory_limit_in_mb=128,
+    invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:test",
+    aws_request_id="00000000-0000-0000-0000-000000000000",
+)
+
+Run = Callable[[str], Any]
+
+
+@pytest.fixture
+def run(stores: DeliverySettings, braze: Braze) -> Run:
+    """Give what runs ``<function>/<case>`` with connected programs."""
+    for program in ("demo-queue", "demo-stream"):
+        connect(stores, braze.url, program)
+    return lambda case: handler(case.split("/")[0])(json.loads((ROOT / f"events/{case}.json").read_text()), CONTEXT)
+
+
+def handler(name: str) -> Callable[[Any, Any], Any]:
+    """Load a function's handler anew."""
+    path = ROOT / "functions" / name / "app.py"
+    spec = importlib.util.spec_from_file_location(f"function_{name}", path)
+    assert spec
+    assert spec.loader
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    taken: Callable[[Any, Any], Any] = module.handler
+    return taken
+
+
+FORWARDED = {
+    "sqs_status_level_changed": (["convercus_status_level_changed"], 0),
+    "sqs_transaction_and_reversal": (["convercus_account_transaction"] * 3, 2),
+    "sqs_several_members": (
+        ["convercus_balance_changed", "convercus_membership_created", "convercus_status_level_changed"],
+        0,
+    ),
+    "sqs_bad_records_among_good": (["convercus_balance_changed"], 0),
+    "sqs_envelope_of_the_bridge": (["convercus_user_changed"], 0),
+    "kinesis_batch": (
+        [
+            "convercus_account_transaction",
+            "convercus_balance_changed",
+            "convercus_membership_created",
+            "convercus_status_level_changed",
+        ],
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FORWARDED)
+def test_a_batch_is_forwarded(run: Run, braze: Braze, case: str) -> None:
+    answer = run(f"forward_events/{case}")
+
+    events, purchases = FORWARDED[case]
+    assert answer == {"batchItemFailures": []}
+    assert sorted(event.object["name"] for event in braze.workspace(KEY).events) == sorted(events)
+    assert len(braze.workspace(KEY).purchases) == purchases
+    assert not braze.workspace(KEY).silently_dropped
+
+
+def test_the_schedule_tends_the_programs(run: Run) -> None:
+    assert run("drain_held/every_minute") is None
+
+
+def test_every_event_has_its_test() -> None:
+    replayed = {f"forward_events/{case}" for case in FORWARDED} | {"drain_held/every_minute"}
+
+    assert {
+        str(Path(path).relative_to(ROOT / "events").with_suffix("")) for path in (ROOT / "events").glob("*/*.json")
+    } == replayed

@@ -1,0 +1,121 @@
+"""The house rules of the template, executable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.template import ROOT, resources, template
+
+FUNCTIONS = resources("AWS::Serverless::Function")
+SIX = 6
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_its_own_log_group_with_retention(name: str) -> None:
+    group = FUNCTIONS[name]["Properties"]["LoggingConfig"]["LogGroup"]["Ref"]
+
+    assert group == f"{name}Logs"
+    assert resources("AWS::Logs::LogGroup")[group]["Properties"]["RetentionInDays"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_a_role_of_its_own(name: str) -> None:
+    properties = FUNCTIONS[name]["Properties"]
+
+    assert "Role" not in properties
+    assert properties["Policies"]
+
+
+def _statements() -> list[tuple[str, dict[str, Any]]]:
+    found: list[tuple[str, dict[str, Any]]] = []
+
+    def collect(name: str, value: Any) -> None:
+        if isinstance(value, dict):
+            if value.get("Effect") == "Allow":
+                found.append((name, value))
+            for inner in value.values():
+                collect(name, inner)
+        elif isinstance(value, list):
+            for inner in value:
+                collect(name, inner)
+
+    for name, one in FUNCTIONS.items():
+        collect(name, one["Properties"]["Policies"])
+    for name, one in resources("AWS::IAM::Policy").items():
+        collect(name, one["Properties"]["PolicyDocument"])
+    return found
+
+
+def test_a_function_may_do_named_things_to_named_resources() -> None:
+    statements = _statements()
+
+    assert statements
+    for name, statement in statements:
+        assert "*" not in json.dumps(statement["Action"]), name
+        assert statement["Resource"] != "*", name
+
+
+def test_the_events_queue_hides_what_is_worked_on_for_six_times_the_forwarders_time_out() -> None:
+    queue = resources("AWS::SQS::Queue")["EventsQueue"]["Properties"]
+
+    assert queue["VisibilityTimeout"] >= SIX * FUNCTIONS["ForwardEvents"]["Properties"]["Timeout"]
+
+
+def test_every_queue_that_is_worked_on_gives_up_into_a_dead_letter_queue() -> None:
+    queues = resources("AWS::SQS::Queue")
+    targets = {
+        one["Properties"]["RedrivePolicy"]["deadLetterTargetArn"]["GetAtt"].split(".")[0]
+        for one in queues.values()
+        if "RedrivePolicy" in one["Properties"]
+    }
+
+    for name, one in queues.items():
+        if name not in targets:
+            assert 1 <= one["Properties"]["RedrivePolicy"]["maxReceiveCount"] <= 100, name
+
+
+def test_every_stream_mapping_retries_finitely_and_keeps_what_it_gives_up() -> None:
+    mappings = [
+        one["Properties"]
+        for one in resources("AWS::Lambda::EventSourceMapping").values()
+        if "StartingPosition" in one["Properties"]
+    ]
+
+    assert mappings
+    for mapping in mappings:
+        assert mapping["MaximumRetryAttempts"] > 0
+        assert mapping["BisectBatchOnFunctionError"] is True
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert mapping["DestinationConfig"]["OnFailure"]["Destination"]
+
+
+def test_what_cannot_be_made_again_outlives_the_stack() -> None:
+    for name in ("ProgramsTable", "MembersTable", "KeptTable", "KeptBucket", "SecretsKey"):
+        assert template()["Resources"][name]["DeletionPolicy"] == "Retain", name
+
+
+def test_no_secret_stands_in_the_template() -> None:
+    words = ("secret", "password", "apikey", "api_key", "token")
+
+    for name, function in FUNCTIONS.items():
+        for variable, value in function["Properties"].get("Environment", {}).get("Variables", {}).items():
+            if any(word in variable.lower() for word in words):
+                assert isinstance(value, dict), f"{name}: {variable}"
+
+
+def test_every_function_folder_is_deployed_and_has_events() -> None:
+    folders = {path.parent.name for path in (ROOT / "functions").glob("*/app.py")}
+    deployed = {one["Properties"]["CodeUri"].removeprefix("functions/") for one in FUNCTIONS.values()}
+
+    assert folders == deployed
+    assert folders == {path.parent.name for path in (ROOT / "events").glob("*/*.json")}
+
+
+def test_handlers_are_short() -> None:
+    for path in (ROOT / "functions").glob("*/app.py"):
+        lines = [line for line in Path(path).read_text().splitlines() if line.strip()]
+        assert len(lines) <= 50, path
