@@ -1,0 +1,226 @@
+"""The command line, as an operator uses it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from local.sandbox.braze import Braze
+from loyalty_bridge.cli import main, stack
+from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.settings import DeliverySettings
+from tests.conftest import KEY, connect
+from tests.events import event, queued
+
+CONNECTION = {
+    "loyalty": {"membership_optins": ["Newsletter", "Post"], "default_optins": ["Newsletter"]},
+    "secrets": {"braze_api_key": KEY},
+}
+
+Bridge = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def bridge(
+    stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Bridge]:
+    """Give ``bridge ARGUMENTS``, which answers exit code, output and errors; the stack is deployed."""
+    outputs = {
+        "".join(part.capitalize() for part in name.split("_")): {"Value": value}
+        for name, value in stores.model_dump().items()
+        if value
+    }
+    template = {"Resources": {"Nothing": {"Type": "AWS::SNS::Topic"}}, "Outputs": outputs}
+    boto3.client("cloudformation").create_stack(StackName="loyalty-bridge", TemplateBody=json.dumps(template))
+    stack.settings.cache_clear()
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["bridge", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    yield call
+    boto3.client("cloudformation").delete_stack(StackName="loyalty-bridge")
+    stack.settings.cache_clear()
+
+
+@pytest.fixture
+def put(bridge: Bridge, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
+    """Give what puts a connection from a file."""
+
+    def call(document: Any, program: str = "demo") -> tuple[int, str, str]:
+        file = tmp_path / "connection.json"
+        file.write_text(document if isinstance(document, str) else json.dumps(document))
+        return bridge("program", "put", program, str(file), "--json")
+
+    return call
+
+
+def test_a_complete_connection_streams(put: Bridge, bridge: Bridge, braze: Braze) -> None:
+    code, told, _ = put(CONNECTION | {"engagement": {"api_endpoint": braze.url}})
+
+    assert code == 0
+    assert json.loads(told)["state"] == "streaming"
+    assert json.loads(told)["secrets"] == {"braze_api_key": "…1234"}
+    assert KEY not in told
+
+
+def test_an_incomplete_connection_says_what_is_missing(put: Bridge) -> None:
+    _, told, _ = put({})
+
+    assert json.loads(told)["state"] == "incomplete"
+    assert json.loads(told)["missing"] == [
+        "engagement.api_endpoint",
+        "secrets.braze_api_key",
+        "loyalty.default_optins",
+    ]
+
+
+def test_a_change_leaves_the_rest(put: Bridge, bridge: Bridge, braze: Braze) -> None:
+    put(CONNECTION | {"engagement": {"api_endpoint": braze.url}})
+
+    put({"engagement": {"rules": {"identifier_type": "user_alias"}}})
+
+    shown = json.loads(bridge("program", "show", "demo", "--json")[1])
+    assert shown["engagement"]["rules"]["identifier_type"] == "user_alias"
+    assert shown["engagement"]["api_endpoint"] == braze.url
+    assert shown["version"] == 2
+
+
+@pytest.mark.parametrize(
+    ("document", "complaint"),
+    [
+        ("{", "not JSON"),
+        ("[]", "file: is not a JSON object"),
+        ({"engagement": {"api_endpoint": "https://rest.iad-01.braze.com.evil.test"}}, "api_endpoint: is not a host"),
+        ({"engagement": {"rules": {"identifier_type": "braze_id"}}}, "engagement.rules.identifier_type"),
+        ({"engagement": {"colour": "blue"}}, "engagement.colour"),
+        ({"loyalty": {"default_optins": ["Fax"]}}, "loyalty.default_optins: Value error, not among membership_optins"),
+        ({"secrets": {"braze_key": "x"}}, "secrets.braze_key: is not one of"),
+        ({"secrets": {"braze_api_key": ""}}, "secrets.braze_api_key: is not a text"),
+    ],
+)
+def test_a_wrong_connection_is_refused_with_the_fields_name(put: Bridge, document: Any, complaint: str) -> None:
+    code, _, complained = put(document)
+
+    assert code == 1
+    assert complaint in complained
+
+
+def test_the_programs_are_listed_with_their_state(put: Bridge, bridge: Bridge, braze: Braze) -> None:
+    put(CONNECTION | {"engagement": {"api_endpoint": braze.url}})
+    put({}, "other")
+
+    rows = json.loads(bridge("program", "list", "--json")[1])
+
+    assert [(row["program"], row["state"]) for row in rows] == [("demo", "streaming"), ("other", "incomplete")]
+    assert "streaming" in bridge("program", "list")[1]
+
+
+def test_a_deleted_program_is_gone(put: Bridge, bridge: Bridge) -> None:
+    put({})
+
+    bridge("program", "delete", "demo", "--yes")
+
+    code, _, complained = bridge("program", "show", "demo")
+    assert (code, complained) == (1, "bridge: there is no program demo\n")
+
+
+def test_a_sample_shows_what_braze_answers(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+
+    code, told, _ = bridge("send-sample", "demo", "--member", "tester", "--json")
+
+    assert code == 0
+    assert json.loads(told)["status"] == 201
+    assert braze.workspace(KEY).profile(external_id="tester")
+
+
+def test_a_sample_with_a_wrong_key_says_so(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url, key="wrong-key")
+
+    code, told, _ = bridge("send-sample", "demo", "--member", "tester", "--json")
+
+    assert code == 1
+    assert json.loads(told)["verdict"] == "broken"
+    assert "wrong-key" not in told
+
+
+def test_explain_shows_what_would_be_sent_and_what_would_not(
+    bridge: Bridge, stores: DeliverySettings, braze: Braze, tmp_path: Path
+) -> None:
+    connect(stores, braze.url)
+    forward(queued(event(eventId="first")), stores, 30)
+    record = tmp_path / "record.json"
+    record.write_text(json.dumps(event(eventId="second", payload={"points": 121, "lockedPoints": 0})))
+
+    told = json.loads(bridge("explain", str(record))[1])["events"][0]
+
+    assert told["wire"][0]["object"]["convercus_balance"] == {"points": 121}
+    assert told["not_sent"] == {"convercus_account_id": "unchanged", "convercus_balance.lockedPoints": "unchanged"}
+    assert len(braze.workspace(KEY).events) == 1
+
+
+def test_explain_names_the_field_that_is_wrong(bridge: Bridge, stores: DeliverySettings, tmp_path: Path) -> None:
+    connect(stores, "http://127.0.0.1:9")
+    record = tmp_path / "record.json"
+    record.write_text(json.dumps(event("teleported")))
+
+    told = json.loads(bridge("explain", str(record))[1])
+
+    assert told["events"][0]["refused"][0]["field"] == "eventType"
+
+
+def test_trace_tells_of_an_accepted_event_and_of_its_member(
+    bridge: Bridge, stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    forward(queued(event(eventId="known")), stores, 30)
+
+    assert json.loads(bridge("trace", "demo", "known")[1])["accepted_parts"] == ["attributes", "event"]
+    of_member = json.loads(bridge("trace", "demo", "A1")[1])["member_attributes_last_set"]
+    assert of_member["convercus_balance.points"] == "2026-03-01T10:00:00+00:00"
+
+
+def test_refused_records_are_listed_shown_redriven_and_dropped(
+    bridge: Bridge, stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    forward(queued(event("teleported", eventId="odd"), event("beamed", eventId="strange")), stores, 30)
+
+    listed = json.loads(bridge("refused", "list", "demo", "--json")[1])
+    shown = json.loads(bridge("refused", "show", "demo", "odd")[1])
+    redriven = bridge("refused", "redrive", "demo", "--reason", "eventType")[1]
+
+    assert {row["event_id"] for row in listed} == {"odd", "strange"}
+    assert listed[0]["reasons"] == "eventType: is not a known event type"
+    assert json.loads(shown["record"])["eventType"] == "teleported"
+    assert redriven == "2 records are on their way again\n"
+    assert json.loads(bridge("refused", "list", "demo", "--json")[1]) == []
+
+
+def test_a_member_is_sent_again_after_resync(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    forward(queued(event()), stores, 30)
+
+    bridge("member", "resync", "demo", "A1")
+
+    forward(queued(event()), stores, 30)
+    assert len(braze.workspace(KEY).attributes) == 2
+
+
+def test_a_missing_stack_is_one_line(monkeypatch: pytest.MonkeyPatch, bridge: Bridge) -> None:
+    monkeypatch.setenv("BRIDGE_STACK", "elsewhere")
+    stack.settings.cache_clear()
+
+    code, _, complained = bridge("program", "list")
+
+    assert code == 3
+    assert complained == "bridge: AWS: ValidationError\n"
