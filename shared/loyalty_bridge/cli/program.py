@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import TypeAdapter
 
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.programs import gate, hosts, store
-from loyalty_bridge.programs.connection import SECRETS, Connection, Program, ProgramId, merged
+from loyalty_bridge.programs.connection import SECRETS, Connection, Program, merged, program_id
 
 commands = typer.Typer(no_args_is_help=True, help="Programs and their connections.")
 
@@ -33,7 +32,7 @@ def put(
     Example: bridge program put demo connection.json
     """
     settings = stack.settings()
-    TypeAdapter(ProgramId).validate_python(program)
+    program_id(program)
     change = json.loads(sys.stdin.read() if file == "-" else Path(file).read_text())
     if not isinstance(change, dict):
         raise Refused("file", "is not a JSON object")

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 from loyalty_bridge.delivery import kept, transport
 from loyalty_bridge.delivery.kept import Bundle
-from loyalty_bridge.delivery.lanes import open_lane
-from loyalty_bridge.destinations.wire import Broken, Transient, Wait
+from loyalty_bridge.delivery.lanes import probe
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.programs import gate, store
 
@@ -28,7 +27,6 @@ RECORDS_PER_RUN = 6000
 """A hundred a second for each program: a destination that has just come back is not run over."""
 NEARLY_EMPTY = 20
 """With no more bundles than this left the gate opens; they, and what is held meanwhile, still pass in order."""
-_PROBE_SECONDS = 10.0
 _WAITING_PER_RUN = 200
 
 
@@ -60,29 +58,13 @@ def _bring_back(settings: DeliverySettings, counts: Counter[str]) -> None:
 def _tend_program(settings: DeliverySettings, program: Program, until: float, counts: Counter[str]) -> None:
     if program.gate.state == "held":
         counts["probed"] += 1
-        if not works(program):
+        if not probe(program):
             counts["still_failing"] += 1
             return
         gate.drain(settings, program.id)
     if drain(settings, program.id, until, counts) and program.gate.state != "live":
         gate.go_live(settings, program.id)
         counts["went_live"] += 1
-
-
-def works(program: Program) -> bool:
-    """Probe a program's connection with a request that changes nothing: one without objects.
-
-    Raises
-    ------
-    Unavailable
-        The program's secret cannot be decrypted.
-    """
-    lane = open_lane(program, time.monotonic() + _PROBE_SECONDS)
-    try:
-        reply = lane.post([], lane.until)
-    except Unavailable:
-        return False
-    return not isinstance(lane.destination.judge(reply, [], time.time()), Broken | Wait | Transient)
 
 
 def drain(settings: DeliverySettings, program: str, until: float, counts: Counter[str]) -> bool:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.delivery import intake, kept, memory, records, state
 from loyalty_bridge.delivery.intake import Mapped
-from loyalty_bridge.delivery.lanes import destination
 from loyalty_bridge.delivery.plan import Member, Work, plan
 from loyalty_bridge.delivery.records import Arrival
+from loyalty_bridge.destinations import destination
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Json
 from loyalty_bridge.programs import store
-from loyalty_bridge.sources import convercus, reading
+from loyalty_bridge.sources import reading
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
@@ -55,7 +55,8 @@ def explain(settings: DeliverySettings, data: bytes, program_id: str = "") -> di
         "not_connected_because_missing": program.missing(),
         "gate": program.gate.state,
         "events": [
-            _event(settings, arrival, record, event, program) for event in convercus.events(reading.parse(record.body))
+            _event(settings, arrival, record, event, program)
+            for event in program.source.events(reading.parse(record.body))
         ],
     }
 
@@ -64,9 +65,9 @@ def _event(
     settings: DeliverySettings, arrival: Arrival, record: records.SourceRecord, event: Json, program: Program
 ) -> dict[str, Any]:
     try:
-        member_id = record.member or convercus.member(event)
+        member_id = record.member or program.source.member(event, program.connection.loyalty.rules)
         if member_id is None:
-            return {"sent_on_to_the_accounts_of": convercus.alias(event)}
+            return {"sent_on_to_the_accounts_of": program.source.alias(event)}
         work = intake.translate(arrival, record, event, program, member_id)
     except Refused as refusal:
         return {"refused": [{"part": "record", "field": refusal.field, "reason": refusal.reason}]}
@@ -84,7 +85,8 @@ def _told(program: Program, work: Work, member: Member) -> dict[str, Any]:
     before = dict(member.state.marks)
     accepted_before = sorted(work.accepted)
     side = program.connection
-    items = plan(member, destination(program), side.engagement.rules, only_changed=side.attribute_writes == "changed")
+    speaks = destination(side.engagement.platform)
+    items = plan(member, speaks, side.engagement.rules, only_changed=side.attribute_writes == "changed")
     time_of_event = int(work.update.time.timestamp() * 1000)
     sent = {path for item in items if item.write for _, share in item.write.shares for path in share}
     held_back: Mapping[str, str] = {

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from loyalty_bridge.delivery import aliases, kept, ledger, queues, records, transport
 from loyalty_bridge.delivery.batch import Batch, alone
-from loyalty_bridge.delivery.lanes import destination
 from loyalty_bridge.delivery.plan import Work, parts
 from loyalty_bridge.delivery.records import Arrival, SourceRecord, group_of
+from loyalty_bridge.destinations import destination
 from loyalty_bridge.errors import Refused, Unavailable
-from loyalty_bridge.sources import convercus, reading
+from loyalty_bridge.sources import reading
 
 if TYPE_CHECKING:
     from loyalty_bridge.model import Json
@@ -89,7 +89,7 @@ def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> lis
             batch.give_back(arrival)
             continue
         try:
-            events = convercus.events(reading.parse(record.body))
+            events = programs[record.program].source.events(reading.parse(record.body))
         except Refused as refusal:
             batch.refuse_whole(arrival, record, refusal)
             continue
@@ -114,13 +114,13 @@ def _read_one(
 ) -> Mapped | None:
     program = programs[record.program]
     try:
-        member = record.member or convercus.member(event)
+        member = record.member or program.source.member(event, program.connection.loyalty.rules)
         if member is not None:
             work = translate(arrival, record, event, program, member)
-            return Mapped(program, work, convercus.known_as(event))
-        _send_on(batch, arrival, record, event, taught)
+            return Mapped(program, work, program.source.known_as(event))
+        _send_on(batch, arrival, record, program.source.alias(event), taught)
     except Refused as refusal:
-        batch.refuse_whole(arrival, record, refusal, _event_id(event))
+        batch.refuse_whole(arrival, record, refusal, _event_id(program, event))
     except Unavailable:
         batch.give_back(arrival)
     return None
@@ -130,11 +130,10 @@ def _send_on(
     batch: Batch,
     arrival: Arrival,
     record: SourceRecord,
-    event: Json,
+    alias: str | None,
     taught: Mapping[tuple[str, str], set[str]],
 ) -> None:
     """Put a record that names only the person on the transport again, for each member the person is."""
-    alias = convercus.alias(event)
     if alias is None:
         raise Refused("accountId", "is missing")
     members = taught.get((record.program, alias)) or aliases.members(batch.settings, record.program, alias, batch.until)
@@ -161,8 +160,8 @@ def translate(arrival: Arrival, record: SourceRecord, event: Json, program: Prog
     if not isinstance(event, Mapping):
         raise Refused("record", "is not an object")
     side = program.connection
-    update = convercus.read(event, side.loyalty.rules, member=member, received=record.received)
-    translation = destination(program).translate(update, side.engagement.rules)
+    update = program.source.read(event, side.loyalty.rules, member=member, received=record.received)
+    translation = destination(side.engagement.platform).translate(update, side.engagement.rules)
     return Work(
         arrival=arrival,
         record=record,
@@ -174,8 +173,8 @@ def translate(arrival: Arrival, record: SourceRecord, event: Json, program: Prog
     )
 
 
-def _event_id(event: Json) -> str:
+def _event_id(program: Program, event: Json) -> str:
     try:
-        return convercus.event_id(event)
+        return program.source.event_id(event)
     except Refused:
         return ""

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from loyalty_bridge.delivery.send import WORKERS, Lane
-from loyalty_bridge.destinations import braze
-from loyalty_bridge.destinations.wire import Destination, Reply
+from loyalty_bridge.destinations import destination, moengage
+from loyalty_bridge.destinations.wire import Broken, Transient, Wait
+from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.platforms import braze as braze_api
-from loyalty_bridge.platforms.http import Send, open_transport
-from loyalty_bridge.programs.connection import Program
+from loyalty_bridge.platforms import moengage as moengage_api
+from loyalty_bridge.platforms.http import Request, Send, open_transport
+from loyalty_bridge.programs.connection import SECRETS, MoEngageSide, Program
 from loyalty_bridge.programs.secrets import decrypt
 
 if TYPE_CHECKING:
     from loyalty_bridge.delivery.plan import Item
+    from loyalty_bridge.destinations.wire import Reply, WireObject
 
-
-_DESTINATIONS = {"braze": cast("Destination", braze)}
-
-
-def destination(program: Program) -> Destination:
-    """Choose the module that speaks the program's engagement platform."""
-    return _DESTINATIONS[program.connection.engagement.platform]
+_PROBE_SECONDS = 10.0
 
 
 @lru_cache(maxsize=64)
@@ -40,11 +38,44 @@ def open_lane(program: Program, until: float) -> Lane:
     Unavailable
         When the program's secret cannot be decrypted.
     """
-    side, send, speaks = program.connection.engagement, _transport(program.id), destination(program)
-    key = decrypt(program.id, program.secrets["braze_api_key"].ciphertext)
+    side, send = program.connection.engagement, _transport(program.id)
+    request = _writer(program)
 
     def post(items: Sequence[Item], deadline: float) -> Reply:
-        body = speaks.body([item.object for item in items])
-        return send(braze_api.users_track(side.api_endpoint, key, body), deadline)
+        return send(request([item.object for item in items]), deadline)
 
-    return Lane(destination=speaks, rules=side.rules, post=cast("Callable[..., Reply]", post), until=until)
+    return Lane(destination=destination(side.platform), rules=side.rules, post=post, until=until)
+
+
+def probe(program: Program) -> bool:
+    """Tell whether a program's connection works, by a request that changes nothing.
+
+    Raises
+    ------
+    Unavailable
+        When the program's secret cannot be decrypted.
+    """
+    request = _writer(program)([])
+    try:
+        reply = _transport(program.id)(request, time.monotonic() + _PROBE_SECONDS)
+    except Unavailable:
+        return False
+    verdict = destination(program.connection.engagement.platform).judge(reply, [], time.time())
+    return not isinstance(verdict, Broken | Wait | Transient)
+
+
+def _writer(program: Program) -> Callable[[Sequence[WireObject]], Request]:
+    """Make what turns wire objects into a request; without objects it asks whether the key is right."""
+    side = program.connection.engagement
+    (secret,) = SECRETS[side.platform]
+    key = decrypt(program.id, program.secrets[secret].ciphertext)
+    if isinstance(side, MoEngageSide):
+        return lambda objects: (
+            moengage_api.track(
+                side.api_endpoint, side.workspace_id, key, moengage.path(objects), moengage.body(objects)
+            )
+            if objects
+            else moengage_api.test_connection(side.api_endpoint, side.workspace_id, key)
+        )
+    speaks = destination(side.platform)
+    return lambda objects: braze_api.users_track(side.api_endpoint, key, speaks.body(objects))

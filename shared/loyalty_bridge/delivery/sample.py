@@ -7,12 +7,13 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.delivery.lanes import destination, open_lane
+from loyalty_bridge.delivery.lanes import open_lane
 from loyalty_bridge.delivery.plan import Item, Member, Work, plan
 from loyalty_bridge.delivery.records import Arrival, SourceRecord
 from loyalty_bridge.delivery.state import MemberState
+from loyalty_bridge.destinations import destination
 from loyalty_bridge.errors import NotConnected, Unavailable
-from loyalty_bridge.sources import convercus
+from loyalty_bridge.model import Event, MemberUpdate
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
@@ -20,40 +21,37 @@ if TYPE_CHECKING:
 _SECONDS = 20.0
 
 
-def event(program: str, member: str) -> dict[str, Any]:
-    """Make the sample: the member's balance changed to nothing in particular."""
-    return {
-        "eventId": f"sample-{uuid.uuid4()}",
-        "eventType": "balance_changed",
-        "programId": program,
-        "occurredAt": datetime.now(UTC).isoformat(),
-        "accountId": member,
-        "payload": {"points": 0, "lockedPoints": 0, "statusPoints": 0},
-    }
-
-
 def send_sample(program: Program, member: str) -> dict[str, Any]:
-    """Send a sample for a (test) member, once, and tell what the destination answered.
+    """Send the event ``loyalty_bridge_sample`` for a (test) member, once, and tell what the destination answered.
 
     Raises
     ------
     NotConnected
         The connection is not complete.
+    Refused
+        The destination has no such member ids.
     """
     if missing := program.missing():
         raise NotConnected(f"missing: {', '.join(missing)}")
     now = datetime.now(UTC)
-    update = convercus.read(event(program.id, member), program.connection.loyalty.rules, member=member, received=now)
-    speaks, rules = destination(program), program.connection.engagement.rules
+    event_id = f"sample-{uuid.uuid4()}"
+    update = MemberUpdate(
+        event_id=event_id,
+        member=member,
+        time=now,
+        event=Event("loyalty_bridge_sample", now, {"event_id": event_id, "program": program.id}),
+    )
+    side = program.connection.engagement
+    speaks = destination(side.platform)
     work = Work(
         Arrival("sample", "", "", now, b""),
         SourceRecord(program.id, b"", now),
         update,
-        speaks.translate(update, rules),
+        speaks.translate(update, side.rules),
         b"",
-        {"attributes", "event"},
+        {"event"},
     )
-    items: list[Item] = plan(Member("", MemberState(b"sample"), [work]), speaks, rules, only_changed=False)
+    items: list[Item] = plan(Member("", MemberState(b"sample"), [work]), speaks, side.rules, only_changed=False)
     try:
         lane = open_lane(program, time.monotonic() + _SECONDS)
         reply = lane.post(items, time.monotonic() + _SECONDS)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from loyalty_bridge.platforms.http import Request
-
-USER_AGENT = "loyalty-bridge/0.1"
+from loyalty_bridge.platforms.http import USER_AGENT, Request
 
 
 def users_track(endpoint: str, api_key: str, body: bytes) -> Request:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from loyalty_bridge.destinations import braze
+from loyalty_bridge.destinations import braze, moengage
+from loyalty_bridge.errors import Refused
 from loyalty_bridge.programs.gate import Gate
-from loyalty_bridge.sources import convercus
+from loyalty_bridge.sources import Source, brevo, convercus, punchh, source
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
-ProgramId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class _Settings(BaseModel):
@@ -41,6 +42,20 @@ class ConvercusSide(_Settings):
         return chosen
 
 
+class PunchhSide(_Settings):
+    """How the program's webhooks are read."""
+
+    platform: Literal["punchh"]
+    rules: punchh.Rules = punchh.Rules()
+
+
+class BrevoSide(_Settings):
+    """How the program's loyalty webhooks are read."""
+
+    platform: Literal["brevo"]
+    rules: brevo.Rules = brevo.Rules()
+
+
 class BrazeSide(_Settings):
     """Where the program's updates go, and under which of Braze's rules."""
 
@@ -49,16 +64,25 @@ class BrazeSide(_Settings):
     rules: braze.Rules = braze.Rules()
 
 
+class MoEngageSide(_Settings):
+    """Where the program's updates go, and under which of MoEngage's rules."""
+
+    platform: Literal["moengage"]
+    api_endpoint: str = ""
+    workspace_id: str = ""
+    rules: moengage.Rules = moengage.Rules()
+
+
 class Connection(_Settings):
     """What an operator sets for a program; secrets are kept beside it."""
 
-    loyalty: ConvercusSide = ConvercusSide()
-    engagement: BrazeSide = BrazeSide()
+    loyalty: Annotated[ConvercusSide | PunchhSide | BrevoSide, Field(discriminator="platform")] = ConvercusSide()
+    engagement: Annotated[BrazeSide | MoEngageSide, Field(discriminator="platform")] = BrazeSide()
     attribute_writes: Literal["changed", "all"] = "changed"
     """Whether an attribute whose value did not change is sent again (each write costs a Braze data point)."""
 
 
-SECRETS = {"braze": ("braze_api_key",), "convercus": ()}
+SECRETS = {"braze": ("braze_api_key",), "moengage": ("moengage_data_key",), "convercus": ()}
 """The secrets that streaming needs, by platform."""
 
 
@@ -89,12 +113,19 @@ class Program:
     secrets: dict[str, Secret] = field(default_factory=dict)
     gate: Gate = field(default_factory=Gate)
 
+    @property
+    def source(self) -> Source:
+        """The module that reads its records."""
+        return source(self.connection.loyalty.platform)
+
     def missing(self) -> list[str]:
         """Tell what has to be set before events stream, as field names; empty when complete."""
         side = self.connection
         absent = [] if side.engagement.api_endpoint else ["engagement.api_endpoint"]
+        if isinstance(side.engagement, MoEngageSide) and not side.engagement.workspace_id:
+            absent.append("engagement.workspace_id")
         absent += [f"secrets.{name}" for name in SECRETS[side.engagement.platform] if name not in self.secrets]
-        if not side.loyalty.default_optins:
+        if isinstance(side.loyalty, ConvercusSide) and not side.loyalty.default_optins:
             absent.append("loyalty.default_optins")
         return absent
 
@@ -104,16 +135,38 @@ def merged(connection: Connection, change: Mapping[str, Any]) -> Connection:
 
     Raises
     ------
-    pydantic.ValidationError
+    Refused
         Naming the field that is wrong.
     """
-    return Connection.model_validate(_merged(connection.model_dump(), change))
+    try:
+        return Connection.model_validate(_merged(connection.model_dump(), change))
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        # Behind a side, pydantic names the platform that it took it for.
+        path = [str(part) for place, part in enumerate(first["loc"]) if place != 1]
+        raise Refused(".".join(path), first["msg"].removeprefix("Value error, ")) from None
+
+
+def program_id(text: str) -> str:
+    """Check an id for a program.
+
+    Raises
+    ------
+    Refused
+        It is none.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
+        raise Refused("program", "has other characters than letters, digits, _ and -, or more than 64")
+    return text
 
 
 def _merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge objects; one that names another platform replaces the side: the settings before were the other one's."""
     nested = {
         name: _merged(before[name], value)
         for name, value in change.items()
-        if isinstance(before.get(name), dict) and isinstance(value, dict)
+        if isinstance(before.get(name), dict)
+        and isinstance(value, Mapping)
+        and value.get("platform", before[name].get("platform")) == before[name].get("platform")
     }
     return {**before, **change, **nested}

@@ -1,1 +1,40 @@
-"""Source records of the loyalty platforms, read into `MemberUpdate`. Pure functions: no AWS, no HTTP."""
+"""Source records of the loyalty platforms, read into `MemberUpdate`. Pure functions: no AWS, no HTTP.
+
+A source is a module with the functions of `Source`, called as its platform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from loyalty_bridge.model import Json, MemberUpdate
+
+
+class Source(Protocol):
+    """The functions that a source module offers; each raises `Refused`. `rules` is that source's own `Rules`."""
+
+    def events(self, record: Json) -> list[Json]:
+        """Take a record apart into events."""
+
+    def member(self, event: Json, rules: Any) -> str | None:
+        """Tell the member that an event is about; None when it names only another id of theirs."""
+
+    def alias(self, event: Json) -> str | None:
+        """Tell that other id."""
+
+    def known_as(self, event: Json) -> str | None:
+        """Tell another id by which later events may mean this event's member."""
+
+    def event_id(self, event: Json) -> str:
+        """Tell the id that all deliveries of an event share."""
+
+    def read(self, event: Mapping[str, Json], rules: Any, *, member: str, received: datetime) -> MemberUpdate:
+        """Turn an event into what it tells about a member."""
+
+
+def source(platform: str) -> Source:
+    """Choose the module that reads a platform's records; only that one is imported."""
+    return cast("Source", import_module(f"loyalty_bridge.sources.{platform}"))

@@ -181,7 +181,7 @@ def events(record: Json) -> list[Json]:
     raise Refused("record", "is neither an object nor an array")
 
 
-def member(event: Json) -> str | None:
+def member(event: Json, _rules: Rules | None = None) -> str | None:
     """Tell the account id that an event carries, wherever it carries it.
 
     Raises

@@ -42,6 +42,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Refusal
@@ -162,7 +163,7 @@ def events(record: Json) -> list[Json]:
     raise Refused("record", "is neither an object nor an array")
 
 
-def member(event: Json) -> str | None:
+def member(event: Json, _rules: Rules | None = None) -> str | None:
     """Tell the external id that an event carries.
 
     Raises
@@ -383,13 +384,18 @@ def _tidy(value: Json) -> Json:
 
 def _may_leave(name: str, value: Json) -> bool:
     """Tell whether a field says something, and nothing that somebody could act as the member by."""
-    if _is_blank(value) or _CREDENTIAL.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])|-", "_", name).lower()):
+    if _is_blank(value) or _names_credential(name):
         return False
     if not isinstance(value, str):
         return True
     if _JSON_WEB_TOKEN.fullmatch(value.strip()):
         return False
-    return not any("://" in word and _is_credential(word) for word in value.split())
+    return "://" not in value or not any("://" in word and _is_credential(word) for word in value.split())
+
+
+@lru_cache(maxsize=4096)
+def _names_credential(name: str) -> bool:
+    return _CREDENTIAL.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])|-", "_", name).lower()) is not None
 
 
 def _is_credential(link: str) -> bool:
