@@ -71,11 +71,9 @@ def _writer(program: Program) -> Callable[[Sequence[WireObject]], Request]:
     key = decrypt(program.id, program.secrets[secret].ciphertext)
     if isinstance(side, MoEngageSide):
         return lambda objects: (
-            moengage_api.track(
-                side.api_endpoint, side.workspace_id, key, moengage.path(objects), moengage.body(objects)
-            )
+            moengage_api.data(side.api_endpoint, side.workspace_id, key, moengage.path(objects), moengage.body(objects))
             if objects
-            else moengage_api.test_connection(side.api_endpoint, side.workspace_id, key)
+            else moengage_api.check_connection(side.api_endpoint, side.workspace_id, key)
         )
     speaks = destination(side.platform)
     return lambda objects: braze_api.users_track(side.api_endpoint, key, speaks.body(objects))
