@@ -37,7 +37,7 @@ class Batch:
     again
         The entries that are given back, by receipt.
     retry_after
-        Seconds after which it makes sense to deliver them again.
+        Seconds for which the destination lets us wait.
     last_held
         The shelf position of the last held record of each (program, group) that has one.
     """
@@ -46,7 +46,7 @@ class Batch:
     until: float
     now: float = field(default_factory=time.time)
     again: dict[str, Arrival] = field(default_factory=dict)
-    retry_after: float = 1.0
+    retry_after: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
     last_held: Mapping[tuple[str, str], str] = field(default_factory=dict)
     _waiting: list[tuple[Arrival, SourceRecord]] = field(default_factory=list)

@@ -35,6 +35,8 @@ SETTLE_SECONDS = 10.0
 """Kept back at the end of the invocation, to write down and settle."""
 HOLD_AFTER_SECONDS = 180.0
 """A program whose destination has failed for this long is held."""
+LONGEST_PAUSE = 120
+"""Seconds, at most, until the queue delivers an entry again, unless the destination told a longer wait."""
 _PROGRAMS_AT_ONCE = 32
 
 
@@ -188,19 +190,30 @@ def _latencies(works: list[Work]) -> list[tuple[float, float]]:
 
 
 def _delay(batch: Batch) -> None:
-    """Tell the queue when to deliver again; left alone it would wait for the whole visibility time-out."""
+    """Tell the queue when to deliver again; left alone it would wait for the whole visibility time-out.
+
+    The wait doubles with each delivery: a dead-letter queue counts deliveries, and an outage must not end there.
+    """
     handles = [arrival for arrival in batch.again.values() if arrival.handle]
     if not handles:
         return
-    seconds = max(1, min(300, round(batch.retry_after)))
     try:
         with aws.reaching("the queue"):
             aws.sqs().change_message_visibility_batch(
                 QueueUrl=batch.settings.events_queue_url,
                 Entries=[
-                    {"Id": str(number), "ReceiptHandle": arrival.handle, "VisibilityTimeout": seconds}
+                    {
+                        "Id": str(number),
+                        "ReceiptHandle": arrival.handle,
+                        "VisibilityTimeout": _pause(arrival.receives, batch.retry_after),
+                    }
                     for number, arrival in enumerate(handles)
                 ],
             )
     except Unavailable:
         batch.counts["delay_not_set"] += len(handles)  # they come back after the visibility time-out
+
+
+def _pause(receives: int, told: float) -> int:
+    """Seconds until an entry is delivered again, at least what the destination told."""
+    return max(min(1 << min(receives, 30), LONGEST_PAUSE), min(round(told), 3600))

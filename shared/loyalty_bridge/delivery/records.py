@@ -16,8 +16,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from loyalty_bridge.errors import Refused
@@ -25,6 +25,9 @@ from loyalty_bridge.model import Json
 from loyalty_bridge.sources import reading
 
 _MARK = "loyalty_bridge"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_PROGRAM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,60}")
 
 
@@ -42,6 +45,8 @@ class Arrival:
         Entries of one group are in order.
     sent
         When the transport took it (UTC).
+    receives
+        How often the queue has delivered it, this time included.
     data
         The entry itself. Not shown: it is a member's data.
     """
@@ -50,7 +55,8 @@ class Arrival:
     handle: str
     group: str
     sent: datetime
-    data: bytes
+    data: bytes = field(repr=False)
+    receives: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class SourceRecord:
     """
 
     program: str
-    body: bytes
+    body: bytes = field(repr=False)
     received: datetime
     member: str = ""
     drained: str = ""
@@ -87,6 +93,7 @@ def _from_queue(entry: Mapping[str, Any]) -> Arrival:
         group=attributes.get("MessageGroupId", entry["messageId"]),
         sent=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
         data=entry["body"].encode(errors="surrogatepass"),
+        receives=int(attributes["ApproximateReceiveCount"]),
     )
 
 
@@ -119,11 +126,11 @@ def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
     stored = document.get("stored")
     try:
         body = fetch(str(stored)) if stored else base64.b64decode(str(document["body"]), validate=True)
-        received = datetime.fromtimestamp(float(str(document["received"])) / 1000, UTC)
+        received = _EPOCH + float(str(document["received"])) * _MILLISECOND
     except (KeyError, ValueError, OverflowError):
         raise Refused("record", "is not a complete envelope") from None
     return SourceRecord(
-        program=reading.text(document.get("program"), "program"),
+        program=_program_id(document.get("program"), "program"),
         body=body,
         received=received,
         member=str(document.get("member", "")),
@@ -132,10 +139,19 @@ def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
 
 
 def _program(document: Json) -> str:
-    first = document[0] if isinstance(document, list) and document else document
-    if not isinstance(first, Mapping):
+    objects = [one for one in (document if isinstance(document, list) else [document]) if isinstance(one, Mapping)]
+    if not objects:
         raise Refused("record", "is neither an object nor an array of objects")
-    return reading.text(first.get("programId", first.get("program_id")), "programId")
+    named = (one.get("programId", one.get("program_id")) for one in objects)
+    return _program_id(next((name for name in named if name is not None), None), "programId")
+
+
+def _program_id(value: Json, field: str) -> str:
+    # Checked before it is looked up: a key beyond DynamoDB's limits would fail the whole batch, again and again.
+    program = reading.text(value, field)
+    if not _PROGRAM_ID.fullmatch(program):
+        raise Refused(field, "is not the id of a program")
+    return program
 
 
 def seal(record: SourceRecord, store: Callable[[bytes], str], limit: int) -> str:
@@ -151,7 +167,7 @@ def seal(record: SourceRecord, store: Callable[[bytes], str], limit: int) -> str
     document: dict[str, Json] = {
         _MARK: 1,
         "program": record.program,
-        "received": int(record.received.timestamp() * 1000),
+        "received": (record.received - _EPOCH) // _MILLISECOND,
     }
     if len(record.body) > limit:
         document["stored"] = store(record.body)
@@ -171,4 +187,5 @@ def group_of(program: str, member: str) -> str:
     """
     if _PLAIN.fullmatch(member):
         return f"{program}#{member}"
-    return hashlib.blake2b(f"{program}#{member}".encode(), digest_size=16).hexdigest()
+    name = f"{program}#{member}".encode(errors="surrogatepass")
+    return hashlib.blake2b(name, digest_size=16).hexdigest()

@@ -1,0 +1,253 @@
+"""Assigning a coupon to many members: planned durably, answered, then carried out from a queue.
+
+A batch is one head item and one item for each member. Each member's assignment is an action of its own in the journal,
+under a key made of the batch and the member: whoever carries the batch out, and however often, assigns once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from loyalty_bridge import aws
+from loyalty_bridge.delivery import stores
+from loyalty_bridge.errors import KeyReused, OutcomeUnknown, Unavailable, UpstreamRefused
+
+HEAD = "#"
+DAYS = 30
+WRITE_SECONDS = 8.0
+PARALLEL = 4
+"""Calls to the loyalty platform under way at once, of one batch."""
+
+Progress = Literal["planned", "succeeded", "refused", "unknown"]
+
+
+class BatchSettings(Protocol):
+    """Where batches are."""
+
+    @property
+    def batches_table(self) -> str:
+        """Name of the table."""
+
+
+class PlanSettings(BatchSettings, Protocol):
+    """Where batches are planned."""
+
+    @property
+    def batches_queue_url(self) -> str:
+        """URL of the queue from which they are carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is to be assigned, and to how many; times as the caller wrote them."""
+
+    program: str
+    id: str
+    coupon_id: str
+    count: int
+    valid_from: str
+    valid_to: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A member of a batch: how far it is, and the coupon's code or the reason of the refusal."""
+
+    account_id: str
+    state: Progress
+    told: str = ""
+
+
+def plan(
+    settings: PlanSettings,
+    program: str,
+    coupon_id: str,
+    account_ids: Sequence[str],
+    *,
+    valid_from: str = "",
+    valid_to: str = "",
+    key: str | None = None,
+) -> str:
+    """Store a plan, then ask for it to be carried out; gives the batch's id.
+
+    Repeated with the same key it goes on where it stopped: the members' items are the same, and asking twice does
+    no harm.
+
+    Raises
+    ------
+    KeyReused
+        The key came before with another batch.
+    Unavailable
+        The plan was not stored, or nobody asked to carry it out: repeat it.
+    """
+    content = json.dumps([coupon_id, list(account_ids), valid_from, valid_to])
+    fingerprint = hashlib.sha256(content.encode()).hexdigest()
+    id_ = hashlib.sha256(f"{program}#{key}".encode()).hexdigest()[:32] if key else uuid.uuid4().hex
+    batch = Batch(program, id_, coupon_id, len(account_ids), valid_from, valid_to, fingerprint)
+    if key:
+        before = find(settings, program, id_)
+        if before and before.fingerprint != fingerprint:
+            raise KeyReused("this idempotency key came before, with another request")
+        if before:
+            _ask(settings, batch)
+            return id_
+    lines: list[tuple[str, dict[str, Any]]] = [
+        (settings.batches_table, _closed(batch, Line(account_id, "planned"))) for account_id in account_ids
+    ]
+    deadline = time.monotonic() + WRITE_SECONDS
+    stores.write(lines, deadline)
+    stores.write([(settings.batches_table, _head(batch))], deadline)  # last: where it is, the plan is complete
+    _ask(settings, batch)
+    return id_
+
+
+def find(settings: BatchSettings, program: str, id_: str) -> Batch | None:
+    """Read a batch's head; None when there is no such batch of the program.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
+    with aws.reaching("the batches"):
+        reply = aws.dynamodb().get_item(
+            TableName=settings.batches_table,
+            Key={"batch": {"S": f"{program}#{id_}"}, "member": {"S": HEAD}},
+            ConsistentRead=True,
+        )
+    item = reply.get("Item")
+    return Batch(program=program, id=id_, **json.loads(item["head"]["S"])) if item else None
+
+
+def lines(settings: BatchSettings, batch: Batch) -> list[Line]:
+    """Read how far each member of a batch is.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
+    with aws.reaching("the batches"):
+        return [_opened(item) for item in _items(settings, batch) if item["member"]["S"] != HEAD]
+
+
+def progress(batch: Batch, found: Sequence[Line]) -> dict[str, Any]:
+    """Tell how far a batch is: how many members are in which state, and each member's outcome."""
+    counts = Counter(line.state for line in found)
+    told = {"succeeded": "couponCode", "refused": "reason", "unknown": "reason"}
+    return {
+        "batchId": batch.id,
+        "couponId": batch.coupon_id,
+        "total": batch.count,
+        **{state: counts[state] for state in ("planned", "succeeded", "refused", "unknown")},
+        "members": [
+            {"account_id": line.account_id, "state": line.state}
+            | ({told[line.state]: line.told} if line.state in told else {})
+            for line in sorted(found, key=lambda line: line.account_id)
+        ],
+    }
+
+
+def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, str], str], until: float) -> Counter[str]:
+    """Assign to the members that are still due, several at once; what is due after that has to be done again later.
+
+    Parameters
+    ----------
+    assign
+        Assigns to one member and gives the code; raises `UpstreamRefused`, `OutcomeUnknown` or `Unavailable`.
+    until
+        When to begin no further assignment (of `time.monotonic`).
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
+
+    def one(account_id: str) -> str:
+        if time.monotonic() >= until:
+            return "due"
+        try:
+            line = Line(account_id, "succeeded", assign(batch, account_id))
+        except UpstreamRefused as refusal:
+            line = Line(account_id, "refused", f"{refusal.code} {refusal.reason}".strip())
+        except OutcomeUnknown as error:
+            line = Line(account_id, "unknown", str(error))
+        except Unavailable:
+            return "due"
+        _note(settings, batch, line)
+        return line.state
+
+    due = [line.account_id for line in lines(settings, batch) if line.state == "planned"]
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        return Counter(pool.map(one, due))
+
+
+def _ask(settings: PlanSettings, batch: Batch) -> None:
+    with aws.reaching("the queue of batches"):
+        aws.sqs().send_message(
+            QueueUrl=settings.batches_queue_url,
+            MessageBody=json.dumps({"program": batch.program, "batch": batch.id}),
+        )
+
+
+def _note(settings: BatchSettings, batch: Batch, line: Line) -> None:
+    with aws.reaching("the batches"):
+        aws.dynamodb().update_item(
+            TableName=settings.batches_table,
+            Key={"batch": {"S": f"{batch.program}#{batch.id}"}, "member": {"S": line.account_id}},
+            UpdateExpression="SET #state = :state, told = :told",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={":state": {"S": line.state}, ":told": {"S": line.told}},
+        )
+
+
+def _items(settings: BatchSettings, batch: Batch) -> Iterator[Mapping[str, Any]]:
+    pages = (
+        aws.dynamodb()
+        .get_paginator("query")
+        .paginate(
+            TableName=settings.batches_table,
+            KeyConditionExpression="batch = :batch",
+            ExpressionAttributeValues={":batch": {"S": f"{batch.program}#{batch.id}"}},
+            ConsistentRead=True,
+        )
+    )
+    return (item for page in pages for item in page["Items"])
+
+
+def _head(batch: Batch) -> dict[str, Any]:
+    told = {
+        "coupon_id": batch.coupon_id,
+        "count": batch.count,
+        "valid_from": batch.valid_from,
+        "valid_to": batch.valid_to,
+        "fingerprint": batch.fingerprint,
+    }
+    return _item(batch, HEAD, {"head": {"S": json.dumps(told)}})
+
+
+def _closed(batch: Batch, line: Line) -> dict[str, Any]:
+    return _item(batch, line.account_id, {"state": {"S": line.state}, "told": {"S": line.told}})
+
+
+def _item(batch: Batch, member: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "batch": {"S": f"{batch.program}#{batch.id}"},
+        "member": {"S": member},
+        "expires": {"N": str(int(time.time()) + DAYS * 86400)},
+        **told,
+    }
+
+
+def _opened(item: Mapping[str, Any]) -> Line:
+    return Line(item["member"]["S"], item["state"]["S"], item["told"]["S"])

@@ -1,0 +1,178 @@
+"""What a campaign may have done on Convercus: assign a coupon, book points, set e-mail opt-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from loyalty_bridge.actions import journal
+from loyalty_bridge.actions.journal import Answer
+from loyalty_bridge.errors import NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
+
+if TYPE_CHECKING:
+    from loyalty_bridge.actions.journal import JournalSettings
+    from loyalty_bridge.platforms.convercus import Client, Membership
+
+ASSIGN_COUPON = "assign_coupon"
+BOOK_POINTS = "book_points"
+SUBSCRIBE_EMAIL = "subscribe_email"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who wants an action, and until when.
+
+    Attributes
+    ----------
+    key
+        The caller's idempotency key; None when it has none.
+    fingerprint
+        Hash of the whole request.
+    deadline
+        When the answer is due (of `time.monotonic`).
+    lease
+        The same in epoch seconds.
+    repeat_window
+        For how many seconds an equal request without a key gets the stored answer.
+    """
+
+    settings: JournalSettings
+    program: str
+    client: Client
+    key: str | None
+    fingerprint: str
+    deadline: float
+    lease: float
+    repeat_window: float
+
+    def perform(
+        self,
+        action: str,
+        act: Callable[[str], Answer],
+        about: Mapping[str, str],
+        look: Callable[[str], Answer | None] | None = None,
+        part: str = "",
+    ) -> Answer:
+        """Carry an action out unless it was before; `part` tells the steps of one request apart."""
+        return journal.perform(
+            self.settings,
+            self.program,
+            action,
+            self.key and self.key + part,
+            self.fingerprint + part,
+            act,
+            look,
+            about=about,
+            deadline=self.lease,
+            repeat_window=self.repeat_window,
+        )
+
+
+def assign_coupon(
+    caller: Caller, coupon_id: str, account_id: str, *, valid_from: str = "", valid_to: str = "", part: str = ""
+) -> Answer:
+    """Assign a coupon to a member; the answer has its ``couponCode``. Raises as `journal.perform`."""
+
+    def act(_: str) -> Answer:
+        code = caller.client.assign_coupon(
+            account_id, coupon_id, deadline=caller.deadline, valid_from=valid_from, valid_to=valid_to
+        )
+        return Answer(200, {"couponCode": code})
+
+    return caller.perform(ASSIGN_COUPON, act, {"account_id": account_id, "coupon_id": coupon_id}, part=part)
+
+
+def book_points(
+    caller: Caller,
+    account_id: str,
+    *,
+    booking_type: Literal["EARNBOOKING", "BURNBOOKING"],
+    booking_type_code: str,
+    points: float,
+    reason: str,
+) -> Answer:
+    """Book points on a member account; the answer has the ``bookingId``. Raises as `journal.perform`."""
+
+    def act(reference: str) -> Answer:
+        booking_id = caller.client.create_booking(
+            account_id,
+            booking_type=booking_type,
+            booking_type_code=booking_type_code,
+            points=points,
+            reason=reason,
+            reference=reference,
+            deadline=caller.deadline,
+        )
+        return Answer(200, {"bookingId": booking_id})
+
+    def look(reference: str) -> Answer | None:
+        found = caller.client.find_booking(account_id, reference, deadline=caller.deadline)
+        return Answer(200, {"bookingId": found}) if found else None
+
+    return caller.perform(BOOK_POINTS, act, {"account_id": account_id}, look)
+
+
+def channels(wanted: Sequence[str] | None, defaults: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Resolve the opt-in channels of a request: those that it names, else the program's default ones.
+
+    Raises
+    ------
+    Refused
+        Naming the ones that the program does not have; or there are none.
+    """
+    chosen = tuple(dict.fromkeys(wanted if wanted else defaults))
+    if not chosen:
+        raise Refused("optins", "names no channel, and the program has no default ones")
+    if foreign := [channel for channel in chosen if channel not in known]:
+        raise Refused("optins", f"not channels of the program: {', '.join(foreign)}")
+    return chosen
+
+
+def subscribe_email(caller: Caller, account_id: str, chosen: Sequence[str], *, allowed: bool) -> Answer:
+    """Set opt-in channels on all memberships of an account: 200 when all are set, 207 when some are.
+
+    Each membership is an action of its own in the journal: a repeat touches only those that failed, and never turns
+    back what the member has decided meanwhile.
+
+    Raises
+    ------
+    UpstreamRefused
+        The account is not known, or Convercus refuses every membership.
+    Unavailable
+        No membership could be set, and a repeat is useful.
+    """
+    memberships = caller.client.memberships(account_id, deadline=caller.deadline)
+    if not memberships:
+        raise UpstreamRefused(404, "NO_MEMBERSHIP", "the account has no membership")
+    succeeded: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
+    errors: list[UpstreamRefused | Unavailable] = []
+    for membership in memberships:
+        try:
+            _set_optins(caller, account_id, membership, dict.fromkeys(chosen, allowed))
+            succeeded.append({"membership_id": membership.user_id})
+        except UpstreamRefused as refusal:
+            errors.append(refusal)
+            failed.append({"membership_id": membership.user_id, "reason": refusal.reason})
+        except Unavailable as error:
+            errors.append(error)
+            failed.append({"membership_id": membership.user_id, "reason": "the loyalty platform did not answer"})
+    if not succeeded:
+        raise next((error for error in errors if isinstance(error, Unavailable)), errors[0])
+    return Answer(207 if failed else 200, {"succeeded": succeeded, "failed": failed})
+
+
+def _set_optins(caller: Caller, account_id: str, membership: Membership, optins: Mapping[str, bool]) -> None:
+    def act(_: str) -> Answer:
+        try:
+            caller.client.set_optins(account_id, membership.user_id, optins, deadline=caller.deadline)
+        except OutcomeUnknown as error:  # setting it once more does no harm, unlike all other actions
+            raise NotSent(str(error)) from None
+        return Answer(200, {})
+
+    if caller.key is None:
+        act("")
+        return
+    about = {"account_id": account_id, "membership_id": membership.user_id}
+    caller.perform(SUBSCRIBE_EMAIL, act, about, part=f"/{membership.user_id}")
