@@ -295,18 +295,22 @@ def _action(action: Object, settings: Settings, now: float, drops: Drops) -> Act
     offset = action.get("user_timezone_offset", 0)
     if isinstance(offset, bool) or not isinstance(offset, int | float) or not -54_000 <= offset <= 54_000:
         _fail("expected seconds from -54000 to 54000", "user_timezone_offset")
-    attributes = action.get("attributes", {})
+    attributes = _event_attributes(action.get("attributes", {}), settings, drops)
+    return Action(name.replace(".", " "), _time(action.get("current_time", now), now), attributes)
+
+
+def _event_attributes(attributes: Any, settings: Settings, drops: Drops) -> Object:
     _typed(attributes, dict, "attributes")
     kept: Object = {}
-    for position, (attribute, value) in enumerate(attributes.items()):
+    for position, (name, value) in enumerate(attributes.items()):
         if position >= MAX_EVENT_ATTRIBUTES:
-            drops[f"attributes.{attribute}"] = f"comes after {MAX_EVENT_ATTRIBUTES} others"
+            drops[f"attributes.{name}"] = f"comes after {MAX_EVENT_ATTRIBUTES} others"
             continue
-        if _is_reserved(attribute):
-            _fail("the name is reserved", attribute)
-        if reason := _put(kept, attribute, value, settings):
-            drops[f"attributes.{attribute}"] = reason
-    return Action(name.replace(".", " "), _time(action.get("current_time", now), now), kept)
+        if _is_reserved(name):
+            _fail("the name is reserved", name)
+        if reason := _put(kept, name, value, settings):
+            drops[f"attributes.{name}"] = reason
+    return kept
 
 
 def _time(value: Any, now: float) -> float:

@@ -144,7 +144,7 @@ class Workspace:
         elements = rules.elements(body) if path == "transition" else [body]
         if not self.settings.validate:
             with self._lock:
-                self.processed.update(element["type"] for element in elements)
+                self.processed.update(element["type"] for element in elements if isinstance(element, dict))
             return len(elements)
         kinds = ("customer", "event", "device") if path == "transition" else (path,)
         good: list[_Checked] = []

@@ -30,7 +30,10 @@ Kind = Literal["pass", "status", "slow", "drip", "drip_headers", "reset", "close
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that has arrived completely; header names are lower case, `connection` numbers the TCP connection."""
+    """A request that has arrived completely.
+
+    Header names are lower case, `connection` numbers the TCP connection, `target` is path and query as they came.
+    """
 
     method: str
     path: str
@@ -38,6 +41,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     connection: int
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +212,13 @@ class _Connection(BaseHTTPRequestHandler):
             return
         url = urlsplit(self.path)
         query = dict(parse_qsl(url.query)) if url.query else {}
-        answer = self.server.application(Request(self.command, url.path, query, self.fields, body, self.number))
+        request = Request(self.command, url.path, query, self.fields, body, self.number, self.path)
+        answer = self.server.application(request)
         if answer.delay:
             self.server.stopping.wait(answer.delay)
         self.deliver(answer)
 
-    do_GET = do_POST = do_PUT = do_DELETE = exchange  # noqa: N815 - the names that the base class looks for
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = exchange  # noqa: N815 - the names that the base class looks for
 
     def deliver(self, answer: Answer) -> None:
         lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}", f"content-length: {len(answer.body)}"]
