@@ -22,6 +22,7 @@ from loyalty_bridge.errors import NotSent, OutcomeUnknown
 if TYPE_CHECKING:
     from requests.adapters import HTTPAdapter
 
+USER_AGENT = "loyalty-bridge/0.1"
 CONNECT_SECONDS = 3.0
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 
@@ -50,14 +51,14 @@ def open_transport(connections: int) -> Send:
     def send(request: Request, deadline: float) -> Reply:
         # Imported here: only who sends pays for it at cold start.
         import requests
-        from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
+        from urllib3.exceptions import HTTPError
 
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise NotSent("no time left to send")
-        prepared = requests.Request(request.method, request.url, dict(request.headers), data=request.body).prepare()
-        watched.deadline = deadline
+        watched.deadline, watched.is_sent = deadline, False
         try:
+            prepared = requests.Request(request.method, request.url, dict(request.headers), data=request.body).prepare()
             response = adapter.send(
                 prepared, stream=True, timeout=(min(CONNECT_SECONDS, remaining), remaining), verify=True
             )
@@ -68,10 +69,12 @@ def open_transport(connections: int) -> Send:
                 response.close()
                 raise OutcomeUnknown("the reply is too large")
             response.raw.release_conn()
-        except (requests.RequestException, HTTPError, OSError) as error:
-            if isinstance(_root(error), ConnectTimeoutError | NewConnectionError | SSLError):
-                raise NotSent(f"no connection ({type(_root(error)).__name__})") from None
-            raise OutcomeUnknown(f"no reply ({type(_root(error)).__name__})") from None
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            # The text may hold the key: of a header that cannot be written (a ValueError), the whole is told.
+            cause = type(_root(error)).__name__
+            if watched.is_sent:
+                raise OutcomeUnknown(f"no reply ({cause})") from None
+            raise NotSent(f"no connection or no possible request ({cause})") from None
         finally:
             _unwatch(watched)
         return Reply(response.status_code, {name.lower(): text for name, text in response.headers.items()}, body)
@@ -99,6 +102,7 @@ def _adapter(connections: int) -> tuple[HTTPAdapter, threading.local]:
     watched = threading.local()
 
     def watch(connection: HTTPConnection) -> None:
+        watched.is_sent = True  # all of it; of less, nothing is carried out
         sock = connection.sock
         if sock is not None:
             watched.timer = threading.Timer(max(watched.deadline - time.monotonic(), 0), _shut, [sock])

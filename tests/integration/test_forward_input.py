@@ -1,0 +1,234 @@
+"""Bad input, from the queue and from the stream: refused with the field's name, and never at a neighbour's cost."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from local.sandbox.braze import Braze
+from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.settings import DeliverySettings
+from tests.conftest import KEY, connect
+from tests.events import event, queued, streamed
+from tests.shelves import on_shelf
+
+NOBODY = "-"
+"""Where records of no known program are kept."""
+
+
+def nested(depth: int) -> str:
+    return '{"programId":"demo","payload":' + '{"a":' * depth + "1" + "}" * depth + "}"
+
+
+def without(field: str, kind: str = "balance_changed") -> dict[str, Any]:
+    return {name: value for name, value in event(kind).items() if name != field}
+
+
+def text(kind: str = "user_changed", **changes: Any) -> str:
+    """Give the JSON text of an event, with escapes for what is not ASCII."""
+    return json.dumps(event(kind, **changes))
+
+
+def members(braze: Braze) -> list[str]:
+    """Name the members of the events that Braze has."""
+    return sorted(one.object["external_id"] for one in braze.workspace(KEY).events)
+
+
+# What the record is, the record, whose it is, and the field and the reason of its refusal.
+UNUSABLE: list[tuple[str, Any, str, str, str]] = [
+    ("no JSON", "private words", NOBODY, "record", "is not JSON"),
+    ("nothing", "", NOBODY, "record", "is not JSON"),
+    ("half of an object", text()[:-1], NOBODY, "record", "is not JSON"),
+    ("two objects", text() + text(), NOBODY, "record", "is not JSON"),
+    ("a JSON string", '"private words"', NOBODY, "record", "is neither an object nor an array"),
+    ("a JSON number", "7", NOBODY, "record", "is neither an object nor an array"),
+    ("null", "null", NOBODY, "record", "is neither an object nor an array"),
+    ("an empty array", "[]", NOBODY, "record", "is neither an object nor an array"),
+    ("an array of numbers", "[1, 2]", NOBODY, "record", "is neither an object nor an array"),
+    ("an empty object", "{}", NOBODY, "programId", ""),
+    ("NaN", text().replace('"A1"', "NaN"), NOBODY, "record", "holds NaN"),
+    ("Infinity", text().replace('"A1"', "-Infinity"), NOBODY, "record", "holds Infinity"),
+    ("an endless number", text().replace('"A1"', "9" * 5000), NOBODY, "record", "64 bits"),
+    ("a number too large", text().replace('"A1"', "1e999"), NOBODY, "record", "too large"),
+    ("too deep", nested(33), NOBODY, "record", "nested deeper"),
+    ("far too deep", nested(50_000), NOBODY, "record", "nested deeper"),
+    ("endless brackets", "[" * 100_000, NOBODY, "record", ""),
+    ("a null byte in the JSON", "\x00" + text(), NOBODY, "record", "is not JSON"),
+    ("a null byte in a text", text(accountId="A\x00"), NOBODY, "accountId", "null byte"),
+    ("a null byte in a name", text(payload={"a\x00": 1}), NOBODY, "payload", "null byte"),
+    ("a null byte deep inside", text(payload={"a": [{"b": "\x00"}]}), NOBODY, "payload.a[0].b", "null byte"),
+    ("half a character", text(eventId="\ud800"), NOBODY, "eventId", "lone surrogate"),
+    ("half a character in a name", text(payload={"\udfff": 1}), NOBODY, "payload", "lone surrogate"),
+    ("half a character, bare", '{"programId": "demo", "accountId": "\ud800"}', NOBODY, "record", "is not UTF-8"),
+    ("no program", without("programId"), NOBODY, "programId", ""),
+    ("a program that is none", event(programId=None), NOBODY, "programId", ""),
+    ("a program that is an object", event(programId={"id": "demo"}), NOBODY, "programId", "is not a text"),
+    ("a blank program", event(programId=" "), NOBODY, "programId", "is blank"),
+    ("an unknown program", event(programId="private"), NOBODY, "programId", "is not the id of a program"),
+    ("an endless program", event(programId="private" * 1000), NOBODY, "programId", "is not the id of a program"),
+    ("the shelf of nobody", event(programId=NOBODY), NOBODY, "programId", "is not the id of a program"),
+    ("no type", without("eventType"), "demo", "eventType", "is missing"),
+    ("an unknown type", event("private_words"), "demo", "eventType", "is not a known event type"),
+    ("a type that is a number", event(eventType=7.5), "demo", "eventType", "is not a text"),
+    ("no member", without("accountId"), "demo", "accountId", "is missing"),
+    ("a blank member", event(accountId="  "), "demo", "accountId", "is missing"),
+    ("a member that is an object", event(accountId={"private": 1}), "demo", "accountId", "is not a text"),
+    ("a member that is true", event(accountId=True), "demo", "accountId", "is not a text"),
+    ("a member beyond the limit", event(accountId="private" * 142), "demo", "member", "longer than 987 bytes"),
+    ("an unknown user only", without("accountId") | {"userId": "private"}, "demo", "userId", "belongs to no account"),
+    ("a day that is none", event(occurredAt="2026-02-30T10:00:00Z"), "demo", "occurredAt", "is not a time"),
+    ("a time in words", event(occurredAt="private"), "demo", "occurredAt", "is not a time"),
+    ("a time zone that is none", event(occurredAt="2026-02-01T10:00+99:99"), "demo", "occurredAt", "is not a time"),
+    ("a time before all", event(occurredAt="0001-01-01T00:00:00+14:00"), "demo", "occurredAt", "is not a"),
+    ("a time before computers", event(occurredAt="1823-01-01"), "demo", "occurredAt", "is not a possible time"),
+    ("a time after all", event(occurredAt=1e300), "demo", "occurredAt", "is not a time"),
+    ("an id that is an array", event(eventId=["private"]), "demo", "eventId", "is not a text"),
+    ("a payload that is a text", event(payload="private"), "demo", "payload", "is not an object"),
+    ("a payload that is an array", event(payload=["private"]), "demo", "payload", "is not an object"),
+]
+
+
+@pytest.mark.parametrize(
+    ("bad", "program", "field", "reason"), [one[1:] for one in UNUSABLE], ids=[one[0] for one in UNUSABLE]
+)
+def test_an_unusable_record_is_refused_and_its_neighbours_are_accepted(
+    stores: DeliverySettings, braze: Braze, bad: Any, program: str, field: str, reason: str
+) -> None:
+    connect(stores, braze.url)
+
+    outcome = forward(streamed(event(accountId="left"), bad, event(accountId="right")), stores, 30)
+
+    assert outcome.again == []
+    assert (outcome.counts["accepted_event"], outcome.counts["refused"]) == (2, 1)
+    assert members(braze) == ["left", "right"]
+    [entry] = on_shelf(stores, "refused", program)
+    [refusal] = entry.refusals
+    assert refusal.field == field
+    assert reason in refusal.reason
+    assert "private" not in f"{refusal.field} {refusal.reason} {outcome.problems}"
+    sent = bad if isinstance(bad, str) else json.dumps(bad)
+    assert entry.record.body == sent.encode(errors="surrogatepass")
+    assert entry.missing == ("attributes", "event", "purchase")
+
+
+@pytest.mark.parametrize("start", range(0, len(UNUSABLE), 5))
+def test_a_queue_full_of_unusable_records_costs_no_good_one(stores: DeliverySettings, braze: Braze, start: int) -> None:
+    connect(stores, braze.url)
+    wrong = UNUSABLE[start : start + 5]
+    good = [event(accountId=f"A{number}") for number in range(len(wrong))]
+    batch = queued(*[one for pair in zip([row[1] for row in wrong], good, strict=True) for one in pair])
+
+    outcome = forward(batch, stores, 30)
+
+    assert (outcome.again, outcome.counts["refused"]) == ([], len(wrong))
+    assert members(braze) == [f"A{number}" for number in range(len(wrong))]
+    told = [entry.refusals[0].field for shelf in (NOBODY, "demo") for entry in on_shelf(stores, "refused", shelf)]
+    assert sorted(told) == sorted(field for _, _, _, field, _ in wrong)
+
+
+def test_bytes_that_are_no_text_are_refused(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    batch = streamed(event(accountId="left"), "", event(accountId="right"))
+    batch["Records"][1]["kinesis"]["data"] = base64.b64encode(b"\xff\xfe\x00\x80").decode()
+
+    outcome = forward(batch, stores, 30)
+
+    assert (outcome.again, outcome.counts["accepted_event"]) == ([], 2)
+    [entry] = on_shelf(stores, "refused", NOBODY)
+    assert (entry.refusals[0].reason, entry.record.body) == ("is not UTF-8", b"\xff\xfe\x00\x80")
+
+
+def sale(**changes: Any) -> dict[str, Any]:
+    payload = {"transactionId": "T-1", "transactionType": "EARN", "amount": 12.5, "currencyCode": "EUR"}
+    return event("account_transaction", eventId="partly", payload=payload | changes)
+
+
+def profile(**fields: Any) -> dict[str, Any]:
+    return event("user_changed", eventId="partly", payload=fields)
+
+
+# What is wrong with one field, the event, and the refusals: part, field, reason.
+PARTLY_USABLE: list[tuple[str, dict[str, Any], list[tuple[str, str, str]]]] = [
+    (
+        "an amount in words",
+        sale(amount="private"),
+        [("event", "payload.amount", "is not a number"), ("purchase", "payload.amount", "is not a number")],
+    ),
+    (
+        "an amount that is true",
+        sale(amount=True),
+        [("event", "payload.amount", "is not a number"), ("purchase", "payload.amount", "is not a number")],
+    ),
+    (
+        "an amount beyond all",
+        sale(amount="1e999"),
+        [("event", "payload.amount", "is not a finite"), ("purchase", "payload.amount", "is not a finite")],
+    ),
+    ("no amount", sale(amount=None), [("purchase", "payload.amount", "is missing")]),
+    ("no currency", sale(currencyCode=None), [("purchase", "payload.currencyCode", "is missing")]),
+    ("an unknown currency", sale(currencyCode="PRI"), [("purchase", "payload.currencyCode", "ISO 4217")]),
+    (
+        "a sale on a day that is none",
+        sale(transactionTime="2026-02-30"),
+        [("event", "payload.transactionTime", "is not a time")],
+    ),
+    (
+        "points in words",
+        event(eventId="partly", payload={"points": "private", "lockedPoints": 3}),
+        [("event", "payload.points", "is not a number"), ("attributes", "payload.points", "is not a number")],
+    ),
+    (
+        "a birthday that is none",
+        profile(birthDate="2026-02-30", givenName="Ida"),
+        [("attributes", "payload.birthDate", "is not a date")],
+    ),
+    ("an address that is none", profile(email="private"), [("attributes", "payload.email", "is not an e-mail")]),
+    ("a phone that is none", profile(phone="private"), [("attributes", "payload.phone", "is not a phone")]),
+    (
+        "too long a text",
+        profile(customProperties={"note": "private" * 40}),
+        [("attributes", "custom.note", "is longer than 255 characters")],
+    ),
+    (
+        "a reserved name",
+        profile(customProperties={"external_id": "private"}),
+        [("attributes", "payload.customProperties.external_id", "has a reserved name")],
+    ),
+    (
+        "properties beyond 100 KB",
+        sale(lineItems=[{"sku": f"{number}", "text": "private" * 30} for number in range(500)]),
+        [("event", "event.properties.lineItems", "larger than 102400 bytes")],
+    ),
+    (
+        "an attribute beyond 100 KB",
+        profile(customProperties={"all": {f"key{number}": "private" * 30 for number in range(500)}}),
+        [("attributes", "custom.all", "is larger than 102400 bytes")],
+    ),
+    (
+        "too many elements",
+        profile(customProperties={"all": list(range(501))}),
+        [("attributes", "custom.all", "has more than 500 elements")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("bad", "said"), [one[1:] for one in PARTLY_USABLE], ids=[one[0] for one in PARTLY_USABLE])
+def test_a_field_that_is_unusable_is_refused_and_the_rest_of_its_record_is_accepted(
+    stores: DeliverySettings, braze: Braze, bad: dict[str, Any], said: list[tuple[str, str, str]]
+) -> None:
+    connect(stores, braze.url)
+
+    outcome = forward(queued(event(accountId="left"), bad, event(accountId="right")), stores, 30)
+
+    assert outcome.again == []
+    assert (outcome.counts["accepted_event"], outcome.counts["refused"]) == (3, 1)
+    [entry] = on_shelf(stores, "refused")
+    assert entry.event_id == "partly"
+    assert [(it.part, it.field) for it in entry.refusals] == [(part, field) for part, field, _ in said]
+    assert all(reason in it.reason for it, (_, _, reason) in zip(entry.refusals, said, strict=True))
+    assert "private" not in str(entry.refusals)
+    workspace = braze.workspace(KEY)
+    assert (workspace.refused, workspace.silently_dropped) == ([], [])

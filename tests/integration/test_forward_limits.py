@@ -1,0 +1,207 @@
+"""Records that are large or strange enough to hurt others: bodies in S3, envelopes, arrays, limits of the stores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from local.sandbox.braze import Braze
+from loyalty_bridge import aws
+from loyalty_bridge.delivery import kept
+from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.delivery.records import SourceRecord, seal
+from loyalty_bridge.delivery.transport import INLINE_BYTES
+from loyalty_bridge.settings import DeliverySettings
+from tests.conftest import KEY, connect
+from tests.events import event, queued, streamed
+from tests.shelves import on_shelf, refused
+
+RECEIVED = datetime(2026, 3, 1, 9, tzinfo=UTC)
+
+in_both_transports = pytest.mark.parametrize("transport", [queued, streamed])
+Transport = Callable[..., dict[str, Any]]
+
+
+def enveloped(settings: DeliverySettings, body: bytes, program: str = "demo", member: str = "") -> str:
+    """Put a body into an envelope as the bridge does, in S3 if it is large."""
+    record = SourceRecord(program, body, RECEIVED, member)
+    return seal(record, lambda large: kept.put_body(settings, large), INLINE_BYTES)
+
+
+def members(braze: Braze) -> list[str]:
+    return sorted(one.object["external_id"] for one in braze.workspace(KEY).events)
+
+
+@in_both_transports
+def test_a_body_too_large_for_the_transport_travels_by_way_of_s3(
+    stores: DeliverySettings, braze: Braze, transport: Transport
+) -> None:
+    connect(stores, braze.url)
+    elements = [event(accountId=f"A{number}", payload={"points": 1, "reason": "r" * 200}) for number in range(450)]
+    pointer = enveloped(stores, json.dumps(elements).encode())
+
+    outcome = forward(transport(event(accountId="left"), pointer, event(accountId="right")), stores, 30)
+
+    assert len(pointer) < 1000
+    assert (outcome.again, outcome.counts["accepted_event"], outcome.counts["refused"]) == ([], 452, 0)
+
+
+@in_both_transports
+def test_properties_beyond_the_limit_in_a_stored_body_are_refused_by_name(
+    stores: DeliverySettings, braze: Braze, transport: Transport
+) -> None:
+    connect(stores, braze.url)
+    items = [{"sku": f"{number}", "text": "t" * 250} for number in range(800)]
+    payload = {"transactionType": "EARN", "transactionId": "T", "amount": 1, "currencyCode": "EUR", "lineItems": items}
+    large = event("account_transaction", eventId="large", payload=payload)
+    pointer = enveloped(stores, json.dumps(large).encode())
+
+    outcome = forward(transport(event(accountId="left"), pointer, event(accountId="right")), stores, 30)
+
+    assert (outcome.again, members(braze)) == ([], ["A1", "left", "right"])
+    assert [(part, field) for part, field, _ in refused(stores)["large"]] == [("event", "event.properties.lineItems")]
+    assert len(braze.workspace(KEY).purchases) == 1
+
+
+@in_both_transports
+def test_a_stored_body_that_cannot_be_had_is_given_back_alone(
+    stores: DeliverySettings, braze: Braze, transport: Transport
+) -> None:
+    connect(stores, braze.url)
+    pointer = enveloped(stores, b" " * (INLINE_BYTES + 1))
+    aws.s3().delete_object(Bucket=stores.kept_bucket, Key=json.loads(pointer)["stored"])
+
+    outcome = forward(transport(event(accountId="left"), pointer, event(accountId="right")), stores, 30)
+
+    assert (len(outcome.again), members(braze)) == (1, ["left", "right"])
+    assert not on_shelf(stores, "refused", "-")
+
+
+UNUSABLE_BODIES = [
+    pytest.param(b"private words", "record", id="no JSON"),
+    pytest.param(b"\xff\xfe", "record", id="no text"),
+    pytest.param(b'"private"', "record", id="a JSON string"),
+    pytest.param(b"7", "record", id="a JSON number"),
+    pytest.param(b'{"eventType": "user_logged_in", "accountId": "\\u0000"}', "accountId", id="a null byte"),
+    pytest.param(b'{"eventType": "user_logged_in", "accountId": "\\ud800"}', "accountId", id="half a character"),
+    pytest.param(b"[" * 50_000, "record", id="endless brackets"),
+    pytest.param(
+        b"[]",
+        "record",
+        id="an empty array",
+        marks=pytest.mark.xfail(strict=True, reason="an array without events is acknowledged and leaves no trace"),
+    ),
+]
+
+
+@in_both_transports
+@pytest.mark.parametrize(("body", "field"), UNUSABLE_BODIES)
+def test_an_unusable_body_of_an_envelope_is_refused_for_its_program(
+    stores: DeliverySettings, braze: Braze, transport: Transport, body: bytes, field: str
+) -> None:
+    connect(stores, braze.url)
+    batch = transport(event(accountId="left"), enveloped(stores, body), event(accountId="right"))
+
+    outcome = forward(batch, stores, 30)
+
+    assert (outcome.again, members(braze)) == ([], ["left", "right"])
+    [entry] = on_shelf(stores, "refused")
+    assert ([it.field for it in entry.refusals], entry.record.body) == ([field], body)
+    assert (entry.record.received, "private" in str(entry.refusals)) == (RECEIVED, False)
+
+
+def test_an_envelope_tells_the_member_of_a_record_that_does_not(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    body = {name: value for name, value in event("user_logged_in", userId="U1").items() if name != "accountId"}
+
+    outcome = forward(queued(enveloped(stores, json.dumps(body).encode(), member="A7")), stores, 30)
+
+    assert (outcome.again, members(braze)) == ([], ["A7"])
+
+
+@in_both_transports
+@pytest.mark.parametrize(
+    ("element", "field"),
+    [
+        pytest.param({"eventType": "no_such_type", "accountId": "A1"}, "eventType", id="unknown type"),
+        pytest.param({"eventType": "user_logged_in"}, "accountId", id="no member"),
+        pytest.param({}, "accountId", id="empty object"),
+        pytest.param("words", "record", id="text"),
+        pytest.param(7, "record", id="number"),
+        pytest.param(None, "record", id="null"),
+        pytest.param([event()], "record", id="array"),
+        pytest.param(
+            event(programId="another"),
+            "programId",
+            id="of another program",
+            marks=pytest.mark.xfail(strict=True, reason="it is sent to the workspace of the array's first program"),
+        ),
+    ],
+)
+def test_one_bad_element_of_an_array_is_refused_alone_wherever_it_is(
+    stores: DeliverySettings, braze: Braze, transport: Transport, element: Any, field: str
+) -> None:
+    connect(stores, braze.url)
+    good = iter([event(accountId=f"A{number}") for number in range(6)])
+    first, second, last = (
+        [element, next(good), next(good)],
+        [next(good), element, next(good)],
+        [next(good), next(good), element],
+    )
+
+    outcome = forward(transport(first, second, last), stores, 30)
+
+    assert outcome.again == []
+    assert members(braze) == [f"A{number}" for number in range(6)]
+    entries = on_shelf(stores, "refused")
+    assert [json.loads(entry.record.body) for entry in entries] == [element] * 3
+    assert [[it.field for it in entry.refusals] for entry in entries] == [[field]] * 3
+
+
+def test_a_hundred_records_that_are_unusable_cost_one_bundle_for_each_program(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    batch = [event("no_such_type") if number % 2 else "no JSON" for number in range(100)]
+
+    outcome = forward(streamed(*batch, event(accountId="last")), stores, 30)
+
+    assert (outcome.again, outcome.counts["refused"], members(braze)) == ([], 100, ["last"])
+    [known], [unknown] = (list(kept.bundles(stores, "refused", program)) for program in ("demo", "-"))
+    assert (known.count, known.reasons) == (50, {"eventType: is not a known event type": 50})
+    assert (unknown.count, unknown.reasons) == (50, {"record: is not JSON (position 0)": 50})
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the alias is longer than a key of DynamoDB may be, so the whole batch comes back"
+)
+def test_an_endless_user_id_costs_its_neighbours_nothing(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    bad = event("user_changed", payload={"userId": "u" * 5000, "memberRole": "OWNER"})
+
+    outcome = forward(queued(event(accountId="left"), bad, event(accountId="right")), stores, 30)
+
+    assert outcome.again == []
+    assert {"left", "right"} <= set(members(braze))
+
+
+@pytest.mark.xfail(strict=True, reason="one item beyond DynamoDB's 400 KB fails the writing of all items beside it")
+def test_a_member_with_too_many_attributes_does_not_make_its_neighbours_forgotten(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    many = {f"{'n' * 200}{number}": number for number in range(2000)}
+    batch = queued(
+        event(accountId="left"),
+        event("user_changed", accountId="large", payload={"customProperties": many}),
+        event(accountId="right"),
+    )
+
+    forward(batch, stores, 30)
+    forward(batch, stores, 30)
+
+    assert [one for one in members(braze) if one != "large"] == ["left", "right"]
