@@ -2,10 +2,16 @@
 
 BridgeError
 ├── Refused            never acceptable as it is; the sender has to change it
+│   └── TooLarge           more than is taken at once
+├── Unauthorized       no valid key for the program; the sender has to get one
+├── KeyReused          the idempotency key belongs to another request; the sender has to take another
+├── UpstreamRefused    the loyalty platform said no to an action
+├── NotFound           there is no such thing
 ├── SavedMeanwhile     somebody else changed what was to be saved; read again, decide again
 ├── NotConnected       the program is unknown or its connection is not complete; the operator has to act
 └── Unavailable        may succeed later; nobody has to change anything
-    ├── NotSent            the request certainly did not reach the other side
+    ├── NotSent            the request was certainly not carried out
+    ├── InProgress         another request is just carrying the action out
     └── OutcomeUnknown     the request may or may not have been carried out
 
 Two questions tell them apart: is a repeat useful, and whose turn is it.
@@ -33,6 +39,47 @@ class Refused(BridgeError):
         self.reason = reason
 
 
+class TooLarge(Refused):
+    """A request that holds more than is taken at once."""
+
+
+class Unauthorized(BridgeError):
+    """The request has no valid key for its program; why is told to nobody."""
+
+    def __init__(self) -> None:
+        super().__init__("no valid key for this program")
+
+
+class KeyReused(BridgeError):
+    """An idempotency key that came before, with another request."""
+
+
+class UpstreamRefused(BridgeError):
+    """The loyalty platform understood an action and said no: it was not carried out, and a repeat is of no use.
+
+    A refusal of our own credentials is not one of these: it says nothing about the action.
+
+    Parameters
+    ----------
+    status
+        The platform's HTTP status.
+    code
+        The platform's word for it, such as ``COUPON_NOT_FOUND``; empty when it has none.
+    reason
+        The same for people, without personal data.
+    """
+
+    def __init__(self, status: int, code: str, reason: str) -> None:
+        super().__init__(f"{status} {code}".rstrip())
+        self.status = status
+        self.code = code
+        self.reason = reason
+
+
+class NotFound(BridgeError):
+    """There is no such thing."""
+
+
 class SavedMeanwhile(BridgeError):
     """Somebody else saved the connection after it was read."""
 
@@ -42,11 +89,25 @@ class NotConnected(BridgeError):
 
 
 class Unavailable(BridgeError):
-    """The other side did not answer as it should; a repeat is useful."""
+    """The other side did not answer as it should; a repeat is useful.
+
+    Parameters
+    ----------
+    retry_after
+        In how many seconds, where that is known.
+    """
+
+    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
 
 
 class NotSent(Unavailable):
-    """The request certainly did not reach the other side."""
+    """The request was certainly not carried out: it did not reach the other side, or was turned away unread."""
+
+
+class InProgress(Unavailable):
+    """An equal request is just being carried out."""
 
 
 class OutcomeUnknown(Unavailable):

@@ -22,6 +22,19 @@ class ProgramSettings(BaseModel):
     """Hosts that a connection may name besides the platforms' own, separated by commas."""
 
 
+class ActionSettings(ProgramSettings):
+    """Where the actions find the journal."""
+
+    journal_table: str = Field(min_length=1)
+
+
+class PlanSettings(ActionSettings):
+    """Where batches of actions are planned and carried out."""
+
+    batches_table: str = Field(min_length=1)
+    batches_queue_url: str = Field(min_length=1)
+
+
 class DeliverySettings(ProgramSettings):
     """Where the forwarder and the operator's tools find the stores and the transport."""
 

@@ -13,6 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -25,6 +26,9 @@ DAYS = 30
 WRITE_SECONDS = 8.0
 PARALLEL = 4
 """Calls to the loyalty platform under way at once, of one batch."""
+
+PAUSE_SECONDS = 30
+"""Until what is still due of a batch is tried again."""
 
 Progress = Literal["planned", "succeeded", "refused", "unknown"]
 
@@ -190,6 +194,14 @@ def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, st
     due = [line.account_id for line in lines(settings, batch) if line.state == "planned"]
     with ThreadPoolExecutor(PARALLEL) as pool:
         return Counter(pool.map(one, due))
+
+
+def come_back(settings: PlanSettings, handle: str) -> None:
+    """Let a message that asks for a batch come back soon; else it does after the queue's visibility time-out."""
+    with suppress(Unavailable), aws.reaching("the queue of batches"):
+        aws.sqs().change_message_visibility(
+            QueueUrl=settings.batches_queue_url, ReceiptHandle=handle, VisibilityTimeout=PAUSE_SECONDS
+        )
 
 
 def _ask(settings: PlanSettings, batch: Batch) -> None:

@@ -40,6 +40,27 @@ def load(settings: ProgramSettings, programs: Iterable[str]) -> dict[str, Progra
     return {program.id: program for program in _gated(found)}
 
 
+def load_with(
+    settings: ProgramSettings, program: str, *others: str
+) -> tuple[Program | None, dict[str, Mapping[str, Any]]]:
+    """Read a program with its gate and other items of its partition, by their sort keys, in one round trip.
+
+    Raises
+    ------
+    Unavailable
+        When DynamoDB does not give all of them.
+    """
+    keys = [_key(program, item) for item in ("connection", "gate", *others)]
+    with aws.reaching("the programs"):
+        reply = aws.dynamodb().batch_get_item(
+            RequestItems={settings.programs_table: {"Keys": keys, "ConsistentRead": True}}
+        )
+    if reply.get("UnprocessedKeys"):
+        raise Unavailable("the programs: throttled")
+    found = reply["Responses"][settings.programs_table]
+    return next(iter(_gated(found)), None), {item["item"]["S"]: item for item in found}
+
+
 def every(settings: ProgramSettings) -> Iterator[Program]:
     """Read all programs with their gates, in no order (it scans the table)."""
     pages = (

@@ -1,0 +1,54 @@
+"""Plan the assignment of a coupon to many members, and tell how far it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.actions import batches
+from loyalty_bridge.actions.journal import Answer
+from loyalty_bridge.api import access, requests, responses
+from loyalty_bridge.api.bodies import AssignCouponBatch
+from loyalty_bridge.api.callers import client
+from loyalty_bridge.errors import NotFound
+from loyalty_bridge.settings import PlanSettings, settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from loyalty_bridge.api.requests import Call
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response:
+    """Answer either call."""
+    return responses.answer(event, context, plan if event["requestContext"]["http"]["method"] == "POST" else progress)
+
+
+def plan(call: Call, _: LambdaContext) -> Answer:
+    """Check the key, read the call, plan."""
+    told = settings(PlanSettings)
+    admitted = access.admit(told, call.program, call.headers)
+    coupon_id, body = call.id("couponId"), requests.body(call, AssignCouponBatch)
+    client(told, admitted)  # a batch that nobody could carry out is refused now
+    key = requests.idempotency_key(
+        call, body.idempotency_key, body.dispatch_id, coupon_id, body.braze_campaign_id, *body.account_ids
+    )
+    batch_id = batches.plan(
+        told,
+        call.program,
+        coupon_id,
+        body.account_ids,
+        valid_from=body.valid_from or "",
+        valid_to=body.valid_to or "",
+        key=key,
+    )
+    return Answer(200, {"batchId": batch_id})
+
+
+def progress(call: Call, _: LambdaContext) -> Answer:
+    """Check the key, tell how far the batch is."""
+    told = settings(PlanSettings)
+    access.admit(told, call.program, call.headers)
+    batch = batches.find(told, call.program, call.id("batchId"))
+    if batch is None or batch.coupon_id != call.id("couponId"):
+        raise NotFound("there is no such batch")
+    return Answer(200, batches.progress(batch, batches.lines(told, batch)))

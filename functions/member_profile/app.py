@@ -1,0 +1,28 @@
+"""Tell a member's profile while a message is rendered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.api import lookups
+from loyalty_bridge.platforms.convercus_views import profile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from loyalty_bridge.api.requests import Call
+    from loyalty_bridge.api.responses import Response
+    from loyalty_bridge.platforms.convercus import Client
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> Response:
+    """Answer the look-up."""
+    return lookups.answer(event, context, look)
+
+
+def look(client: Client, call: Call, deadline: float) -> Mapping[str, Any]:
+    """Read the account and show its profile."""
+    account_id = call.id("accountId")
+    return profile(client.account_details(account_id, deadline=deadline), account_id, client.api)

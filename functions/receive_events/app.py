@@ -1,0 +1,44 @@
+"""Take Convercus events by HTTP, for programs without a stream, and put them on the transport."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.actions.journal import Answer
+from loyalty_bridge.api import access, requests, responses
+from loyalty_bridge.api.callers import convercus_side
+from loyalty_bridge.delivery import transport
+from loyalty_bridge.delivery.batch import alone
+from loyalty_bridge.delivery.records import SourceRecord, group_of
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.settings import DeliverySettings, settings
+from loyalty_bridge.sources import convercus
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from loyalty_bridge.api.requests import Call
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response:
+    """Answer the call."""
+    return responses.answer(event, context, work)
+
+
+def work(call: Call, _: LambdaContext) -> Answer:
+    """Check the key, take the events apart, store each under its member."""
+    told = settings(DeliverySettings)
+    convercus_side(access.admit(told, call.program, call.headers).program)
+    events = convercus.events(requests.parsed(call))
+    if not events:
+        raise Refused("body", "holds no event")
+    record = SourceRecord(call.program, b"", datetime.now(UTC))
+    placed = []
+    for number, event in enumerate(events):
+        whose = convercus.member(event) or convercus.alias(event)
+        if whose is None:
+            raise Refused(f"[{number}].accountId" if len(events) > 1 else "accountId", "is missing")
+        placed.append((alone(record, event), group_of(call.program, whose)))
+    transport.put(told, placed)
+    return Answer(202, {"received": len(placed)})

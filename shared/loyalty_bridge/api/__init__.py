@@ -1,0 +1,1 @@
+"""What the HTTP functions share: key check, request parsing, errors to responses."""

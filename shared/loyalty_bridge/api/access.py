@@ -1,0 +1,50 @@
+"""Who may call: one strongly consistent round trip reads the key with the program, its gate and its upstream token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loyalty_bridge.errors import Unauthorized
+from loyalty_bridge.programs import keys, store, token
+
+if TYPE_CHECKING:
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.programs.token import Token
+    from loyalty_bridge.settings import ProgramSettings
+
+HEADERS = ("x-convercus-key", "x-bridge-key")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The program that a caller may use, and the token for its loyalty platform as all containers share it."""
+
+    program: Program
+    token: Token
+
+
+def admit(settings: ProgramSettings, program: str, headers: Mapping[str, str]) -> Access:
+    """Check the caller's key.
+
+    Parameters
+    ----------
+    headers
+        Names in lower case.
+
+    Raises
+    ------
+    Unauthorized
+        The key is missing, malformed, unknown, revoked, or another program's; which of them is told to nobody.
+    Unavailable
+        The key cannot be checked.
+    """
+    shown = next((headers[name].strip() for name in HEADERS if headers.get(name)), "")
+    key = keys.item_of(shown)
+    if key is None:
+        raise Unauthorized
+    found, items = store.load_with(settings, program, key, token.ITEM)
+    if found is None or key not in items:
+        raise Unauthorized
+    return Access(found, token.opened(items.get(token.ITEM, {})))

@@ -1,0 +1,122 @@
+"""From a call to who wants what of the loyalty platform: key checked, body read, client made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.actions.convercus import Caller, assign_coupon
+from loyalty_bridge.api import requests
+from loyalty_bridge.errors import NotConnected
+from loyalty_bridge.platforms.convercus import connect
+from loyalty_bridge.platforms.http import Send, open_transport
+from loyalty_bridge.programs import store, token
+from loyalty_bridge.programs.connection import ConvercusSide
+
+if TYPE_CHECKING:
+    from loyalty_bridge.actions.batches import Batch
+    from loyalty_bridge.api.access import Access
+    from loyalty_bridge.api.requests import Call
+    from loyalty_bridge.platforms.convercus import Client
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import ActionSettings, ProgramSettings
+
+RESERVE_SECONDS = 2.0
+"""Kept back of the invocation, to write down how an action ended."""
+CONNECTIONS = 8
+
+
+@lru_cache(maxsize=1)
+def transport() -> Send:
+    """Keep the connections to the loyalty platform alive between calls."""
+    return open_transport(CONNECTIONS)
+
+
+def client(settings: ProgramSettings, access: Access) -> Client:
+    """Make the client of a program's loyalty platform; raises `NotConnected` where it is not set up."""
+    return connect(settings, access.program, access.token, transport())
+
+
+def caller(
+    settings: ActionSettings,
+    access: Access,
+    call: Call,
+    action: str,
+    document: Any,
+    parts: tuple[str | None, ...],
+    seconds_left: float,
+) -> Caller:
+    """Tell who calls for an action, and how a repeat of it is recognised.
+
+    Parameters
+    ----------
+    document
+        The body as a model with ``idempotency_key`` and ``dispatch_id``.
+    parts
+        What the action acts on: a dispatch is shared by many members.
+    """
+    return Caller(
+        settings=settings,
+        program=access.program.id,
+        client=client(settings, access),
+        key=requests.idempotency_key(call, document.idempotency_key, document.dispatch_id, action, *parts),
+        fingerprint=requests.fingerprint(call, action, document.model_dump(mode="json", exclude={"idempotency_key"})),
+        deadline=time.monotonic() + seconds_left - RESERVE_SECONDS,
+        lease=time.time() + seconds_left,
+        repeat_window=access.program.connection.repeat_window,
+    )
+
+
+def convercus_side(program: Program) -> ConvercusSide:
+    """Give the Convercus side of a program.
+
+    Raises
+    ------
+    NotConnected
+        Its loyalty platform is another one.
+    """
+    side = program.connection.loyalty
+    if not isinstance(side, ConvercusSide):
+        raise NotConnected(f"the loyalty platform of {program.id} is not Convercus")
+    return side
+
+
+def carrier(settings: ActionSettings, batch: Batch, seconds_left: float) -> Callable[[Batch, str], str]:
+    """Make what assigns a batch's coupon to a member, each under a key of batch and member.
+
+    Raises
+    ------
+    NotConnected
+        The program is gone, or not set up for actions.
+    Unavailable
+        It cannot be read.
+    """
+    program, items = store.load_with(settings, batch.program, token.ITEM)
+    if program is None:
+        raise NotConnected(f"there is no program {batch.program}")
+    known = token.opened(items.get(token.ITEM, {}))
+    who = Caller(
+        settings=settings,
+        program=batch.program,
+        client=connect(settings, program, known, transport()),
+        key=f"batch:{batch.id}",
+        fingerprint=batch.fingerprint,
+        deadline=time.monotonic() + seconds_left - RESERVE_SECONDS,
+        lease=time.time() + seconds_left,
+        repeat_window=0,
+    )
+
+    def assign(batch: Batch, account_id: str) -> str:
+        answer = assign_coupon(
+            who,
+            batch.coupon_id,
+            account_id,
+            valid_from=batch.valid_from,
+            valid_to=batch.valid_to,
+            part=f"/{account_id}",
+        )
+        return str(answer.body["couponCode"])
+
+    return assign

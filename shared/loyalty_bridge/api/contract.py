@@ -1,0 +1,191 @@
+"""The HTTP interface as one table, and the OpenAPI document made from it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from loyalty_bridge.api import bodies
+
+VERSION = "1.0.0"
+BASE = "/v1/programs/{programId}"
+
+
+class Call(NamedTuple):
+    """One call: what it takes, what it answers with which status, and with which others it may fail."""
+
+    function: str
+    method: Literal["get", "post"]
+    path: str
+    summary: str
+    takes: type[BaseModel] | Literal["events"] | None
+    answers: dict[int, type[BaseModel]]
+    fails: tuple[int, ...]
+    query: tuple[str, ...] = ()
+
+
+_ACTION = (400, 401, 404, 409, 413, 422, 500, 502, 503)
+CALLS = (
+    Call(
+        "assign_coupon",
+        "post",
+        "/campaigns/{couponId}/assign",
+        "Assign a coupon to a member",
+        bodies.AssignCoupon,
+        {200: bodies.CouponCode},
+        _ACTION,
+    ),
+    Call(
+        "assign_coupon_batch",
+        "post",
+        "/campaigns/{couponId}/assign/batch",
+        "Plan the assignment of a coupon to up to 500 members",
+        bodies.AssignCouponBatch,
+        {200: bodies.BatchId},
+        _ACTION,
+    ),
+    Call(
+        "assign_coupon_batch",
+        "get",
+        "/campaigns/{couponId}/assign/batch/{batchId}",
+        "Tell how far a batch is, with each member's outcome",
+        None,
+        {200: bodies.BatchProgress},
+        (400, 401, 404, 503),
+    ),
+    Call(
+        "book_points",
+        "post",
+        "/members/{accountId}/bookings",
+        "Book points on a member account",
+        bodies.BookPoints,
+        {200: bodies.BookingId},
+        _ACTION,
+    ),
+    Call(
+        "subscribe_email",
+        "post",
+        "/subscriptions/email",
+        "Set the e-mail opt-ins of a member",
+        bodies.SubscribeEmail,
+        {200: bodies.Subscribed, 207: bodies.Subscribed},
+        _ACTION,
+    ),
+    Call(
+        "member_profile",
+        "get",
+        "/members/{accountId}/profile",
+        "A member's profile, while a message is rendered",
+        None,
+        {200: bodies.Profile},
+        (401,),
+    ),
+    Call(
+        "member_coupons",
+        "get",
+        "/members/{accountId}/coupons",
+        "A member's redeemable coupons, while a message is rendered",
+        None,
+        {200: bodies.Coupons},
+        (401,),
+        ("lang",),
+    ),
+    Call(
+        "receive_events",
+        "post",
+        "/events",
+        "Take Convercus events, one object or an array, and store them durably",
+        "events",
+        {202: bodies.Received},
+        (400, 401, 413, 503),
+    ),
+)
+
+_MEANS = {
+    200: "Done",
+    202: "Stored durably",
+    207: "Some memberships were updated and others were not",
+    400: "The request is not as documented; `field` names what is wrong",
+    401: "The key is missing, unknown, revoked, or another program's",
+    404: "The loyalty platform does not know it",
+    409: "The loyalty platform says that it contradicts what it knows",
+    413: "More than 256 KB",
+    422: "The idempotency key came before with another request; or the loyalty platform refuses it",
+    500: "`outcome_unknown`: whether the action was carried out is not known, and it is not sent again",
+    502: "The loyalty platform could not be reached; nothing was done",
+    503: "Nothing was done, or an equal request is being carried out (`in_progress`); try again after `Retry-After`",
+}
+
+
+class Error(BaseModel):
+    """What every failed call answers."""
+
+    error: str
+    message: str
+    field: str | None = None
+
+
+def openapi() -> dict[str, Any]:
+    """Make the OpenAPI 3.1 document."""
+    used: set[type[BaseModel]] = {Error}
+    for call in CALLS:
+        used |= {*call.answers.values()} | ({call.takes} if isinstance(call.takes, type) else set())
+    models = sorted(used, key=lambda model: model.__name__)
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for call in CALLS:
+        paths.setdefault(BASE + call.path, {})[call.method] = _operation(call)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Loyalty Bridge",
+            "version": VERSION,
+            "description": "What a campaign may have done on a loyalty platform, and what a message may ask it.",
+        },
+        "security": [{"key": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Convercus-Key"}},
+        },
+    }
+
+
+def _operation(call: Call) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 200}}
+        for name in re.findall(r"\{(\w+)\}", BASE + call.path)
+    ]
+    parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in call.query]
+    if call.method == "post" and call.takes != "events":
+        parameters.append({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}})
+    operation: dict[str, Any] = {
+        "operationId": f"{call.method}_{call.function}",
+        "summary": call.summary,
+        "parameters": parameters,
+        "responses": {
+            **{str(status): _response(status, model) for status, model in call.answers.items()},
+            **{str(status): _response(status, Error) for status in call.fails},
+        },
+    }
+    if call.takes == "events":
+        event = {"type": "object", "required": ["eventType"]}
+        schema: dict[str, Any] = {"anyOf": [event, {"type": "array", "items": event, "minItems": 1}]}
+        operation["requestBody"] = _content(schema)
+    elif call.takes:
+        operation["requestBody"] = _content({"$ref": f"#/components/schemas/{call.takes.__name__}"})
+    return operation
+
+
+def _content(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+def _response(status: int, model: type[BaseModel]) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"description": _MEANS[status], "content": {"application/json": {"schema": schema}}}

@@ -1,0 +1,158 @@
+"""Reading a call as API Gateway's HTTP API gives it (payload format 2.0).
+
+Each function has one or two routes, so there is no router: importing one would cost every cold start more than it does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from loyalty_bridge.errors import Refused, TooLarge
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from loyalty_bridge.model import Json
+
+    M = TypeVar("M", bound=BaseModel)
+
+MAX_BODY = 256 * 1024
+_TEST_DISPATCH = "dispatch_id_for_unsent_campaign"
+"""What Braze renders for a dispatch id in a test (https://www.braze.com/docs/help/help_articles/api/dispatch_id)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call. Its representation shows neither headers nor body: they hold keys and members' data.
+
+    Attributes
+    ----------
+    headers
+        Names in lower case.
+    arrived
+        When the gateway got it (epoch seconds).
+    """
+
+    method: str
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    arrived: float
+
+    @property
+    def program(self) -> str:
+        """The program that the URL names."""
+        return self.path.get("programId", "")
+
+    def id(self, name: str) -> str:
+        """Give an id of the URL.
+
+        Raises
+        ------
+        Refused
+            It is blank, was not rendered, or cannot be an id.
+        """
+        value = self.path.get(name, "").strip()
+        if not value:
+            raise Refused(name, "is blank")
+        if "{{" in value or "{%" in value:
+            raise Refused(name, "was not rendered by the template")
+        if len(value) > 200 or not value.isprintable() or not value.strip("."):
+            raise Refused(name, "is not an id")
+        return value
+
+
+def read(event: Mapping[str, Any]) -> Call:
+    """Read the gateway's event."""
+    body = event.get("body") or ""
+    try:
+        data = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode(errors="surrogatepass")
+    except binascii.Error:
+        data = b""
+    http = event["requestContext"]["http"]
+    return Call(
+        method=http["method"],
+        path=event.get("pathParameters") or {},
+        query=event.get("queryStringParameters") or {},
+        headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+        body=data,
+        arrived=event["requestContext"]["timeEpoch"] / 1000,
+    )
+
+
+def parsed(call: Call) -> Json:
+    """Parse a JSON body.
+
+    Raises
+    ------
+    TooLarge
+        The body is.
+    Refused
+        It is not JSON, or the ``Content-Type`` does not say so.
+    """
+    from loyalty_bridge.sources.reading import parse
+
+    kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Refused("Content-Type", "is not application/json")
+    if len(call.body) > MAX_BODY:
+        raise TooLarge("body", f"is larger than {MAX_BODY // 1024} KB")
+    try:
+        return parse(call.body)
+    except Refused as refusal:
+        raise Refused("body" if refusal.field == "record" else refusal.field, refusal.reason) from None
+
+
+def body(call: Call, model: type[M]) -> M:
+    """Read the body as a model.
+
+    Raises
+    ------
+    Refused
+        Naming the field that is wrong; or as `parsed`.
+    """
+    from pydantic import ValidationError
+
+    document = parsed(call)
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-")))
+        raise Refused(path or "body", _complaint(first["type"], first["msg"])) from None
+
+
+def _complaint(kind: str, message: str) -> str:
+    known = {"missing": "is missing", "extra_forbidden": "is not a known field"}
+    return known.get(kind, message.removeprefix("Value error, "))
+
+
+def fingerprint(call: Call, action: str, document: Mapping[str, Any]) -> str:
+    """Make the hash by which equal requests are recognised."""
+    text = json.dumps([action, dict(call.path), document], sort_keys=True)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def idempotency_key(call: Call, given: str | None, dispatch: str | None, *parts: str | None) -> str | None:
+    """Tell the caller's idempotency key: the header, else the body's, else the dispatch with what it acts on.
+
+    A dispatch is shared by the members of a send, so it counts only together with `parts`; Braze's placeholder in a
+    test and blanks are no keys.
+    """
+    header = call.headers.get("idempotency-key", "").strip()
+    if header and not re.fullmatch(r"[ -~]{1,255}", header):
+        raise Refused("Idempotency-Key", "has other than printable ASCII characters, or more than 255")
+    for own in (header, (given or "").strip()):
+        if own:
+            return f"key:{own}"
+    if dispatch and dispatch.strip() and dispatch.strip() != _TEST_DISPATCH:
+        return json.dumps(["dispatch", dispatch.strip(), *parts])
+    return None

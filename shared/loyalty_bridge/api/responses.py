@@ -1,0 +1,106 @@
+"""Answering a call: one shape of errors, from the tree of errors.
+
+{"error": "<word>", "message": "<for people>", "field": "<what is wrong>"}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from loyalty_bridge.api import requests
+from loyalty_bridge.api.requests import Call
+from loyalty_bridge.errors import (
+    BridgeError,
+    InProgress,
+    KeyReused,
+    NotConnected,
+    NotFound,
+    NotSent,
+    OutcomeUnknown,
+    Refused,
+    TooLarge,
+    Unauthorized,
+    UpstreamRefused,
+)
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from loyalty_bridge.actions.journal import Answer
+
+logger = Logger()
+metrics = Metrics()
+
+RETRY_SECONDS = 5
+
+Response = dict[str, Any]
+
+# From the special to the general. A repeat is invited by 5xx only where it is useful and does no harm.
+_STATUS: tuple[tuple[type[BridgeError], int, str], ...] = (
+    (TooLarge, 413, "too_large"),
+    (Refused, 400, "invalid_request"),
+    (Unauthorized, 401, "unauthorized"),
+    (KeyReused, 422, "key_reused"),
+    (NotFound, 404, "not_found"),
+    (NotConnected, 409, "not_connected"),
+    (InProgress, 503, "in_progress"),
+    (NotSent, 502, "not_sent"),
+    (OutcomeUnknown, 500, "outcome_unknown"),
+    (BridgeError, 503, "unavailable"),
+)
+_UPSTREAM = {404: 404, 409: 409}
+
+
+def response(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    """Make an answer for the gateway."""
+    return {
+        "statusCode": status,
+        "headers": {"Content-Type": "application/json", "Cache-Control": "no-store", **(headers or {})},
+        "body": json.dumps(body, ensure_ascii=False, separators=(",", ":")),
+    }
+
+
+def failed(error: BridgeError) -> Response:
+    """Tell an error."""
+    if isinstance(error, UpstreamRefused):
+        code = error.code or "upstream_refused"
+        return response(_UPSTREAM.get(error.status, 422), {"error": code, "message": error.reason})
+    status, word = next((status, word) for kind, status, word in _STATUS if isinstance(error, kind))
+    body: dict[str, Any] = {"error": word, "message": _message(error)}
+    if isinstance(error, Refused):
+        body["field"] = error.field
+    headers = {}
+    if status in {502, 503}:
+        wait = getattr(error, "retry_after", None) or RETRY_SECONDS
+        headers["Retry-After"] = str(min(max(math.ceil(wait), 1), 300))
+    return response(status, body, headers)
+
+
+def _message(error: BridgeError) -> str:
+    return f"{error.field} {error.reason}" if isinstance(error, Refused) else str(error)
+
+
+def answer(event: Mapping[str, Any], context: LambdaContext, work: Callable[[Call, LambdaContext], Answer]) -> Response:
+    """Answer a call with what `work` makes of it, and count how it ended."""
+    call = requests.read(event)
+    try:
+        done = work(call, context)
+        told = response(done.status, done.body)
+    except BridgeError as error:
+        told = failed(error)
+        logger.warning("call failed", extra={"program": call.program, "status": told["statusCode"], "why": str(error)})
+    count(context.function_name, told["statusCode"])
+    return told
+
+
+def count(function: str, status: int) -> None:
+    """Count a call by its class of status."""
+    metrics.add_dimension(name="function", value=function)
+    metrics.add_metric(f"calls_{status // 100}xx", MetricUnit.Count, 1)
+    metrics.flush_metrics()

@@ -1,0 +1,113 @@
+"""Keys for inbound calls: shown once, stored as a hash, several per program, revoked at once."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge import aws
+from loyalty_bridge.errors import NotFound
+
+if TYPE_CHECKING:
+    from loyalty_bridge.settings import ProgramSettings
+
+PREFIX = "cvc_"
+_KEY = re.compile(r"cvc_[A-Za-z0-9_-]{43}")
+_ITEM = "key#"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of a key: not the key itself. `id` is the beginning of its hash."""
+
+    id: str
+    name: str
+    created: datetime
+
+
+def item_of(key: str) -> str | None:
+    """Name the item of a key; None for a text that cannot be one."""
+    return _ITEM + hashlib.sha256(key.encode()).hexdigest() if _KEY.fullmatch(key) else None
+
+
+def create(settings: ProgramSettings, program: str, name: str) -> tuple[str, Key]:
+    """Make a key; the first of the answer is the key itself, which nobody can see again.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not take it.
+    """
+    key = PREFIX + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
+    item = {
+        "program": {"S": program},
+        "item": {"S": str(item_of(key))},
+        "name": {"S": name},
+        "created": {"N": str(int(time.time()))},
+    }
+    with aws.reaching("the keys"):
+        aws.dynamodb().put_item(TableName=settings.programs_table, Item=item)
+    return key, _opened(item)
+
+
+def list_all(settings: ProgramSettings, program: str) -> list[Key]:
+    """List a program's keys, oldest first.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
+    with aws.reaching("the keys"):
+        pages = (
+            aws.dynamodb()
+            .get_paginator("query")
+            .paginate(
+                TableName=settings.programs_table,
+                KeyConditionExpression="program = :program AND begins_with(#item, :prefix)",
+                ExpressionAttributeNames={"#item": "item"},
+                ExpressionAttributeValues={":program": {"S": program}, ":prefix": {"S": _ITEM}},
+                ConsistentRead=True,
+            )
+        )
+        found = [_opened(item) for page in pages for item in page["Items"]]
+    return sorted(found, key=lambda key: key.created)
+
+
+def revoke(settings: ProgramSettings, program: str, id_: str) -> None:
+    """Take a key back; the next call with it is refused.
+
+    Raises
+    ------
+    NotFound
+        The program has no such key.
+    Unavailable
+        DynamoDB does not answer.
+    """
+    with aws.reaching("the keys"):
+        found = aws.dynamodb().query(
+            TableName=settings.programs_table,
+            KeyConditionExpression="program = :program AND begins_with(#item, :prefix)",
+            ExpressionAttributeNames={"#item": "item"},
+            ExpressionAttributeValues={":program": {"S": program}, ":prefix": {"S": _ITEM + id_}},
+            ConsistentRead=True,
+        )["Items"]
+        if len(found) != 1 or not id_:
+            raise NotFound(f"{program} has no key {id_}")
+        key = {"program": found[0]["program"], "item": found[0]["item"]}
+        aws.dynamodb().delete_item(TableName=settings.programs_table, Key=key)
+
+
+def _opened(item: Mapping[str, Any]) -> Key:
+    return Key(
+        id=item["item"]["S"].removeprefix(_ITEM)[:12],
+        name=item["name"]["S"],
+        created=datetime.fromtimestamp(int(item["created"]["N"]), UTC),
+    )
