@@ -22,6 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from loyalty_bridge.destinations.wire import (
@@ -356,8 +357,8 @@ def _event(event: Event, identity: Mapping[str, Json], lost: list[Refused]) -> W
     except Refused as refused:
         lost.append(refused)
         return None
-    properties = _properties(event.properties, "event.properties", _IN_EVENTS, lost)
-    return WireObject("events", _dump({**identity, **fields, **properties}))
+    body = _with_properties({**identity, **fields}, event.properties, "event.properties", _IN_EVENTS, lost)
+    return WireObject("events", body)
 
 
 def _purchase(purchase: Purchase, identity: Mapping[str, Json], rules: Rules, lost: list[Refused]) -> WireObject | None:
@@ -380,21 +381,26 @@ def _purchase(purchase: Purchase, identity: Mapping[str, Json], rules: Rules, lo
     given = dict(purchase.properties)
     if rules.purchase_product_id and purchase.product_id not in given.values():
         given.setdefault("transaction_id", purchase.product_id)
-    properties = _properties(given, "purchase.properties", _IN_PURCHASES, lost)
-    return WireObject("purchases", _dump({**identity, **fields, **properties}))
+    body = _with_properties({**identity, **fields}, given, "purchase.properties", _IN_PURCHASES, lost)
+    return WireObject("purchases", body)
 
 
-def _properties(values: Mapping[str, Json], path: str, limits: _Limits, lost: list[Refused]) -> dict[str, Json]:
-    """Give the field ``properties``, or nothing when there are none."""
+def _with_properties(
+    fields: Mapping[str, Json], values: Mapping[str, Json], path: str, limits: _Limits, lost: list[Refused]
+) -> bytes:
+    """Serialise an object with the field ``properties``, or without it when there are none."""
     try:
         kept = _object(values, path, limits, lost, top=True)
     except Refused:
-        return {}  # each property has been told of
+        kept = {}  # each property has been told of
     if len(kept) > MAX_PROPERTIES:
         lost.append(Refused(path, f"has {len(kept) - MAX_PROPERTIES} more than the {MAX_PROPERTIES} that are taken"))
         kept = dict(list(kept.items())[:MAX_PROPERTIES])
+    whole = _dump({**fields, "properties": kept} if kept else fields)
+    if len(whole) <= limits.size:
+        return whole
     kept = _fitting(kept, limits, path, lost)
-    return {"properties": kept} if kept else {}
+    return _dump({**fields, "properties": kept} if kept else fields)
 
 
 def _fitting(values: dict[str, Json], limits: _Limits, path: str, lost: list[Refused]) -> dict[str, Json]:
@@ -414,12 +420,10 @@ def _value(value: Json, path: str, limits: _Limits, lost: list[Refused]) -> Json
     """Give what is usable of a value; the value itself has to be."""
     if isinstance(value, str):
         return _text(value, path)
-    if isinstance(value, Mapping):
-        return _object(value, path, limits, lost)
-    if isinstance(value, Sequence):
-        return _array(value, path, limits, lost)
-    _require(value is None or isinstance(value, bool) or _is_number(value), path, "is not a finite number")
-    return value
+    if value is None or isinstance(value, int | float):
+        _require(value is None or math.isfinite(value), path, "is not a finite number")
+        return value
+    return _object(value, path, limits, lost) if isinstance(value, Mapping) else _array(value, path, limits, lost)
 
 
 def _object(
@@ -431,7 +435,8 @@ def _object(
     for name, item in given.items():
         field = f"{path}.{_shown(name)}"
         try:
-            kept[_key(name, field, limits, top=top)] = _value(item, field, limits, lost)
+            _require(not (reason := _key_fault(name[: MAX_TEXT + 1], limits, top)), field, reason)
+            kept[name] = _value(item, field, limits, lost)
         except Refused as refused:
             lost.append(refused)
     _require(kept or not given, path, "holds nothing usable")
@@ -454,11 +459,18 @@ def _array(value: Sequence[Json], path: str, limits: _Limits, lost: list[Refused
     return kept
 
 
-def _key(name: str, path: str, limits: _Limits, *, top: bool) -> str:
-    strange = limits.strict_keys and _SEPARATOR.search(name)
-    _require(not strange, path, "has a blank, a period or a dollar sign in its name")
-    _require(not top or name not in limits.reserved, path, "has a name that is Braze's own")
-    return _name(name, path)
+@lru_cache(maxsize=4096)
+def _key_fault(name: str, limits: _Limits, top: bool) -> str:
+    """Tell what is wrong with a key, if anything; remembered, because keys come again with every event."""
+    if limits.strict_keys and _SEPARATOR.search(name):
+        return "has a blank, a period or a dollar sign in its name"
+    if top and name in limits.reserved:
+        return "has a name that is Braze's own"
+    try:
+        _name(name, "")
+    except Refused as refused:
+        return refused.reason
+    return ""
 
 
 def _name(value: str, path: str) -> str:

@@ -13,7 +13,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -150,10 +149,16 @@ class _Found(NamedTuple):
 
 
 class _Object(NamedTuple):
-    """An object of the event; `fields` by plain name."""
+    """An object of the event, and its keys by plain name."""
 
     path: str
-    fields: Mapping[str, _Found]
+    fields: Mapping[str, Json]
+    keys: Mapping[str, str]
+
+    def found(self, key: str) -> _Found:
+        value = self.fields[key]
+        is_blank = isinstance(value, str) and not value.strip()
+        return _Found(None if is_blank else value, f"{self.path}.{key[:64]}" if self.path else key[:64])
 
 
 class _Person(NamedTuple):
@@ -189,17 +194,12 @@ def member(event: Json, _rules: Rules | None = None) -> str | None:
     Refused
         The event is no object, or its account id is neither a text nor an integer.
     """
-    envelope, payload = _open(event)
-    found = _find([envelope, payload, *_inner([payload], *_WRAPPERS)], "accountId")
-    return reading.text(*found) if found else None
+    return _member(*_open(event))
 
 
 def alias(event: Json) -> str | None:
     """Tell ``user:<userId>`` for an event that carries no account; raises `Refused` as `member` does."""
-    if member(event) is not None:
-        return None
-    envelope, payload = _open(event)
-    return _alias([envelope, payload, *_inner([payload], *_WRAPPERS)])
+    return _other_id(*_open(event))
 
 
 def known_as(event: Json) -> str | None:
@@ -213,7 +213,7 @@ def known_as(event: Json) -> str | None:
     envelope, payload = _open(event)
     person = _person(_kind(envelope), envelope, payload)
     explicit = person.is_owner and _find(person.ids, "memberRole", "role") is not None
-    return _alias(person.ids) if explicit and member(event) is not None else None
+    return _alias(person.ids) if explicit and _member(envelope, payload) is not None else None
 
 
 def event_id(event: Json) -> str:
@@ -226,10 +226,7 @@ def event_id(event: Json) -> str:
     Refused
         The event is no object, or its ``eventId`` is neither a text nor an integer.
     """
-    envelope, _ = _open(event)
-    if found := _find([envelope], "eventId"):
-        return reading.text(*found)
-    return "sha256:" + hashlib.sha256(json.dumps(event, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return _event_id(_open(event)[0])
 
 
 def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: datetime) -> MemberUpdate:
@@ -257,7 +254,7 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
     """
     envelope, payload = _open(event)
     kind = _kind(envelope)
-    source_id = event_id(event)
+    source_id = _event_id(envelope)
     occurred = _find([envelope], "occurredAt")
     time = _time(occurred, received) if occurred else received
 
@@ -265,7 +262,7 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
     body = [*_inner([payload], *_KINDS[kind].wrappers), payload]
     person = _person(kind, envelope, payload)
     properties = _properties(_KINDS[kind].properties, [*body, envelope], refusals) | {"event_id": source_id}
-    profile = _profile(person.fields, rules, received, refusals) if person.is_owner else {}
+    profile = _profile(person.fields, rules, received, refusals) if person.is_owner and person.fields else {}
     if person.is_owner and kind in _PUSH_SUBSCRIPTION:
         profile["push_subscription"] = _PUSH_SUBSCRIPTION[kind]
     attributes = {
@@ -277,10 +274,10 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
         properties.setdefault("level", {"name": attributes["convercus_status_level"]})
     purchase = None
     if kind == "account_transaction":
-        with _part("purchase", refusals):
+        with _Part("purchase", refusals):
             purchase = _purchase(body, properties, rules, time)
     return MemberUpdate(
-        event_id=source_id if alias(event) is None else f"{source_id}/{member}",
+        event_id=source_id if _other_id(envelope, payload) is None else f"{source_id}/{member}",
         member=member,
         time=time,
         profile=profile,
@@ -306,41 +303,43 @@ def _open(event: Json) -> tuple[_Object, _Object]:
 
 
 def _object(path: str, value: Mapping[str, Json]) -> _Object:
-    return _Object(
-        path,
-        {
-            _plain(key): _Found(
-                None if isinstance(item, str) and not item.strip() else item,
-                f"{path}.{key[:64]}" if path else key[:64],
-            )
-            for key, item in value.items()
-        },
-    )
+    return _Object(path, value, {_plain(key): key for key in value})
 
 
 def _all(objects: Iterable[_Object], *names: str) -> Iterator[_Found]:
     for source in objects:
         for name in names:
-            if found := source.fields.get(_plain(name)):
-                yield found
+            if (key := source.keys.get(_plain(name))) is not None:
+                yield source.found(key)
 
 
 def _find(objects: Iterable[_Object], *names: str) -> _Found | None:
     """Find the first value that is not null."""
-    return next((found for found in _all(objects, *names) if found.value is not None), None)
+    for source in objects:
+        for name in names:
+            key = source.keys.get(_plain(name))
+            if key is not None and (found := source.found(key)).value is not None:
+                return found
+    return None
 
 
 def _inner(objects: Iterable[_Object], *names: str) -> list[_Object]:
     return [_object(path, value) for value, path in _all(objects, *names) if isinstance(value, Mapping)]
 
 
-@contextmanager
-def _part(part: Part, refusals: list[Refusal]) -> Iterator[None]:
-    """Note a refusal and go on without the field."""
-    try:
-        yield
-    except Refused as refusal:
-        refusals.append(Refusal(part, refusal.field, refusal.reason))
+class _Part(NamedTuple):
+    """Notes a refusal in its block, and goes on without the field (a generator would take longer than most fields)."""
+
+    part: Part
+    refusals: list[Refusal]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if isinstance(error, Refused):
+            self.refusals.append(Refusal(self.part, error.field, error.reason))
+        return isinstance(error, Refused)
 
 
 def _kind(envelope: _Object) -> str:
@@ -351,6 +350,24 @@ def _kind(envelope: _Object) -> str:
     if kind is None:
         raise Refused(found.path, "is not a known event type")
     return kind
+
+
+def _member(envelope: _Object, payload: _Object) -> str | None:
+    found = _find([envelope, payload], "accountId") or _find(_inner([payload], *_WRAPPERS), "accountId")
+    return reading.text(*found) if found else None
+
+
+def _other_id(envelope: _Object, payload: _Object) -> str | None:
+    if _member(envelope, payload) is not None:
+        return None
+    return _alias([envelope, payload, *_inner([payload], *_WRAPPERS)])
+
+
+def _event_id(envelope: _Object) -> str:
+    if found := _find([envelope], "eventId"):
+        return reading.text(*found)
+    content = json.dumps(envelope.fields, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
 
 
 def _time(found: _Found, received: datetime) -> datetime:
@@ -398,7 +415,7 @@ def _person_attributes(person: _Person, partners: list[_Object], refusals: list[
     attributes: dict[str, Json] = {}
     for name, found in told.items():
         if found:
-            with _part("attributes", refusals):
+            with _Part("attributes", refusals):
                 attributes[name] = reading.text(*found)
     return attributes
 
@@ -412,7 +429,7 @@ def _state_attributes(kind: str, body: list[_Object], refusals: list[Refusal]) -
     if level is None or isinstance(level.value, Mapping):
         level = _find(levels, "name")
     if level:
-        with _part("attributes", refusals):
+        with _Part("attributes", refusals):
             attributes["convercus_status_level"] = reading.text(*level)
 
     refusals += [
@@ -429,7 +446,7 @@ def _state_attributes(kind: str, body: list[_Object], refusals: list[Refusal]) -
     balance: dict[str, Json] = {}
     for name, points in told.items():
         if points:
-            with _part("attributes", refusals):
+            with _Part("attributes", refusals):
                 balance[name] = reading.number(*points)
     if balance:
         attributes["convercus_balance"] = balance
@@ -463,7 +480,7 @@ def _profile(
     for name, read_value, names in fields:
         found = _find(where, *names) or next(_all(where, *names), None)
         if found:
-            with _part("attributes", refusals):
+            with _Part("attributes", refusals):
                 profile[name] = None if found.value is None else read_value(*found)
     if subscription := _email_subscription(person, rules, refusals):
         profile["email_subscription"] = subscription
@@ -481,9 +498,9 @@ def _email_subscription(person: list[_Object], rules: Rules, refusals: list[Refu
     refused_before = len(refusals)
     said: set[bool] = set()
     for found, default in lists:
-        with _part("attributes", refusals):
+        with _Part("attributes", refusals):
             for entry in _entries(found):
-                with _part("attributes", refusals):
+                with _Part("attributes", refusals):
                     channel, allowed = _optin(entry, default)
                     if _plain(channel) in channels:
                         said.add(allowed)
@@ -515,9 +532,9 @@ def _custom(person: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
     custom: dict[str, Json] = {}
     if (found := _find(person, "customProperties")) is None:
         return custom
-    with _part("attributes", refusals):
+    with _Part("attributes", refusals):
         for entry in _entries(found) if not isinstance(found.value, Mapping) else _named(found.value, found.path):
-            with _part("attributes", refusals):
+            with _Part("attributes", refusals):
                 name, value = _custom_property(entry)
                 custom[name] = value
     return custom
@@ -528,13 +545,14 @@ def _named(properties: Mapping[str, Json], path: str) -> list[_Found]:
 
 
 def _custom_property(entry: _Found) -> tuple[str, Json]:
-    fields = _object(entry.path, entry.value).fields if isinstance(entry.value, Mapping) else {}
-    if "name" not in fields or "value" not in fields:
+    given = [_object(entry.path, entry.value)] if isinstance(entry.value, Mapping) else []
+    found, value = next(_all(given, "name"), None), next(_all(given, "value"), None)
+    if found is None or value is None:
         raise Refused(entry.path, "has no name or no value")
-    name = reading.text(*fields["name"])
+    name = reading.text(*found)
     if name.lower() in _RESERVED_NAMES or name.lower().startswith(_RESERVED_PREFIXES):
         raise Refused(entry.path, "has a reserved name")
-    return name, fields["value"].value
+    return name, value.value
 
 
 def _entries(found: _Found) -> list[_Found]:
@@ -547,7 +565,7 @@ def _properties(names: Iterable[str], sources: list[_Object], refusals: list[Ref
     properties: dict[str, Json] = {}
     for name in names:
         if found := _find(sources, name):
-            with _part("event", refusals):
+            with _Part("event", refusals):
                 properties[name] = _PROPERTY_READERS.get(name, _tidy)(*found)
     return properties
 

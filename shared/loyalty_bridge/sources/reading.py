@@ -28,6 +28,8 @@ _MILLISECONDS_ABOVE = 10**11
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _EPOCH_TEXT = re.compile(r"-?[0-9]{9,16}(\.[0-9]{1,9})?", re.ASCII)
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
+_MAY_BE_UNUSABLE = re.compile(r"\\u(0000|[dD][89a-fA-F])")
+"""How such a character is written in a document that is UTF-8 and JSON."""
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -77,16 +79,16 @@ def parse(data: bytes) -> Json:
         byte or a lone surrogate in a string (its path is the field) or in a key (the path of its object is).
     """
     try:
-        value: Json = json.loads(
-            data.decode(), parse_int=_integer, parse_float=_decimal, parse_constant=_refuse_constant
-        )
+        document = data.decode()
+        value: Json = _DECODER.decode(document)
     except UnicodeDecodeError:
         raise Refused("record", "is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise Refused("record", f"is not JSON (position {error.pos})") from None
     except RecursionError:
         raise Refused("record", f"is nested deeper than {MAX_DEPTH}") from None
-    _check(value, "", MAX_DEPTH)
+    if _MAY_BE_UNUSABLE.search(document) or document.count("{") + document.count("[") > MAX_DEPTH:
+        _check(value, "", MAX_DEPTH)
     return value
 
 
@@ -244,6 +246,9 @@ def _decimal(literal: str) -> float:
 
 def _refuse_constant(literal: str) -> NoReturn:
     raise Refused("record", f"holds {literal.lstrip('-')}, which is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_decimal, parse_constant=_refuse_constant)
 
 
 def _check(value: Json, path: str, depth: int) -> None:
