@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from local import rie, stack
-from local.run import deployed, say
+from local.bundle import deployed, say
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The one thing done by hand: the local AWS leaves a SAM HTTP API without routes, so they are made from the template."""
+"""What is done by hand: the local AWS leaves a SAM HTTP API without routes, so they are made from the template."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 
-def create_routes(stack: str, api: str) -> None:
-    """Make the routes of a deployed stack's HTTP API, as the processed template names them."""
+def create_routes(stack: str, api: str) -> str:
+    """Make the routes of a deployed stack's HTTP API, as the processed template names them; gives the API's id."""
     import boto3
 
     template: Any = boto3.client("cloudformation").get_template(StackName=stack, TemplateStage="Processed")
@@ -38,3 +38,4 @@ def create_routes(stack: str, api: str) -> None:
                 RouteKey=f"{method.upper()} {path}",
                 Target=f"integrations/{made[function]}",
             )
+    return str(physical[api])

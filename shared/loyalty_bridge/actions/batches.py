@@ -229,7 +229,8 @@ def _items(settings: BatchSettings, batch: Batch) -> Iterator[Mapping[str, Any]]
         .get_paginator("query")
         .paginate(
             TableName=settings.batches_table,
-            KeyConditionExpression="batch = :batch",
+            KeyConditionExpression="#batch = :batch",
+            ExpressionAttributeNames={"#batch": "batch"},
             ExpressionAttributeValues={":batch": {"S": f"{batch.program}#{batch.id}"}},
             ConsistentRead=True,
         )

@@ -1,0 +1,151 @@
+"""The bundle, running in a local AWS beside sandbox platforms, with connected demo programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from local import stack
+from local.routes import create_routes
+from local.sandbox.braze import Braze
+from local.sandbox.braze import sandbox as sandbox_braze
+from local.sandbox.convercus import Convercus
+from local.sandbox.convercus import sandbox as sandbox_convercus
+
+PROGRAMS = {"demo-queue": "sqs", "demo-stream": "kinesis"}
+SECRET = "demo-client-secret"
+CHANNELS = ("Newsletter", "Post")
+
+
+def say(text: str = "") -> None:
+    """Show a line at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+@dataclass(slots=True)
+class Deployed:
+    """The running bundle.
+
+    Attributes
+    ----------
+    keys
+        An API key of each demo program.
+    """
+
+    outputs: dict[str, str]
+    braze: Braze
+    convercus: Convercus
+    api: str
+    keys: dict[str, str]
+
+    def put(self, program: str, records: list[tuple[str, str]]) -> None:
+        """Put records, each with its ordered group, on the program's transport, as a loyalty platform does."""
+        import boto3
+
+        if PROGRAMS[program] == "sqs":
+            for start in range(0, len(records), 10):
+                boto3.client("sqs").send_message_batch(
+                    QueueUrl=self.outputs["EventsQueueUrl"],
+                    Entries=[
+                        {"Id": str(number), "MessageBody": body, "MessageGroupId": group}
+                        for number, (body, group) in enumerate(records[start : start + 10])
+                    ],
+                )
+            return
+        for start in range(0, len(records), 200):
+            boto3.client("kinesis").put_records(
+                StreamName=self.outputs["EventsStream"],
+                Records=[
+                    {"Data": body.encode(), "PartitionKey": group} for body, group in records[start : start + 200]
+                ],
+            )
+
+    def workspace(self, program: str) -> Any:
+        """Give the Braze workspace of a program."""
+        return self.braze.workspace(f"demo-key-of-{program}")
+
+
+@contextmanager
+def deployed(transport: str = "both") -> Iterator[Deployed]:
+    """Build, start the local AWS and the sandboxes, deploy, connect the programs; stop everything at the end."""
+    from loyalty_bridge.delivery.records import group_of
+
+    began = time.monotonic()
+    say("building the bundle …")
+    stack.build()
+    running: list[Deployed] = []
+
+    def on_event(event: Mapping[str, Any]) -> None:
+        """Carry what the sandbox Convercus tells to the transport, as its feed does."""
+        group = group_of(event["programId"], event["accountId"])
+        running[0].put(event["programId"], [(json.dumps(event), group)])
+
+    with (
+        stack.local_aws() as endpoint,
+        sandbox_braze() as braze,
+        sandbox_convercus(programs=PROGRAMS, client_secret=SECRET, on_event=on_event) as convercus,
+    ):
+        os.environ |= stack.credentials(endpoint)
+        say(f"deploying template.yaml into the local AWS at {endpoint} …")
+        outputs = stack.deploy(endpoint, Transport=transport, AllowedHosts="127.0.0.1", ForwarderConcurrency="4")
+        api = f"{endpoint}/_aws/execute-api/{create_routes(stack.STACK, 'Api')}/$default"
+        bundle = Deployed(outputs, braze, convercus, api, {})
+        running.append(bundle)
+        stack.write_endpoints(
+            {
+                "aws": endpoint,
+                "region": stack.REGION,
+                "stack": stack.STACK,
+                "api": api,
+                "queue": outputs.get("EventsQueueUrl"),
+                "stream": outputs.get("EventsStream"),
+                "tables": {name: outputs[name] for name in outputs if name.endswith("Table")},
+                "bucket": outputs["KeptBucket"],
+                "braze": braze.url,
+                "convercus": convercus.url,
+                "programs": list(PROGRAMS),
+            }
+        )
+        for program in PROGRAMS:
+            _connect(bundle, program)
+        say(f"ready after {time.monotonic() - began:.0f} s")
+        try:
+            yield bundle
+        finally:
+            stack.ENDPOINTS.unlink(missing_ok=True)
+
+
+def _connect(bundle: Deployed, program: str) -> None:
+    """Connect a program to a workspace of its own, as an operator does."""
+    from loyalty_bridge.cli import stack as bridge_stack
+    from loyalty_bridge.programs import keys, store
+    from loyalty_bridge.programs.connection import Connection, merged
+
+    key = f"demo-key-of-{program}"
+    bundle.braze.workspace(key)
+    bridge_stack.use_local()
+    bridge_stack.settings.cache_clear()
+    settings = bridge_stack.settings()
+    url = bundle.convercus.url
+    api = {"base_url": url, "auth_url": url, "realm": program, "interaction_id": "demo"}
+    connection = merged(
+        Connection(),
+        {
+            "loyalty": {
+                "membership_optins": CHANNELS,
+                "default_optins": CHANNELS[:1],
+                "rules": {"default_currency": "EUR"},
+                "api": api,
+            },
+            "engagement": {"api_endpoint": bundle.braze.url},
+        },
+    )
+    store.save(settings, None, program, connection, {"braze_api_key": key, "convercus_client_secret": SECRET})
+    bundle.keys[program], _ = keys.create(settings, program, "demo")

@@ -1,0 +1,122 @@
+"""Campaigns that act: every webhook, a repeat of each, and every look-up, called through the deployed API's URL."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any
+
+import requests
+
+from local.bundle import Deployed, say
+
+PROGRAM = "demo-queue"
+MEMBER = "C00001"
+_SECONDS = 60.0
+
+
+def campaigns(bundle: Deployed) -> bool:
+    """Call everything once and once more; true when nothing was done twice and what was done came back as events."""
+    upstream = bundle.convercus.program(PROGRAM)
+    for member in (MEMBER, "C00002", "C00003"):
+        upstream.account(member, points=100)
+    upstream.coupon("WELCOME")
+    say("\ncampaigns act: each call, then the same once more, as Braze repeats what it takes for failed")
+    calls = [
+        ("assign coupon", "campaigns/WELCOME/assign", {"account_id": MEMBER, "dispatch_id": "d1"}),
+        (
+            "book points",
+            f"members/{MEMBER}/bookings",
+            {
+                "booking_type": "EARNBOOKING",
+                "booking_type_code": "BIRTHDAY",
+                "points": "50",
+                "reason": "Birthday",
+                "dispatch_id": "d2",
+            },
+        ),
+        ("e-mail opt-ins", "subscriptions/email", {"account_id": MEMBER, "status": "declined", "dispatch_id": "d3"}),
+        (
+            "assign to many",
+            "campaigns/WELCOME/assign/batch",
+            {"account_ids": ["C00002", "C00003", "nobody"], "dispatch_id": "d4"},
+        ),
+    ]
+    good = True
+    for title, path, body in calls:
+        first, second = _post(bundle, path, body), _post(bundle, path, body)
+        same = first.status_code == 200 and first.text == second.text
+        good &= same
+        say(f"  {title:16}{first.status_code}  {first.text:64.64}  again: {'the same' if same else second.text}")
+        if "batchId" in first.text:
+            good &= _batch(bundle, f"{path}/{first.json()['batchId']}")
+    _get(bundle, f"members/{MEMBER}/profile")  # the first of a container may take longer than a message waits
+    _get(bundle, f"members/{MEMBER}/coupons")
+    for title, path in (
+        ("profile", f"members/{MEMBER}/profile"),
+        ("coupons", f"members/{MEMBER}/coupons?lang=de"),
+        ("unknown member", "members/nobody/profile"),
+    ):
+        reply = _get(bundle, path)
+        good &= ("error" in reply.json()) == (title == "unknown member")
+        say(f"  {title:16}{reply.status_code}  {reply.text:.150}")
+    wrong = requests.get(_url(bundle, f"members/{MEMBER}/profile"), headers={"X-Convercus-Key": "cvc_no"}, timeout=60)
+    say(f"  {'wrong key':16}{wrong.status_code}  {wrong.text}")
+    done = [effect.call for effect in upstream.effects]
+    say(f"  done at Convercus: {', '.join(f'{done.count(call)} × {call}' for call in sorted(set(done)))}")
+    once = done.count("assign_coupon") == 3 and done.count("create_booking") == 1
+    return good and wrong.status_code == 401 and once and _came_back(bundle)
+
+
+def _batch(bundle: Deployed, path: str) -> bool:
+    """Wait until a batch is carried out."""
+    told: dict[str, Any] = {}
+
+    def done() -> bool:
+        told.update(_get(bundle, path).json())
+        return told.get("planned") == 0
+
+    carried_out = _wait(done)
+    members = ", ".join(f"{one['account_id']}: {one['state']}" for one in told.get("members", ()))
+    say(f"  {'':16}     {members}")
+    return carried_out and told["succeeded"] == 2 and told["refused"] == 1
+
+
+def _came_back(bundle: Deployed) -> bool:
+    """Wait until what was done shows in Braze: the coupon as an event, the points as the member's balance."""
+    workspace = bundle.workspace(PROGRAM)
+
+    def there() -> bool:
+        profile = workspace.profile(external_id=MEMBER)
+        names = {event.object["name"] for event in list(workspace.events) if event.object.get("external_id") == MEMBER}
+        balance = (profile.custom.get("convercus_balance") or {}).get("points") if profile else None
+        return "convercus_coupon_assigned" in names and balance == 150
+
+    came = _wait(there)
+    profile = workspace.profile(external_id=MEMBER)
+    shown = json.dumps(profile.custom, ensure_ascii=False) if profile else "nothing"
+    say(f"  came back to Braze as events, {'in time' if came else 'not in time'}: {MEMBER} has {shown}")
+    return came
+
+
+def _wait(done: Any) -> bool:
+    until = time.monotonic() + _SECONDS
+    while time.monotonic() < until:
+        if done():
+            return True
+        threading.Event().wait(0.25)
+    return False
+
+
+def _url(bundle: Deployed, path: str) -> str:
+    return f"{bundle.api}/v1/programs/{PROGRAM}/{path}"
+
+
+def _post(bundle: Deployed, path: str, body: Any) -> requests.Response:
+    headers = {"X-Convercus-Key": bundle.keys[PROGRAM]}
+    return requests.post(_url(bundle, path), json=body, headers=headers, timeout=90)
+
+
+def _get(bundle: Deployed, path: str) -> requests.Response:
+    return requests.get(_url(bundle, path), headers={"X-Convercus-Key": bundle.keys[PROGRAM]}, timeout=60)

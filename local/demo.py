@@ -1,0 +1,142 @@
+"""A day of events through the deployed bundle, and what became of it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import threading
+import time
+from collections import Counter
+
+from local.bundle import PROGRAMS, Deployed, say
+from local.day import Planned, day
+
+_QUIET_SECONDS = 60.0
+
+
+def stream_day(bundle: Deployed, members: int, events: int) -> bool:
+    """Stream a day and tell what arrived; true when everything did."""
+    sent: dict[str, float] = {}
+    plans = {program: list(day(program, members=members, events=events)) for program in PROGRAMS}
+    complete = True
+    # The members join first; their day begins when they are there.
+    for title, part in (("joining", slice(None, 3 * members)), ("the day", slice(3 * members, None))):
+        for program, plan in plans.items():
+            chosen = plan[part]
+            say(f"\n{title}: sending {len(chosen):,} events of {members} members to {program} ({PROGRAMS[program]}) …")
+            _stream(bundle, program, chosen, sent)
+        complete = _watch(bundle, {program: plan[: part.stop] for program, plan in plans.items()})
+        if not complete:
+            break
+    for program, plan in plans.items():
+        _summary(bundle, program, plan, sent)
+    _totals(bundle)
+    return complete
+
+
+def _stream(bundle: Deployed, program: str, plan: list[Planned], sent: dict[str, float]) -> None:
+    from loyalty_bridge.delivery.records import group_of
+
+    for start in range(0, len(plan), 200):
+        part = plan[start : start + 200]
+        now = time.time()
+        sent.update({one.record["eventId"]: now for one in part if isinstance(one.record, dict)})
+        bundle.put(
+            program,
+            [
+                (one.record if isinstance(one.record, str) else json.dumps(one.record), group_of(program, one.member))
+                for one in part
+            ],
+        )
+
+
+def _watch(bundle: Deployed, plans: dict[str, list[Planned]]) -> bool:
+    """Wait until all events have arrived, showing progress; false when nothing more comes."""
+    expected = sum(one.accepted for plan in plans.values() for one in plan)
+    refusals = sum(not one.accepted for plan in plans.values() for one in plan)
+    before, since, shown = -1, time.monotonic(), 0.0
+    while True:
+        arrived = sum(len(bundle.workspace(program).events) for program in plans)
+        refused = sum(_refused().values())
+        if arrived != before:
+            before, since = arrived, time.monotonic()
+        done = arrived >= expected and refused >= refusals
+        if done or time.monotonic() - shown > 5:
+            say(f"  {arrived:6,} of {expected:,} events accepted, {refused} of {refusals} bad records refused")
+            shown = time.monotonic()
+        if done:
+            return arrived == expected and refused == refusals
+        if time.monotonic() - since > _QUIET_SECONDS:
+            say("  nothing more arrives")
+            return False
+        threading.Event().wait(0.25)
+
+
+def _refused() -> Counter[str]:
+    from loyalty_bridge.cli.stack import settings
+    from loyalty_bridge.delivery import kept
+
+    reasons: Counter[str] = Counter()
+    for program in (*PROGRAMS, kept.UNKNOWN_PROGRAM):
+        for line in kept.bundles(settings(), "refused", program):
+            reasons.update(line.reasons)
+    return reasons
+
+
+def _summary(bundle: Deployed, program: str, plan: list[Planned], sent: dict[str, float]) -> None:
+    workspace = bundle.workspace(program)
+    arrived = Counter(event.object["name"] for event in workspace.events)
+    say(f"\n{program} ({PROGRAMS[program]})")
+    say(f"  {'event type':32}{'sent':>8}{'accepted':>10}")
+    for kind, count in sorted(Counter(one.type for one in plan if one.accepted).items()):
+        say(f"  {kind:32}{count:8,}{arrived[f'convercus_{kind}']:10,}")
+    say(f"  {'purchases':32}{sum(one.purchase for one in plan):8,}{len(workspace.purchases):10,}")
+    objects = sum(request.objects for request in workspace.requests)
+    say(
+        f"  {len(workspace.requests):,} requests with {objects:,} objects "
+        f"(at 75 each, all in one batch: {-(-objects // 75):,}); "
+        f"rejected objects: {len(workspace.refused)}, silently dropped: {len(workspace.silently_dropped)}"
+    )
+    waits = sorted(event.received_at - sent[event.object["properties"]["event_id"]] for event in workspace.events)
+    if len(waits) > 1:
+        say(
+            f"  from arrival to acceptance: p50 {statistics.median(waits):.2f} s, "
+            f"p99 {waits[int(len(waits) * 0.99)]:.2f} s"
+        )
+    profile = next(iter(workspace.profiles.values()), None)
+    if profile:
+        say(f"  member {profile.external_id} in Braze now:")
+        for name, value in {**profile.fields, **profile.custom}.items():
+            say(f"    {name:24}{json.dumps(value, ensure_ascii=False)}")
+
+
+def _totals(bundle: Deployed) -> None:
+    """Tell what was refused, and what the functions say of themselves in their logs."""
+    say("\nrefused records")
+    for reason, count in sorted(_refused().items()):
+        say(f"  {count:4} × {reason}")
+    counts = _counts(bundle)
+    told, sent = counts["attributes_told"], counts["attributes_sent"]
+    if told:
+        say(
+            f"attribute values told by the events: {told:,}; sent: {sent:,}; "
+            f"saved, since unchanged or older: {1 - sent / told:.0%}"
+        )
+
+
+def _counts(bundle: Deployed) -> Counter[str]:
+    """Add up what the forwarder logged."""
+    import boto3
+
+    counts: Counter[str] = Counter()
+    pages = (
+        boto3.client("logs")
+        .get_paginator("filter_log_events")
+        .paginate(logGroupName=bundle.outputs["ForwardEventsLogs"], filterPattern='"forwarded"')
+    )
+    for page in pages:
+        for line in page["events"]:
+            if '"message":"forwarded"' in line["message"]:
+                told = json.loads(line["message"])
+                counts.update({name: value for name, value in told.items() if isinstance(value, int)})
+    return counts
