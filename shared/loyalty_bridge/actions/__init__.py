@@ -1,0 +1,1 @@
+"""What engagement platforms make us do on loyalty platforms, and the journal of it."""

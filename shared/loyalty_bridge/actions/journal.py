@@ -1,0 +1,447 @@
+"""The journal: which actions were begun and how they ended, so that none is carried out twice.
+
+The platforms that call us repeat what failed, and the loyalty platform's actions are not repeatable. So an action is
+written down before it is sent, and again when its end is known; each is one conditional write of one item::
+
+                  ┌─ act: NotSent ── the record goes; a repeat begins anew
+                  │
+    (none) ──► started ── act: an answer ────────► succeeded    a repeat gets the same answer
+                  │  ├─── act: UpstreamRefused ──► refused      a repeat gets the same refusal
+                  │  └─── act: OutcomeUnknown, ──► unknown      a repeat looks the effect up; it never acts
+                  │       or the lease is over        │
+                  │                                   ├─ found, a late answer, or an operator: succeeded
+          a repeat waits                              └─ an operator: it did not happen; the record goes
+
+What follows from it:
+
+- A record that nobody finishes reads as unknown when its lease is over; no clean-up has to run. The lease ends with
+  the invocation, but nothing rests on that: whoever takes a live owner for dead only looks and never acts.
+- A late owner may still write its end: it alone knows it. Whoever writes an end first wins, and everybody else,
+  the late owner too, tells that one.
+- When the journal does not take the beginning, nothing is sent. When it does not take the end, the caller is told the
+  end all the same (saying otherwise would be wrong, and would make it repeat); to later repeats it is unknown.
+- "Not found" proves nothing: the loyalty platform may act minutes after we have given up.
+
+A request without a key acts each time, guarded by a record of its fingerprint: nothing is sent while an equal request
+is started or unknown (for a day), and shortly after a success an equal request gets the stored answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, cast
+
+from loyalty_bridge import aws
+from loyalty_bridge.errors import (
+    InProgress,
+    KeyReused,
+    NotSent,
+    OutcomeUnknown,
+    SavedMeanwhile,
+    Unavailable,
+    UpstreamRefused,
+)
+
+DAY = 86400.0
+KEPT_SECONDS = 7 * DAY
+"""For how long an end is remembered."""
+GUARD_SECONDS = DAY
+"""For how long a request without a key is held back by an equal one whose outcome is unknown."""
+_RESERVE_SECONDS = 5.0
+"""What a waiting repeat leaves of its time, so that it does not begin an action that it cannot finish."""
+
+_logger = logging.getLogger(__name__)
+
+State = Literal["started", "succeeded", "refused", "unknown"]
+
+
+class JournalSettings(Protocol):
+    """Where the journal is."""
+
+    @property
+    def journal_table(self) -> str:
+        """Name of the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the caller of an action is told: an HTTP status and a JSON object."""
+
+    status: int
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One action in the journal; times in epoch seconds.
+
+    Attributes
+    ----------
+    id
+        Hash of the program, the action and the key (or, without a key, the fingerprint).
+    about
+        Ids by which an operator finds the action on the loyalty platform.
+    reference
+        Under which the action is sent; the loyalty platform keeps it where it can.
+    owner
+        The request that began it.
+    state
+        As read: ``unknown`` also when its lease is over.
+    guards_until
+        Until when no equal request acts.
+    answer
+        How it ended: the answer, or the refusal's status, code and reason.
+    doubt
+        Why its outcome is, or was, unknown; empty when its owner did not come to say.
+    """
+
+    program: str
+    id: str
+    action: str
+    keyed: bool
+    fingerprint: str
+    about: Mapping[str, str]
+    reference: str
+    owner: str
+    since: float
+    lease: float
+    state: State = "started"
+    guards_until: float = math.inf
+    answer: Answer | None = None
+    doubt: str = ""
+
+
+def perform(
+    settings: JournalSettings,
+    program: str,
+    action: str,
+    key: str | None,
+    fingerprint: str,
+    act: Callable[[str], Answer],
+    look: Callable[[str], Answer | None] | None,
+    *,
+    about: Mapping[str, str],
+    deadline: float,
+    repeat_window: float,
+    now: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Answer:
+    """Carry an action out unless it was before, and tell how it ended: one round trip before it, one after.
+
+    Parameters
+    ----------
+    key
+        The caller's idempotency key; None: the request acts each time.
+    fingerprint
+        Hash of the whole request.
+    act
+        Carries the action out under a reference; called at most once here, and at most once for all requests with the
+        key unless it raised `NotSent`. Raises `NotSent`, `UpstreamRefused` or `OutcomeUnknown`; whatever else it
+        raises passes, and the outcome counts as unknown.
+    look
+        Looks the effect up by its reference; None when it was not found. May raise `Unavailable` or
+        `UpstreamRefused`. Give None when the loyalty platform does not keep references.
+    about
+        Ids by which an operator finds the action on the loyalty platform; no further data of the member.
+    deadline
+        When the invocation ends, in epoch seconds.
+    repeat_window
+        For how many seconds after a success an equal request without a key gets the stored answer; 0: not at all.
+
+    Raises
+    ------
+    UpstreamRefused
+        The loyalty platform refused it, now or when it was first asked.
+    KeyReused
+        The key came before with another fingerprint.
+    InProgress
+        An equal request is being carried out, and did not end before the time was up.
+    NotSent
+        `act` raised it: the next repeat may act.
+    OutcomeUnknown
+        It may have been carried out. With a key this stays so until it is found or an operator decides.
+    Unavailable
+        The journal did not answer; nothing was sent.
+    """
+    id_ = _hash(program, action, "request" if key is None else "key", fingerprint if key is None else key)
+    owner = uuid.uuid4().hex
+    pause = 0.1
+    while True:
+        began = now()
+        mine = Record(
+            program=program,
+            id=id_,
+            action=action,
+            keyed=key is not None,
+            fingerprint=fingerprint,
+            about=about,
+            reference=owner if key is None else id_,
+            owner=owner,
+            since=began,
+            lease=deadline,
+            guards_until=began + GUARD_SECONDS if key is None else math.inf,
+        )
+        seen = _begin(settings, mine, began)
+        if seen is None:
+            return _carry_out(settings, mine, act, repeat_window, now)
+        if seen.fingerprint != fingerprint:
+            raise KeyReused("this idempotency key came before, with another request")
+        if seen.state in {"succeeded", "refused"}:
+            return _told(seen)
+        if seen.state == "unknown":
+            return _look_up(settings, seen, look, repeat_window, now)
+        if now() + pause > deadline - _RESERVE_SECONDS:
+            raise InProgress(f"action {id_} is being carried out", retry_after=seen.lease - now())
+        sleep(pause)
+        pause = min(2 * pause, 1.0)
+
+
+def get(settings: JournalSettings, program: str, id_: str, now: Callable[[], float] = time.time) -> Record | None:
+    """Read a record; None when there is none any more.
+
+    Raises
+    ------
+    Unavailable
+        When DynamoDB does not give it.
+    """
+    with aws.reaching("the journal"):
+        reply = aws.dynamodb().get_item(TableName=settings.journal_table, Key=_key(program, id_), ConsistentRead=True)
+    item = reply.get("Item")
+    # TTL deletes days late.
+    return None if item is None or _number(item, "expires", math.inf) <= now() else _opened(item, now())
+
+
+def open_actions(settings: JournalSettings, program: str, now: Callable[[], float] = time.time) -> list[Record]:
+    """List the actions whose outcome is unknown, oldest first.
+
+    Raises
+    ------
+    Unavailable
+        When DynamoDB does not give them.
+    """
+    pages = (
+        aws.dynamodb()
+        .get_paginator("query")
+        .paginate(
+            TableName=settings.journal_table,
+            IndexName="open",
+            KeyConditionExpression="#open = :program",
+            ExpressionAttributeNames={"#open": "open"},
+            ExpressionAttributeValues={":program": {"S": program}},
+        )
+    )
+    with aws.reaching("the journal"):
+        records = [_opened(item, now()) for page in pages for item in page["Items"]]
+    return sorted((record for record in records if record.state == "unknown"), key=lambda record: record.since)
+
+
+def decide(
+    settings: JournalSettings, program: str, id_: str, answer: Answer | None, now: Callable[[], float] = time.time
+) -> None:
+    """Let an operator, who has looked on the loyalty platform, end an action whose outcome is unknown.
+
+    Parameters
+    ----------
+    answer
+        It happened: what repeats are told. None: it did not, and will not any more; a repeat may act.
+
+    Raises
+    ------
+    SavedMeanwhile
+        Its outcome is not, or no longer, unknown.
+    Unavailable
+        When DynamoDB does not take it.
+    """
+    seen = get(settings, program, id_, now)
+    if seen is None or seen.state != "unknown":
+        raise SavedMeanwhile(f"action {id_}")
+    if answer is None:
+        decided = _free(settings, seen)
+    else:
+        decided = _put(settings, _ended(seen, "succeeded", answer, 0, now()), _IS_OPEN, now()) is None
+    if not decided:
+        raise SavedMeanwhile(f"action {id_}")
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _begin(settings: JournalSettings, mine: Record, now: float) -> Record | None:
+    """Write the beginning; give the record that stands in the way."""
+    try:
+        stored = _put(settings, mine, "attribute_not_exists(#id) OR guards_until <= :now", now)
+    except Unavailable:
+        # It may have been written, and would hold up the repeats of what was never sent.
+        with suppress(Unavailable):
+            _free(settings, mine)
+        raise
+    # What stands in the way may be our own: the client repeats a write whose answer got lost.
+    return None if stored is None or stored.owner == mine.owner else stored
+
+
+def _carry_out(
+    settings: JournalSettings,
+    mine: Record,
+    act: Callable[[str], Answer],
+    repeat_window: float,
+    now: Callable[[], float],
+) -> Answer:
+    try:
+        answer = act(mine.reference)
+    except NotSent:
+        with suppress(Unavailable):  # it will read as unknown: too cautious, but safe
+            _free(settings, mine)
+        raise
+    except UpstreamRefused as refusal:
+        said = Answer(refusal.status, {"code": refusal.code, "reason": refusal.reason})
+        ended = _ended(mine, "refused", said, 0, now())
+    except OutcomeUnknown as error:
+        ended = replace(mine, state="unknown", doubt=str(error))
+    else:
+        ended = _ended(mine, "succeeded", answer, repeat_window, now())
+    return _told(_finished(settings, ended, now()))
+
+
+def _look_up(
+    settings: JournalSettings,
+    seen: Record,
+    look: Callable[[str], Answer | None] | None,
+    repeat_window: float,
+    now: Callable[[], float],
+) -> Answer:
+    found = None
+    with suppress(Unavailable, UpstreamRefused):  # a look-up that fails tells nothing
+        found = look(seen.reference) if look else None
+    if found is None:
+        return _told(seen)
+    return _told(_finished(settings, _ended(seen, "succeeded", found, repeat_window, now()), now()))
+
+
+def _told(record: Record) -> Answer:
+    """Tell how an action ended."""
+    if record.answer is None:
+        raise OutcomeUnknown(f"whether action {record.id} was carried out is not known")
+    if record.state == "refused":
+        raise UpstreamRefused(record.answer.status, **record.answer.body)
+    return record.answer
+
+
+def _ended(record: Record, state: State, answer: Answer, repeat_window: float, now: float) -> Record:
+    kept = KEPT_SECONDS if record.keyed else repeat_window
+    # A guard of no length must not depend on how exactly two clocks agree.
+    return replace(record, state=state, answer=answer, guards_until=now + kept if kept else 0)
+
+
+def _finished(settings: JournalSettings, record: Record, now: float) -> Record:
+    """Write an end, unless there is one already; give the one that holds."""
+    try:
+        stored = _put(settings, record, f"attribute_not_exists(#id) OR ({_IS_OPEN})", now)
+    except Unavailable as error:
+        _logger.warning("that action %s is %s could not be written down: %s", record.id, record.state, error)
+        return record
+    # The record of another owner is another action; ours had to make way for it.
+    return stored if stored and stored.owner == record.owner and stored.answer else record
+
+
+_NAMES = {"#id": "id", "#owner": "owner", "#open": "open"}
+_IS_OPEN = "#owner = :owner AND attribute_exists(#open)"
+
+
+def _put(settings: JournalSettings, record: Record, condition: str, now: float) -> Record | None:
+    """Write a record under a condition; give the one that is there when the condition does not hold."""
+    values = {":owner": {"S": record.owner}, ":now": {"N": f"{now:.3f}"}}
+    client = aws.dynamodb()
+    request: dict[str, Any] = {
+        "TableName": settings.journal_table,
+        "Item": _closed(record, now),
+        "ConditionExpression": condition,
+        "ExpressionAttributeNames": {name: it for name, it in _NAMES.items() if name in condition},
+        "ExpressionAttributeValues": {name: it for name, it in values.items() if name in condition},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    try:
+        with aws.reaching("the journal", but=client.exceptions.ConditionalCheckFailedException):
+            client.put_item(**request)
+    except client.exceptions.ConditionalCheckFailedException as failed:
+        return _opened(cast("Mapping[str, Any]", failed.response)["Item"], now)
+    return None
+
+
+def _free(settings: JournalSettings, record: Record) -> bool:
+    """Take a record away so that a repeat may act, unless it has ended or belongs to another owner."""
+    client = aws.dynamodb()
+    try:
+        with aws.reaching("the journal", but=client.exceptions.ConditionalCheckFailedException):
+            client.delete_item(
+                TableName=settings.journal_table,
+                Key=_key(record.program, record.id),
+                ConditionExpression=_IS_OPEN,
+                ExpressionAttributeNames={"#owner": "owner", "#open": "open"},
+                ExpressionAttributeValues={":owner": {"S": record.owner}},
+            )
+    except client.exceptions.ConditionalCheckFailedException:
+        return False
+    return True
+
+
+def _key(program: str, id_: str) -> dict[str, Any]:
+    return {"id": {"S": f"{program}#{id_}"}}
+
+
+def _closed(record: Record, now: float) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        **_key(record.program, record.id),
+        "action": {"S": record.action},
+        "keyed": {"BOOL": record.keyed},
+        "fingerprint": {"S": record.fingerprint},
+        "about": {"M": {name: {"S": id_} for name, id_ in record.about.items()}},
+        "reference": {"S": record.reference},
+        "owner": {"S": record.owner},
+        "since": {"N": f"{record.since:.3f}"},
+        "lease": {"N": f"{record.lease:.3f}"},
+        "state": {"S": record.state},
+        "doubt": {"S": record.doubt},
+    }
+    if record.guards_until < math.inf:
+        item["guards_until"] = {"N": f"{record.guards_until:.3f}"}
+    if record.answer is None:
+        item["open"] = {"S": record.program}  # in the index of open actions as long as it has no end
+    else:
+        item["answer"] = {"S": json.dumps([record.answer.status, record.answer.body])}
+        item["expires"] = {"N": str(int(now + KEPT_SECONDS))}
+    return item
+
+
+def _opened(item: Mapping[str, Any], now: float) -> Record:
+    program, id_ = item["id"]["S"].split("#")
+    state = cast("State", item["state"]["S"])
+    lease = _number(item, "lease", 0)
+    return Record(
+        program=program,
+        id=id_,
+        action=item["action"]["S"],
+        keyed=item["keyed"]["BOOL"],
+        fingerprint=item["fingerprint"]["S"],
+        about={name: value["S"] for name, value in item["about"]["M"].items()},
+        reference=item["reference"]["S"],
+        owner=item["owner"]["S"],
+        since=_number(item, "since", 0),
+        lease=lease,
+        state="unknown" if state == "started" and lease <= now else state,
+        guards_until=_number(item, "guards_until", math.inf),
+        answer=Answer(*json.loads(item["answer"]["S"])) if "answer" in item else None,
+        doubt=item["doubt"]["S"],
+    )
+
+
+def _number(item: Mapping[str, Any], name: str, absent: float) -> float:
+    return float(item[name]["N"]) if name in item else absent
