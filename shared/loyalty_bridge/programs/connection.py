@@ -12,6 +12,7 @@ from pydantic_core.core_schema import ValidationInfo
 
 from loyalty_bridge.destinations import braze, moengage
 from loyalty_bridge.errors import Refused
+from loyalty_bridge.platforms.convercus import Api
 from loyalty_bridge.programs.gate import Gate
 from loyalty_bridge.sources import Source, brevo, convercus, punchh, source
 
@@ -23,10 +24,11 @@ class _Settings(BaseModel):
 
 
 class ConvercusSide(_Settings):
-    """How the program's records are read."""
+    """How the program's records are read, and how Convercus is reached for actions and look-ups."""
 
     platform: Literal["convercus"] = "convercus"
     rules: convercus.Rules = convercus.Rules()
+    api: Api = Api()
     membership_optins: tuple[Name, ...] = ()
     """The opt-in channels of the program."""
     default_optins: tuple[Name, ...] = ()
@@ -82,8 +84,12 @@ class Connection(_Settings):
     """Whether an attribute whose value did not change is sent again (each write costs a Braze data point)."""
 
 
-SECRETS = {"braze": ("braze_api_key",), "moengage": ("moengage_data_key",), "convercus": ()}
-"""The secrets that streaming needs, by platform."""
+SECRETS = {
+    "braze": ("braze_api_key",),
+    "moengage": ("moengage_data_key",),
+    "convercus": ("convercus_client_secret", "convercus_password"),
+}
+"""The secrets of each platform. Streaming needs those of the engagement platform."""
 
 
 @dataclass(frozen=True, slots=True)
