@@ -37,7 +37,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def stores(monkeypatch: pytest.MonkeyPatch) -> Iterator[DeliverySettings]:
     """Give the stores and the queue of the template, empty; the environment names them as a function's does."""
-    aws._client.cache_clear()
+    aws._made.cache_clear()
     with mock_aws():
         outputs: dict[str, str] = {}
         for name, table in resources("AWS::DynamoDB::Table").items():
@@ -62,7 +62,7 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> Iterator[DeliverySettings]:
         for name, value in settings.model_dump().items():
             monkeypatch.setenv(name.upper(), value)
         yield settings
-    aws._client.cache_clear()
+    aws._made.cache_clear()
 
 
 @pytest.fixture

@@ -35,12 +35,12 @@ def create_table(settings: Settings) -> None:
 @contextmanager
 def journal() -> Iterator[Settings]:
     """Give an empty journal in this process."""
-    aws._client.cache_clear()
+    aws._made.cache_clear()
     with mock_aws():
         settings = Settings()
         create_table(settings)
         yield settings
-    aws._client.cache_clear()
+    aws._made.cache_clear()
 
 
 class Crash(BaseException):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,8 +18,17 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 
-@cache
+_lock = threading.Lock()
+
+
 def _client(service: str) -> Any:
+    """Give the container's client of a service; threads may ask for it at once."""
+    with _lock:
+        return _made(service)
+
+
+@cache
+def _made(service: str) -> Any:
     import boto3
     from botocore.config import Config
 
@@ -30,7 +40,9 @@ def _client(service: str) -> Any:
         max_pool_connections=16,
         tcp_keepalive=True,
     )
-    return boto3.client(cast("Any", service), config=config)
+    client = boto3.client(cast("Any", service), config=config)
+    _ = client.exceptions  # made lazily, too: two threads would get different classes
+    return client
 
 
 def dynamodb() -> DynamoDBClient:

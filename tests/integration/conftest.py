@@ -19,10 +19,10 @@ def secrets_key() -> Iterator[str]:
     """Run AWS in this process, and make what takes long."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        aws._client.cache_clear()
+        aws._made.cache_clear()
         with mock_aws():
             yield aws.kms().create_key()["KeyMetadata"]["KeyId"]
-        aws._client.cache_clear()
+        aws._made.cache_clear()
 
 
 @pytest.fixture

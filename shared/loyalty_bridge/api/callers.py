@@ -29,14 +29,18 @@ CONNECTIONS = 8
 
 
 @lru_cache(maxsize=1)
-def transport() -> Send:
-    """Keep the connections to the loyalty platform alive between calls."""
+def kept_transport() -> Send:
+    """Keep the connections to the loyalty platform alive between look-ups."""
     return open_transport(CONNECTIONS)
 
 
-def client(settings: ProgramSettings, access: Access) -> Client:
-    """Make the client of a program's loyalty platform; raises `NotConnected` where it is not set up."""
-    return connect(settings, access.program, access.token, transport())
+def client(settings: ProgramSettings, access: Access, send: Send | None = None) -> Client:
+    """Make the client of a program's loyalty platform; raises `NotConnected` where it is not set up.
+
+    An action opens connections of its own: of one that died while the container was frozen, nobody could tell whether
+    the action arrived.
+    """
+    return connect(settings, access.program, access.token, send or open_transport(CONNECTIONS))
 
 
 def caller(
@@ -100,7 +104,7 @@ def carrier(settings: ActionSettings, batch: Batch, seconds_left: float) -> Call
     who = Caller(
         settings=settings,
         program=batch.program,
-        client=connect(settings, program, known, transport()),
+        client=connect(settings, program, known, open_transport(CONNECTIONS)),
         key=f"batch:{batch.id}",
         fingerprint=batch.fingerprint,
         deadline=time.monotonic() + seconds_left - RESERVE_SECONDS,

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.api import access, requests
-from loyalty_bridge.api.callers import client
-from loyalty_bridge.api.responses import Response, count, failed, logger, response
+from loyalty_bridge.actions.journal import Answer
+from loyalty_bridge.api import access, responses
+from loyalty_bridge.api.callers import client, kept_transport
+from loyalty_bridge.api.responses import Response, failed, response
 from loyalty_bridge.errors import BridgeError, Refused, Unauthorized, UpstreamRefused
 from loyalty_bridge.settings import ProgramSettings, settings
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 LIMIT_SECONDS = 1.5
 """From the gateway's request time; what is left of the two seconds is the way back."""
 _ANSWER_SECONDS = 0.05
+_GATEWAY_SECONDS = 30.0
+"""An HTTP API gives up after these: an event that is older is a stored one, which is run by hand
+(https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html)."""
 
 Look = Callable[["Client", "Call", float], Mapping[str, Any]]
 """Reads from the loyalty platform before a deadline (of `time.monotonic`)."""
@@ -32,21 +36,19 @@ Look = Callable[["Client", "Call", float], Mapping[str, Any]]
 
 def answer(event: Mapping[str, Any], context: LambdaContext, look: Look) -> Response:
     """Answer a look-up within its limit."""
-    call = requests.read(event)
-    deadline = time.monotonic() + min(LIMIT_SECONDS - (time.time() - call.arrived), LIMIT_SECONDS) - _ANSWER_SECONDS
-    told = settings(ProgramSettings)
-    try:
+
+    def work(call: Call, _: LambdaContext) -> Answer:
+        age = time.time() - call.arrived
+        deadline = time.monotonic() + LIMIT_SECONDS - _ANSWER_SECONDS - (age if 0 < age < _GATEWAY_SECONDS else 0)
+        told = settings(ProgramSettings)
         admitted = access.admit(told, call.program, call.headers)
-        done = response(200, look(client(told, admitted), call, deadline))
-    except Unauthorized as error:
-        done = failed(error)
-    except BridgeError as error:
-        word = "member_not_found" if _is_unknown(error) else "internal_error"
-        logger.warning("look-up failed", extra={"program": call.program, "error": word, "why": str(error)})
-        done = response(200, {"error": word})
-    count(context.function_name, done["statusCode"])
-    return done
+        return Answer(200, look(client(told, admitted, kept_transport()), call, deadline))
+
+    return responses.answer(event, context, work, _told)
 
 
-def _is_unknown(error: BridgeError) -> bool:
-    return isinstance(error, Refused) or (isinstance(error, UpstreamRefused) and error.status == 404)
+def _told(error: BridgeError) -> Response:
+    if isinstance(error, Unauthorized):
+        return failed(error)
+    unknown = isinstance(error, Refused) or (isinstance(error, UpstreamRefused) and error.status == 404)
+    return response(200, {"error": "member_not_found" if unknown else "internal_error"})

@@ -13,7 +13,7 @@ from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.programs import gate, hosts, store
-from loyalty_bridge.programs.connection import SECRETS, Connection, Program, merged, program_id
+from loyalty_bridge.programs.connection import SECRETS, Connection, Program, check_credentials, merged, program_id
 
 commands = typer.Typer(no_args_is_help=True, help="Programs and their connections.")
 
@@ -39,10 +39,8 @@ def put(
     secrets = _secrets(change.pop("secrets", {}))
     before = store.load(settings, [program]).get(program)
     connection = merged(before.connection if before else Connection(), change)
-    side = connection.engagement
-    if side.api_endpoint:
-        checked = hosts.endpoint(side.api_endpoint, side.platform, settings.allowed_hosts)
-        connection = merged(connection, {"engagement": {"api_endpoint": checked}})
+    check_credentials(connection, secrets)
+    connection = hosts.checked(connection, settings.allowed_hosts)
     saved = store.save(settings, before, program, connection, secrets, new_workspace=new_workspace)
     if before and before.gate.state == "held":
         gate.drain(settings, program)

@@ -45,17 +45,22 @@ class ConvercusSide(_Settings):
 
 
 class PunchhSide(_Settings):
-    """How the program's webhooks are read."""
+    """How the program's webhooks show that they are Punchh's, and how they are read."""
 
     platform: Literal["punchh"]
     rules: punchh.Rules = punchh.Rules()
+    webhook_auth: Literal["basic", "bearer", "hmac"] = "basic"
+    """As chosen in Punchh's Webhooks Manager; ``hmac`` is SHA-1 or SHA-256."""
 
 
 class BrevoSide(_Settings):
-    """How the program's loyalty webhooks are read."""
+    """How the program's loyalty webhooks show that they are Brevo's, and how they are read."""
 
     platform: Literal["brevo"]
     rules: brevo.Rules = brevo.Rules()
+    webhook_auth: Literal["basic", "bearer", "header"] = "basic"
+    webhook_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")] = "X-Webhook-Key"
+    """The header of one's own that carries the credential, for ``header``."""
 
 
 class BrazeSide(_Settings):
@@ -82,14 +87,22 @@ class Connection(_Settings):
     engagement: Annotated[BrazeSide | MoEngageSide, Field(discriminator="platform")] = BrazeSide()
     attribute_writes: Literal["changed", "all"] = "changed"
     """Whether an attribute whose value did not change is sent again (each write costs a Braze data point)."""
+    repeat_window: Annotated[int, Field(ge=0, le=86400)] = 120
+    """For how many seconds after an action an equal request without an idempotency key gets the same answer."""
 
+
+WEBHOOK_CREDENTIALS = ("webhook_credential", "webhook_credential_next")
+"""Either is valid, so that one can be exchanged for the other without losing a delivery. Basic: ``user:password``."""
 
 SECRETS = {
     "braze": ("braze_api_key",),
     "moengage": ("moengage_data_key",),
     "convercus": ("convercus_client_secret", "convercus_password"),
+    "punchh": WEBHOOK_CREDENTIALS,
+    "brevo": WEBHOOK_CREDENTIALS,
 }
-"""The secrets of each platform. Streaming needs those of the engagement platform."""
+"""The secrets of each platform. Streaming needs those of the engagement platform, and one webhook credential of a
+loyalty platform that has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +146,8 @@ class Program:
         absent += [f"secrets.{name}" for name in SECRETS[side.engagement.platform] if name not in self.secrets]
         if isinstance(side.loyalty, ConvercusSide) and not side.loyalty.default_optins:
             absent.append("loyalty.default_optins")
+        if isinstance(side.loyalty, PunchhSide | BrevoSide) and self.secrets.keys().isdisjoint(WEBHOOK_CREDENTIALS):
+            absent.append(f"secrets.{WEBHOOK_CREDENTIALS[0]}")
         return absent
 
 
@@ -151,6 +166,21 @@ def merged(connection: Connection, change: Mapping[str, Any]) -> Connection:
         # Behind a side, pydantic names the platform that it took it for.
         path = [str(part) for place, part in enumerate(first["loc"]) if place != 1]
         raise Refused(".".join(path), first["msg"].removeprefix("Value error, ")) from None
+
+
+def check_credentials(connection: Connection, secrets: Mapping[str, str]) -> None:
+    """Check webhook credentials that are to be set, which no delivery could show otherwise.
+
+    Raises
+    ------
+    Refused
+        One is not ``user:password`` although the webhook is to use Basic.
+    """
+    side = connection.loyalty
+    if isinstance(side, PunchhSide | BrevoSide) and side.webhook_auth == "basic":
+        for name in WEBHOOK_CREDENTIALS:
+            if name in secrets and ":" not in secrets[name]:
+                raise Refused(f"secrets.{name}", "is not user:password")
 
 
 def program_id(text: str) -> str:

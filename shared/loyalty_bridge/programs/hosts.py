@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 from loyalty_bridge.errors import Refused
+from loyalty_bridge.programs.connection import Connection, ConvercusSide, merged
 
 _PLATFORM_HOSTS = {
     # https://www.braze.com/docs/user_guide/administrative/access_braze/sdk_endpoints/
@@ -22,6 +24,30 @@ _PLATFORM_HOSTS = {
     # https://developers.partech.com
     "punchh": re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)?\.punchh\.com"),
 }
+
+
+def checked(connection: Connection, allowed: str) -> Connection:
+    """Check every host that a connection names, and give it with the endpoints as they are used.
+
+    Raises
+    ------
+    Refused
+        Naming the field.
+    """
+    engagement, loyalty = connection.engagement, connection.loyalty
+    change: dict[str, dict[str, Any]] = {}
+    if engagement.api_endpoint:
+        told = endpoint(engagement.api_endpoint, engagement.platform, allowed, "engagement.api_endpoint")
+        change["engagement"] = {"api_endpoint": told}
+    if isinstance(loyalty, ConvercusSide):
+        change["loyalty"] = {
+            "api": {
+                name: endpoint(url, "convercus", allowed, f"loyalty.api.{name}")
+                for name in ("base_url", "auth_url")
+                if (url := getattr(loyalty.api, name))
+            }
+        }
+    return merged(connection, change)
 
 
 def endpoint(url: str, platform: str, allowed: str, field: str = "api_endpoint") -> str:

@@ -96,7 +96,7 @@ class World:
 
 @pytest.fixture
 def world(store: Settings) -> World:
-    aws._client.cache_clear()  # and with the client what the test before has hooked into it
+    aws._made.cache_clear()  # and with the client what the test before has hooked into it
     return World(store)
 
 

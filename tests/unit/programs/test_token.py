@@ -43,7 +43,7 @@ def _one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.fixture(scope="module")
 def aws_of_module() -> Iterator[ProgramSettings]:
     """Give the table of programs and a key, once: making them takes longer than the tests."""
-    aws._client.cache_clear()
+    aws._made.cache_clear()
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         # DynamoDB checks a condition and writes in one step, its stand-in in two.
@@ -57,7 +57,7 @@ def aws_of_module() -> Iterator[ProgramSettings]:
             secrets_key=boto3.client("kms").create_key()["KeyMetadata"]["KeyId"],
             allowed_hosts="127.0.0.1",
         )
-    aws._client.cache_clear()
+    aws._made.cache_clear()
 
 
 @pytest.fixture
