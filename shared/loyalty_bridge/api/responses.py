@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from loyalty_bridge.errors import (
     Refused,
     TooLarge,
     Unauthorized,
+    Unavailable,
     UpstreamRefused,
 )
 
@@ -52,7 +54,8 @@ _STATUS: tuple[tuple[type[BridgeError], int, str], ...] = (
     (InProgress, 503, "in_progress"),
     (NotSent, 502, "not_sent"),
     (OutcomeUnknown, 500, "outcome_unknown"),
-    (BridgeError, 503, "unavailable"),
+    (Unavailable, 503, "unavailable"),
+    (BridgeError, 500, "internal_error"),
 )
 _UPSTREAM = {404: 404, 409: 409}
 
@@ -86,17 +89,36 @@ def _message(error: BridgeError) -> str:
     return f"{error.field} {error.reason}" if isinstance(error, Refused) else str(error)
 
 
-def answer(event: Mapping[str, Any], context: LambdaContext, work: Callable[[Call, LambdaContext], Answer]) -> Response:
-    """Answer a call with what `work` makes of it, and count how it ended."""
+def answer(
+    event: Mapping[str, Any],
+    context: LambdaContext,
+    work: Callable[[Call, LambdaContext], Answer],
+    tell: Callable[[BridgeError], Response] = failed,
+) -> Response:
+    """Answer a call with what `work` makes of it, and count how it ended; `tell` makes the answer to an error."""
     call = requests.read(event)
     try:
         done = work(call, context)
         told = response(done.status, done.body)
     except BridgeError as error:
-        told = failed(error)
-        logger.warning("call failed", extra={"program": call.program, "status": told["statusCode"], "why": str(error)})
+        told = tell(error)
+        _log(logger.warning, "call failed", call, told, str(error))
+    except Exception as defect:  # noqa: BLE001 - the caller gets the documented shape even for a defect of ours
+        told = tell(_Defect("an error of the bridge itself"))
+        # Where, but not the error's own text: it may hold what was sent.
+        places = traceback.format_tb(defect.__traceback__)
+        _log(logger.error, "defect", call, told, type(defect).__name__, traceback="".join(places))
+        metrics.add_metric("defects", MetricUnit.Count, 1)
     count(context.function_name, told["statusCode"])
     return told
+
+
+class _Defect(BridgeError):
+    """What nobody foresaw."""
+
+
+def _log(log: Callable[..., None], what: str, call: Call, told: Response, why: str, **more: str) -> None:
+    log(what, extra={"program": call.program[:64], "status": told["statusCode"], "why": why, **more})
 
 
 def count(function: str, status: int) -> None:
