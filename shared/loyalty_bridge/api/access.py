@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loyalty_bridge.errors import Unauthorized
+from loyalty_bridge.errors import Refused, Unauthorized
 from loyalty_bridge.programs import keys, store, token
+from loyalty_bridge.programs.connection import program_id
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
@@ -42,9 +43,13 @@ def admit(settings: ProgramSettings, program: str, headers: Mapping[str, str]) -
     """
     shown = next((headers[name].strip() for name in HEADERS if headers.get(name)), "")
     key = keys.item_of(shown)
+    try:
+        name = program_id(program)
+    except Refused:
+        raise Unauthorized from None
     if key is None:
         raise Unauthorized
-    found, items = store.load_with(settings, program, key, token.ITEM)
+    found, items = store.load_with(settings, name, key, token.ITEM)
     if found is None or key not in items:
         raise Unauthorized
     return Access(found, token.opened(items.get(token.ITEM, {})))

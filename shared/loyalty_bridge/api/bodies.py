@@ -9,35 +9,26 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, WithJsonSchema
+
+from loyalty_bridge.api.requests import ID_PATTERN, MAX_ID, identifier, rendered
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.sources.reading import instant
 
 MAX_MEMBERS = 500
-_UNRENDERED = re.compile(r"\{\{|\{%")
+MAX_POINTS = 100_000_000
+_TEXT = 255
 
 
-def _rendered(value: Any) -> Any:
-    """Refuse what a template left as it was; take a number for a text, since ids may look like one."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(value, str) and _UNRENDERED.search(value):
-        raise ValueError("was not rendered by the template")
-    if isinstance(value, str) and not value.strip():
-        raise ValueError("is blank")
-    return value
+def _as_text(value: Any) -> Any:
+    """Take a whole number for a text: ids may look like one."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _number(value: Any) -> Any:
     """Take plain decimal text for a number (``"50"``), nothing else (``"1e9"``, ``" "``, true)."""
     if isinstance(value, str):
-        value = _rendered(value).strip()
+        value = rendered(value)
         if not re.fullmatch(r"-?[0-9]{1,9}(\.[0-9]{1,4})?", value, re.ASCII):
             raise ValueError("is not a number")
         return float(value)
@@ -46,8 +37,20 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _whole(value: float) -> float:
+    """Write 50.0 as 50: the loyalty platform may count in whole points only."""
+    return int(value) if value.is_integer() else value
+
+
 def _blank_is_absent(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
+
+
+def _moment(value: str) -> str:
+    try:
+        return instant(value, "").isoformat().replace("+00:00", "Z")
+    except Refused as refusal:
+        raise ValueError(refusal.reason) from None
 
 
 def _unique(values: list[str]) -> list[str]:
@@ -58,43 +61,45 @@ def _unique(values: list[str]) -> list[str]:
 
 Id = Annotated[
     str,
-    BeforeValidator(_rendered),
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    BeforeValidator(_as_text),
+    AfterValidator(identifier),
+    WithJsonSchema({"type": ["string", "integer"], "maxLength": MAX_ID, "pattern": ID_PATTERN}),
 ]
 Text = Annotated[
-    str, BeforeValidator(_rendered), StringConstraints(strip_whitespace=True, min_length=1, max_length=255)
+    str,
+    BeforeValidator(_as_text),
+    Field(max_length=_TEXT),
+    AfterValidator(rendered),
+    WithJsonSchema({"type": ["string", "integer"], "maxLength": _TEXT, "pattern": r"^[^{\x00]*[^{\s\x00][^{\x00]*$"}),
 ]
 OptionalText = Annotated[
-    Annotated[str, StringConstraints(strip_whitespace=True, max_length=255)] | None, BeforeValidator(_blank_is_absent)
+    Annotated[str, BeforeValidator(_as_text), Field(max_length=_TEXT), AfterValidator(rendered)] | None,
+    BeforeValidator(_blank_is_absent),
+    WithJsonSchema({"type": ["string", "integer", "null"], "maxLength": _TEXT, "pattern": r"^[^{\x00]*$"}),
 ]
 Points = Annotated[
     float,
     BeforeValidator(_number),
-    Field(gt=0, le=100_000_000, allow_inf_nan=False),
+    Field(gt=0, le=MAX_POINTS, allow_inf_nan=False),
+    AfterValidator(_whole),
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "number", "exclusiveMinimum": 0, "maximum": 100_000_000},
-                {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,4})?$"},
+                {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_POINTS},
+                {"type": "string", "pattern": r"^[1-9][0-9]{0,7}(\.[0-9]{1,4})?$"},
             ]
         }
     ),
 ]
 Moment = Annotated[
-    str | None,
+    Annotated[str, AfterValidator(_moment)] | None,
     BeforeValidator(_blank_is_absent),
-    AfterValidator(lambda value: value if value is None else _moment(value)),
+    WithJsonSchema({"type": ["string", "null"], "format": "date-time"}),
 ]
 
 
-def _moment(value: str) -> str:
-    from loyalty_bridge.errors import Refused
-    from loyalty_bridge.sources.reading import instant
-
-    try:
-        return instant(value, "").isoformat().replace("+00:00", "Z")
-    except Refused as refusal:
-        raise ValueError(refusal.reason) from None
+Scalar = str | int | float | bool | None
+"""As the loyalty platform tells it."""
 
 
 class _Body(BaseModel):
@@ -105,7 +110,7 @@ class AssignCoupon(_Body):
     """Assign a coupon to one member."""
 
     account_id: Id
-    braze_campaign_id: OptionalText = None
+    braze_campaign_id: Text = ""
     dispatch_id: OptionalText = None
     idempotency_key: OptionalText = None
 
@@ -116,7 +121,7 @@ class AssignCouponBatch(_Body):
     account_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_MEMBERS), AfterValidator(_unique)]
     valid_from: Moment = None
     valid_to: Moment = None
-    braze_campaign_id: OptionalText = None
+    braze_campaign_id: Text = ""
     dispatch_id: OptionalText = None
     idempotency_key: OptionalText = None
 
@@ -128,7 +133,7 @@ class BookPoints(_Body):
     booking_type_code: Text
     points: Points
     reason: Text
-    braze_campaign_id: OptionalText = None
+    braze_campaign_id: Text = ""
     dispatch_id: OptionalText = None
     idempotency_key: OptionalText = None
 
@@ -203,37 +208,50 @@ class Subscribed(_Body):
     failed: list[MembershipFailed]
 
 
-class Profile(_Body):
-    """A member's profile; or `error`, with status 200, so that a template can branch."""
+class LookUpFailed(_Body):
+    """Why there is nothing to show; with status 200, so that a template can branch."""
 
-    member_id: str | None = None
-    first_name: str | None = None
-    last_name: str | None = None
-    email: str | None = None
-    tier_name: str | None = None
-    tier_id: str | None = None
-    points_balance: float | None = None
-    enrollment_date: str | None = None
-    error: Literal["member_not_found", "internal_error"] | None = None
+    error: Literal["member_not_found", "internal_error"]
 
 
-class Coupon(BaseModel):
-    """A redeemable coupon."""
+class MemberProfile(_Body):
+    """A member's profile. What is not known is null; `member_id` is always there."""
 
-    model_config = ConfigDict(extra="allow")
+    member_id: str | int
+    first_name: Scalar
+    last_name: Scalar
+    email: Scalar
+    tier_name: Scalar
+    tier_id: Scalar
+    points_balance: float | None
+    enrollment_date: str | None
 
-    title: str | None = None
-    description: str | None = None
-    status: str | None = None
-    valid_from: str | None = None
-    valid_to: str | None = None
+
+class Coupon(_Body):
+    """A coupon that the member can redeem now. What is not known is null."""
+
+    coupon_id: Scalar
+    code: Scalar
+    title: Scalar
+    description: Scalar
+    status: Scalar
+    value: Scalar
+    valid_from: str | None
+    valid_to: str | None
 
 
-class Coupons(_Body):
-    """A member's redeemable coupons; or `error`, with status 200."""
+class MemberCoupons(_Body):
+    """A member's redeemable coupons."""
 
-    coupons: list[Coupon] = []
-    error: Literal["member_not_found", "internal_error"] | None = None
+    coupons: list[Coupon]
+
+
+class Profile(RootModel[MemberProfile | LookUpFailed]):
+    """What the look-up of a profile answers."""
+
+
+class Coupons(RootModel[MemberCoupons | LookUpFailed]):
+    """What the look-up of coupons answers."""
 
 
 class Received(_Body):

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     M = TypeVar("M", bound=BaseModel)
 
 MAX_BODY = 256 * 1024
+MAX_ID = 200
+ID_PATTERN = r"^[^\s./\\%?#{}][^/\\%?#{}\x00-\x1f\x7f]*$"
+"""Ids become parts of paths, which gateways on the way decode, some twice; none holds what separates there."""
+_UNRENDERED = re.compile(r"\{\{|\{%")
 _TEST_DISPATCH = "dispatch_id_for_unsent_campaign"
 """What Braze renders for a dispatch id in a test (https://www.braze.com/docs/help/help_articles/api/dispatch_id)."""
 
@@ -60,14 +64,27 @@ class Call:
         Refused
             It is blank, was not rendered, or cannot be an id.
         """
-        value = self.path.get(name, "").strip()
-        if not value:
-            raise Refused(name, "is blank")
-        if "{{" in value or "{%" in value:
-            raise Refused(name, "was not rendered by the template")
-        if len(value) > 200 or not value.isprintable() or not value.strip("."):
-            raise Refused(name, "is not an id")
-        return value
+        try:
+            return identifier(self.path.get(name, ""))
+        except ValueError as error:
+            raise Refused(name, str(error)) from None
+
+
+def rendered(value: str) -> str:
+    """Give a text that a template rendered, without the blanks around it; raises ValueError when it is none."""
+    if _UNRENDERED.search(value):
+        raise ValueError("was not rendered by the template")
+    if not value.strip():
+        raise ValueError("is blank")
+    return value.strip()
+
+
+def identifier(value: str) -> str:
+    """Give an id without the blanks around it; raises ValueError when it is none, or could mean another path."""
+    id_ = rendered(value)
+    if not re.fullmatch(ID_PATTERN, id_) or len(id_) > MAX_ID or not id_.isprintable():
+        raise ValueError("is not an id")
+    return id_
 
 
 def read(event: Mapping[str, Any]) -> Call:
@@ -126,13 +143,13 @@ def body(call: Call, model: type[M]) -> M:
         return model.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        path = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-")))
+        path = ".".join(str(part)[:64] for part in first["loc"])
         raise Refused(path or "body", _complaint(first["type"], first["msg"])) from None
 
 
 def _complaint(kind: str, message: str) -> str:
-    known = {"missing": "is missing", "extra_forbidden": "is not a known field"}
-    return known.get(kind, message.removeprefix("Value error, "))
+    known = {"missing": "is missing", "extra_forbidden": "is not a known field", "model_type": "is not an object"}
+    return known.get(kind, re.sub(r"^(Value error, |\w+ (?=should ))", "", message))
 
 
 def fingerprint(call: Call, action: str, document: Mapping[str, Any]) -> str:
@@ -148,8 +165,10 @@ def idempotency_key(call: Call, given: str | None, dispatch: str | None, *parts:
     test and blanks are no keys.
     """
     header = call.headers.get("idempotency-key", "").strip()
-    if header and not re.fullmatch(r"[ -~]{1,255}", header):
+    if not re.fullmatch(r"[ -~]{0,255}", header):
         raise Refused("Idempotency-Key", "has other than printable ASCII characters, or more than 255")
+    if _UNRENDERED.search(header):
+        raise Refused("Idempotency-Key", "was not rendered by the template")
     for own in (header, (given or "").strip()):
         if own:
             return f"key:{own}"
