@@ -8,7 +8,7 @@ from loyalty_bridge.actions import batches
 from loyalty_bridge.actions.journal import Answer
 from loyalty_bridge.api import access, requests, responses
 from loyalty_bridge.api.bodies import AssignCouponBatch
-from loyalty_bridge.api.callers import client
+from loyalty_bridge.api.callers import caller
 from loyalty_bridge.errors import NotFound
 from loyalty_bridge.settings import PlanSettings, settings
 
@@ -23,25 +23,22 @@ def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response
     return responses.answer(event, context, plan if event["requestContext"]["http"]["method"] == "POST" else progress)
 
 
-def plan(call: Call, _: LambdaContext) -> Answer:
+def plan(call: Call, context: LambdaContext) -> Answer:
     """Check the key, read the call, plan."""
     told = settings(PlanSettings)
     admitted = access.admit(told, call.program, call.headers)
     coupon_id, body = call.id("couponId"), requests.body(call, AssignCouponBatch)
-    client(told, admitted)  # a batch that nobody could carry out is refused now
-    key = requests.idempotency_key(
-        call, body.idempotency_key, body.dispatch_id, coupon_id, body.braze_campaign_id, *body.account_ids
-    )
-    batch_id = batches.plan(
-        told,
-        call.program,
-        coupon_id,
-        body.account_ids,
-        valid_from=body.valid_from or "",
-        valid_to=body.valid_to or "",
-        key=key,
-    )
-    return Answer(200, {"batchId": batch_id})
+    parts = (coupon_id, body.braze_campaign_id, *body.account_ids)
+    seconds_left = context.get_remaining_time_in_millis() / 1000
+    who = caller(told, admitted, call, batches.ASSIGN_COUPON_BATCH, body, parts, seconds_left)
+
+    def act(reference: str) -> Answer:
+        validity = {"valid_from": body.valid_from or "", "valid_to": body.valid_to or ""}
+        batch_id = batches.plan(told, call.program, reference, coupon_id, body.account_ids, **validity)
+        return Answer(200, {"batchId": batch_id})
+
+    # What stopped half way goes on by planning the same again.
+    return who.perform(batches.ASSIGN_COUPON_BATCH, act, {"coupon_id": coupon_id}, act)
 
 
 def progress(call: Call, _: LambdaContext) -> Answer:

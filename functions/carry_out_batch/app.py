@@ -45,7 +45,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         logger.warning("batch is not carried out", extra={**asked, "why": str(error)})
         counts = {"unavailable": 1}
     if again:
-        batches.come_back(told, message["receiptHandle"])
+        batches.come_back(told, message["receiptHandle"], int(message["attributes"]["ApproximateReceiveCount"]))
     for name, count in (counts or {"nothing_due": 1}).items():
         metrics.add_metric(f"batch_{name}", MetricUnit.Count, count)
     return {"batchItemFailures": [{"itemIdentifier": message["messageId"]}] if again else []}

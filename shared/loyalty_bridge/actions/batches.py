@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from typing import Any, Literal, Protocol
 
 from loyalty_bridge import aws
 from loyalty_bridge.delivery import stores
-from loyalty_bridge.errors import KeyReused, OutcomeUnknown, Unavailable, UpstreamRefused
+from loyalty_bridge.errors import OutcomeUnknown, Refused, Unavailable, UpstreamRefused
 
 HEAD = "#"
 DAYS = 30
@@ -28,7 +27,11 @@ PARALLEL = 4
 """Calls to the loyalty platform under way at once, of one batch."""
 
 PAUSE_SECONDS = 30
-"""Until what is still due of a batch is tried again."""
+MAX_PAUSE_SECONDS = 900
+"""Until what is still due of a batch is tried again: longer with each delivery, so that an outage of hours does not
+end in the dead-letter queue."""
+
+ASSIGN_COUPON_BATCH = "assign_coupon_batch"
 
 Progress = Literal["planned", "succeeded", "refused", "unknown"]
 
@@ -74,36 +77,30 @@ class Line:
 def plan(
     settings: PlanSettings,
     program: str,
+    reference: str,
     coupon_id: str,
     account_ids: Sequence[str],
     *,
     valid_from: str = "",
     valid_to: str = "",
-    key: str | None = None,
 ) -> str:
     """Store a plan, then ask for it to be carried out; gives the batch's id.
 
-    Repeated with the same key it goes on where it stopped: the members' items are the same, and asking twice does
-    no harm.
+    Repeated under the same reference it goes on where it stopped: the members' items are the same, and asking twice
+    does no harm.
 
     Raises
     ------
-    KeyReused
-        The key came before with another batch.
     Unavailable
         The plan was not stored, or nobody asked to carry it out: repeat it.
     """
-    content = json.dumps([coupon_id, list(account_ids), valid_from, valid_to])
+    content = json.dumps([reference, coupon_id, list(account_ids), valid_from, valid_to])
     fingerprint = hashlib.sha256(content.encode()).hexdigest()
-    id_ = hashlib.sha256(f"{program}#{key}".encode()).hexdigest()[:32] if key else uuid.uuid4().hex
+    id_ = fingerprint[:32]
     batch = Batch(program, id_, coupon_id, len(account_ids), valid_from, valid_to, fingerprint)
-    if key:
-        before = find(settings, program, id_)
-        if before and before.fingerprint != fingerprint:
-            raise KeyReused("this idempotency key came before, with another request")
-        if before:
-            _ask(settings, batch)
-            return id_
+    if find(settings, program, id_):
+        _ask(settings, batch)
+        return id_
     lines: list[tuple[str, dict[str, Any]]] = [
         (settings.batches_table, _closed(batch, Line(account_id, "planned"))) for account_id in account_ids
     ]
@@ -184,6 +181,8 @@ def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, st
             line = Line(account_id, "succeeded", assign(batch, account_id))
         except UpstreamRefused as refusal:
             line = Line(account_id, "refused", f"{refusal.code} {refusal.reason}".strip())
+        except Refused as refusal:
+            line = Line(account_id, "refused", refusal.reason)
         except OutcomeUnknown as error:
             line = Line(account_id, "unknown", str(error))
         except Unavailable:
@@ -191,16 +190,18 @@ def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, st
         _note(settings, batch, line)
         return line.state
 
-    due = [line.account_id for line in lines(settings, batch) if line.state == "planned"]
+    # Of an unknown one the journal knows whether an operator has decided it since.
+    due = [line.account_id for line in lines(settings, batch) if line.state in {"planned", "unknown"}]
     with ThreadPoolExecutor(PARALLEL) as pool:
         return Counter(pool.map(one, due))
 
 
-def come_back(settings: PlanSettings, handle: str) -> None:
+def come_back(settings: PlanSettings, handle: str, receives: int) -> None:
     """Let a message that asks for a batch come back soon; else it does after the queue's visibility time-out."""
+    pause = min(PAUSE_SECONDS * receives, MAX_PAUSE_SECONDS)
     with suppress(Unavailable), aws.reaching("the queue of batches"):
         aws.sqs().change_message_visibility(
-            QueueUrl=settings.batches_queue_url, ReceiptHandle=handle, VisibilityTimeout=PAUSE_SECONDS
+            QueueUrl=settings.batches_queue_url, ReceiptHandle=handle, VisibilityTimeout=pause
         )
 
 

@@ -133,7 +133,7 @@ def subscribe_email(caller: Caller, account_id: str, chosen: Sequence[str], *, a
     """Set opt-in channels on all memberships of an account: 200 when all are set, 207 when some are.
 
     Each membership is an action of its own in the journal: a repeat touches only those that failed, and never turns
-    back what the member has decided meanwhile.
+    back what the member has decided meanwhile. Without a key, those that are as they should be are left alone.
 
     Raises
     ------
@@ -142,7 +142,10 @@ def subscribe_email(caller: Caller, account_id: str, chosen: Sequence[str], *, a
     Unavailable
         No membership could be set, and a repeat is useful.
     """
-    memberships = caller.client.memberships(account_id, deadline=caller.deadline)
+    try:
+        memberships = caller.client.memberships(account_id, deadline=caller.deadline)
+    except OutcomeUnknown as error:  # nothing has been set yet
+        raise NotSent(str(error)) from None
     if not memberships:
         raise UpstreamRefused(404, "NO_MEMBERSHIP", "the account has no membership")
     succeeded: list[dict[str, Any]] = []
@@ -172,7 +175,9 @@ def _set_optins(caller: Caller, account_id: str, membership: Membership, optins:
         return Answer(200, {})
 
     if caller.key is None:
-        act("")
+        if any(membership.optins.get(channel) is not flag for channel, flag in optins.items()):
+            act("")
         return
     about = {"account_id": account_id, "membership_id": membership.user_id}
-    caller.perform(SUBSCRIBE_EMAIL, act, about, part=f"/{membership.user_id}")
+    # What a crash left open is looked up by setting it once more.
+    caller.perform(SUBSCRIBE_EMAIL, act, about, act, part=f"/{membership.user_id}")
