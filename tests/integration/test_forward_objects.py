@@ -231,6 +231,21 @@ def test_an_array_of_events_is_refused_element_by_element(stores: DeliverySettin
     assert (entry.event_id, b"three" in entry.record.body) == ("two", False)
 
 
+def test_an_array_that_comes_back_for_one_of_its_events_is_refused_for_another_only_once(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    batch = queued([event("no_such_type", eventId="unknown"), balance("good")])
+    braze.workspace(KEY).misbehave(kind="status", status=429, headers={"retry-after": "60"})
+
+    failed = forward(batch, stores, 30)
+    refused_then = refused(stores)
+    forward(batch, stores, 30)
+
+    assert (failed.again, refused_then) == (["message-0"], {})
+    assert (accepted(braze), len(on_shelf(stores, "refused"))) == (["good"], 1)
+
+
 def test_many_bad_objects_among_many_good_ones(stores: DeliverySettings, picky: Braze) -> None:
     connect(stores, picky.url)
     batch = [
