@@ -104,7 +104,7 @@ def deliver(
     timeout
         Seconds for the answer.
     """
-    order = _disordered(list(events), duplicate, reorder, random.Random(seed))
+    order = disordered(list(events), duplicate, reorder, random.Random(seed))
     told = [Delivery(event.get("content_id", ""), event["event_name"], event["event_type"], []) for event in order]
     bodies = [json.dumps(event).encode() for event in order]
     with requests.Session() as session:
@@ -152,9 +152,10 @@ def _status(
     return answer.status_code
 
 
-def _disordered(
+def disordered(
     events: list[Mapping[str, Any]], duplicate: float, reorder: int, chance: random.Random
 ) -> list[Mapping[str, Any]]:
+    """Repeat a share of the events, and move each by so many places at most."""
     again = [(chance.uniform(position, len(events)), event) for position, event in enumerate(events)]
     twice = [one for one in again if chance.random() < duplicate]
     places = [(position + chance.uniform(0, reorder), event) for position, event in enumerate(events)]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,15 +13,8 @@ import pytest
 from local.sandbox.braze import Braze
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import KEY, connect
+from tests.functions import CONTEXT, handler
 from tests.template import ROOT
-
-CONTEXT = SimpleNamespace(
-    get_remaining_time_in_millis=lambda: 30_000,
-    function_name="test",
-    memory_limit_in_mb=128,
-    invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:test",
-    aws_request_id="00000000-0000-0000-0000-000000000000",
-)
 
 Run = Callable[[str], Any]
 
@@ -33,18 +25,6 @@ def run(stores: DeliverySettings, braze: Braze) -> Run:
     for program in ("demo-queue", "demo-stream"):
         connect(stores, braze.url, program)
     return lambda case: handler(case.split("/")[0])(json.loads((ROOT / f"events/{case}.json").read_text()), CONTEXT)
-
-
-def handler(name: str) -> Callable[[Any, Any], Any]:
-    """Load a function's handler anew."""
-    path = ROOT / "functions" / name / "app.py"
-    spec = importlib.util.spec_from_file_location(f"function_{name}", path)
-    assert spec
-    assert spec.loader
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    taken: Callable[[Any, Any], Any] = module.handler
-    return taken
 
 
 FORWARDED = {
@@ -83,9 +63,14 @@ def test_the_schedule_tends_the_programs(run: Run) -> None:
     assert run("drain_held/every_minute") is None
 
 
-def test_every_event_has_its_test() -> None:
-    replayed = {f"forward_events/{case}" for case in FORWARDED} | {"drain_held/every_minute"}
+REPLAYED = frozenset({f"forward_events/{case}" for case in FORWARDED} | {"drain_held/every_minute"})
 
-    assert {
-        str(Path(path).relative_to(ROOT / "events").with_suffix("")) for path in (ROOT / "events").glob("*/*.json")
-    } == replayed
+
+def test_every_event_has_its_test() -> None:
+    """A file here whose name ends in ``events`` tells in `REPLAYED` which it replays."""
+    tests = [import_module(f"tests.integration.{path.stem}") for path in Path(__file__).parent.glob("test_*events.py")]
+    replayed = [case for test in tests for case in getattr(test, "REPLAYED", ())]
+
+    assert sorted(replayed) == sorted(
+        str(path.relative_to(ROOT / "events").with_suffix("")) for path in (ROOT / "events").glob("*/*.json")
+    )

@@ -1,0 +1,29 @@
+"""Take the deliveries of Brevo's loyalty webhooks."""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.api import responses, webhooks
+from loyalty_bridge.settings import DeliverySettings, settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+NOT_STORED = 429
+"""The only failure after which Brevo tries again: https://developers.brevo.com/docs/retry-mechanism."""
+
+
+def handler(event: dict[str, Any], _context: LambdaContext) -> responses.Response:
+    """Answer 200 when every event is stored, 401 to a wrong credential, and 429 otherwise, whatever the reason."""
+    try:
+        outcome = webhooks.receive(event, "brevo", settings(DeliverySettings), not_stored=NOT_STORED)
+    except Exception as error:  # noqa: BLE001 - a defect of ours must not make Brevo discard the event
+        # The type and the place, not the message: that may hold what was delivered.
+        where = " < ".join(
+            f"{frame.name}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__))
+        )
+        outcome = webhooks.Outcome(NOT_STORED, "", Counter(failed=1), f"{type(error).__name__} in {where}")
+    return webhooks.told(outcome)

@@ -1,0 +1,23 @@
+"""Take Punchh's webhook deliveries, and answer the GET by which it activates the webhook and asks for its health."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.api import responses, webhooks
+from loyalty_bridge.settings import DeliverySettings, settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+def handler(event: dict[str, Any], _context: LambdaContext) -> responses.Response:
+    """Answer 200 when every event is stored, 401 to a wrong credential, 503 when something cannot be stored.
+
+    Punchh repeats a 5xx for almost four hours, a 429 for four minutes, and a 401 never:
+    https://developers.partech.com/docs/dev-portal-webhooks-manager/webhook-delivery-error-handling-and-retry-logic.
+    """
+    if event["httpMethod"] == "GET":
+        # Looks nothing up: who calls need not be Punchh, and a failing store must not end in a deactivated webhook.
+        return responses.response(200, {})
+    return webhooks.told(webhooks.receive(event, "punchh", settings(DeliverySettings), not_stored=503))

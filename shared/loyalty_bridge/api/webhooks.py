@@ -1,0 +1,250 @@
+"""The deliveries of loyalty platforms: who sends them is checked, and each event goes onto the transport on its own.
+
+They come from a REST API of API Gateway, as the event of its proxy integration:
+https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html. What can never be
+used is kept as refused and answered like the rest, since no repeat would make it better.
+
+No event is read further than to its member: that is the forwarder's work, and the sender waits.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote, urlencode
+
+from aws_lambda_powertools.metrics import MetricUnit
+
+from loyalty_bridge import aws
+from loyalty_bridge.api import responses
+from loyalty_bridge.api.punchh_auth import Credential, is_punchh
+from loyalty_bridge.delivery import kept, transport
+from loyalty_bridge.delivery.batch import PARTS, alone
+from loyalty_bridge.delivery.kept import Entry
+from loyalty_bridge.delivery.records import SourceRecord, group_of
+from loyalty_bridge.errors import Refused, Unauthorized, Unavailable
+from loyalty_bridge.model import Refusal
+from loyalty_bridge.programs import secrets, store
+from loyalty_bridge.programs.connection import WEBHOOK_CREDENTIALS, BrevoSide, PunchhSide, program_id
+from loyalty_bridge.sources import brevo, reading
+
+if TYPE_CHECKING:
+    from loyalty_bridge.model import Json
+    from loyalty_bridge.programs.connection import ConvercusSide, Program
+    from loyalty_bridge.settings import DeliverySettings
+
+    Side = ConvercusSide | PunchhSide | BrevoSide
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a delivery is answered, and what is told of it.
+
+    Attributes
+    ----------
+    program
+        The program that the URL names; it need not exist.
+    counts
+        What happened, how often.
+    problem
+        Why it was not taken, without personal data.
+    """
+
+    status: int
+    program: str
+    counts: Counter[str]
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """A request that came in.
+
+    Attributes
+    ----------
+    headers
+        By name in lower case.
+    targets
+        What the sender may call the URI, each a path with its query.
+    event_name
+        The last part of a URL that has one for each event; empty otherwise.
+    """
+
+    program: str
+    event_name: str
+    headers: Mapping[str, str]
+    targets: tuple[str, ...]
+    body: bytes = field(repr=False)
+    received: datetime
+
+
+def receive(
+    event: Mapping[str, Any], platform: Literal["punchh", "brevo"], settings: DeliverySettings, *, not_stored: int
+) -> Outcome:
+    """Take a delivery; what it answers with 200 is stored durably.
+
+    A program that is unknown, or of another loyalty platform, is answered like a wrong credential: 401.
+
+    Parameters
+    ----------
+    event
+        Of a REST API's proxy integration.
+    not_stored
+        The status by which this sender repeats a delivery for longest.
+    """
+    delivery = _opened(event)
+    called = delivery.program[:64]
+    try:
+        program = _addressee(settings, delivery, platform)
+        good, bad = _sorted(program, delivery)
+        if good:
+            transport.put(settings, good)
+        if bad:
+            kept.keep(settings, "refused", program.id, bad, time.time())
+    except Unauthorized:
+        return Outcome(401, called, Counter(unauthorized=1), "no valid credential for this program")
+    except Unavailable as error:
+        return Outcome(not_stored, called, Counter(not_stored=1), str(error))
+    return Outcome(200, called, Counter(accepted=len(good), refused=len(bad)))
+
+
+def told(outcome: Outcome) -> responses.Response:
+    """Count and log an outcome; gives what the gateway sends back."""
+    for name, count in outcome.counts.items():
+        responses.metrics.add_metric(f"webhook_{name}", MetricUnit.Count, count)
+    responses.metrics.flush_metrics()
+    shown = {"program": outcome.program, **outcome.counts}
+    if outcome.problem:
+        responses.logger.warning("delivery not taken", extra={**shown, "problem": outcome.problem})
+    else:
+        responses.logger.info("delivery taken", extra=shown)
+    return responses.response(outcome.status, outcome.counts)
+
+
+def _opened(event: Mapping[str, Any]) -> _Delivery:
+    context, parameters = event["requestContext"], event["pathParameters"]
+    headers = {name.lower(): values[-1] for name, values in (event["multiValueHeaders"] or {}).items()}
+    body = event["body"] or ""
+    query = urlencode(event["multiValueQueryStringParameters"] or {}, doseq=True, quote_via=quote)
+    # What a signature calls the URI is not documented. The context has the path as it was called, with the stage (or
+    # what a custom domain maps); a client that was told the stage as part of its base URL may leave it out.
+    paths = dict.fromkeys((context["path"], event["path"]))
+    called = [*paths, *(f"https://{headers.get('host', '')}{path}" for path in paths)]
+    return _Delivery(
+        program=parameters["programId"],
+        event_name=(parameters.get("eventName") or "").strip("/ "),
+        headers=headers,
+        targets=tuple(f"{uri}?{query}" if query else uri for uri in called),
+        body=base64.b64decode(body) if event["isBase64Encoded"] else body.encode(errors="surrogatepass"),
+        received=datetime.fromtimestamp(context["requestTimeEpoch"] / 1000, UTC),
+    )
+
+
+def _addressee(settings: DeliverySettings, delivery: _Delivery, platform: str) -> Program:
+    """Find the program that a delivery is for.
+
+    Raises
+    ------
+    Unauthorized
+        There is none of that platform, or the delivery shows none of its credentials.
+    """
+    try:
+        name = program_id(delivery.program)
+    except Refused:
+        raise Unauthorized from None
+    program = store.load(settings, [name]).get(name)
+    if program is None or program.connection.loyalty.platform != platform:
+        raise Unauthorized
+    with aws.reaching("the secrets"):
+        credentials = [
+            secrets.decrypt(name, program.secrets[secret].ciphertext)
+            for secret in WEBHOOK_CREDENTIALS
+            if secret in program.secrets
+        ]
+    if not _is_sender(program.connection.loyalty, credentials, delivery):
+        raise Unauthorized
+    return program
+
+
+def _is_sender(side: Side, credentials: Sequence[str], delivery: _Delivery) -> bool:
+    if isinstance(side, PunchhSide):
+        known = [*_punchh_credentials(side, credentials)]
+        return any(is_punchh(known, delivery.headers, uri, delivery.body) for uri in delivery.targets)
+    return isinstance(side, BrevoSide) and any(_is_brevo(side, one, delivery.headers) for one in credentials)
+
+
+def _punchh_credentials(side: PunchhSide, credentials: Sequence[str]) -> Iterator[Credential]:
+    for credential in credentials:
+        if side.webhook_auth == "basic":
+            user, _, password = credential.partition(":")
+            yield Credential("basic", password, user)
+        elif side.webhook_auth == "bearer":
+            yield Credential("bearer", credential)
+        else:
+            yield Credential("hmac-sha256", credential)
+            yield Credential("hmac-sha1", credential)
+
+
+def _is_brevo(side: BrevoSide, credential: str, headers: Mapping[str, str]) -> bool:
+    """Tell whether a delivery shows a credential in one of the ways that Brevo has.
+
+    Source: https://developers.brevo.com/docs/how-to-use-webhooks
+    """
+    scheme, _, shown = headers.get("authorization", "").strip().partition(" ")
+    wanted = credential.encode()
+    match side.webhook_auth:
+        case "basic":
+            return scheme.lower() == "basic" and hmac.compare_digest(_decoded(shown.strip()), wanted)
+        case "bearer":
+            return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), wanted)
+        case "header":
+            return hmac.compare_digest(headers.get(side.webhook_header.lower(), "").strip().encode(), wanted)
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _sorted(program: Program, delivery: _Delivery) -> tuple[list[tuple[SourceRecord, str]], list[Entry]]:
+    """Take a delivery apart into events: those that name a member, each with its ordered group, and the others."""
+    whole = SourceRecord(program.id, delivery.body, delivery.received)
+    source, rules = program.source, program.connection.loyalty.rules
+    good: list[tuple[SourceRecord, str]] = []
+    bad: list[Entry] = []
+    try:
+        events = source.events(reading.parse(delivery.body))
+    except Refused as refusal:
+        return [], [_refused(whole, "", refusal)]
+    for told in events:
+        event, record = told, whole if len(events) == 1 else alone(whole, told)
+        try:
+            if program.connection.loyalty.platform == "brevo":
+                event = brevo.envelope(told, delivery.event_name or None, delivery.received)
+                record = alone(whole, event)
+            name = source.member(event, rules) or source.alias(event) or ""
+            good.append((record, group_of(program.id, name)))
+        except Refused as refusal:
+            bad.append(_refused(record, _event_id(program, event), refusal))
+    return good, bad
+
+
+def _refused(record: SourceRecord, event_id: str, refusal: Refused) -> Entry:
+    reasons = (Refusal("event", refusal.field, refusal.reason),)
+    return Entry(record, event_id, group_of(record.program, event_id), reasons, PARTS)
+
+
+def _event_id(program: Program, event: Json) -> str:
+    try:
+        return program.source.event_id(event)
+    except Refused:
+        return ""

@@ -1,0 +1,434 @@
+"""The two webhooks: who may deliver, what is stored before a 200, and what the sender is told otherwise."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+
+from local.sandbox import brevo, punchh_sender
+from local.sandbox.punchh_events import event, guest
+from loyalty_bridge.delivery import kept, records
+from loyalty_bridge.delivery.records import SourceRecord, group_of
+from loyalty_bridge.programs import store
+from loyalty_bridge.settings import DeliverySettings
+from tests.shelves import on_shelf
+from tests.template import ROOT
+from tests.webhooks import (
+    BASIC,
+    CREDENTIAL,
+    HOST,
+    NOW,
+    answered,
+    connect,
+    delivery,
+    queued,
+    status,
+    streamed,
+    streaming,
+)
+
+Platform = Literal["punchh", "loyalty"]
+
+CHECKIN = event(guest(1), NOW - 60, "checkins", "loyalty")
+VOUCHER = brevo.event(brevo.contact(1), NOW - 60, "voucher_created")
+EVENTS: dict[Platform, dict[str, Any]] = {"punchh": CHECKIN, "loyalty": VOUCHER}
+NOT_STORED: dict[Platform, int] = {"punchh": 503, "loyalty": 429}
+BRAZE = {"api_endpoint": "http://127.0.0.1:9"}
+
+of_both = pytest.mark.parametrize("platform", ["punchh", "loyalty"])
+
+
+@pytest.fixture(autouse=True)
+def programs(stores: DeliverySettings) -> None:
+    """Connect a program of each platform, called as its webhook."""
+    connect(stores, {"platform": "punchh"}, BRAZE, program="punchh")
+    connect(stores, {"platform": "brevo"}, BRAZE, program="loyalty")
+
+
+def unsealed(settings: DeliverySettings) -> list[tuple[str, SourceRecord]]:
+    """Take what lies on the queue: each record with its group."""
+    arrivals = records.arrivals({"Records": queued(settings)})
+    return [(one.group, records.unseal(one, lambda key: kept.get_body(settings, key))) for one in arrivals]
+
+
+# --- Who may deliver.
+
+PUNCHH_URLS = [
+    f"https://{HOST}/hooks/v1/programs/signed/webhooks/punchh",
+    f"https://{HOST}/v1/programs/signed/webhooks/punchh",
+    f"https://{HOST}/v1/programs/signed/webhooks/punchh/",
+]
+
+
+@pytest.mark.parametrize("url", PUNCHH_URLS)
+@pytest.mark.parametrize(
+    ("setting", "auth", "name", "secret", "credential"),
+    [
+        ("basic", "basic", "bridge", "pass:word", "bridge:pass:word"),
+        ("bearer", "bearer", "", "t0ken", "t0ken"),
+        ("hmac", "hmac-sha1", "bridge_client", "s3cret", "s3cret"),
+        ("hmac", "hmac-sha256", "bridge_client", "s3cret", "s3cret"),
+    ],
+)
+def test_punchh_signs_in_each_way_that_it_has(
+    stores: DeliverySettings,
+    url: str,
+    setting: str,
+    auth: punchh_sender.Auth,
+    name: str,
+    secret: str,
+    credential: str,
+) -> None:
+    connect(
+        stores, {"platform": "punchh", "webhook_auth": setting}, BRAZE, program="signed", webhook_credential=credential
+    )
+    body = json.dumps(CHECKIN)
+
+    def told(shown: str) -> int:
+        headers = punchh_sender.sign_in(url, body.encode(), auth=auth, secret=shown, name=name)
+        slash = "/" if url.endswith("/") else ""
+        return status(delivery("punchh", body, program="signed", headers=headers, slash=slash))
+
+    assert (told(secret), told(f"{secret}x"), told("")) == (200, 401, 401)
+    assert len(queued(stores)) == 1
+
+
+def test_a_signature_covers_the_body(stores: DeliverySettings) -> None:
+    connect(stores, {"platform": "punchh", "webhook_auth": "hmac"}, BRAZE, program="signed", webhook_credential="key")
+    headers = punchh_sender.sign_in(PUNCHH_URLS[0], b"{}", auth="hmac-sha256", secret="key", name="")
+
+    assert status(delivery("punchh", CHECKIN, program="signed", headers=headers)) == 401
+
+
+def test_a_signature_may_cover_the_whole_url_and_its_query(stores: DeliverySettings) -> None:
+    connect(stores, {"platform": "punchh", "webhook_auth": "hmac"}, BRAZE, program="signed", webhook_credential="key")
+    body = json.dumps(CHECKIN)
+    path = "/hooks/v1/programs/signed/webhooks/punchh"
+
+    def told(uri: str) -> int:
+        signed = punchh_sender.sign_in(f"//host{uri}", body.encode(), auth="hmac-sha256", secret="key", name="")
+        event = delivery("punchh", body, program="signed", headers=signed)
+        return status(event | {"multiValueQueryStringParameters": {"source": ["a b"], "x": ["1", "2"]}})
+
+    assert told(f"{path}?source=a%20b&x=1&x=2") == 200
+    assert told(path) == 200
+    assert told(f"{path}?source=other") == 401
+
+
+@pytest.mark.parametrize(
+    ("side", "auth", "secret"),
+    [
+        ({"webhook_auth": "basic"}, "basic", "brevo:pass:wörd"),
+        ({"webhook_auth": "bearer"}, "bearer", "t0ken"),
+        ({"webhook_auth": "header", "webhook_header": "X-Loyalty-Key"}, "header", "k3y"),
+    ],
+)
+def test_brevo_signs_in_each_way_that_it_has(
+    stores: DeliverySettings, side: dict[str, str], auth: brevo.Auth, secret: str
+) -> None:
+    connect(stores, {"platform": "brevo", **side}, BRAZE, program="signed", webhook_credential=secret)
+
+    def told(shown: str, way: brevo.Auth = auth) -> int:
+        headers = brevo.sign_in(auth=way, secret=shown, header="X-LOYALTY-KEY")
+        return status(delivery("loyalty", VOUCHER, program="signed", headers=headers))
+
+    other: brevo.Auth = "bearer" if auth != "bearer" else "basic"
+    assert (told(secret), told(f"{secret}x"), told(""), told(secret, other)) == (200, 401, 401, 401)
+    assert len(queued(stores)) == 1
+
+
+@of_both
+def test_two_credentials_are_valid_while_one_is_exchanged_for_the_other(
+    stores: DeliverySettings, platform: Platform
+) -> None:
+    def told(credential: str) -> int:
+        headers = brevo.sign_in(auth="basic", secret=credential, header="")
+        return status(delivery(platform, EVENTS[platform], program=platform, headers=headers))
+
+    def save(**secrets: str) -> None:
+        before = store.load(stores, [platform])[platform]
+        store.save(stores, before, platform, before.connection, secrets)
+
+    save(webhook_credential_next="bridge:new")
+    during = (told(CREDENTIAL), told("bridge:new"), told("bridge:other"))
+    save(webhook_credential="bridge:new")
+
+    assert during == (200, 200, 401)
+    assert (told(CREDENTIAL), told("bridge:new")) == (401, 200)
+
+
+@of_both
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"program": "unknown"},
+        {"program": "of-convercus"},
+        {"program": "no id.at all"},
+        {"program": "x" * 3000},
+        {"program": "-"},
+        {"headers": {}},
+        {"headers": {"Authorization": ""}},
+        {"headers": {"Authorization": "Basic"}},
+        {"headers": {"Authorization": "Basic %%%"}},
+        {"headers": {"Authorization": "Basic Og=="}},
+        {"headers": {"Authorization": "Basic ü"}},
+        {"headers": {"Authorization": CREDENTIAL}},
+    ],
+    ids=str,
+)
+def test_who_shows_no_valid_credential_for_a_program_of_that_platform_is_turned_away_and_counted(
+    stores: DeliverySettings, capsys: pytest.CaptureFixture[str], platform: Platform, changes: dict[str, Any]
+) -> None:
+    connect(stores, {"platform": "convercus"}, BRAZE, program="of-convercus")
+
+    answer = answered(delivery(platform, EVENTS[platform], **{"program": platform, **changes}))
+
+    assert (answer["statusCode"], json.loads(answer["body"])) == (401, {"unauthorized": 1})
+    assert '"webhook_unauthorized":[1.0]' in capsys.readouterr().out
+    assert queued(stores) == []
+
+
+@of_both
+def test_a_program_of_the_other_platform_is_told_no_more_than_a_stranger(platform: Platform) -> None:
+    other: Platform = "loyalty" if platform == "punchh" else "punchh"
+
+    assert status(delivery(platform, EVENTS[platform], program=other)) == 401
+
+
+def test_a_program_without_a_credential_takes_nothing(stores: DeliverySettings) -> None:
+    connection = store.load(stores, ["punchh"])["punchh"].connection
+    store.save(stores, None, "bare", connection, {})
+
+    assert store.load(stores, ["bare"])["bare"].missing() == ["secrets.braze_api_key", "secrets.webhook_credential"]
+    assert status(delivery("punchh", CHECKIN, program="bare")) == 401
+
+
+# --- What is stored.
+
+
+def test_a_delivery_lies_on_the_queue_as_it_came_in_the_order_of_its_member(stores: DeliverySettings) -> None:
+    known = event(guest(1), NOW - 90, "users")
+    body = json.dumps(known, indent=3)
+
+    assert status(delivery("punchh", body, program="punchh")) == 200
+    assert status(delivery("punchh", CHECKIN, program="punchh")) == 200
+
+    [(first, one), (second, _)] = unsealed(stores)
+    assert (first, second) == (group_of("punchh", "cust-00001"), group_of("punchh", f"user:{guest(1).user_id}"))
+    assert (one.program, one.body, one.received.timestamp()) == ("punchh", body.encode(), NOW)
+
+
+@of_both
+@pytest.mark.parametrize("binary", [False, True])
+def test_an_array_is_taken_apart_element_by_element(stores: DeliverySettings, platform: Platform, binary: bool) -> None:
+    def make(number: int) -> dict[str, Any]:
+        if platform == "punchh":
+            return event(guest(number), NOW - 60, "users")
+        return brevo.event(brevo.contact(number), NOW - 60, "voucher_created", reason="Größe 😀")
+
+    elements = [make(1), make(2), make(1)]
+    body = json.dumps(elements, ensure_ascii=False)
+
+    answer = answered(delivery(platform, body, program=platform, binary=binary))
+
+    assert json.loads(answer["body"]) == {"accepted": 3, "refused": 0}
+    stored = unsealed(stores)
+    assert [json.loads(record.body) for _, record in stored] == elements
+    assert [group for group, _ in stored] == [group_of(platform, f"cust-0000{n}") for n in (1, 2, 1)]
+
+
+@of_both
+def test_the_good_of_five_hundred_go_on_and_the_bad_one_is_refused(
+    stores: DeliverySettings, platform: Platform
+) -> None:
+    elements = [{**EVENTS[platform], "content_id": str(number), "event_id": str(number)} for number in range(500)]
+    elements[250] |= {"identifiers": None, "contact_id": None, "payload": {"user_id": {"private": 1}}}
+
+    with streaming(stores) as settings:
+        answer = answered(delivery(platform, elements, program=platform))
+        stored = streamed(settings)
+
+    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 499, "refused": 1})
+    assert len(stored) == 499
+    [entry] = on_shelf(stores, "refused", platform)
+    assert entry.event_id == "250"
+    assert "private" not in str(entry.refusals)
+
+
+@of_both
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("", "is not JSON (position 0)"),
+        ("private words", "is not JSON (position 0)"),
+        ('{"event_name": "users"', "is not JSON (position 22)"),
+        ('"private words"', "is neither an object nor an array"),
+        ("null", "is neither an object nor an array"),
+        ("[null]", "is not an object"),
+        (b"\xff\xfe", "is not UTF-8"),
+        ("[" * 100_000, "is nested deeper than 32"),
+        ('{"payload": NaN}', "holds NaN"),
+        ('{"event_id": "\\ud800"}', "holds a null byte or a lone surrogate"),
+    ],
+)
+def test_a_body_of_no_use_is_kept_as_refused_and_answered_like_the_rest(
+    stores: DeliverySettings, platform: Platform, body: str | bytes, reason: str
+) -> None:
+    answer = answered(delivery(platform, body, program=platform, binary=True))
+
+    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 0, "refused": 1})
+    assert queued(stores) == []
+    [entry] = on_shelf(stores, "refused", platform)
+    assert entry.refusals[0].reason.startswith(reason)
+    assert entry.record.body == (body if isinstance(body, bytes) else body.encode())
+    assert "private" not in str([entry.refusals, answer])
+
+
+@of_both
+def test_an_empty_array_holds_nothing(stores: DeliverySettings, platform: Platform) -> None:
+    answer = answered(delivery(platform, "[]", program=platform))
+
+    assert json.loads(answer["body"]) == {"accepted": 0, "refused": 0}
+    assert on_shelf(stores, "refused", platform) == []
+
+
+@of_both
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_body_of_six_megabytes_is_stored_beside_the_queue(
+    stores: DeliverySettings, platform: Platform, binary: bool
+) -> None:
+    large = {**EVENTS[platform], "padding": "ä" * 3_000_000}
+
+    assert status(delivery(platform, json.dumps(large, ensure_ascii=False), program=platform, binary=binary)) == 200
+
+    [(_, record)] = unsealed(stores)
+    assert json.loads(record.body) == large
+
+
+def test_a_bare_event_has_its_name_from_the_url_and_an_id_of_its_content_and_minute(stores: DeliverySettings) -> None:
+    rules = {"identify_by": ("loyalty_subscription_id",)}
+    connect(stores, {"platform": "brevo", "rules": rules}, BRAZE, program="bare")
+    fields = brevo.EXAMPLES["subscription_created"]
+
+    for at in (NOW, NOW + 1, NOW + 60):
+        bare = delivery("loyalty", dict(fields), program="bare", event_name="subscription_created", at=at)
+        assert status(bare) == 200
+
+    told = [json.loads(record.body) for _, record in unsealed(stores)]
+    assert [one["event_name"] for one in told] == ["subscription_created"] * 3
+    assert told[0]["event_id"] == told[1]["event_id"] != told[2]["event_id"]
+    assert told[0]["event_date"] == "2026-01-05T10:00:00.000Z"
+
+
+def test_the_name_in_an_event_wins_over_the_urls(stores: DeliverySettings) -> None:
+    status(delivery("loyalty", VOUCHER, program="loyalty", event_name="voucher_expired"))
+
+    [(_, record)] = unsealed(stores)
+    assert json.loads(record.body)["event_name"] == "voucher_created"
+
+
+# --- What cannot be stored.
+
+
+@of_both
+@pytest.mark.parametrize(
+    ("variable", "body"),
+    [
+        ("EVENTS_QUEUE_URL", None),
+        ("PROGRAMS_TABLE", None),
+        ("KEPT_TABLE", "not JSON"),
+        ("KEPT_BUCKET", "not JSON"),
+        ("KEPT_BUCKET", "x" * 200_000),
+    ],
+)
+def test_what_cannot_be_stored_is_answered_by_the_status_that_the_sender_repeats(
+    stores: DeliverySettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    platform: Platform,
+    variable: str,
+    body: str | None,
+) -> None:
+    gone = "http://127.0.0.1:9/gone.fifo" if variable == "EVENTS_QUEUE_URL" else "gone"
+    monkeypatch.setenv(variable, gone)
+
+    told = status(delivery(platform, body or EVENTS[platform], program=platform))
+
+    assert told == NOT_STORED[platform]
+    assert '"webhook_not_stored":[1.0]' in capsys.readouterr().out
+
+
+def test_a_secret_that_does_not_open_is_no_wrong_credential(stores: DeliverySettings) -> None:
+    before = store.load(stores, ["loyalty"])["loyalty"]
+    stores_of_other = {name: secret for name, secret in before.secrets.items() if name != "webhook_credential"}
+    closed = store.load(stores, ["punchh"])["punchh"].secrets["webhook_credential"]
+    foreign = type(before)("loyalty", before.connection, 1, secrets={**stores_of_other, "webhook_credential": closed})
+    store.save(stores, foreign, "loyalty", before.connection, {})
+
+    assert status(delivery("loyalty", VOUCHER, program="loyalty")) == 429
+
+
+def test_a_defect_of_ours_does_not_make_brevo_discard_an_event(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("KEPT_BUCKET")
+
+    answer = answered(delivery("loyalty", VOUCHER, program="loyalty"))
+
+    assert answer["statusCode"] == 429
+    assert '"webhook_failed":[1.0]' in capsys.readouterr().out
+    told = str(caplog.records[-1].__dict__)
+    assert "RuntimeError in settings:" in told
+    assert "KEPT_BUCKET" not in told  # a message may hold what was delivered
+
+
+# --- Being fast, and being there.
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_punchhs_ping_is_answered_whatever_state_the_stores_are_in(monkeypatch: pytest.MonkeyPatch, slash: str) -> None:
+    monkeypatch.delenv("PROGRAMS_TABLE")
+
+    assert status(delivery("punchh", "", method="GET", headers={}, slash=slash)) == 200
+
+
+LAZY = """
+import importlib, sys
+sys.path.insert(0, sys.argv[1])
+import app
+from loyalty_bridge.sources import source
+platform, body = sys.argv[2], __import__("json").loads(sys.argv[3])
+reader = source(platform)
+reader.member(body, importlib.import_module(f"loyalty_bridge.sources.{platform}").Rules())
+wanted = {"loyalty_bridge.sources.brevo_events", "phonenumbers", "email_validator", "requests"}
+print(*sorted(wanted & sys.modules.keys()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "platform", "body"), [("punchh_webhook", "punchh", CHECKIN), ("loyalty_webhook", "brevo", VOUCHER)]
+)
+def test_a_delivery_waits_for_no_model_of_an_event(function: str, platform: str, body: dict[str, Any]) -> None:
+    code = [sys.executable, "-c", LAZY, str(ROOT / "functions" / function), platform, json.dumps(body)]
+
+    loaded = subprocess.run(code, capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+
+    assert loaded == []
+
+
+@of_both
+@pytest.mark.parametrize("make", [lambda one: one, lambda one: {**one, "payload": {}, "identifiers": {}}])
+def test_the_log_tells_neither_the_member_nor_a_credential(
+    caplog: pytest.LogCaptureFixture, platform: Platform, make: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    answered(delivery(platform, make(EVENTS[platform]), program=platform))
+
+    told = str([record.__dict__ for record in caplog.records])
+    assert f"'program': '{platform}'" in told
+    secret = (guest(1).email, brevo.contact(1).email, "cust-00001", str(guest(1).user_id), CREDENTIAL, *BASIC.values())
+    assert [word for word in secret if word in told] == []

@@ -1,0 +1,180 @@
+"""Deliveries of webhooks as a REST API's proxy integration gives them, and what they put on the queue forwarded."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import pytest
+
+from local.sandbox.braze import Braze
+from local.sandbox.moengage import MoEngage
+from local.sandbox.server import Answer, Request, serving
+from loyalty_bridge import aws
+from loyalty_bridge import settings as environment
+from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.programs import store
+from loyalty_bridge.programs.connection import Connection, Program, merged
+from loyalty_bridge.settings import DeliverySettings
+from tests.functions import CONTEXT, handler
+
+CREDENTIAL = "bridge:webhook-password"
+BASIC = {"Authorization": f"Basic {base64.b64encode(CREDENTIAL.encode()).decode()}"}
+NOW = 1_767_607_200.0
+"""2026-01-05T10:00:00Z, in epoch seconds: when deliveries come in unless told otherwise."""
+HOST = "hooks.example.com"
+
+
+def connect(
+    settings: DeliverySettings,
+    loyalty: Mapping[str, Any],
+    engagement: Mapping[str, Any],
+    *,
+    program: str = "demo",
+    **secrets: str,
+) -> Program:
+    """Connect a program to both its platforms; its webhook credential is `CREDENTIAL` unless told otherwise."""
+    connection = merged(Connection(), {"loyalty": loyalty, "engagement": engagement})
+    return store.save(settings, None, program, connection, {"webhook_credential": CREDENTIAL, **secrets})
+
+
+def delivery(
+    platform: Literal["punchh", "loyalty"],
+    body: Any,
+    *,
+    program: str = "demo",
+    event_name: str = "",
+    headers: Mapping[str, str] = BASIC,
+    method: str = "POST",
+    binary: bool = False,
+    slash: str = "",
+    at: float = NOW,
+) -> dict[str, Any]:
+    """Make the event of one request; a body that is neither text nor bytes is sent as JSON."""
+    sent = body if isinstance(body, str | bytes) else json.dumps(body)
+    raw = sent.encode() if isinstance(sent, str) else sent
+    tail = f"/{event_name}" if event_name else ""
+    path = f"/v1/programs/{program}/webhooks/{platform}{tail}{slash}"
+    resource = f"/v1/programs/{{programId}}/webhooks/{platform}{'/{eventName}' if event_name else ''}"
+    all_headers = {"Content-Type": "application/json", "Host": HOST, **headers}
+    return {
+        "resource": resource,
+        "path": path,
+        "httpMethod": method,
+        "headers": all_headers,
+        "multiValueHeaders": {name: [value] for name, value in all_headers.items()},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": {"programId": program} | ({"eventName": event_name} if event_name else {}),
+        "stageVariables": None,
+        "requestContext": {
+            "resourcePath": resource,
+            "httpMethod": method,
+            "path": f"/hooks{path}",
+            "protocol": "HTTP/1.1",
+            "stage": "hooks",
+            "requestTimeEpoch": int(at * 1000),
+            "requestId": "00000000-0000-0000-0000-000000000001",
+            "identity": {"sourceIp": "192.0.2.1"},
+        },
+        "body": base64.b64encode(raw).decode() if binary else raw.decode() or None,
+        "isBase64Encoded": binary,
+    }
+
+
+@contextmanager
+def recording(platform: Braze | MoEngage) -> Iterator[list[dict[str, Any]]]:
+    """Serve a sandbox until the block ends; give the path and the body of each request that it gets."""
+    requests: list[dict[str, Any]] = []
+
+    def answer(request: Request) -> Answer:
+        requests.append({"path": request.path, "body": json.loads(request.body)})
+        return platform.answer(request)
+
+    with serving(answer) as platform.url:
+        yield requests
+
+
+def answered(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Call the function that a delivery is for, in the environment as it is now."""
+    environment.settings.cache_clear()
+    function = "punchh_webhook" if "/webhooks/punchh" in event["path"] else "loyalty_webhook"
+    answer: dict[str, Any] = handler(function)(event, CONTEXT)
+    return answer
+
+
+def status(event: Mapping[str, Any]) -> int:
+    """Call the function that a delivery is for; tell its status."""
+    return int(answered(event)["statusCode"])
+
+
+def queued(settings: DeliverySettings) -> list[dict[str, Any]]:
+    """Take what lies on the queue, as Lambda takes it."""
+    found: list[dict[str, Any]] = []
+    while (
+        messages := aws.sqs()
+        .receive_message(
+            QueueUrl=settings.events_queue_url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+        )
+        .get("Messages")
+    ):
+        for message in messages:
+            found.append(
+                {
+                    "messageId": message["MessageId"],
+                    "receiptHandle": message["ReceiptHandle"],
+                    "body": message["Body"],
+                    "attributes": message["Attributes"],
+                    "eventSource": "aws:sqs",
+                }
+            )
+            aws.sqs().delete_message(QueueUrl=settings.events_queue_url, ReceiptHandle=message["ReceiptHandle"])
+    return found
+
+
+@contextmanager
+def streaming(settings: DeliverySettings) -> Iterator[DeliverySettings]:
+    """Give a transport that is a stream, to the functions too."""
+    told = settings.model_copy(update={"events_queue_url": "", "events_stream": "events"})
+    aws.kinesis().create_stream(StreamName=told.events_stream, ShardCount=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVENTS_QUEUE_URL", "")
+        patch.setenv("EVENTS_STREAM", told.events_stream)
+        yield told
+    aws.kinesis().delete_stream(StreamName=told.events_stream)
+
+
+def streamed(settings: DeliverySettings) -> list[dict[str, Any]]:
+    """Read what lies on the stream, as Lambda reads it."""
+    client = aws.kinesis()
+    [shard] = client.list_shards(StreamName=settings.events_stream)["Shards"]
+    iterator = client.get_shard_iterator(
+        StreamName=settings.events_stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+    )["ShardIterator"]
+    return [
+        {
+            "kinesis": {
+                "sequenceNumber": record["SequenceNumber"],
+                "partitionKey": record["PartitionKey"],
+                "approximateArrivalTimestamp": record["ApproximateArrivalTimestamp"].timestamp(),
+                "data": base64.b64encode(record["Data"]).decode(),
+            },
+            "eventSource": "aws:kinesis",
+        }
+        for record in client.get_records(ShardIterator=iterator)["Records"]
+    ]
+
+
+def forwarded(settings: DeliverySettings) -> Counter[str]:
+    """Forward what lies on the queue, ten at a time, until nothing comes after it; count what happened."""
+    counts: Counter[str] = Counter()
+    while records := queued(settings):
+        for start in range(0, len(records), 10):
+            outcome = forward({"Records": records[start : start + 10]}, settings, 30)
+            assert not outcome.again, outcome.problems
+            counts += outcome.counts
+    return counts
