@@ -140,7 +140,6 @@ def test_what_comes_after_an_entry_that_is_given_back_comes_back_with_it(
     assert not on_shelf(stores, "refused", "-")
 
 
-@pytest.mark.xfail(strict=True, reason="the whole group is given back, also what came before")
 @in_both_transports
 def test_what_comes_before_an_entry_that_is_given_back_goes_on(
     stores: DeliverySettings, braze: Braze, transport: Transport
@@ -191,9 +190,6 @@ def test_all_of_a_failing_member_come_back_in_order(stores: DeliverySettings, br
     assert (again.again, order(braze), order(braze, "A2")) == ([], [1, 3], [2, 4])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what lies behind the first entry that is given back is refused each time it comes"
-)
 def test_a_record_refused_behind_one_that_is_given_back_is_kept_once_on_a_stream(
     stores: DeliverySettings, braze: Braze
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import boto3
@@ -61,12 +60,12 @@ def test_a_program_that_fails_keeps_its_records_while_the_others_go_on(
     connect(stores, braze.url, "good", KEY)
     braze.workspace(OTHER).misbehave(**fault, times=None)
     batch = queued(of("bad"), of("good"), of("bad", "A2"), of("good", "A3"))
-    began = time.time()
 
     outcome = forward(batch, stores, SETTLE_SECONDS + 1)
 
     assert events_of(braze, KEY) == 2
-    assert all(one.received_at - began < 0.8 for one in braze.workspace(KEY).requests)
+    bad, good = braze.workspace(OTHER).requests[0], braze.workspace(KEY).requests[0]
+    assert good.received_at - bad.received_at < 0.8
     assert outcome.counts["accepted_event"] == 2
     assert outcome.again == ["message-0", "message-2"][:given_back]
     assert (len(on_shelf(stores, "held", "bad")), len(on_shelf(stores, "held", "good"))) == (held, 0)
@@ -116,9 +115,6 @@ def break_secret(settings: DeliverySettings, program: str, name: str) -> None:
     )
 
 
-@pytest.mark.xfail(
-    strict=True, reason="KMS's error is raised, so that the batch of all programs fails with one of them"
-)
 @pytest.mark.parametrize("name", ["braze_api_key", "state_key"])
 def test_a_secret_that_does_not_open_stops_its_own_program_only(
     stores: DeliverySettings, braze: Braze, name: str

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def key(program: str, alias: str) -> str:
     """Name an alias in the table of the members."""
-    return f"{program}#alias#{alias}"
+    return stores.name(program, "alias", alias)
 
 
 def opened(item: Mapping[str, Any]) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -50,17 +50,31 @@ class Batch:
     counts: Counter[str] = field(default_factory=Counter)
     last_held: Mapping[tuple[str, str], str] = field(default_factory=dict)
     _waiting: list[tuple[Arrival, SourceRecord]] = field(default_factory=list)
-    _blocked: set[str] = field(default_factory=set)
+    _order: dict[str, int] = field(default_factory=dict)
+    _blocked: dict[str, int] = field(default_factory=dict)
     _refused: defaultdict[str, list[tuple[Arrival, Entry]]] = field(default_factory=lambda: defaultdict(list))
+
+    def number(self, arrivals: Sequence[Arrival]) -> None:
+        """Take note of the order in which the entries came."""
+        self._order = {arrival.receipt: place for place, arrival in enumerate(arrivals)}
 
     def give_back(self, arrival: Arrival) -> None:
         """Let the transport deliver an entry again; what comes later in its group must not overtake it."""
         self.again[arrival.receipt] = arrival
-        self._blocked.add(arrival.group)
+        place = self._order[arrival.receipt]
+        self._blocked[arrival.group] = min(place, self._blocked.get(arrival.group, place))
 
     def overtakes(self, arrival: Arrival) -> bool:
         """Tell whether an earlier entry of the group is given back."""
-        return arrival.group in self._blocked
+        place = self._order[arrival.receipt]
+        return self._blocked.get(arrival.group, place) < place
+
+    def _comes_again(self, arrival: Arrival) -> bool:
+        """Tell whether the transport delivers an entry again: a stream goes back to the first one it is given back."""
+        if arrival.handle:
+            return arrival.receipt in self.again
+        places = [self._order[receipt] for receipt in self.again]
+        return bool(places) and min(places) <= self._order[arrival.receipt]
 
     def refuse(self, arrival: Arrival, entry: Entry) -> None:
         """Note a record that can never be delivered as it is."""
@@ -72,9 +86,9 @@ class Batch:
         self.refuse(arrival, Entry(record, event_id, arrival.group, reasons, PARTS))
 
     def keep_refused(self) -> None:
-        """Store what was refused, but not of entries that are given back: those are judged again."""
+        """Store what was refused, but not of entries that come again: those are judged again."""
         for program, noted in self._refused.items():
-            final = [(arrival, entry) for arrival, entry in noted if arrival.receipt not in self.again]
+            final = [(arrival, entry) for arrival, entry in noted if not self._comes_again(arrival)]
             try:
                 if final:
                     kept.keep(self.settings, "refused", program, [entry for _, entry in final], self.now)
@@ -90,7 +104,7 @@ class Batch:
 
     def keep_waiting(self) -> None:
         """Store the records that wait for their person to become known."""
-        final = [(arrival, record) for arrival, record in self._waiting if arrival.receipt not in self.again]
+        final = [(arrival, record) for arrival, record in self._waiting if not self._comes_again(arrival)]
         entries = [Entry(record, group=arrival.group) for arrival, record in final]
         try:
             if entries:

@@ -18,7 +18,7 @@ from loyalty_bridge import aws
 from loyalty_bridge.delivery import intake, memory, records
 from loyalty_bridge.delivery.batch import Batch
 from loyalty_bridge.delivery.kept import Entry
-from loyalty_bridge.delivery.lanes import open_lane
+from loyalty_bridge.delivery.lanes import open_lane, unlock
 from loyalty_bridge.delivery.plan import Member, Work, parts, plan
 from loyalty_bridge.delivery.records import Arrival, SourceRecord
 from loyalty_bridge.delivery.send import Lane, send
@@ -74,12 +74,13 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
     """
     batch = Batch(settings, time.monotonic() + seconds_left - SETTLE_SECONDS)
     arrivals = records.arrivals(event)
+    batch.number(arrivals)
     batch.counts["received"] = len(arrivals)
     outcome = Outcome([], batch.counts)
     try:
         opened = intake.unseal(batch, arrivals)
         programs = store.load(settings, {record.program for _, record in opened})
-        admitted = intake.admit(batch, opened, programs)
+        admitted = _unlock(batch, intake.admit(batch, opened, programs), programs, outcome.problems)
         members = memory.recall(batch, intake.read(batch, admitted, programs))
     except Unavailable as error:  # nothing was sent, so nothing is lost and nothing doubled
         outcome.problems["*"] = str(error)
@@ -100,6 +101,21 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
     outcome.again = list(batch.again)
     batch.counts["given_back"] = len(outcome.again)
     return outcome
+
+
+def _unlock(
+    batch: Batch, admitted: intake.Opened, programs: Mapping[str, Program], problems: dict[str, str]
+) -> intake.Opened:
+    """Pass the records of programs whose secrets open; the others' are left, and the other programs go on."""
+    for program_id in dict.fromkeys(record.program for _, record in admitted):
+        try:
+            unlock(programs[program_id])
+        except Unavailable as error:
+            problems[program_id] = str(error)
+            left = [(arrival, record) for arrival, record in admitted if record.program == program_id]
+            admitted = [(arrival, record) for arrival, record in admitted if record.program != program_id]
+            _leave(batch, programs[program_id], left, str(error), broken=False)
+    return admitted
 
 
 def _send(

@@ -89,7 +89,7 @@ def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> lis
             batch.give_back(arrival)
             continue
         try:
-            events = programs[record.program].source.events(reading.parse(record.body))
+            events = _events(programs[record.program], record)
         except Refused as refusal:
             batch.refuse_whole(arrival, record, refusal)
             continue
@@ -104,6 +104,13 @@ def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> lis
     return mapped
 
 
+def _events(program: Program, record: SourceRecord) -> list[Json]:
+    events = program.source.events(reading.parse(record.body))
+    if not events:
+        raise Refused("record", "holds no event")
+    return events
+
+
 def _read_one(
     batch: Batch,
     arrival: Arrival,
@@ -114,6 +121,7 @@ def _read_one(
 ) -> Mapped | None:
     program = programs[record.program]
     try:
+        _check_program(event, record.program)
         member = record.member or program.source.member(event, program.connection.loyalty.rules)
         if member is not None:
             work = translate(arrival, record, event, program, member)
@@ -124,6 +132,12 @@ def _read_one(
     except Unavailable:
         batch.give_back(arrival)
     return None
+
+
+def _check_program(event: Json, program: str) -> None:
+    named = event.get("programId", event.get("program_id")) if isinstance(event, Mapping) else None
+    if isinstance(named, str | int) and str(named).strip() not in {"", program}:
+        raise Refused("programId", "is another one than that of the record")
 
 
 def _send_on(

@@ -16,6 +16,7 @@ from loyalty_bridge.platforms import moengage as moengage_api
 from loyalty_bridge.platforms.http import Request, Send, open_transport
 from loyalty_bridge.programs.connection import SECRETS, MoEngageSide, Program
 from loyalty_bridge.programs.secrets import decrypt
+from loyalty_bridge.programs.store import STATE_KEY
 
 if TYPE_CHECKING:
     from loyalty_bridge.delivery.plan import Item
@@ -28,6 +29,18 @@ _PROBE_SECONDS = 10.0
 def _transport(_program: str) -> Send:
     """Keep the connections of each program apart: a slow destination must not take the others' places."""
     return open_transport(WORKERS)
+
+
+def unlock(program: Program) -> None:
+    """Decrypt what a program's delivery needs, so that it is at hand.
+
+    Raises
+    ------
+    Unavailable
+        A secret does not open.
+    """
+    for name in (STATE_KEY, *SECRETS[program.connection.engagement.platform]):
+        decrypt(program.id, program.secrets[name].ciphertext)
 
 
 def open_lane(program: Program, until: float) -> Lane:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _key(program: str, group: str) -> str:
-    return f"{program}#queue#{group}"
+    return stores.name(program, "queue", group)
 
 
 def last_held(

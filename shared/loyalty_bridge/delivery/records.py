@@ -15,6 +15,7 @@ import base64
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -142,8 +143,10 @@ def _program(document: Json) -> str:
     objects = [one for one in (document if isinstance(document, list) else [document]) if isinstance(one, Mapping)]
     if not objects:
         raise Refused("record", "is neither an object nor an array of objects")
-    named = (one.get("programId", one.get("program_id")) for one in objects)
-    return _program_id(next((name for name in named if name is not None), None), "programId")
+    named = [name for one in objects if (name := one.get("programId", one.get("program_id"))) is not None]
+    # Most of an array tell its program; an element of another one is refused on its own.
+    usable = Counter(name for name in named if isinstance(name, str | int)).most_common(1)
+    return _program_id(usable[0][0] if usable else next(iter(named), None), "programId")
 
 
 def _program_id(value: Json, field: str) -> str:

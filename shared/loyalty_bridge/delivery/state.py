@@ -11,10 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from loyalty_bridge.delivery import stores
 from loyalty_bridge.destinations.wire import AttributePath
 from loyalty_bridge.model import Json
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _SEPARATOR = "\x1f"  # no platform takes it in a name
+
+MAX_BYTES = 380_000
+"""DynamoDB's items end at 400 KB. What is forgotten is sent again, and no longer guarded against older values."""
+_MARK_BYTES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,7 @@ class MemberState:
 
     def mark(self, time: int, value: Json) -> Mark:
         """Make the mark of a value."""
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+        text = repr(value) if isinstance(value, int | float | None) else _ENCODER.encode(value)
         return Mark(time, hashlib.blake2b(text.encode(errors="surrogatepass"), key=self.key, digest_size=12).digest())
 
     def newest(self, path: AttributePath, time: int) -> bool:
@@ -56,7 +62,7 @@ class MemberState:
 
 def key(program: str, member: str) -> str:
     """Name a member in the table."""
-    return f"{program}#member#{member}"
+    return stores.name(program, "member", member)
 
 
 def opened(item: Mapping[str, Any], epoch: int, secret: bytes) -> MemberState:
@@ -71,14 +77,13 @@ def opened(item: Mapping[str, Any], epoch: int, secret: bytes) -> MemberState:
 
 
 def closed(member: str, epoch: int, state: MemberState) -> dict[str, Any]:
-    """Write an item."""
-    return {
-        "member": {"S": member},
-        "epoch": {"N": str(epoch)},
-        "marks": {
-            "M": {
-                _SEPARATOR.join(path): {"L": [{"N": str(mark.time)}, {"B": mark.digest}]}
-                for path, mark in state.marks.items()
-            }
-        },
-    }
+    """Write an item, with the newest marks where there are more than an item holds."""
+    marks: dict[str, Any] = {}
+    room = MAX_BYTES
+    for path, mark in sorted(state.marks.items(), key=lambda known: -known[1].time):
+        name = _SEPARATOR.join(path)
+        room -= len(name.encode(errors="surrogatepass")) + _MARK_BYTES
+        if room < 0:
+            break
+        marks[name] = {"L": [{"N": str(mark.time)}, {"B": mark.digest}]}
+    return {"member": {"S": member}, "epoch": {"N": str(epoch)}, "marks": {"M": marks}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,15 @@ Keys = Sequence[tuple[str, dict[str, Any]]]
 """Table and key, or table and item."""
 
 _PARALLEL = 8
+_LONGEST_NAME = 1000
+
+
+def name(*parts: str) -> str:
+    """Make the key of an item; DynamoDB takes 2,048 bytes, and whoever sends an id may send any length."""
+    told = "#".join(parts)
+    if len(told) <= _LONGEST_NAME and told.isascii():
+        return told
+    return f"{parts[0]}#{parts[1]}#{hashlib.blake2b(told.encode(errors='surrogatepass'), digest_size=32).hexdigest()}"
 
 
 def read(keys: Keys, deadline: float) -> dict[str, list[dict[str, Any]]]:

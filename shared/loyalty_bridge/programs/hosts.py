@@ -77,7 +77,8 @@ def endpoint(url: str, platform: str, allowed: str, field: str = "api_endpoint")
     if host in listed or f"{host}:{port}" in listed:
         if parts.scheme != "https" and not (parts.scheme == "http" and _loopback(host)):
             raise Refused(field, "must start with https://")
-        return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+        name = f"[{host}]" if ":" in host else host
+        return f"{parts.scheme}://{name}" + (f":{port}" if port else "")
     if parts.scheme != "https":
         raise Refused(field, "must start with https://")
     if port not in {None, 443}:

@@ -7,7 +7,7 @@ import time
 from loyalty_bridge import aws
 
 _KEEP_SECONDS = 300.0
-_decrypted: dict[bytes, tuple[float, str]] = {}
+_decrypted: dict[tuple[str, bytes], tuple[float, str]] = {}
 
 
 def encrypt(key: str, program: str, secret: str) -> bytes:
@@ -23,12 +23,19 @@ def encrypt(key: str, program: str, secret: str) -> bytes:
 
 
 def decrypt(program: str, ciphertext: bytes) -> str:
-    """Decrypt a secret of the program; no call when this container did it within five minutes."""
+    """Decrypt a secret of the program; no call when this container did it within five minutes.
+
+    Raises
+    ------
+    Unavailable
+        KMS does not open it.
+    """
     now = time.monotonic()
-    kept = _decrypted.get(ciphertext)
+    kept = _decrypted.get((program, ciphertext))
     if kept and kept[0] > now:
         return kept[1]
-    reply = aws.kms().decrypt(CiphertextBlob=ciphertext, EncryptionContext={"program": program})
+    with aws.reaching("the program's secret"):
+        reply = aws.kms().decrypt(CiphertextBlob=ciphertext, EncryptionContext={"program": program})
     secret = reply["Plaintext"].decode()
-    _decrypted[ciphertext] = (now + _KEEP_SECONDS, secret)
+    _decrypted[program, ciphertext] = (now + _KEEP_SECONDS, secret)
     return secret

@@ -159,7 +159,6 @@ def test_a_secret_opens_for_its_own_program_only(settings: ProgramSettings) -> N
     assert decrypt("demo", closed) == KEY
 
 
-@pytest.mark.xfail(strict=True, reason="what is kept for five minutes is found by its ciphertext alone")
 def test_a_secret_that_was_opened_does_not_open_for_another_program(settings: ProgramSettings) -> None:
     closed = encrypt(settings.secrets_key, "demo", KEY)
     decrypt("demo", closed)
