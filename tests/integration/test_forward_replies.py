@@ -138,7 +138,7 @@ def test_a_reply_that_does_not_end_in_time_gives_the_record_back_in_time(
 
     outcome = forward(queued(event("balance_changed")), stores, BRIEFLY)
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 3
     assert outcome.again == ["message-0"]
     assert (outcome.counts["accepted_event"], outcome.counts["outcome_unknown"]) == (0, 1)
     assert nothing_kept(stores)
@@ -307,7 +307,7 @@ def test_a_rate_limit_beyond_the_time_that_is_left_is_not_waited_for(
 
     outcome = forward(queued(event("balance_changed")), stores, 60)
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 3
     assert (outcome.again, statuses(braze)) == (["message-0"], [429])
     assert "429" in outcome.problems["demo"]
     assert nothing_kept(stores)

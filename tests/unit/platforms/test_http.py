@@ -88,7 +88,7 @@ def test_a_reply_that_is_not_complete_by_the_deadline_is_an_unknown_outcome(
     with pytest.raises(OutcomeUnknown):
         send(post(server.url), soon(0.3))
 
-    assert 0.25 < time.monotonic() - began < 0.8
+    assert 0.25 < time.monotonic() - began < 2
     assert send(post(server.url), soon()).status == 200
 
 
