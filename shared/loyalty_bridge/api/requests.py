@@ -6,7 +6,6 @@ Each function has one or two routes, so there is no router: importing one would 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -92,7 +91,7 @@ def read(event: Mapping[str, Any]) -> Call:
     body = event.get("body") or ""
     try:
         data = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode(errors="surrogatepass")
-    except binascii.Error:
+    except ValueError:
         data = b""
     http = event["requestContext"]["http"]
     return Call(
@@ -170,8 +169,7 @@ def idempotency_key(call: Call, given: str | None, dispatch: str | None, *parts:
     if _UNRENDERED.search(header):
         raise Refused("Idempotency-Key", "was not rendered by the template")
     for own in (header, (given or "").strip()):
-        if own:
+        if own and _TEST_DISPATCH not in own:
             return f"key:{own}"
-    if dispatch and dispatch.strip() and dispatch.strip() != _TEST_DISPATCH:
-        return json.dumps(["dispatch", dispatch.strip(), *parts])
-    return None
+    sent = (dispatch or "").strip()
+    return json.dumps(["dispatch", sent, *parts]) if sent and _TEST_DISPATCH not in sent else None

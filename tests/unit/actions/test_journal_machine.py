@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
+import pytest
 from botocore.exceptions import EndpointConnectionError
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -217,13 +218,14 @@ def _told(end: object) -> Told:
     return ()
 
 
+@pytest.mark.slow
 def test_no_keyed_action_is_carried_out_twice_and_no_finished_answer_changes() -> None:
     with journal():
         step_the_store()
         run_state_machine_as_test(
             Journal,
             settings=settings(
-                max_examples=40,
+                max_examples=30,
                 stateful_step_count=40,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
