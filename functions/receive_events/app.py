@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from loyalty_bridge.api.requests import Call
+    from loyalty_bridge.model import Json
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response:
@@ -30,15 +31,25 @@ def work(call: Call, _: LambdaContext) -> Answer:
     """Check the key, take the events apart, store each under its member."""
     told = settings(DeliverySettings)
     convercus_side(access.admit(told, call.program, call.headers).program)
-    events = convercus.events(requests.parsed(call))
+    document = requests.parsed(call)
+    events = convercus.events(document)
     if not events:
         raise Refused("body", "holds no event")
     record = SourceRecord(call.program, b"", datetime.now(UTC))
     placed = []
     for number, event in enumerate(events):
-        whose = convercus.member(event) or convercus.alias(event)
-        if whose is None:
-            raise Refused(f"[{number}].accountId" if len(events) > 1 else "accountId", "is missing")
-        placed.append((alone(record, event), group_of(call.program, whose)))
+        try:
+            placed.append((alone(record, event), group_of(call.program, whose(event))))
+        except Refused as refusal:
+            where = f"[{number}]" if isinstance(document, list) else ""
+            raise Refused(f"{where}.{refusal.field}".strip("."), refusal.reason) from None
     transport.put(told, placed)
     return Answer(202, {"received": len(placed)})
+
+
+def whose(event: Json) -> str:
+    """Tell the member that an event is about."""
+    member = convercus.member(event) or convercus.alias(event)
+    if member is None:
+        raise Refused("accountId", "is missing")
+    return member

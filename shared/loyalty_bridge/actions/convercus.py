@@ -170,14 +170,21 @@ def _set_optins(caller: Caller, account_id: str, membership: Membership, optins:
     def act(_: str) -> Answer:
         try:
             caller.client.set_optins(account_id, membership.user_id, optins, deadline=caller.deadline)
-        except OutcomeUnknown as error:  # setting it once more does no harm, unlike all other actions
-            raise NotSent(str(error)) from None
+        except (
+            OutcomeUnknown,
+            UpstreamRefused,
+        ) as error:  # setting it once more does no harm, unlike all other actions
+            raise NotSent(str(error)) from error
         return Answer(200, {})
 
-    if caller.key is None:
-        if any(membership.optins.get(channel) is not flag for channel, flag in optins.items()):
-            act("")
-        return
     about = {"account_id": account_id, "membership_id": membership.user_id}
-    # What a crash left open is looked up by setting it once more.
-    caller.perform(SUBSCRIBE_EMAIL, act, about, act, part=f"/{membership.user_id}")
+    try:
+        if caller.key is not None:
+            # What a crash left open is looked up by setting it once more.
+            caller.perform(SUBSCRIBE_EMAIL, act, about, act, part=f"/{membership.user_id}")
+        elif any(membership.optins.get(channel) is not flag for channel, flag in optins.items()):
+            act("")
+    except NotSent as error:
+        if isinstance(error.__cause__, UpstreamRefused):
+            raise error.__cause__ from None
+        raise
