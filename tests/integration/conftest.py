@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,9 +10,14 @@ import pytest
 from moto import mock_aws
 from moto.backends import get_backend
 
-from loyalty_bridge import aws
-from loyalty_bridge.settings import DeliverySettings
+from local.sandbox.convercus import Convercus, sandbox
+from loyalty_bridge import aws, settings
+from loyalty_bridge.programs import keys
+from loyalty_bridge.settings import DeliverySettings, PlanSettings
+from tests.http_events import Api, connect
 from tests.template import resources
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +62,32 @@ def stores(secrets_key: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Delive
         for account in get_backend(service).values():
             for region in account.values():
                 region.reset()
+
+
+@pytest.fixture(scope="session")
+def convercus() -> Iterator[Convercus]:
+    """Give a sandbox Convercus."""
+    with sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def told(stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[PlanSettings]:
+    """Give the settings of the functions that act; the environment names them."""
+    queue = aws.sqs().create_queue(QueueName="batches")["QueueUrl"]
+    for name, value in {"JOURNAL_TABLE": "JournalTable", "BATCHES_TABLE": "BatchesTable"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BATCHES_QUEUE_URL", queue)
+    settings.settings.cache_clear()
+    yield settings.settings(PlanSettings)
+    settings.settings.cache_clear()
+
+
+@pytest.fixture
+def api(told: PlanSettings, convercus: Convercus) -> Api:
+    """Give the API with a connected program that has an account A1 and a coupon C1, and a key for it."""
+    upstream = convercus.program(f"R{next(_numbers)}")
+    upstream.account("A1", points=100)
+    upstream.coupon("C1")
+    connect(told, convercus.url, realm=upstream.id)
+    return Api(told, keys.create(told, "demo", "braze")[0], upstream)

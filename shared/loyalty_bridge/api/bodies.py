@@ -110,7 +110,7 @@ class AssignCoupon(_Body):
     """Assign a coupon to one member."""
 
     account_id: Id
-    braze_campaign_id: Text = ""
+    braze_campaign_id: Text = Field(default_factory=str)
     dispatch_id: OptionalText = None
     idempotency_key: OptionalText = None
 
@@ -121,7 +121,7 @@ class AssignCouponBatch(_Body):
     account_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_MEMBERS), AfterValidator(_unique)]
     valid_from: Moment = None
     valid_to: Moment = None
-    braze_campaign_id: Text = ""
+    braze_campaign_id: Text = Field(default_factory=str)
     dispatch_id: OptionalText = None
     idempotency_key: OptionalText = None
 
@@ -133,7 +133,7 @@ class BookPoints(_Body):
     booking_type_code: Text
     points: Points
     reason: Text
-    braze_campaign_id: Text = ""
+    braze_campaign_id: Text = Field(default_factory=str)
     dispatch_id: OptionalText = None
     idempotency_key: OptionalText = None
 

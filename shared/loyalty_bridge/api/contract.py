@@ -1,4 +1,4 @@
-"""The HTTP interface as one table, and the OpenAPI document made from it."""
+"""The HTTP interface as one table, and the OpenAPI document made from it (`docs/openapi.json`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from loyalty_bridge.api import bodies
+from loyalty_bridge.api import bodies, requests
 
 VERSION = "1.0.0"
 BASE = "/v1/programs/{programId}"
@@ -54,7 +54,7 @@ CALLS = (
         "Tell how far a batch is, with each member's outcome",
         None,
         {200: bodies.BatchProgress},
-        (400, 401, 404, 503),
+        (400, 401, 404, 500, 503),
     ),
     Call(
         "book_points",
@@ -100,7 +100,7 @@ CALLS = (
         "Take Convercus events, one object or an array, and store them durably",
         "events",
         {202: bodies.Received},
-        (400, 401, 413, 503),
+        (400, 401, 409, 413, 500, 503),
     ),
 )
 
@@ -110,11 +110,12 @@ _MEANS = {
     207: "Some memberships were updated and others were not",
     400: "The request is not as documented; `field` names what is wrong",
     401: "The key is missing, unknown, revoked, or another program's",
-    404: "The loyalty platform does not know it",
-    409: "The loyalty platform says that it contradicts what it knows",
+    404: "The loyalty platform does not know the member or the coupon; or there is no such batch",
+    409: "It contradicts what the loyalty platform knows; or `not_connected`: the program is not set up for it",
     413: "More than 256 KB",
     422: "The idempotency key came before with another request; or the loyalty platform refuses it",
-    500: "`outcome_unknown`: whether the action was carried out is not known, and it is not sent again",
+    500: "`outcome_unknown`: whether the action was carried out is not known, and it is not sent again; "
+    "or `internal_error`: a defect of the bridge",
     502: "The loyalty platform could not be reached; nothing was done",
     503: "Nothing was done, or an equal request is being carried out (`in_progress`); try again after `Retry-After`",
 }
@@ -125,7 +126,27 @@ class Error(BaseModel):
 
     error: str
     message: str
-    field: str | None = None
+    field: str = ""
+    """With 400 and 413: what is wrong."""
+
+
+_RETRY_AFTER = {
+    "Retry-After": {"description": "Seconds", "required": True, "schema": {"type": "integer", "minimum": 1}}
+}
+_ID = {"type": "string", "maxLength": requests.MAX_ID, "pattern": requests.ID_PATTERN}
+_PROGRAM = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
+_KEY = {"type": "string", "maxLength": 255, "pattern": r"^[ -z|}~]*$"}
+_WHO = {"type": ["string", "integer"], "minimum": -(2**63), "maximum": 2**63 - 1, "pattern": r"\S"}
+_EVENT = {
+    "description": "A loyalty event of Convercus, as in docs/schemas/convercus; at least its member has to be told.",
+    "type": "object",
+    "properties": {
+        "accountId": {"type": ["string", "integer", "null"]},
+        "userId": {"type": ["string", "integer", "null"]},
+        "payload": {"type": ["object", "null"]},
+    },
+    "anyOf": [{"required": [name], "properties": {name: _WHO}} for name in ("accountId", "userId")],
+}
 
 
 def openapi() -> dict[str, Any]:
@@ -147,23 +168,26 @@ def openapi() -> dict[str, Any]:
             "version": VERSION,
             "description": "What a campaign may have done on a loyalty platform, and what a message may ask it.",
         },
-        "security": [{"key": []}],
+        "security": [{"key": []}, {"bridge_key": []}],
         "paths": paths,
         "components": {
-            "schemas": schemas["$defs"],
-            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Convercus-Key"}},
+            "schemas": schemas["$defs"] | {"Event": _EVENT},
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-Convercus-Key"},
+                "bridge_key": {"type": "apiKey", "in": "header", "name": "X-Bridge-Key"},
+            },
         },
     }
 
 
 def _operation(call: Call) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 200}}
+        {"name": name, "in": "path", "required": True, "schema": _PROGRAM if name == "programId" else _ID}
         for name in re.findall(r"\{(\w+)\}", BASE + call.path)
     ]
     parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in call.query]
     if call.method == "post" and call.takes != "events":
-        parameters.append({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}})
+        parameters.append({"name": "Idempotency-Key", "in": "header", "schema": _KEY})
     operation: dict[str, Any] = {
         "operationId": f"{call.method}_{call.function}",
         "summary": call.summary,
@@ -174,9 +198,8 @@ def _operation(call: Call) -> dict[str, Any]:
         },
     }
     if call.takes == "events":
-        event = {"type": "object", "required": ["eventType"]}
-        schema: dict[str, Any] = {"anyOf": [event, {"type": "array", "items": event, "minItems": 1}]}
-        operation["requestBody"] = _content(schema)
+        event = {"$ref": "#/components/schemas/Event"}
+        operation["requestBody"] = _content({"anyOf": [event, {"type": "array", "items": event, "minItems": 1}]})
     elif call.takes:
         operation["requestBody"] = _content({"$ref": f"#/components/schemas/{call.takes.__name__}"})
     return operation
@@ -188,4 +211,5 @@ def _content(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _response(status: int, model: type[BaseModel]) -> dict[str, Any]:
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"description": _MEANS[status], "content": {"application/json": {"schema": schema}}}
+    told: dict[str, Any] = {"description": _MEANS[status], "content": {"application/json": {"schema": schema}}}
+    return told | ({"headers": _RETRY_AFTER} if status in {502, 503} else {})
