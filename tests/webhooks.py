@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -110,6 +110,50 @@ def answered(event: Mapping[str, Any]) -> dict[str, Any]:
 def status(event: Mapping[str, Any]) -> int:
     """Call the function that a delivery is for; tell its status."""
     return int(answered(event)["statusCode"])
+
+
+@contextmanager
+def gateway(clock: Callable[[], float]) -> Iterator[str]:
+    """Serve the webhooks by HTTP, as the gateway does, until the block ends; gives its URL."""
+
+    def answer(request: Request) -> Answer:
+        program, platform, *event_name = request.path.removeprefix("/v1/programs/").replace("webhooks/", "").split("/")
+        event = delivery(
+            "punchh" if platform == "punchh" else "loyalty",
+            request.body,
+            program=program,
+            event_name="".join(event_name),
+            headers=request.headers,
+            method=request.method,
+            at=clock(),
+        )
+        told = answered(event)
+        return Answer(told["statusCode"], told["body"].encode(), told["headers"])
+
+    with serving(answer) as url:
+        yield url
+
+
+class Clock:
+    """A clock that moves when somebody waits.
+
+    Attributes
+    ----------
+    events
+        What happens at a time (epoch seconds).
+    """
+
+    def __init__(self, now: float = NOW) -> None:
+        self.now = now
+        self.events: dict[float, Callable[[], None]] = {}
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        for at in sorted(at for at in self.events if at <= self.now):
+            self.events.pop(at)()
 
 
 def queued(settings: DeliverySettings) -> list[dict[str, Any]]:

@@ -270,6 +270,7 @@ def test_the_good_of_five_hundred_go_on_and_the_bad_one_is_refused(
         ('"private words"', "is neither an object nor an array"),
         ("null", "is neither an object nor an array"),
         ("[null]", "is not an object"),
+        ("[]", "holds no event"),
         (b"\xff\xfe", "is not UTF-8"),
         ("[" * 100_000, "is nested deeper than 32"),
         ('{"payload": NaN}', "holds NaN"),
@@ -287,14 +288,6 @@ def test_a_body_of_no_use_is_kept_as_refused_and_answered_like_the_rest(
     assert entry.refusals[0].reason.startswith(reason)
     assert entry.record.body == (body if isinstance(body, bytes) else body.encode())
     assert "private" not in str([entry.refusals, answer])
-
-
-@of_both
-def test_an_empty_array_holds_nothing(stores: DeliverySettings, platform: Platform) -> None:
-    answer = answered(delivery(platform, "[]", program=platform))
-
-    assert json.loads(answer["body"]) == {"accepted": 0, "refused": 0}
-    assert on_shelf(stores, "refused", platform) == []
 
 
 @of_both

@@ -225,6 +225,8 @@ def _sorted(program: Program, delivery: _Delivery) -> tuple[list[tuple[SourceRec
         events = source.events(reading.parse(delivery.body))
     except Refused as refusal:
         return [], [_refused(whole, "", refusal)]
+    if not events:
+        return [], [_refused(whole, "", Refused("record", "holds no event"))]
     for told in events:
         event, record = told, whole if len(events) == 1 else alone(whole, told)
         try:
