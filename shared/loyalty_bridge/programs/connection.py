@@ -191,8 +191,8 @@ def program_id(text: str) -> str:
     Refused
         It is none.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
-        raise Refused("program", "has other characters than letters, digits, _ and -, or more than 64")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text):
+        raise Refused("program", "is not letters, digits, _ and -, beginning with one of the first two, 64 at most")
     return text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets as randomness
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -108,12 +109,13 @@ def save(
     if STATE_KEY not in closed:
         new_secrets = {**new_secrets, STATE_KEY: randomness.token_hex(32)}
     for name, secret in new_secrets.items():
-        closed[name] = Secret(encrypt(settings.secrets_key, program, secret), secret[-4:])
+        closed[name] = Secret(encrypt(settings.secrets_key, program, secret), secret[-4:] if len(secret) >= 12 else "")
     moved = before is not None and before.connection.engagement.api_endpoint not in {
         "",
         connection.engagement.api_endpoint,
     }
-    epoch = before.epoch if before else 1
+    # A program that is made anew must not meet what the ledger knows of the one before.
+    epoch = before.epoch if before else int(time.time())
     saved = Program(
         id=program,
         connection=connection,

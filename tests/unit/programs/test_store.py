@@ -55,7 +55,7 @@ def test_what_was_saved_is_loaded(settings: ProgramSettings) -> None:
     saved = store.save(settings, None, "demo", CONNECTION, {"braze_api_key": KEY})
 
     assert store.load(settings, ["demo", "unknown", "demo"]) == {"demo": saved}
-    assert (saved.version, saved.epoch, saved.connection, saved.missing()) == (1, 1, CONNECTION, [])
+    assert (saved.version, saved.connection, saved.missing()) == (1, CONNECTION, [])
 
 
 def test_nothing_is_loaded_of_an_empty_table(settings: ProgramSettings) -> None:
@@ -116,26 +116,31 @@ def test_a_program_that_was_deleted_meanwhile_does_not_come_back(settings: Progr
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "change", "new_workspace", "epoch"),
+    ("endpoint", "change", "new_workspace", "rises"),
     [
-        ("https://rest.iad-01.braze.com", {"attribute_writes": "all"}, False, 1),
-        ("https://rest.iad-01.braze.com", {"engagement": {"rules": {"max_objects": 5}}}, False, 1),
-        ("https://rest.iad-01.braze.com", {"engagement": {"api_endpoint": "https://rest.fra-01.braze.eu"}}, False, 2),
-        ("https://rest.iad-01.braze.com", {"engagement": {"api_endpoint": ""}}, False, 2),
-        ("https://rest.iad-01.braze.com", {}, True, 2),
-        ("", {"engagement": {"api_endpoint": "https://rest.iad-01.braze.com"}}, False, 1),
-        ("", {}, False, 1),
+        ("https://rest.iad-01.braze.com", {"attribute_writes": "all"}, False, False),
+        ("https://rest.iad-01.braze.com", {"engagement": {"rules": {"max_objects": 5}}}, False, False),
+        (
+            "https://rest.iad-01.braze.com",
+            {"engagement": {"api_endpoint": "https://rest.fra-01.braze.eu"}},
+            False,
+            True,
+        ),
+        ("https://rest.iad-01.braze.com", {"engagement": {"api_endpoint": ""}}, False, True),
+        ("https://rest.iad-01.braze.com", {}, True, True),
+        ("", {"engagement": {"api_endpoint": "https://rest.iad-01.braze.com"}}, False, False),
+        ("", {}, False, False),
     ],
 )
 def test_the_epoch_rises_with_another_workspace_only(
-    settings: ProgramSettings, endpoint: str, change: dict[str, Any], new_workspace: bool, epoch: int
+    settings: ProgramSettings, endpoint: str, change: dict[str, Any], new_workspace: bool, rises: bool
 ) -> None:
     connection = merged(CONNECTION, {"engagement": {"api_endpoint": endpoint}})
     before = store.save(settings, None, "demo", connection, {"braze_api_key": KEY})
 
     store.save(settings, before, "demo", merged(connection, change), {}, new_workspace=new_workspace)
 
-    assert store.load(settings, ["demo"])["demo"].epoch == epoch
+    assert store.load(settings, ["demo"])["demo"].epoch == before.epoch + rises
 
 
 def test_a_secret_is_not_in_the_table_but_for_its_last_four_characters(settings: ProgramSettings) -> None:
@@ -203,3 +208,15 @@ def test_a_table_that_is_not_there_is_unavailable(settings: ProgramSettings) -> 
 
     with pytest.raises(Unavailable, match="ResourceNotFoundException"):
         store.load(elsewhere, ["demo"])
+
+
+def test_a_program_that_is_made_anew_does_not_meet_the_epoch_of_the_one_before(
+    settings: ProgramSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = store.save(settings, None, "demo", CONNECTION, {})
+    store.delete(settings, "demo")
+    monkeypatch.setattr("time.time", lambda: first.epoch + 60.0)
+
+    again = store.save(settings, None, "demo", CONNECTION, {})
+
+    assert again.epoch > first.epoch
