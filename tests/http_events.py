@@ -28,6 +28,18 @@ from tests.template import ROOT, resources
 BASE = "/v1/programs/{programId}"
 
 
+BOOKING = {"booking_type": "EARNBOOKING", "booking_type_code": "BDAY", "points": 50, "reason": "Birthday"}
+EVENT = {"eventId": "e-1", "eventType": "balance_changed", "accountId": "A1", "payload": {"points": 7}}
+ACTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "assign": ("campaigns/C1/assign", {"account_id": "A1", "braze_campaign_id": "5f0c7a5e"}),
+    "batch": ("campaigns/C1/assign/batch", {"account_ids": ["A1"]}),
+    "book": ("members/A1/bookings", BOOKING),
+    "subscribe": ("subscriptions/email", {"account_id": "A1", "status": "allowed"}),
+}
+"""A good call of each action: path and body."""
+LOOK_UPS = ("members/A1/profile", "members/A1/coupons")
+
+
 class Route(NamedTuple):
     """One route of the gateway, and the function that it calls."""
 

@@ -12,7 +12,7 @@ from loyalty_bridge.api import contract
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import KEY, connect
-from tests.http_events import Api, routes
+from tests.http_events import ACTIONS, BOOKING, EVENT, Api, routes
 from tests.webhooks import forwarded
 
 
@@ -87,8 +87,7 @@ def test_what_the_platform_refuses_is_refused_with_its_reason(api: Api, path: st
 
 
 def booking(**change: Any) -> dict[str, Any]:
-    body = {"booking_type": "EARNBOOKING", "booking_type_code": "BDAY", "points": 50, "reason": "Birthday"}
-    return body | change
+    return BOOKING | change
 
 
 @pytest.mark.parametrize(
@@ -232,8 +231,7 @@ def test_an_unknown_member_has_no_opt_ins(api: Api) -> None:
 
 
 def event(**change: Any) -> dict[str, Any]:
-    made = {"eventId": "e-1", "eventType": "balance_changed", "accountId": "A1", "payload": {"points": 7}}
-    return made | change
+    return EVENT | change
 
 
 def test_events_are_stored_durably_and_then_forwarded(api: Api, stores: DeliverySettings, braze: Braze) -> None:
@@ -274,12 +272,7 @@ def test_events_that_name_nobody_are_refused_whole(api: Api, stores: DeliverySet
 def test_a_program_that_is_not_set_up_for_the_platform_says_so(api: Api) -> None:
     api.change(loyalty={"api": {"realm": ""}})
 
-    answers = [
-        api.post("campaigns/C1/assign", {"account_id": "A1"}),
-        api.post("campaigns/C1/assign/batch", {"account_ids": ["A1"]}),
-        api.post("members/A1/bookings", booking()),
-        api.post("subscriptions/email", {"account_id": "A1", "status": "allowed"}),
-    ]
+    answers = [api.post(*action) for action in ACTIONS.values()]
 
     assert {(one.status, one.body["error"]) for one in answers} == {(409, "not_connected")}
     assert "loyalty.api.realm" in answers[0].body["message"]

@@ -118,7 +118,7 @@ class _Defect(BridgeError):
 
 
 def _log(log: Callable[..., None], what: str, call: Call, told: Response, why: str, **more: str) -> None:
-    log(what, extra={"program": call.program[:64], "status": told["statusCode"], "why": why, **more})
+    log(what, extra={"program": call.program[:64], "status": told["statusCode"], "why": why, **more}, stacklevel=2)
 
 
 def count(function: str, status: int) -> None:
