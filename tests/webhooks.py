@@ -214,11 +214,14 @@ def streamed(settings: DeliverySettings) -> list[dict[str, Any]]:
 
 
 def forwarded(settings: DeliverySettings) -> Counter[str]:
-    """Forward what lies on the queue, ten at a time, until nothing comes after it; count what happened."""
+    """Forward what lies on the transport, until nothing comes after it; count what happened."""
     counts: Counter[str] = Counter()
-    while records := queued(settings):
-        for start in range(0, len(records), 10):
-            outcome = forward({"Records": records[start : start + 10]}, settings, 30)
+    size = 10 if settings.events_queue_url else 1000
+    seen = 0
+    while records := queued(settings) if settings.events_queue_url else streamed(settings)[seen:]:
+        seen += len(records)
+        for start in range(0, len(records), size):
+            outcome = forward({"Records": records[start : start + size]}, settings, 30)
             assert not outcome.again, outcome.problems
             counts += outcome.counts
     return counts

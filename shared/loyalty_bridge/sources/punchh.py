@@ -30,7 +30,7 @@ be worse than the rounding in JavaScript that starts at 2^53.
 ``last_activity_at``, is none: each change would cost a data point.
 
 **Never forwarded**, at any depth: fields and links by which somebody could act as the member (reset and confirmation
-links, passwords, passcodes, tokens, gift card numbers, wallet passes). Of a deleted guest only that it is deleted.
+links, passwords, passcodes, tokens, card numbers, wallet passes). Of a deleted guest only that it is deleted.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ _CREDENTIAL = re.compile(
     r"passw|passcode|pwd|token|secret|credential|authenticat|signature|api_?key|session_(?:id|key)|cvv"
     r"|(?:^|_)(?:otp|jwt)(?:_|$)|(?:^|_)pin(?:$|_(?:code|number))"
     r"|(?:confirm(?:ation)?|verif(?:y|ication)|reset|magic|log_?in|unlock|activation)_?(?:url|link|code|key)"
-    r"|gift_card_number|(?:^|_)pass(?:_url)?$"
+    r"|card_number|(?:^|_)pass(?:_url)?$"
 )
 """In the name of a field, or of a link's parameter, in lower case."""
 _CREDENTIAL_PARAMETERS = frozenset({"auth", "code", "confirm", "confirmation", "key", "reset", "sig", "verify"})
