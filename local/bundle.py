@@ -35,6 +35,8 @@ class Deployed:
 
     Attributes
     ----------
+    hooks
+        Where the webhooks of each platform are delivered.
     keys
         An API key of each demo program.
     """
@@ -43,6 +45,7 @@ class Deployed:
     braze: Braze
     convercus: Convercus
     api: str
+    hooks: dict[str, str]
     keys: dict[str, str]
 
     def put(self, program: str, records: list[tuple[str, str]]) -> None:
@@ -96,7 +99,11 @@ def deployed(transport: str = "both") -> Iterator[Deployed]:
         say(f"deploying template.yaml into the local AWS at {endpoint} …")
         outputs = stack.deploy(endpoint, Transport=transport, AllowedHosts="127.0.0.1", ForwarderConcurrency="4")
         api = f"{endpoint}/_aws/execute-api/{create_routes(stack.STACK, 'Api')}/$default"
-        bundle = Deployed(outputs, braze, convercus, api, {})
+        hooks = {
+            "punchh": f"{endpoint}/_aws/execute-api/{outputs['PunchhApiId']}/hooks",
+            "loyalty": f"{endpoint}/_aws/execute-api/{outputs['LoyaltyWebhookApiId']}/hooks",
+        }
+        bundle = Deployed(outputs, braze, convercus, api, hooks, {})
         running.append(bundle)
         stack.write_endpoints(
             {
@@ -104,6 +111,7 @@ def deployed(transport: str = "both") -> Iterator[Deployed]:
                 "region": stack.REGION,
                 "stack": stack.STACK,
                 "api": api,
+                "webhooks": hooks,
                 "queue": outputs.get("EventsQueueUrl"),
                 "stream": outputs.get("EventsStream"),
                 "tables": {name: outputs[name] for name in outputs if name.endswith("Table")},

@@ -1,4 +1,4 @@
-"""The local run: ``demo`` streams a day and lets campaigns act, ``stay`` keeps everything running."""
+"""The local run: ``demo`` shows every direction, ``stay`` keeps everything running."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from local import stack
 from local.bundle import deployed, say
 from local.campaigns import campaigns
 from local.demo import stream_day
+from local.webhooks import webhooks
 
 
 def demo(members: int, events: int) -> int:
@@ -18,7 +19,9 @@ def demo(members: int, events: int) -> int:
     with deployed() as bundle:
         streamed = stream_day(bundle, members, events)
         acted = campaigns(bundle)
-        return 0 if streamed and acted else 1
+        delivered = webhooks(bundle)
+        say("\neverything arrived, once" if streamed and acted and delivered else "\nnot everything went as it should")
+        return 0 if streamed and acted and delivered else 1
 
 
 def stay() -> int:

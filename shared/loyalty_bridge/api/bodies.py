@@ -144,6 +144,7 @@ class SubscribeEmail(_Body):
     account_id: Id
     status: Literal["allowed", "declined"]
     optins: Annotated[list[Text], Field(max_length=100)] | None = None
+    braze_campaign_id: OptionalText = None
     dispatch_id: OptionalText = None
     idempotency_key: OptionalText = None
 

@@ -1,0 +1,93 @@
+"""Loyalty platforms that deliver by webhook: Punchh and Brevo's loyalty engine, into MoEngage."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from itertools import chain
+
+import requests
+
+from local.bundle import Deployed, say
+from local.sandbox import brevo, punchh_events, punchh_sender
+from local.sandbox.moengage import MoEngage
+from local.sandbox.moengage import sandbox as sandbox_moengage
+
+CREDENTIAL = "loyalty:demo-password"
+_MEMBERS = 3
+_SECONDS = 120.0
+
+
+def webhooks(bundle: Deployed) -> bool:
+    """Deliver every event of both platforms, some twice and out of order; true when each arrived once."""
+    with sandbox_moengage(workspaces={"DEMO-BREVO": "key-of-brevo", "DEMO-PUNCHH": "key-of-punchh"}) as moengage:
+        loyalty, punchh = _connect(bundle, moengage, "brevo"), _connect(bundle, moengage, "punchh")
+        now = time.time() - 3600
+        say("\nloyalty webhooks: the 24 events of three members, a fifth of them twice, out of order, into MoEngage")
+        events = [one for number in range(_MEMBERS) for one in brevo.every_event(brevo.contact(number), now)]
+        sent = brevo.deliver(loyalty, events, secret=CREDENTIAL, duplicate=0.2, reorder=3)
+        good = _show(moengage, "DEMO-BREVO", Counter(one.outcome for one in sent), {one["event_id"] for one in events})
+
+        say("\nPunchh's webhooks: every documented event of three guests, a fifth of them twice, out of order")
+        guests = [punchh_events.guest(number) for number in range(_MEMBERS)]
+        users = [punchh_events.event(guest, now, "users") for guest in guests]
+        others = chain.from_iterable(punchh_events.every_event(guest, now + 60) for guest in guests)
+        # Of a redemption Punchh's documented form names nobody by an id, and a redeemable is the business's.
+        told = [*users, *(one for one in others if one["event_name"] not in {"redemptions", "redeemables"})]
+        name, _, password = CREDENTIAL.partition(":")
+        delivered = punchh_sender.deliver(
+            punchh, told, secret=password, name=name, auth="basic", duplicate=0.2, reorder=3
+        )
+        outcomes = Counter(str(one.outcome) for one in delivered)
+        good &= _show(moengage, "DEMO-PUNCHH", outcomes, {str(one["content_id"]) for one in told})
+        wrong = requests.post(loyalty, json=events[0], auth=("loyalty", "wrong"), timeout=60)
+        say(f"a wrong password: {wrong.status_code} {wrong.text}")
+        return good and wrong.status_code == 401
+
+
+def _connect(bundle: Deployed, moengage: MoEngage, platform: str) -> str:
+    """Connect a program of the platform to a MoEngage workspace; gives the URL of its webhook."""
+    from loyalty_bridge.cli.stack import settings
+    from loyalty_bridge.programs import store
+    from loyalty_bridge.programs.connection import Connection, merged
+
+    program = f"demo-{platform}"
+    connection = merged(
+        Connection(),
+        {
+            "loyalty": {"platform": platform},
+            "engagement": {
+                "platform": "moengage",
+                "api_endpoint": moengage.url,
+                "workspace_id": program.upper(),
+            },
+        },
+    )
+    secrets = {"moengage_data_key": f"key-of-{platform}", "webhook_credential": CREDENTIAL}
+    store.save(settings(), None, program, connection, secrets)
+    name = {"brevo": "loyalty", "punchh": "punchh"}[platform]
+    return f"{bundle.hooks[name]}/v1/programs/{program}/webhooks/{name}"
+
+
+def _show(moengage: MoEngage, workspace_id: str, outcomes: Counter[str], expected: set[str]) -> bool:
+    """Wait until every event has arrived, then tell what MoEngage has."""
+    workspace = moengage.workspace(workspace_id)
+    until = time.monotonic() + _SECONDS
+
+    def arrived() -> list[str]:
+        return [str(event.attributes.get("event_id")) for event in list(workspace.events)]
+
+    while time.monotonic() < until and not expected <= set(arrived()):
+        threading.Event().wait(0.25)
+    ids = arrived()
+    user = workspace.users[0] if workspace.users else None
+    say(f"  deliveries: {', '.join(f'{count} {outcome}' for outcome, count in outcomes.items())}")
+    say(
+        f"  {len(expected)} events sent, {len(set(ids))} arrived, {len(ids) - len(set(ids))} of them doubled, "
+        f"dropped by MoEngage: {len(workspace.silently_dropped)}; "
+        f"{len({event.name for event in workspace.events})} event names"
+    )
+    say(f"  {user.id} has {json.dumps(user.attributes, ensure_ascii=False):.300}" if user else "  nobody")
+    return set(ids) == expected and len(ids) == len(expected) and not workspace.silently_dropped
