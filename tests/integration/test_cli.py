@@ -83,6 +83,29 @@ def test_an_incomplete_connection_says_what_is_missing(put: Bridge) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["webhook_credential", "webhook_credential_next"])
+@pytest.mark.parametrize("loyalty", [{"platform": "punchh"}, {"platform": "brevo"}])
+def test_a_program_with_webhooks_streams_as_soon_as_it_has_a_credential_for_them(
+    put: Bridge, braze: Braze, loyalty: dict[str, str], name: str
+) -> None:
+    document = {"loyalty": loyalty, "engagement": {"api_endpoint": braze.url}, "secrets": {"braze_api_key": KEY}}
+    _, before, _ = put(document)
+    _, after, _ = put({"secrets": {name: "bridge:webhook-password"}})
+
+    assert json.loads(before)["missing"] == ["secrets.webhook_credential"]
+    assert json.loads(after)["state"] == "streaming"
+    assert json.loads(after)["loyalty"]["webhook_auth"] == "basic"
+    assert json.loads(after)["secrets"] == {"braze_api_key": "…1234", name: "…word"}
+
+
+def test_a_bearer_token_needs_no_user(put: Bridge) -> None:
+    code, _, _ = put(
+        {"loyalty": {"platform": "punchh", "webhook_auth": "bearer"}, "secrets": {"webhook_credential": "t0ken"}}
+    )
+
+    assert code == 0
+
+
 def test_a_change_leaves_the_rest(put: Bridge, bridge: Bridge, braze: Braze) -> None:
     put(CONNECTION | {"engagement": {"api_endpoint": braze.url}})
 
@@ -105,6 +128,13 @@ def test_a_change_leaves_the_rest(put: Bridge, bridge: Bridge, braze: Braze) -> 
         ({"loyalty": {"default_optins": ["Fax"]}}, "loyalty.default_optins: not among membership_optins"),
         ({"secrets": {"braze_key": "x"}}, "secrets.braze_key: is not one of"),
         ({"secrets": {"braze_api_key": ""}}, "secrets.braze_api_key: is not a text"),
+        ({"loyalty": {"platform": "punchh", "webhook_auth": "digest"}}, "loyalty.webhook_auth"),
+        ({"loyalty": {"platform": "brevo", "webhook_auth": "hmac"}}, "loyalty.webhook_auth"),
+        ({"loyalty": {"platform": "brevo", "webhook_header": "X Key:"}}, "loyalty.webhook_header"),
+        (
+            {"loyalty": {"platform": "brevo"}, "secrets": {"webhook_credential": "t0ken"}},
+            "secrets.webhook_credential: is not user:password",
+        ),
     ],
 )
 def test_a_wrong_connection_is_refused_with_the_fields_name(put: Bridge, document: Any, complaint: str) -> None:
