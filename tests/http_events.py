@@ -237,6 +237,12 @@ class Api:
         before = store.load(self.settings, [self.program])[self.program]
         store.save(self.settings, before, self.program, merged(before.connection, change), {})
 
+    def upstream_url(self) -> str:
+        """Tell where the program's loyalty platform is."""
+        side = store.load(self.settings, [self.program])[self.program].connection.loyalty
+        assert side.platform == "convercus"
+        return side.api.base_url
+
     def done(self, call: str = "") -> list[str]:
         """Tell on which accounts something was done upstream."""
         return [effect.account for effect in list(self.upstream.effects) if effect.call == call or not call]
