@@ -102,7 +102,7 @@ class Journal(RuleBasedStateMachine):
     # What can happen
 
     @rule(
-        subject=st.sampled_from(["a key", "a key", "no key"]),
+        subject=st.sampled_from(["key 1", "key 2", "key 3", "no key"]),
         upstream=st.sampled_from(["acts", "acts, answer lost", "acts late", "fails", "is not reached", "refuses"]),
         sight=st.sampled_from(["sees", "sees", "sees nothing", "is down"]),
         steps=st.integers(0, 10),
@@ -225,7 +225,7 @@ def test_no_keyed_action_is_carried_out_twice_and_no_finished_answer_changes() -
         run_state_machine_as_test(
             Journal,
             settings=settings(
-                max_examples=30,
+                max_examples=40,
                 stateful_step_count=40,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
