@@ -229,7 +229,7 @@ def test_a_refusal_does_not_repeat_what_was_sent() -> None:
     for body in ({"number": SECRET, "nested": []}, {"number": 1, "nested": [{"account_id": {"a": SECRET}}]}):
         refused = refusal(body, Strict)
 
-        assert refused.field in {"number", "nested.0.account_id"}
+        assert refused.field == "number" or refused.field.startswith("nested")
         assert SECRET not in str(refused)
 
 
