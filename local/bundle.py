@@ -21,6 +21,15 @@ from local.sandbox.convercus import sandbox as sandbox_convercus
 PROGRAMS = {"demo-queue": "sqs", "demo-stream": "kinesis"}
 SECRET = "demo-client-secret"
 CHANNELS = ("Newsletter", "Post")
+WEBHOOKS = {
+    "demo-punchh": ({"platform": "punchh", "webhook_auth": "basic"}, "bridge:webhook-password"),
+    "demo-punchh-bearer": ({"platform": "punchh", "webhook_auth": "bearer"}, "webhook-token"),
+    "demo-punchh-hmac": ({"platform": "punchh", "webhook_auth": "hmac"}, "webhook-key"),
+    "demo-loyalty": ({"platform": "brevo", "webhook_auth": "basic"}, "bridge:webhook-password"),
+    "demo-loyalty-bearer": ({"platform": "brevo", "webhook_auth": "bearer"}, "webhook-token"),
+    "demo-loyalty-header": ({"platform": "brevo", "webhook_auth": "header"}, "webhook-key"),
+}
+"""The programs of the events below `events/punchh_webhook` and `events/loyalty_webhook`, with their credentials."""
 
 
 def say(text: str = "") -> None:
@@ -123,6 +132,7 @@ def deployed(transport: str = "both") -> Iterator[Deployed]:
         )
         for program in PROGRAMS:
             _connect(bundle, program)
+        _connect_webhooks(bundle)
         say(f"ready after {time.monotonic() - began:.0f} s")
         try:
             yield bundle
@@ -157,3 +167,18 @@ def _connect(bundle: Deployed, program: str) -> None:
     )
     store.save(settings, None, program, connection, {"braze_api_key": key, "convercus_client_secret": SECRET})
     bundle.keys[program], _ = keys.create(settings, program, "demo")
+
+
+def _connect_webhooks(bundle: Deployed) -> None:
+    """Connect programs whose loyalty platform delivers by webhook."""
+    from loyalty_bridge.cli.stack import settings
+    from loyalty_bridge.programs import store
+    from loyalty_bridge.programs.connection import Connection, merged
+
+    bundle.braze.workspace("demo-key-of-webhooks")
+    identity = {"rules": {"identify_by": ("ext_id", "loyalty_subscription_id", "card_id")}}
+    for program, (side, credential) in WEBHOOKS.items():
+        loyalty = side | identity if side["platform"] == "brevo" else side
+        connection = merged(Connection(), {"loyalty": loyalty, "engagement": {"api_endpoint": bundle.braze.url}})
+        secrets = {"braze_api_key": "demo-key-of-webhooks", "webhook_credential": credential}
+        store.save(settings(), None, program, connection, secrets)

@@ -22,13 +22,13 @@ _SECONDS = 120.0
 
 def webhooks(bundle: Deployed) -> bool:
     """Deliver every event of both platforms, some twice and out of order; true when each arrived once."""
-    with sandbox_moengage(workspaces={"DEMO-BREVO": "key-of-brevo", "DEMO-PUNCHH": "key-of-punchh"}) as moengage:
+    with sandbox_moengage(workspaces={"BREVO": "key-of-brevo", "PUNCHH": "key-of-punchh"}) as moengage:
         loyalty, punchh = _connect(bundle, moengage, "brevo"), _connect(bundle, moengage, "punchh")
         now = time.time() - 3600
         say("\nloyalty webhooks: the 24 events of three members, a fifth of them twice, out of order, into MoEngage")
         events = [one for number in range(_MEMBERS) for one in brevo.every_event(brevo.contact(number), now)]
         sent = brevo.deliver(loyalty, events, secret=CREDENTIAL, duplicate=0.2, reorder=3)
-        good = _show(moengage, "DEMO-BREVO", Counter(one.outcome for one in sent), {one["event_id"] for one in events})
+        good = _show(moengage, "BREVO", Counter(one.outcome for one in sent), {one["event_id"] for one in events})
 
         say("\nPunchh's webhooks: every documented event of three guests, a fifth of them twice, out of order")
         guests = [punchh_events.guest(number) for number in range(_MEMBERS)]
@@ -41,7 +41,7 @@ def webhooks(bundle: Deployed) -> bool:
             punchh, told, secret=password, name=name, auth="basic", duplicate=0.2, reorder=3
         )
         outcomes = Counter(str(one.outcome) for one in delivered)
-        good &= _show(moengage, "DEMO-PUNCHH", outcomes, {str(one["content_id"]) for one in told})
+        good &= _show(moengage, "PUNCHH", outcomes, {str(one["content_id"]) for one in told})
         wrong = requests.post(loyalty, json=events[0], auth=("loyalty", "wrong"), timeout=60)
         say(f"a wrong password: {wrong.status_code} {wrong.text}")
         return good and wrong.status_code == 401
@@ -53,7 +53,7 @@ def _connect(bundle: Deployed, moengage: MoEngage, platform: str) -> str:
     from loyalty_bridge.programs import store
     from loyalty_bridge.programs.connection import Connection, merged
 
-    program = f"demo-{platform}"
+    program = f"{platform}-to-moengage"
     connection = merged(
         Connection(),
         {
@@ -61,7 +61,7 @@ def _connect(bundle: Deployed, moengage: MoEngage, platform: str) -> str:
             "engagement": {
                 "platform": "moengage",
                 "api_endpoint": moengage.url,
-                "workspace_id": program.upper(),
+                "workspace_id": platform.upper(),
             },
         },
     )

@@ -86,6 +86,6 @@ def reaching(what: str, but: type[BaseException] | tuple[()] = ()) -> Iterator[N
     except but:
         raise
     except (BotoCoreError, ClientError) as error:
-        response = getattr(error, "response", {})
+        response = getattr(error, "response", None) or {}  # a time-out has the attribute, and None in it
         code = response.get("Error", {}).get("Code", type(error).__name__)
         raise Unavailable(f"{what}: {code}") from error
