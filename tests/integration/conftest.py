@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -34,6 +35,12 @@ def secrets_key() -> Iterator[str]:
 @pytest.fixture
 def stores(secrets_key: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[DeliverySettings]:
     """Give the stores and the queue of the template, empty; the environment names them as a function's does."""
+    with _stores(secrets_key, monkeypatch) as settings:
+        yield settings
+
+
+@contextmanager
+def _stores(secrets_key: str, patch: pytest.MonkeyPatch) -> Iterator[DeliverySettings]:
     dynamodb, s3, sqs = aws.dynamodb(), aws.s3(), aws.sqs()
     tables = resources("AWS::DynamoDB::Table")
     for name, table in tables.items():
@@ -55,13 +62,14 @@ def stores(secrets_key: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Delive
         events_queue_url=queue,
     )
     for name, value in settings.model_dump().items():
-        monkeypatch.setenv(name.upper(), value)
-
-    yield settings
-    for service in ("dynamodb", "s3", "sqs"):
-        for account in get_backend(service).values():
-            for region in account.values():
-                region.reset()
+        patch.setenv(name.upper(), value)
+    try:
+        yield settings
+    finally:
+        for service in ("dynamodb", "s3", "sqs"):
+            for account in get_backend(service).values():
+                for region in account.values():
+                    region.reset()
 
 
 @pytest.fixture(scope="session")
@@ -72,22 +80,30 @@ def convercus() -> Iterator[Convercus]:
 
 
 @pytest.fixture
-def told(stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[PlanSettings]:
-    """Give the settings of the functions that act; the environment names them."""
+def api(stores: DeliverySettings, convercus: Convercus, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """Give the API with a connected program that has an account A1 and a coupon C1, and a key for it."""
+    with _api(convercus, monkeypatch) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_api(secrets_key: str, convercus: Convercus) -> Iterator[Api]:
+    """Give an API for the tests of a file that leave nothing behind."""
+    with pytest.MonkeyPatch.context() as patch, _stores(secrets_key, patch), _api(convercus, patch) as running:
+        yield running
+
+
+@contextmanager
+def _api(convercus: Convercus, patch: pytest.MonkeyPatch) -> Iterator[Api]:
     queue = aws.sqs().create_queue(QueueName="batches")["QueueUrl"]
     for name, value in {"JOURNAL_TABLE": "JournalTable", "BATCHES_TABLE": "BatchesTable"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("BATCHES_QUEUE_URL", queue)
+        patch.setenv(name, value)
+    patch.setenv("BATCHES_QUEUE_URL", queue)
     settings.settings.cache_clear()
-    yield settings.settings(PlanSettings)
-    settings.settings.cache_clear()
-
-
-@pytest.fixture
-def api(told: PlanSettings, convercus: Convercus) -> Api:
-    """Give the API with a connected program that has an account A1 and a coupon C1, and a key for it."""
+    told = settings.settings(PlanSettings)
     upstream = convercus.program(f"R{next(_numbers)}")
     upstream.account("A1", points=100)
     upstream.coupon("C1")
     connect(told, convercus.url, realm=upstream.id)
-    return Api(told, keys.create(told, "demo", "braze")[0], upstream)
+    yield Api(told, keys.create(told, "demo", "braze")[0], upstream)
+    settings.settings.cache_clear()

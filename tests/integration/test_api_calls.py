@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -12,7 +13,7 @@ from loyalty_bridge.api import contract
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import KEY, connect
-from tests.http_events import ACTIONS, BOOKING, EVENT, Api, routes
+from tests.http_events import ACTIONS, BOOKING, EVENT, Api, event, routed, routes
 from tests.webhooks import forwarded
 
 
@@ -52,6 +53,22 @@ def test_the_key_may_come_in_either_header(api: Api) -> None:
     )
 
     assert answer.status == 200
+
+
+def test_a_body_in_base64_is_read(api: Api) -> None:
+    found = routed("POST", "/v1/programs/demo/campaigns/C1/assign")
+    assert found
+    headers = {"x-convercus-key": api.key, "content-type": "application/json"}
+    sent = base64.b64encode(b'{"account_id": "A1"}').decode()
+
+    assert api.call(found[0], event(*found, headers=headers) | {"body": sent, "isBase64Encoded": True}).status == 200
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_256_kb_are_taken(api: Api, action: str) -> None:
+    path, body = ACTIONS[action]
+
+    assert api.post(path, json.dumps(body).encode().ljust(256 * 1024)).status == 200
 
 
 @pytest.mark.parametrize("account", [" A1 ", "A1\n"])
@@ -230,7 +247,7 @@ def test_an_unknown_member_has_no_opt_ins(api: Api) -> None:
 # Events.
 
 
-def event(**change: Any) -> dict[str, Any]:
+def told(**change: Any) -> dict[str, Any]:
     return EVENT | change
 
 
@@ -238,7 +255,7 @@ def test_events_are_stored_durably_and_then_forwarded(api: Api, stores: Delivery
     connect(stores, braze.url, program="streaming")
     api.program, api.key = "streaming", keys.create(api.settings, "streaming", "stream")[0]
 
-    answer = api.post("events", [event(), event(eventId="e-2", eventType="user_logged_in", payload={})])
+    answer = api.post("events", [told(), told(eventId="e-2", eventType="user_logged_in", payload={})])
 
     assert (answer.status, answer.body) == (202, {"received": 2})
     assert not braze.workspace(KEY).events
@@ -255,11 +272,11 @@ def test_events_are_stored_durably_and_then_forwarded(api: Api, stores: Delivery
         ([], "body"),
         ("text", "record"),
         (5, "record"),
-        ([event(), 5], "[1].record"),
-        (event(accountId=None), "accountId"),
-        ([event(), event(accountId=" ")], "[1].accountId"),
-        (event(accountId={"id": "A1"}), "accountId"),
-        (event(payload=[]), "payload"),
+        ([told(), 5], "[1].record"),
+        (told(accountId=None), "accountId"),
+        ([told(), told(accountId=" ")], "[1].accountId"),
+        (told(accountId={"id": "A1"}), "accountId"),
+        (told(payload=[]), "payload"),
     ],
 )
 def test_events_that_name_nobody_are_refused_whole(api: Api, stores: DeliverySettings, body: Any, field: str) -> None:
@@ -282,6 +299,6 @@ def test_a_program_that_is_not_set_up_for_the_platform_says_so(api: Api) -> None
 def test_a_program_of_another_platform_takes_no_events(api: Api) -> None:
     api.change(loyalty={"platform": "punchh"})
 
-    answer = api.post("events", event())
+    answer = api.post("events", told())
 
     assert (answer.status, answer.body["error"]) == (409, "not_connected")

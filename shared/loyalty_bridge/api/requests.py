@@ -142,8 +142,8 @@ def body(call: Call, model: type[M]) -> M:
         return model.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        path = ".".join(str(part)[:64] for part in first["loc"])
-        raise Refused(path or "body", _complaint(first["type"], first["msg"])) from None
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:64]}" for part in first["loc"])
+        raise Refused(path.lstrip(".") or "body", _complaint(first["type"], first["msg"])) from None
 
 
 def _complaint(kind: str, message: str) -> str:
