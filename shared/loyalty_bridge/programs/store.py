@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from loyalty_bridge import aws
 from loyalty_bridge.errors import SavedMeanwhile, Unavailable
 from loyalty_bridge.programs import gate
-from loyalty_bridge.programs.connection import Connection, Program, Secret
+from loyalty_bridge.programs.connection import Connection, MoEngageSide, Program, Secret
 from loyalty_bridge.programs.secrets import encrypt
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def save(
     new_secrets
         Secrets to set, in the clear; the others stay as they were.
     new_workspace
-        Forget what was sent so far, although the endpoint stays the same. Another endpoint always does.
+        Forget what was sent so far, although endpoint and workspace id stay the same. Another of them always does.
 
     Raises
     ------
@@ -110,10 +110,7 @@ def save(
         new_secrets = {**new_secrets, STATE_KEY: randomness.token_hex(32)}
     for name, secret in new_secrets.items():
         closed[name] = Secret(encrypt(settings.secrets_key, program, secret), secret[-4:] if len(secret) >= 12 else "")
-    moved = before is not None and before.connection.engagement.api_endpoint not in {
-        "",
-        connection.engagement.api_endpoint,
-    }
+    moved = before is not None and _workspace(before.connection) not in {("", ""), _workspace(connection)}
     # A program that is made anew must not meet what the ledger knows of the one before.
     epoch = before.epoch if before else int(time.time())
     saved = Program(
@@ -150,6 +147,12 @@ def delete(settings: ProgramSettings, program: str) -> None:
     for page in pages:
         for key in page["Items"]:
             client.delete_item(TableName=settings.programs_table, Key=key)
+
+
+def _workspace(connection: Connection) -> tuple[str, str]:
+    """Tell what is known of the workspace that a connection leads to (Braze's are told apart by their keys only)."""
+    side = connection.engagement
+    return side.api_endpoint, side.workspace_id if isinstance(side, MoEngageSide) else ""
 
 
 def _gated(items: Sequence[Mapping[str, Any]]) -> list[Program]:
