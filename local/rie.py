@@ -45,12 +45,17 @@ class Function:
 
 @contextmanager
 def running(
-    name: str, environment: Mapping[str, str], *, timeout: int = 60, log: Path | None = None
+    name: str,
+    environment: Mapping[str, str],
+    *,
+    timeout: int = 60,
+    log: Path | None = None,
+    folder: Path | None = None,
 ) -> Iterator[Function]:
-    """Start the built function `functions/<name>` with the built layer; stop it at the end."""
+    """Start the built function `functions/<name>` (or that of a folder) with the built layer; stop it at the end."""
     machine = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
     (emulator,) = ROOT.glob(f".tools/sam/lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}")
-    folder = ROOT / "functions" / name
+    folder = folder or ROOT / "functions" / name
     address, runtime_api = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     # The interpreter of the development environment, for awslambdaric; the code is the layer's.
     told = (

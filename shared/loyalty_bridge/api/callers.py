@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.actions.convercus import Caller, assign_coupon
 from loyalty_bridge.api import requests
+from loyalty_bridge.api.clients import CONNECTIONS, client
 from loyalty_bridge.errors import NotConnected
 from loyalty_bridge.platforms.convercus import connect
-from loyalty_bridge.platforms.http import Send, open_transport
+from loyalty_bridge.platforms.http import open_transport
 from loyalty_bridge.programs import store, token
 from loyalty_bridge.programs.connection import ConvercusSide
 
@@ -19,28 +19,11 @@ if TYPE_CHECKING:
     from loyalty_bridge.actions.batches import Batch
     from loyalty_bridge.api.access import Access
     from loyalty_bridge.api.requests import Call
-    from loyalty_bridge.platforms.convercus import Client
     from loyalty_bridge.programs.connection import Program
-    from loyalty_bridge.settings import ActionSettings, ProgramSettings
+    from loyalty_bridge.settings import ActionSettings
 
 RESERVE_SECONDS = 2.0
 """Kept back of the invocation, to write down how an action ended."""
-CONNECTIONS = 8
-
-
-@lru_cache(maxsize=1)
-def kept_transport() -> Send:
-    """Keep the connections to the loyalty platform alive between look-ups."""
-    return open_transport(CONNECTIONS)
-
-
-def client(settings: ProgramSettings, access: Access, send: Send | None = None) -> Client:
-    """Make the client of a program's loyalty platform; raises `NotConnected` where it is not set up.
-
-    An action opens connections of its own: of one that died while the container was frozen, nobody could tell whether
-    the action arrived.
-    """
-    return connect(settings, access.program, access.token, send or open_transport(CONNECTIONS))
 
 
 def caller(

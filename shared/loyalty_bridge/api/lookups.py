@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.actions.journal import Answer
 from loyalty_bridge.api import access, responses
-from loyalty_bridge.api.callers import client, kept_transport
+from loyalty_bridge.api.clients import client, kept_transport
 from loyalty_bridge.api.responses import Response, failed, response
 from loyalty_bridge.errors import BridgeError, Refused, Unauthorized, UpstreamRefused
 from loyalty_bridge.settings import ProgramSettings, settings

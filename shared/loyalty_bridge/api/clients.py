@@ -1,0 +1,31 @@
+"""The client of a program's loyalty platform, for calls."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from loyalty_bridge.platforms.convercus import connect
+from loyalty_bridge.platforms.http import Send, open_transport
+
+if TYPE_CHECKING:
+    from loyalty_bridge.api.access import Access
+    from loyalty_bridge.platforms.convercus import Client
+    from loyalty_bridge.settings import ProgramSettings
+
+CONNECTIONS = 8
+
+
+@lru_cache(maxsize=1)
+def kept_transport() -> Send:
+    """Keep the connections to the loyalty platform alive between look-ups."""
+    return open_transport(CONNECTIONS)
+
+
+def client(settings: ProgramSettings, access: Access, send: Send | None = None) -> Client:
+    """Make the client of a program's loyalty platform; raises `NotConnected` where it is not set up.
+
+    An action opens connections of its own: of one that died while the container was frozen, nobody could tell whether
+    the action arrived.
+    """
+    return connect(settings, access.program, access.token, send or open_transport(CONNECTIONS))
