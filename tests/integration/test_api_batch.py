@@ -1,0 +1,286 @@
+"""Assigning a coupon to many members: planned durably, carried out from the queue, never twice, and told."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from loyalty_bridge import aws
+from loyalty_bridge.actions import batches, journal
+from loyalty_bridge.actions.journal import Answer as Ended
+from loyalty_bridge.programs import keys
+from loyalty_bridge.settings import settings
+from tests.http_events import Answer, Api, connect, context, handler
+
+PATH = "campaigns/C1/assign/batch"
+
+
+def members(api: Api, count: int) -> list[str]:
+    """Give so many accounts; the platform knows them."""
+    names = [f"M{number:03d}" for number in range(count)]
+    for name in names:
+        api.upstream.account(name)
+    return names
+
+
+def plan(api: Api, account_ids: list[str], **fields: Any) -> str:
+    answer = api.post(PATH, {"account_ids": account_ids, **fields})
+    assert answer.status == 200, answer
+    return str(answer.body["batchId"])
+
+
+def progress(api: Api, batch: str) -> dict[str, Any]:
+    answer = api.get(f"{PATH}/{batch}")
+    assert answer.status == 200, answer
+    told: dict[str, Any] = answer.body
+    return told
+
+
+def messages(api: Api) -> list[Any]:
+    """Take what lies on the queue."""
+    return (
+        aws.sqs()
+        .receive_message(
+            QueueUrl=api.settings.batches_queue_url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+        )
+        .get("Messages", [])
+    )
+
+
+def event(message: Any) -> dict[str, Any]:
+    """Make the event with which Lambda hands a message over."""
+    record = {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message["Attributes"],
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+    }
+    return {"Records": [record]}
+
+
+def carry_out(message: Any, seconds: float = 60.0) -> bool:
+    """Let the function carry a message out; tell whether it is done with it."""
+    answer = handler("carry_out_batch")(event(message), context(seconds))
+    assert answer in ({"batchItemFailures": []}, {"batchItemFailures": [{"itemIdentifier": message["MessageId"]}]})
+    return not answer["batchItemFailures"]
+
+
+def test_five_hundred_members_get_one_coupon_each(api: Api) -> None:
+    account_ids = members(api, 500)
+
+    batch = plan(api, account_ids, valid_from="2030-05-01T00:00:00Z", valid_to="2030-05-31T23:59:59+02:00")
+
+    before = progress(api, batch)
+    assert (before["couponId"], before["total"], before["planned"]) == ("C1", 500, 500)
+    assert not api.upstream.requests
+    (message,) = messages(api)
+    assert json.loads(message["Body"]) == {"program": "demo", "batch": batch}
+    assert carry_out(message)
+    after = progress(api, batch)
+    codes = {one["accountId"]: one["externalReference"] for name in account_ids for one in coupons(api, name)}
+    assert after["succeeded"] == 500
+    assert {one["account_id"]: one["couponCode"] for one in after["members"]} == codes
+    assert Counter(api.done()) == Counter(account_ids)
+    assert (coupons(api, "M000")[0]["validFrom"], coupons(api, "M000")[0]["validTo"]) == (
+        "2030-05-01T00:00:00Z",
+        "2030-05-31T21:59:59Z",
+    )
+    assert api.upstream.logins == 1
+
+
+def coupons(api: Api, account: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = api.upstream.list_account_coupons(account)[1]
+    return rows
+
+
+def test_members_that_the_platform_refuses_are_told_and_the_others_get_theirs(api: Api) -> None:
+    api.upstream.account("LOCKED", status="LOCKED")
+
+    batch = plan(api, ["A1", "LOCKED", "A404"])
+    assert carry_out(*messages(api))
+
+    told = progress(api, batch)
+    assert (told["succeeded"], told["refused"], told["planned"], told["unknown"]) == (1, 2, 0, 0)
+    reasons = {one["account_id"]: one.get("reason", "") for one in told["members"]}
+    assert reasons["A404"].startswith("ACCOUNT_NOT_FOUND")
+    assert reasons["LOCKED"].startswith("ACCOUNT_LOCKED")
+    assert api.done() == ["A1"]
+
+
+def test_what_does_not_fit_into_an_invocation_is_gone_on_with_in_the_next(api: Api) -> None:
+    account_ids = members(api, 40)
+    batch = plan(api, account_ids)
+    (message,) = messages(api)
+    api.upstream.configure(latency=0.05)
+
+    rounds = [carry_out(message, 20.3) for _ in range(2)]
+    some = len(api.done())
+    api.upstream.configure(latency=0.0)
+
+    assert rounds == [False, False]
+    assert 0 < some < 40
+    assert progress(api, batch)["succeeded"] == some
+    assert carry_out(message)
+    assert Counter(api.done()) == Counter(account_ids)
+
+
+class Killed(BaseException):
+    """The process ends, without a word."""
+
+
+@pytest.mark.filterwarnings("ignore:No application metrics")
+@pytest.mark.parametrize("step", ["_finished", "_note"])
+def test_a_crash_in_the_middle_doubles_nothing(api: Api, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    account_ids = members(api, 12)
+    batch = plan(api, account_ids)
+    (message,) = messages(api)
+    module = {"_finished": journal, "_note": batches}[step]
+    whole: Callable[..., Any] = getattr(module, step)
+    left = iter(range(5))
+    function: Any = handler("carry_out_batch")
+    monkeypatch.setitem(function.__wrapped__.__globals__, "RESERVE_SECONDS", 0.0)
+
+    def dying(*arguments: Any) -> Any:
+        if next(left, None) is None:
+            raise Killed
+        return whole(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, dying)
+        with pytest.raises(Killed):
+            carry_out(message, 3.0)
+
+    assert carry_out(message)
+    told = progress(api, batch)
+    # Of what was sent and whose end was not written down, nobody knows.
+    assert bool(told["unknown"]) == (step == "_finished")
+    assert told["succeeded"] + told["unknown"] == 12
+    assert Counter(api.done()) == Counter(account_ids)
+
+
+def test_what_may_have_been_assigned_is_told_as_unknown_until_an_operator_decides(api: Api) -> None:
+    api.upstream.account("A2")
+    api.upstream.misbehave(kind="status", on="assign_coupon", status=500, when="after", times=2)
+    batch = plan(api, ["A1", "A2"])
+    (message,) = messages(api)
+
+    assert carry_out(message)
+    before = progress(api, batch)
+    first, second = journal.open_actions(api.settings, "demo")
+    journal.decide(api.settings, "demo", first.id, Ended(200, {"couponCode": "FOUND"}))
+    assert carry_out(message)
+    after = progress(api, batch)
+
+    assert (before["unknown"], after["unknown"], after["succeeded"]) == (2, 1, 1)
+    assert {one.get("couponCode") for one in after["members"]} == {"FOUND", None}
+    assert second.id in next(one["reason"] for one in after["members"] if one["state"] == "unknown")
+    assert Counter(api.done()) == {"A1": 1, "A2": 1}
+
+
+def test_a_platform_that_is_down_leaves_everything_planned_and_the_message_comes_back(api: Api) -> None:
+    batch = plan(api, ["A1"])
+    (message,) = messages(api)
+    api.upstream.misbehave(kind="status", on="assign_coupon", status=503, headers={"retry-after": "600"}, times=None)
+
+    assert not carry_out(message)
+
+    assert progress(api, batch)["planned"] == 1
+    api.upstream.forget_faults()
+    assert carry_out(message)
+    assert api.done() == ["A1"]
+
+
+def test_two_messages_of_one_batch_at_once_double_nothing(api: Api) -> None:
+    account_ids = members(api, 20)
+    batch = plan(api, account_ids)
+    (message,) = messages(api)
+
+    threads = [threading.Thread(target=carry_out, args=(message,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert progress(api, batch)["succeeded"] == 20
+    assert Counter(api.done()) == Counter(account_ids)
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        pytest.param({"program": "demo", "batch": "0" * 32}, id="batch"),
+        pytest.param({"program": "gone", "batch": "0" * 32}, id="program"),
+    ],
+)
+def test_a_message_about_nothing_is_done_with(api: Api, lost: dict[str, str]) -> None:
+    attributes = {"ApproximateReceiveCount": "1"}
+
+    assert carry_out({"MessageId": "m", "ReceiptHandle": "h", "Body": json.dumps(lost), "Attributes": attributes})
+
+
+def test_a_plan_that_was_not_asked_to_be_carried_out_is_resumed_by_its_repeat(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = api.settings.batches_queue_url
+    monkeypatch.setenv("BATCHES_QUEUE_URL", f"{queue}-gone")
+    settings.cache_clear()
+    api.seconds = 1.0
+    body = {"account_ids": ["A1"]}
+
+    failed = api.post(PATH, body)
+
+    monkeypatch.setenv("BATCHES_QUEUE_URL", queue)
+    settings.cache_clear()
+    api.seconds = 10.0
+    answers = [api.post(PATH, body) for _ in range(2)]
+    assert (failed.status, failed.body["error"]) == (503, "unavailable")
+    assert [answer.status for answer in answers] == [200, 200]
+    assert answers[0].body == answers[1].body
+    assert carry_out(*messages(api))
+    assert progress(api, answers[0].body["batchId"])["succeeded"] == 1
+    assert api.done() == ["A1"]
+
+
+def test_a_key_gives_one_batch_and_one_message(api: Api) -> None:
+    ids = {plan(api, ["A1"], idempotency_key="k-1") for _ in range(3)}
+
+    assert len(ids) == 1
+    assert len(messages(api)) == 1
+
+
+def test_a_batch_of_an_unknown_coupon_is_refused_member_by_member(api: Api) -> None:
+    answer = api.post("campaigns/C404/assign/batch", {"account_ids": ["A1"]})
+
+    assert carry_out(*messages(api))
+
+    told = api.get(f"campaigns/C404/assign/batch/{answer.body['batchId']}").body
+    assert told["refused"] == 1
+    assert told["members"][0]["reason"].startswith("COUPON_NOT_FOUND")
+
+
+def not_found(answer: Answer) -> bool:
+    return (answer.status, answer.body["error"]) == (404, "not_found")
+
+
+def test_a_batch_is_told_to_its_own_program_under_its_own_coupon(api: Api) -> None:
+    batch = plan(api, ["A1"])
+    connect(api.settings, api.upstream_url(), program="other", realm=api.upstream.id)
+    other = Api(api.settings, keys.create(api.settings, "other", "braze")[0], api.upstream, "other")
+
+    assert not_found(other.get(f"{PATH}/{batch}"))
+    assert not_found(api.get(f"campaigns/C2/assign/batch/{batch}"))
+    assert not_found(api.get(f"{PATH}/{'0' * 32}"))
+
+
+@pytest.mark.parametrize("batch", ["%7B%7Bid%7D%7D", "%20", "..", "a%252Fb"])
+def test_what_is_no_batch_is_refused_by_name(api: Api, batch: str) -> None:
+    answer = api.get(f"{PATH}/{batch}")
+
+    assert (answer.status, answer.body["field"]) == (400, "batchId")
