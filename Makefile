@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV := .venv/bin/uv
 export SAM_CLI_TELEMETRY = 0
 
-.PHONY: help setup run local stop test faults bench check build validate invoke lock clean
+.PHONY: help setup run local stop test faults bench check docs build validate invoke lock clean
 
 help: ## Show the tasks
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ check: .venv/.ready ## Lint, types, template
 	.venv/bin/ruff check
 	.venv/bin/mypy
 	.venv/bin/cfn-lint template.yaml
+
+docs: .venv/.ready ## Write docs/openapi.json and docs/schemas anew from the code
+	.venv/bin/python -m local.docs
 
 build: setup ## Build the bundle for the template's default runtime
 	PATH="$(CURDIR)/.venv/bin:$$PATH" .tools/sam/bin/sam build
