@@ -5,6 +5,7 @@ A destination is a module with the functions of `wire.Destination`, called as it
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from loyalty_bridge.destinations.wire import Destination
 
 
+@cache
 def destination(platform: str) -> Destination:
     """Choose the module that speaks a platform's language; only that one is imported."""
     return cast("Destination", import_module(f"loyalty_bridge.destinations.{platform}"))

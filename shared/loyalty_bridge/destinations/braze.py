@@ -519,7 +519,12 @@ def _is_date(text: str) -> bool:
 
 def _shown(name: str) -> str:
     """Make a name fit to be part of a path."""
-    return _UNUSABLE.sub("?", name[:64])
+    return _printable(name[:64])
+
+
+@lru_cache(maxsize=4096)
+def _printable(text: str) -> str:
+    return _UNUSABLE.sub("?", text)
 
 
 def _dump(value: Json) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -35,6 +36,7 @@ class Source(Protocol):
         """Turn an event into what it tells about a member."""
 
 
+@cache
 def source(platform: str) -> Source:
     """Choose the module that reads a platform's records; only that one is imported."""
     return cast("Source", import_module(f"loyalty_bridge.sources.{platform}"))

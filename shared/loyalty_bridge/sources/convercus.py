@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
 from loyalty_bridge.errors import Refused
@@ -180,9 +180,9 @@ def events(record: Json) -> list[Json]:
         The record is neither an object nor an array.
     """
     if isinstance(record, Mapping):
-        return [record]
+        return [_Event(record)]
     if isinstance(record, Sequence) and not isinstance(record, str):
-        return list(record)
+        return [_Event(event) if isinstance(event, Mapping) else event for event in record]
     raise Refused("record", "is neither an object nor an array")
 
 
@@ -194,12 +194,12 @@ def member(event: Json, _rules: Rules | None = None) -> str | None:
     Refused
         The event is no object, or its account id is neither a text nor an integer.
     """
-    return _member(*_open(event))
+    return _opened(event).member
 
 
 def alias(event: Json) -> str | None:
     """Tell ``user:<userId>`` for an event that carries no account; raises `Refused` as `member` does."""
-    return _other_id(*_open(event))
+    return _opened(event).other_id
 
 
 def known_as(event: Json) -> str | None:
@@ -210,10 +210,10 @@ def known_as(event: Json) -> str | None:
     Refused
         As `member`, or the event's type is missing or unknown.
     """
-    envelope, payload = _open(event)
-    person = _person(_kind(envelope), envelope, payload)
+    opened = _opened(event)
+    person = opened.person
     explicit = person.is_owner and _find(person.ids, "memberRole", "role") is not None
-    return _alias(person.ids) if explicit and _member(envelope, payload) is not None else None
+    return _alias(person.ids) if explicit and opened.member is not None else None
 
 
 def event_id(event: Json) -> str:
@@ -226,7 +226,7 @@ def event_id(event: Json) -> str:
     Refused
         The event is no object, or its ``eventId`` is neither a text nor an integer.
     """
-    return _event_id(_open(event)[0])
+    return _event_id(_opened(event).envelope)
 
 
 def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: datetime) -> MemberUpdate:
@@ -252,15 +252,14 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
     Refused
         The event is no object; its payload neither; its type is missing or unknown; its time or id is impossible.
     """
-    envelope, payload = _open(event)
-    kind = _kind(envelope)
+    opened = _opened(event)
+    envelope, payload, kind, person = opened.envelope, opened.payload, opened.kind, opened.person
     source_id = _event_id(envelope)
     occurred = _find([envelope], "occurredAt")
     time = _time(occurred, received) if occurred else received
 
     refusals: list[Refusal] = []
     body = [*_inner([payload], *_KINDS[kind].wrappers), payload]
-    person = _person(kind, envelope, payload)
     properties = _properties(_KINDS[kind].properties, [*body, envelope], refusals) | {"event_id": source_id}
     profile = _profile(person.fields, rules, received, refusals) if person.is_owner and person.fields else {}
     if person.is_owner and kind in _PUSH_SUBSCRIPTION:
@@ -277,7 +276,7 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
         with _Part("purchase", refusals):
             purchase = _purchase(body, properties, rules, time)
     return MemberUpdate(
-        event_id=source_id if _other_id(envelope, payload) is None else f"{source_id}/{member}",
+        event_id=source_id if opened.other_id is None else f"{source_id}/{member}",
         member=member,
         time=time,
         profile=profile,
@@ -289,21 +288,61 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
     )
 
 
-def _open(event: Json) -> tuple[_Object, _Object]:
-    """Find the envelope and the payload; an event without a payload is its own."""
+class _Event(dict[str, Json]):
+    """An event that is looked into once, however many questions are asked about it."""
+
+    @cached_property
+    def envelope(self) -> _Object:
+        return _object("", self)
+
+    @cached_property
+    def payload(self) -> _Object:
+        """An event without a payload is its own."""
+        found = _find([self.envelope], "payload")
+        if found is None:
+            return self.envelope
+        if not isinstance(found.value, Mapping):
+            raise Refused("payload", "is not an object")
+        return _object("payload", found.value)
+
+    @cached_property
+    def kind(self) -> str:
+        return _kind(self.envelope)
+
+    @cached_property
+    def member(self) -> str | None:
+        found = _find([self.envelope], "accountId") or _find(
+            [self.payload, *_inner([self.payload], *_WRAPPERS)], "accountId"
+        )
+        return reading.text(*found) if found else None
+
+    @cached_property
+    def other_id(self) -> str | None:
+        if self.member is not None:
+            return None
+        return _alias([self.envelope, self.payload, *_inner([self.payload], *_WRAPPERS)])
+
+    @cached_property
+    def person(self) -> _Person:
+        return _person(self.kind, self.envelope, self.payload)
+
+
+def _opened(event: Json) -> _Event:
+    if isinstance(event, _Event):
+        return event
     if not isinstance(event, Mapping):
         raise Refused("record", "is not an object")
-    envelope = _object("", event)
-    payload = _find([envelope], "payload")
-    if payload is None:
-        return envelope, envelope
-    if not isinstance(payload.value, Mapping):
-        raise Refused("payload", "is not an object")
-    return envelope, _object("payload", payload.value)
+    return _Event(event)
 
 
 def _object(path: str, value: Mapping[str, Json]) -> _Object:
-    return _Object(path, value, {_plain(key): key for key in value})
+    return _Object(path, value, _by_plain_name(tuple(value)))
+
+
+@lru_cache(maxsize=1024)
+def _by_plain_name(keys: tuple[str, ...]) -> Mapping[str, str]:
+    """Find the keys of an object; remembered, because the objects of one kind have the same."""
+    return {_plain(key): key for key in keys}
 
 
 def _all(objects: Iterable[_Object], *names: str) -> Iterator[_Found]:
@@ -350,17 +389,6 @@ def _kind(envelope: _Object) -> str:
     if kind is None:
         raise Refused(found.path, "is not a known event type")
     return kind
-
-
-def _member(envelope: _Object, payload: _Object) -> str | None:
-    found = _find([envelope, payload], "accountId") or _find(_inner([payload], *_WRAPPERS), "accountId")
-    return reading.text(*found) if found else None
-
-
-def _other_id(envelope: _Object, payload: _Object) -> str | None:
-    if _member(envelope, payload) is not None:
-        return None
-    return _alias([envelope, payload, *_inner([payload], *_WRAPPERS)])
 
 
 def _event_id(envelope: _Object) -> str:
@@ -563,20 +591,21 @@ def _entries(found: _Found) -> list[_Found]:
 
 def _properties(names: Iterable[str], sources: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
     properties: dict[str, Json] = {}
+    part = _Part("event", refusals)
     for name in names:
         if found := _find(sources, name):
-            with _Part("event", refusals):
+            with part:
                 properties[name] = _PROPERTY_READERS.get(name, _tidy)(*found)
     return properties
 
 
 def _tidy(value: Json, field: str) -> Json:
     """Copy a value without nulls and without what tells who the person is, at every depth."""
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, Mapping):
         return {k: _tidy(v, field) for k, v in value.items() if v is not None and _plain(k) not in _PERSONAL}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_tidy(item, field) for item in value if item is not None]
-    return value
+    return [_tidy(item, field) for item in value if item is not None]
 
 
 def _level(value: Json, field: str) -> Json:
