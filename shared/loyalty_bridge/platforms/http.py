@@ -14,12 +14,15 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from loyalty_bridge.destinations.wire import Reply
 from loyalty_bridge.errors import NotSent, OutcomeUnknown
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from requests.adapters import HTTPAdapter
 
 USER_AGENT = "loyalty-bridge/0.1"
@@ -115,6 +118,10 @@ def _adapter(connections: int) -> tuple[HTTPAdapter, threading.local]:
             return super().getresponse()
 
     class WatchedTls(HTTPSConnection):
+        def connect(self) -> None:
+            self.ca_certs = None  # they are in the context already
+            super().connect()
+
         def getresponse(self) -> Any:
             watch(self)
             return super().getresponse()
@@ -125,9 +132,21 @@ def _adapter(connections: int) -> tuple[HTTPAdapter, threading.local]:
     class TlsPool(HTTPSConnectionPool):
         ConnectionCls = WatchedTls
 
-    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0, pool_block=True)
+    adapter = HTTPAdapter(max_retries=0)
+    adapter.init_poolmanager(4, connections, block=True, ssl_context=_tls())
     adapter.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": TlsPool}
     return adapter, watched
+
+
+@cache
+def _tls() -> SSLContext:
+    """Read the authorities once: for each connection anew, it would take longer than to map a hundred events."""
+    from certifi import where
+    from urllib3.util.ssl_ import create_urllib3_context
+
+    context = create_urllib3_context()
+    context.load_verify_locations(where())
+    return context
 
 
 def _shut(sock: socket.socket) -> None:
