@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV := .venv/bin/uv
 export SAM_CLI_TELEMETRY = 0
 
-.PHONY: help setup run local stop test faults bench check docs build validate invoke lock clean
+.PHONY: help setup run local test coverage faults bench check docs build validate invoke lock clean
 
 help: ## Show the tasks
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,15 +17,19 @@ run: setup ## Deploy the bundle locally, stream a day of loyalty events through 
 local: setup ## Deploy the bundle locally and leave it running (Ctrl-C stops it)
 	.venv/bin/python -m local.run stay
 
-test: setup ## Check the code and run all tests but the long ones
+test: setup ## Check the code and run all tests
 	$(MAKE) check
-	.venv/bin/pytest --cov --cov-report=term:skip-covered
+	.venv/bin/pytest
+
+coverage: setup ## Run the tests in this process and tell which lines and branches they miss
+	.venv/bin/pytest --cov --cov-report=term:skip-covered --ignore=tests/faults
 
 faults: setup ## Kill built functions at random moments, many times
 	BRIDGE_KILLS=50 .venv/bin/pytest tests/faults
 
-bench: .venv/.ready ## Measure the pipeline beside the naive way
+bench: setup ## Measure the pipeline beside the naive way, and each call beside a bare handler
 	.venv/bin/python -m tests.benchmarks.forward
+	.venv/bin/python -m tests.benchmarks.api
 
 check: .venv/.ready ## Lint, types, template
 	.venv/bin/ruff format --check
