@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import boto3
 import pytest
 from moto import mock_aws
 from moto.backends import get_backend
 
 from local.sandbox.convercus import Convercus, sandbox
 from loyalty_bridge import aws, settings
+from loyalty_bridge.cli import main, stack
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import DeliverySettings, PlanSettings
 from tests.http_events import Api, connect
@@ -107,3 +110,33 @@ def _api(convercus: Convercus, patch: pytest.MonkeyPatch) -> Iterator[Api]:
     connect(told, convercus.url, realm=upstream.id)
     yield Api(told, keys.create(told, "demo", "braze")[0], upstream)
     settings.settings.cache_clear()
+
+
+@pytest.fixture
+def bridge(
+    stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """Give ``bridge ARGUMENTS``, which answers exit code, output and errors; the stack is deployed."""
+    outputs = {
+        "".join(part.capitalize() for part in name.split("_")): {"Value": value}
+        for name, value in {**stores.model_dump(), "journal_table": "JournalTable"}.items()
+        if value
+    }
+    template = {"Resources": {"Nothing": {"Type": "AWS::SNS::Topic"}}, "Outputs": outputs}
+    boto3.client("cloudformation").create_stack(StackName="loyalty-bridge", TemplateBody=json.dumps(template))
+    forget = (stack.settings.cache_clear, stack.action_settings.cache_clear)
+    for clear in forget:
+        clear()
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["bridge", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    yield call
+    boto3.client("cloudformation").delete_stack(StackName="loyalty-bridge")
+    for clear in forget:
+        clear()

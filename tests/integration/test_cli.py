@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from local.sandbox.braze import Braze
-from loyalty_bridge.cli import main, stack
+from loyalty_bridge.cli import stack
 from loyalty_bridge.delivery.forward import forward
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import KEY, connect
@@ -23,32 +22,6 @@ CONNECTION = {
 }
 
 Bridge = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def bridge(
-    stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Bridge]:
-    """Give ``bridge ARGUMENTS``, which answers exit code, output and errors; the stack is deployed."""
-    outputs = {
-        "".join(part.capitalize() for part in name.split("_")): {"Value": value}
-        for name, value in stores.model_dump().items()
-        if value
-    }
-    template = {"Resources": {"Nothing": {"Type": "AWS::SNS::Topic"}}, "Outputs": outputs}
-    boto3.client("cloudformation").create_stack(StackName="loyalty-bridge", TemplateBody=json.dumps(template))
-    stack.settings.cache_clear()
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["bridge", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return int(ended.value.code or 0), told.out, told.err
-
-    yield call
-    boto3.client("cloudformation").delete_stack(StackName="loyalty-bridge")
-    stack.settings.cache_clear()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from loyalty_bridge import aws
-from loyalty_bridge.cli import kept, member, program, stack
+from loyalty_bridge.cli import action, kept, key, member, program, stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, find, show
 from loyalty_bridge.delivery.explain import explain as explain_record
 from loyalty_bridge.delivery.sample import send_sample as send_sample_event
@@ -23,6 +23,8 @@ from loyalty_bridge.errors import BridgeError, Unavailable
 bridge = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 bridge.add_typer(program.commands, name="program")
 bridge.add_typer(member.commands, name="member")
+bridge.add_typer(key.commands, name="key")
+bridge.add_typer(action.commands, name="action")
 bridge.add_typer(kept.held, name="held")
 bridge.add_typer(kept.refused, name="refused")
 bridge.add_typer(kept.crashed, name="crashed")

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from loyalty_bridge.errors import NotConnected
-from loyalty_bridge.settings import DeliverySettings
+from loyalty_bridge.settings import ActionSettings, DeliverySettings
 
 ENDPOINTS = Path(".local/endpoints.json")
 
@@ -36,13 +36,23 @@ def use_local() -> None:
 
 @cache
 def settings() -> DeliverySettings:
+    """Tell where the programs and their records are."""
+    return DeliverySettings.model_validate(_outputs())
+
+
+@cache
+def action_settings() -> ActionSettings:
+    """Tell where the journal is."""
+    return ActionSettings.model_validate(_outputs())
+
+
+def _outputs() -> dict[str, str]:
     """Read the outputs of the stack that ``BRIDGE_STACK`` names (default ``loyalty-bridge``)."""
     import boto3
 
     name = os.environ.get("BRIDGE_STACK", "loyalty-bridge")
     stack = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
-    outputs = {_snake(output["OutputKey"]): output["OutputValue"] for output in stack["Outputs"]}
-    return DeliverySettings.model_validate(outputs)
+    return {_snake(output["OutputKey"]): output["OutputValue"] for output in stack["Outputs"]}
 
 
 def _snake(name: str) -> str:
