@@ -1,4 +1,4 @@
-"""What the calls take and answer, as models: they are checked against, and the OpenAPI file is made from them.
+"""What the calls take, as models: they are checked against, and the OpenAPI file is made from them.
 
 What Liquid or Jinja rendered arrives as text: numbers in strings are taken, blanks around ids are not part of them,
 and an id that was not rendered is refused by name.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from loyalty_bridge.api.requests import ID_PATTERN, MAX_ID, identifier, rendered
 from loyalty_bridge.errors import Refused
@@ -98,12 +98,9 @@ Moment = Annotated[
 ]
 
 
-Scalar = str | int | float | bool | None
-"""As the loyalty platform tells it."""
-
-
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A cold start builds the validators of the body that it reads, not of all.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class AssignCoupon(_Body):
@@ -147,115 +144,3 @@ class SubscribeEmail(_Body):
     braze_campaign_id: OptionalText = None
     dispatch_id: OptionalText = None
     idempotency_key: OptionalText = None
-
-
-class CouponCode(_Body):
-    """The code of the assigned coupon."""
-
-    couponCode: str  # noqa: N815 - the contract's name
-
-
-class BatchId(_Body):
-    """The id under which the batch's progress is told."""
-
-    batchId: str  # noqa: N815
-
-
-class BatchMember(_Body):
-    """How far a member of a batch is."""
-
-    account_id: str
-    state: Literal["planned", "succeeded", "refused", "unknown"]
-    couponCode: str | None = None  # noqa: N815
-    reason: str | None = None
-
-
-class BatchProgress(_Body):
-    """How far a batch is."""
-
-    batchId: str  # noqa: N815
-    couponId: str  # noqa: N815
-    total: int
-    planned: int
-    succeeded: int
-    refused: int
-    unknown: int
-    members: list[BatchMember]
-
-
-class BookingId(_Body):
-    """The id of the booking."""
-
-    bookingId: str  # noqa: N815
-
-
-class MembershipSet(_Body):
-    """A membership whose opt-ins are set."""
-
-    membership_id: str
-
-
-class MembershipFailed(_Body):
-    """A membership whose opt-ins are not set, and why."""
-
-    membership_id: str
-    reason: str
-
-
-class Subscribed(_Body):
-    """Which memberships were updated and which were not."""
-
-    succeeded: list[MembershipSet]
-    failed: list[MembershipFailed]
-
-
-class LookUpFailed(_Body):
-    """Why there is nothing to show; with status 200, so that a template can branch."""
-
-    error: Literal["member_not_found", "internal_error"]
-
-
-class MemberProfile(_Body):
-    """A member's profile. What is not known is null; `member_id` is always there."""
-
-    member_id: str | int
-    first_name: Scalar
-    last_name: Scalar
-    email: Scalar
-    tier_name: Scalar
-    tier_id: Scalar
-    points_balance: float | None
-    enrollment_date: str | None
-
-
-class Coupon(_Body):
-    """A coupon that the member can redeem now. What is not known is null."""
-
-    coupon_id: Scalar
-    code: Scalar
-    title: Scalar
-    description: Scalar
-    status: Scalar
-    value: Scalar
-    valid_from: str | None
-    valid_to: str | None
-
-
-class MemberCoupons(_Body):
-    """A member's redeemable coupons."""
-
-    coupons: list[Coupon]
-
-
-class Profile(RootModel[MemberProfile | LookUpFailed]):
-    """What the look-up of a profile answers."""
-
-
-class Coupons(RootModel[MemberCoupons | LookUpFailed]):
-    """What the look-up of coupons answers."""
-
-
-class Received(_Body):
-    """How many events were stored durably."""
-
-    received: int

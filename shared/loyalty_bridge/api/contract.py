@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from loyalty_bridge.api import bodies, requests
+from loyalty_bridge.api import answers, bodies, requests
 
 VERSION = "1.0.0"
 BASE = "/v1/programs/{programId}"
@@ -35,7 +35,7 @@ CALLS = (
         "/campaigns/{couponId}/assign",
         "Assign a coupon to a member",
         bodies.AssignCoupon,
-        {200: bodies.CouponCode},
+        {200: answers.CouponCode},
         _ACTION,
     ),
     Call(
@@ -44,7 +44,7 @@ CALLS = (
         "/campaigns/{couponId}/assign/batch",
         "Plan the assignment of a coupon to up to 500 members",
         bodies.AssignCouponBatch,
-        {200: bodies.BatchId},
+        {200: answers.BatchId},
         _ACTION,
     ),
     Call(
@@ -53,7 +53,7 @@ CALLS = (
         "/campaigns/{couponId}/assign/batch/{batchId}",
         "Tell how far a batch is, with each member's outcome",
         None,
-        {200: bodies.BatchProgress},
+        {200: answers.BatchProgress},
         (400, 401, 404, 500, 503),
     ),
     Call(
@@ -62,7 +62,7 @@ CALLS = (
         "/members/{accountId}/bookings",
         "Book points on a member account",
         bodies.BookPoints,
-        {200: bodies.BookingId},
+        {200: answers.BookingId},
         _ACTION,
     ),
     Call(
@@ -71,7 +71,7 @@ CALLS = (
         "/subscriptions/email",
         "Set the e-mail opt-ins of a member",
         bodies.SubscribeEmail,
-        {200: bodies.Subscribed, 207: bodies.Subscribed},
+        {200: answers.Subscribed, 207: answers.Subscribed},
         _ACTION,
     ),
     Call(
@@ -80,7 +80,7 @@ CALLS = (
         "/members/{accountId}/profile",
         "A member's profile, while a message is rendered",
         None,
-        {200: bodies.Profile},
+        {200: answers.Profile},
         (401,),
     ),
     Call(
@@ -89,7 +89,7 @@ CALLS = (
         "/members/{accountId}/coupons",
         "A member's redeemable coupons, while a message is rendered",
         None,
-        {200: bodies.Coupons},
+        {200: answers.Coupons},
         (401,),
         ("lang",),
     ),
@@ -99,7 +99,7 @@ CALLS = (
         "/events",
         "Take Convercus events, one object or an array, and store them durably",
         "events",
-        {202: bodies.Received},
+        {202: answers.Received},
         (400, 401, 409, 413, 500, 503),
     ),
 )
@@ -119,15 +119,6 @@ _MEANS = {
     502: "The loyalty platform could not be reached; nothing was done",
     503: "Nothing was done, or an equal request is being carried out (`in_progress`); try again after `Retry-After`",
 }
-
-
-class Error(BaseModel):
-    """What every failed call answers."""
-
-    error: str
-    message: str
-    field: str = ""
-    """With 400 and 413: what is wrong."""
 
 
 _RETRY_AFTER = {
@@ -151,7 +142,7 @@ _EVENT = {
 
 def openapi() -> dict[str, Any]:
     """Make the OpenAPI 3.1 document."""
-    used: set[type[BaseModel]] = {Error}
+    used: set[type[BaseModel]] = {answers.Error}
     for call in CALLS:
         used |= {*call.answers.values()} | ({call.takes} if isinstance(call.takes, type) else set())
     models = sorted(used, key=lambda model: model.__name__)
@@ -194,7 +185,7 @@ def _operation(call: Call) -> dict[str, Any]:
         "parameters": parameters,
         "responses": {
             **{str(status): _response(status, model) for status, model in call.answers.items()},
-            **{str(status): _response(status, Error) for status in call.fails},
+            **{str(status): _response(status, answers.Error) for status in call.fails},
         },
     }
     if call.takes == "events":
