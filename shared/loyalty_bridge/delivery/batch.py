@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from loyalty_bridge.delivery import kept, queues
 from loyalty_bridge.delivery.kept import Entry
+from loyalty_bridge.delivery.queues import Line
 from loyalty_bridge.delivery.records import Arrival, SourceRecord
 from loyalty_bridge.errors import Refused, Unavailable
 from loyalty_bridge.model import Json, Refusal
@@ -38,8 +39,8 @@ class Batch:
         The entries that are given back, by receipt.
     retry_after
         Seconds for which the destination lets us wait.
-    last_held
-        The shelf position of the last held record of each (program, group) that has one.
+    lines
+        The held records of each (program, group) that has some.
     """
 
     settings: DeliverySettings
@@ -48,7 +49,8 @@ class Batch:
     again: dict[str, Arrival] = field(default_factory=dict)
     retry_after: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
-    last_held: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    lines: dict[tuple[str, str], Line] = field(default_factory=dict)
+    _held: set[str] = field(default_factory=set)
     _waiting: list[tuple[Arrival, SourceRecord]] = field(default_factory=list)
     _order: dict[str, int] = field(default_factory=dict)
     _blocked: dict[str, int] = field(default_factory=dict)
@@ -119,34 +121,54 @@ class Batch:
         """Keep a program's records in order until its connection works; where that fails, give them back.
 
         Their groups are marked after they are on the shelf, and before they are acknowledged: whatever comes later in
-        a group finds the mark and waits behind them.
+        a group finds the mark and waits behind them. The schedule is told to look for them before all that.
         """
         by_position: defaultdict[str, list[tuple[Arrival, SourceRecord]]] = defaultdict(list)
         for arrival, record in behind:
-            by_position[record.drained].append((arrival, record))
+            by_position[record.drained.rpartition(".")[0]].append((arrival, record))
+        left = [record.drained for _, record in behind if record.drained]
+        lines = {
+            arrival.group: self.lines.get((program.id, arrival.group), Line()).left_by(left) for arrival, _ in behind
+        }
+        # Behind what is held of their groups, though it was held by a container whose clock is ahead.
+        now = max([self.now, *((int(line.last[:13]) + 1.5) / 1000 for line in lines.values() if line.last)])
         try:
-            positions: dict[str, str] = {}
+            gate.watch(self.settings, program.id, program.gate, self.now)
             for position, records in sorted(by_position.items(), key=lambda one: one[0] or "~"):  # the new ones last
                 entries = [Entry(record, group=arrival.group) for arrival, record in records]
-                place = kept.keep(self.settings, "held", program.id, entries, self.now, position)
-                for arrival, _ in records:
-                    known = self.last_held.get((program.id, arrival.group), "")
-                    positions[arrival.group] = max(place, known)
-            queues.mark(self.settings, program.id, positions, time.monotonic() + WRITE_SECONDS)
-            gate.watch(self.settings, program.id, program.gate, self.now)
+                bundle = kept.keep(self.settings, "held", program.id, entries, now, position)
+                ends = {arrival.group: kept.place(bundle, number) for number, (arrival, _) in enumerate(records)}
+                lines |= {group: lines[group].joined_at(end, again=bool(position)) for group, end in ends.items()}
+            queues.mark(self.settings, program.id, lines, time.monotonic() + WRITE_SECONDS)
         except Unavailable:
             self.counts["keep_failed"] += len(behind)
             for arrival, _ in behind:
                 self.give_back(arrival)
             return False
         self.counts["held"] += len(behind)
+        self.lines |= {(program.id, group): line for group, line in lines.items()}
+        self._held |= {arrival.receipt for arrival, _ in behind}
         return True
 
-    def pass_on(self, program: Program, arrival: Arrival, record: SourceRecord) -> None:
-        """Let the later records of a group pass, when the last held one is settled."""
-        last = self.last_held.get((program.id, arrival.group), "")
-        if record.drained and last and record.drained >= last:
-            queues.clear(self.settings, program.id, arrival.group)
+    def let_pass(self, opened: list[tuple[Arrival, SourceRecord]]) -> None:
+        """Let what waits behind drained records pass, when they are settled."""
+        for arrival, record in opened:
+            if record.drained and arrival.receipt not in self.again and arrival.receipt not in self._held:
+                try:
+                    self._let_pass(record, arrival.group)
+                except Unavailable:
+                    self.give_back(arrival)
+
+    def _let_pass(self, record: SourceRecord, group: str) -> None:
+        before = self.lines.get((record.program, group), Line())
+        after = before.passed(record.drained)
+        if after == before:
+            return
+        if after.last:
+            queues.mark(self.settings, record.program, {group: after}, time.monotonic() + WRITE_SECONDS)
+        else:
+            queues.clear(self.settings, record.program, group)
+        self.lines[record.program, group] = after
 
 
 def alone(record: SourceRecord, event: Mapping[str, Json] | Json) -> SourceRecord:

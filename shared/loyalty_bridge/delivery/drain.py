@@ -63,7 +63,7 @@ def _tend_program(settings: DeliverySettings, program: Program, until: float, co
             return
         gate.drain(settings, program.id)
     if drain(settings, program.id, until, counts) and program.gate.state != "live":
-        gate.go_live(settings, program.id)
+        gate.go_live(settings, program.id, time.time())
         counts["went_live"] += 1
 
 
@@ -91,8 +91,9 @@ def drain(settings: DeliverySettings, program: str, until: float, counts: Counte
 
 def _put_back(settings: DeliverySettings, bundle: Bundle) -> int:
     """Put a bundle on the transport, then take it off its shelf; gives the number of its records."""
-    drained = bundle.position if bundle.shelf == "held" else ""
     entries = kept.entries(settings, bundle)
-    transport.put(settings, [(replace(entry.record, drained=drained), entry.group) for entry in entries])
+    places = [kept.place(bundle.position, number) if bundle.shelf == "held" else "" for number in range(len(entries))]
+    records = [replace(entry.record, drained=place) for entry, place in zip(entries, places, strict=True)]
+    transport.put(settings, [(record, entry.group) for record, entry in zip(records, entries, strict=True)])
     kept.remove(settings, bundle)
     return len(entries)

@@ -95,6 +95,7 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
             if problem:
                 outcome.problems[program_id] = problem
             outcome.latencies += _latencies(works)
+        batch.let_pass(opened)
     batch.keep_refused()
     batch.keep_waiting()
     _delay(batch)
@@ -151,10 +152,10 @@ def _settle(batch: Batch, program: Program, lane: Lane | Unavailable, works: lis
     try:
         for work in works:
             if not work.missing:
-                _finish(batch, program, work)
+                _finish(batch, work)
         if left:
             _leave(batch, program, left, problem, broken=broken)
-        elif program.gate.failing_since:
+        elif program.gate.failing_since and isinstance(lane, Lane) and lane.counts["requests"]:
             gate.note_success(batch.settings, program.id)
     except Unavailable as error:
         problem = f"{problem}; {error}"
@@ -165,9 +166,8 @@ def _settle(batch: Batch, program: Program, lane: Lane | Unavailable, works: lis
     return problem
 
 
-def _finish(batch: Batch, program: Program, work: Work) -> None:
-    """Settle a work of which nothing is missing: what was refused is kept, and what waits behind it may pass."""
-    batch.pass_on(program, work.arrival, work.record)
+def _finish(batch: Batch, work: Work) -> None:
+    """Settle a work of which nothing is missing: what was refused is kept."""
     if work.refusals:
         there = [part for part, present in parts(work.translation).items() if present]
         lacking = tuple(dict.fromkeys([*(p for p in there if p not in work.accepted), *_never_there(work)]))

@@ -58,12 +58,17 @@ def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Open
     Unavailable
         It cannot be told which groups have held records.
     """
-    watched = {program.id for program in programs.values() if program.gate.watch_until > batch.now}
+    watched = {
+        program.id
+        for program in programs.values()
+        if program.gate.state != "live" or program.gate.watch_until > batch.now
+    }
     groups = {(record.program, arrival.group) for arrival, record in opened if record.program in watched}
     if groups:
-        batch.last_held = queues.last_held(batch.settings, groups, batch.until)
+        batch.lines = queues.lines(batch.settings, groups, batch.until)
     admitted: Opened = []
     waiting: defaultdict[str, Opened] = defaultdict(list)
+    passing: defaultdict[str, set[str]] = defaultdict(set)
     for arrival, record in opened:
         program = programs.get(record.program)
         if program is None:
@@ -71,13 +76,26 @@ def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Open
             batch.refuse_whole(arrival, nobodys, Refused("programId", "is not the id of a program"))
         elif program.missing():
             batch.counts["not_connected"] += 1
-        elif not record.drained and (program.gate.state != "live" or (program.id, arrival.group) in batch.last_held):
+        elif _waits(batch, program, arrival, record, passing[arrival.group]):
             waiting[record.program].append((arrival, record))
         else:
             admitted.append((arrival, record))
+            passing[arrival.group].add(record.drained)
     for program_id, behind in waiting.items():
         batch.hold(programs[program_id], behind)
     return admitted
+
+
+def _waits(batch: Batch, program: Program, arrival: Arrival, record: SourceRecord, passing: set[str]) -> bool:
+    """Tell whether a record waits: new ones behind all that is held, drained ones behind what is held again.
+
+    `passing` are the places of the drained records of its group that pass before it.
+    """
+    line = batch.lines.get((program.id, arrival.group))
+    if not record.drained:
+        return program.gate.state != "live" or line is not None
+    earlier = line is not None and any(place < record.drained for place in line.again - passing)
+    return program.gate.state == "held" or earlier
 
 
 def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> list[Mapped]:

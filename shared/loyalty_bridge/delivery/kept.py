@@ -104,8 +104,22 @@ def keep(
     return place
 
 
+def place(position: str, number: int) -> str:
+    """Name the place of a record in a bundle: places are in the order of the shelf.
+
+    What is held once more lies before what was behind it: its position adds a ``-``, which is less than the full stop.
+    """
+    return f"{position}.{number:06d}"
+
+
 def bundles(settings: DeliverySettings, shelf: Shelf, program: str, *, limit: int = 1000) -> Iterator[Bundle]:
-    """List what is kept of a program, in order."""
+    """List what is kept of a program, in order.
+
+    Raises
+    ------
+    Unavailable
+        When DynamoDB does not answer, while they are listed.
+    """
     pages = (
         aws.dynamodb()
         .get_paginator("query")
@@ -117,7 +131,10 @@ def bundles(settings: DeliverySettings, shelf: Shelf, program: str, *, limit: in
             PaginationConfig={"MaxItems": limit},
         )
     )
-    return (_indexed(program, shelf, item) for page in pages for item in page["Items"])
+    with aws.reaching("the kept records"):
+        for page in pages:
+            for item in page["Items"]:
+                yield _indexed(program, shelf, item)
 
 
 def entries(settings: DeliverySettings, bundle: Bundle) -> list[Entry]:

@@ -68,11 +68,11 @@ def recall(batch: Batch, mapped: list[Mapped]) -> dict[str, list[Member]]:
         DynamoDB does not give all, or a secret does not open: nothing may be sent then.
     """
     known = look_up(batch.settings, mapped, batch.until)
+    _learn(batch.settings, mapped, known.items)
     programs: dict[str, dict[str, Member]] = {}
     seen: set[bytes] = set()
     for one in mapped:
         program, work = one.program, one.work
-        _learn(batch, one, known.items)
         before = known.accepted.get(work.ledger_key, set())
         if before or work.ledger_key in seen:
             batch.counts["repeated"] += 1
@@ -93,13 +93,11 @@ def _names(one: Mapped) -> list[str]:
     return [name, aliases.key(one.program.id, one.alias)] if one.alias else [name]
 
 
-def _learn(batch: Batch, one: Mapped, known: dict[str, Mapping[str, Any]]) -> None:
-    if not one.alias:
-        return
-    name, member = aliases.key(one.program.id, one.alias), one.work.update.member
-    if member not in aliases.opened(known.get(name, {})):
-        aliases.learn(batch.settings, one.program.id, one.alias, member)
-        known[name] = {"members": {"SS": [*aliases.opened(known.get(name, {})), member]}}
+def _learn(settings: DeliverySettings, mapped: Iterable[Mapped], known: Mapping[str, Mapping[str, Any]]) -> None:
+    """Remember the other ids of members, where they are not known yet."""
+    told = {(one.program.id, one.alias, one.work.update.member) for one in mapped if one.alias}
+    new = [one for one in told if one[2] not in aliases.opened(known.get(aliases.key(one[0], one[1]), {}))]
+    stores.side_by_side(lambda one: aliases.learn(settings, *one), new)
 
 
 def write_down(batch: Batch, members: Mapping[str, Iterable[Member]], programs: Mapping[str, Program]) -> None:

@@ -1,11 +1,14 @@
 """Which ordered groups have records on the held shelf, or on their way from it: what comes later waits behind them.
 
-A mark names the shelf position of a group's last held record. It goes when the record from that position is settled.
+A mark names the place of a group's last held record. It goes when the record from that place is settled. Records that
+are held once more have places of their own in it: what was drained together with them, but lies behind them, must not
+overtake them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge import aws
@@ -15,14 +18,43 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The held records of an ordered group.
+
+    Attributes
+    ----------
+    last
+        The place of the last one.
+    again
+        The places of those that were held more than once, and have not passed since (of each bundle the last).
+    """
+
+    last: str = ""
+    again: frozenset[str] = frozenset()
+
+    def left_by(self, places: Iterable[str]) -> Line:
+        """Take out places that no record has any more."""
+        gone = frozenset(places)
+        return Line("" if self.last in gone else self.last, self.again - gone)
+
+    def joined_at(self, place: str, *, again: bool) -> Line:
+        """Add a place."""
+        return Line(max(self.last, place), self.again | {place} if again else self.again)
+
+    def passed(self, place: str) -> Line:
+        """Take out what has passed with the record from a place; nothing is left when it was the last."""
+        return Line("" if place >= self.last else self.last, frozenset(one for one in self.again if one > place))
+
+
 def _key(program: str, group: str) -> str:
     return stores.name(program, "queue", group)
 
 
-def last_held(
+def lines(
     settings: DeliverySettings, groups: Iterable[tuple[str, str]], deadline: float
-) -> dict[tuple[str, str], str]:
-    """Tell the position of the last held record of each (program, group) that has one.
+) -> dict[tuple[str, str], Line]:
+    """Tell the line of each (program, group) that has held records.
 
     Raises
     ------
@@ -31,11 +63,14 @@ def last_held(
     """
     names = {_key(*group): group for group in groups}
     found = stores.read([(settings.members_table, {"member": {"S": name}}) for name in names], deadline)
-    return {names[item["member"]["S"]]: item["position"]["S"] for item in found.get(settings.members_table, ())}
+    return {
+        names[item["member"]["S"]]: Line(item["position"]["S"], frozenset(item.get("again", {}).get("SS", ())))
+        for item in found.get(settings.members_table, ())
+    }
 
 
-def mark(settings: DeliverySettings, program: str, positions: Mapping[str, str], deadline: float) -> None:
-    """Note the position of each group's last held record.
+def mark(settings: DeliverySettings, program: str, lines: Mapping[str, Line], deadline: float) -> None:
+    """Note the line of each group.
 
     Raises
     ------
@@ -43,8 +78,15 @@ def mark(settings: DeliverySettings, program: str, positions: Mapping[str, str],
         DynamoDB does not take all.
     """
     items: list[tuple[str, dict[str, Any]]] = [
-        (settings.members_table, {"member": {"S": _key(program, group)}, "position": {"S": position}})
-        for group, position in positions.items()
+        (
+            settings.members_table,
+            {
+                "member": {"S": _key(program, group)},
+                "position": {"S": line.last},
+                **({"again": {"SS": sorted(line.again)}} if line.again else {}),
+            },
+        )
+        for group, line in lines.items()
     ]
     stores.write(items, deadline)
 

@@ -71,7 +71,7 @@ class SourceRecord:
     member
         The member it is for, where the record itself does not say.
     drained
-        Its position in the held store, when it was held before; empty otherwise.
+        Its place in the held store, when it was held before; empty otherwise.
     """
 
     program: str

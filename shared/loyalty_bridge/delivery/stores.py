@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from loyalty_bridge import aws
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.platforms.http import backoff
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 Keys = Sequence[tuple[str, dict[str, Any]]]
 """Table and key, or table and item."""
@@ -27,6 +30,14 @@ def name(*parts: str) -> str:
     return f"{parts[0]}#{parts[1]}#{hashlib.blake2b(told.encode(errors='surrogatepass'), digest_size=32).hexdigest()}"
 
 
+def side_by_side(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
+    """Do several round trips at once."""
+    if len(parts) <= 1:
+        return [work(part) for part in parts]
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        return list(pool.map(work, parts))
+
+
 def read(keys: Keys, deadline: float) -> dict[str, list[dict[str, Any]]]:
     """Read items by key, strongly consistent: a hundred in a round trip, several round trips at once.
 
@@ -36,7 +47,7 @@ def read(keys: Keys, deadline: float) -> dict[str, list[dict[str, Any]]]:
         When DynamoDB does not give all of them before `deadline` (of `time.monotonic`).
     """
     found: dict[str, list[dict[str, Any]]] = {table: [] for table, _ in keys}
-    for answer in _each(lambda part: _read(part, deadline), _chunks(keys, 100)):
+    for answer in side_by_side(lambda part: _read(part, deadline), _chunks(keys, 100)):
         for table, items in answer:
             found[table] += items
     return found
@@ -50,15 +61,7 @@ def write(items: Keys, deadline: float) -> None:
     Unavailable
         When DynamoDB does not take all of them before `deadline` (of `time.monotonic`).
     """
-    for _ in _each(lambda part: _write(part, deadline), _chunks(items, 25)):
-        pass
-
-
-def _each(work: Any, parts: Sequence[Keys]) -> Iterable[Any]:
-    if len(parts) <= 1:
-        return map(work, parts)
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        return list(pool.map(work, parts))
+    side_by_side(lambda part: _write(part, deadline), _chunks(items, 25))
 
 
 def _chunks(keys: Keys, size: int) -> list[Keys]:

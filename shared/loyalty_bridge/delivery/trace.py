@@ -40,9 +40,7 @@ def trace(settings: DeliverySettings, program: Program, name: str) -> dict[str, 
             for one in known
             for path, mark in sorted(one.marks.items())
         },
-        "waits_behind_held_records": bool(
-            queues.last_held(settings, [(program.id, group_of(program.id, name))], deadline)
-        ),
+        "waits_behind_held_records": bool(queues.lines(settings, [(program.id, group_of(program.id, name))], deadline)),
         **{shelf: _on_shelf(settings, shelf, program.id, name) for shelf in ("held", "refused")},
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,10 @@ def put(settings: DeliverySettings, records: Sequence[tuple[SourceRecord, str]])
         When it did not take all of them: repeat all, what is there twice is sent once.
     """
     sealed = [
-        (group, seal(record, lambda body: kept.put_body(settings, body), INLINE_BYTES)) for record, group in records
+        (group, seal(record, lambda body: kept.put_body(settings, body), INLINE_BYTES).encode())
+        for record, group in records
     ]
-    if settings.events_queue_url:
-        _to_queue(settings.events_queue_url, sealed)
-    else:
-        _to_stream(settings.events_stream, sealed)
+    _put(settings, sealed)
 
 
 def put_raw(settings: DeliverySettings, data: bytes, group: str) -> None:
@@ -43,18 +42,38 @@ def put_raw(settings: DeliverySettings, data: bytes, group: str) -> None:
     Unavailable
         It did not take it.
     """
-    if settings.events_queue_url:
-        _to_queue(settings.events_queue_url, [(group, data.decode())])
-    else:
-        _to_stream(settings.events_stream, [(group, data.decode())])
+    _put(settings, [(group, data)])
 
 
-def _to_queue(queue: str, sealed: Sequence[tuple[str, str]]) -> None:
+def _put(settings: DeliverySettings, sealed: Sequence[tuple[str, bytes]]) -> None:
+    for turn in _turns(sealed):
+        if settings.events_queue_url:
+            _to_queue(settings.events_queue_url, turn)
+        else:
+            _to_stream(settings.events_stream, turn)
+
+
+def _turns(sealed: Sequence[tuple[str, bytes]]) -> list[list[tuple[str, bytes]]]:
+    """Divide entries so that no turn holds two of a group: a later one of a request may be taken and an earlier not.
+
+    https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
+    """
+    turns: list[list[tuple[str, bytes]]] = []
+    seen: Counter[str] = Counter()
+    for entry in sealed:
+        if seen[entry[0]] == len(turns):
+            turns.append([])
+        turns[seen[entry[0]]].append(entry)
+        seen[entry[0]] += 1
+    return turns
+
+
+def _to_queue(queue: str, sealed: Sequence[tuple[str, bytes]]) -> None:
     for chunk in _chunks(sealed, most=10, most_bytes=1_000_000):
         entries: list[Any] = [
             {
                 "Id": str(number),
-                "MessageBody": body,
+                "MessageBody": body.decode(errors="replace"),  # what is no text is no record
                 "MessageGroupId": group,
                 # Not the body's hash: what is put again on purpose within five minutes must not vanish.
                 "MessageDeduplicationId": uuid.uuid4().hex,
@@ -67,17 +86,17 @@ def _to_queue(queue: str, sealed: Sequence[tuple[str, str]]) -> None:
             raise Unavailable(f"the queue: {reply['Failed'][0]['Code']}")
 
 
-def _to_stream(stream: str, sealed: Sequence[tuple[str, str]]) -> None:
+def _to_stream(stream: str, sealed: Sequence[tuple[str, bytes]]) -> None:
     for chunk in _chunks(sealed, most=500, most_bytes=4_000_000):
-        entries: list[Any] = [{"Data": body.encode(), "PartitionKey": group} for group, body in chunk]
+        entries: list[Any] = [{"Data": body, "PartitionKey": group} for group, body in chunk]
         with aws.reaching("the stream"):
             reply = aws.kinesis().put_records(StreamName=stream, Records=entries)
         if reply.get("FailedRecordCount"):
             raise Unavailable("the stream: did not take all records")
 
 
-def _chunks(sealed: Sequence[tuple[str, str]], *, most: int, most_bytes: int) -> list[list[tuple[str, str]]]:
-    chunks: list[list[tuple[str, str]]] = []
+def _chunks(sealed: Sequence[tuple[str, bytes]], *, most: int, most_bytes: int) -> list[list[tuple[str, bytes]]]:
+    chunks: list[list[tuple[str, bytes]]] = []
     size = most_bytes
     for entry in sealed:
         if size + len(entry[1]) > most_bytes or len(chunks[-1]) == most:

@@ -78,16 +78,16 @@ def drain(settings: ProgramSettings, program: str) -> None:
     _update(settings, program, "SET #state = :draining REMOVE failing_since", state=("draining", ":draining"))
 
 
-def go_live(settings: ProgramSettings, program: str) -> None:
-    """Open the gate, unless it was closed again meanwhile."""
+def go_live(settings: ProgramSettings, program: str, now: float) -> None:
+    """Open the gate, unless it was closed again meanwhile; what was held is still on its way."""
     client = aws.dynamodb()
     try:
         _update(
             settings,
             program,
-            "SET #state = :live REMOVE reason, since, failing_since",
+            "SET #state = :live, watch_until = :until REMOVE reason, since, failing_since",
             state=("live", ":live"),
-            values={":draining": {"S": "draining"}},
+            values={":draining": {"S": "draining"}, ":until": _number(now + WATCH_SECONDS)},
             condition="#state = :draining",
         )
     except client.exceptions.ConditionalCheckFailedException:
