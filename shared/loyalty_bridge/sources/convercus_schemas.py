@@ -34,7 +34,7 @@ _CUSTOM = {
     "required": ["name", "value"],
 }
 
-_PERSON = {
+_PERSON: dict[str, dict[str, Any]] = {
     "givenName": _TEXT,
     "familyName": _TEXT,
     "emailAddress": _TEXT,
