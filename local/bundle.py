@@ -20,6 +20,8 @@ from local.sandbox.convercus import sandbox as sandbox_convercus
 
 PROGRAMS = {"demo-queue": "sqs", "demo-stream": "kinesis"}
 SECRET = "demo-client-secret"
+EVENTS_KEY = "cvc_for-the-events-of-this-folder-and-the-local"
+"""The API key in the events of the HTTP API below `events/`: everybody knows it, so only the local run lets it in."""
 CHANNELS = ("Newsletter", "Post")
 WEBHOOKS = {
     "demo-punchh": ({"platform": "punchh", "webhook_auth": "basic"}, "bridge:webhook-password"),
@@ -167,6 +169,22 @@ def _connect(bundle: Deployed, program: str) -> None:
     )
     store.save(settings, None, program, connection, {"braze_api_key": key, "convercus_client_secret": SECRET})
     bundle.keys[program], _ = keys.create(settings, program, "demo")
+    _serve_events(bundle, program)
+
+
+def _serve_events(bundle: Deployed, program: str) -> None:
+    """Let the key of the stored events in, and create whom they are about."""
+    from loyalty_bridge import aws
+    from loyalty_bridge.cli.stack import settings
+    from loyalty_bridge.programs import keys
+
+    item = {"program": {"S": program}, "item": {"S": str(keys.item_of(EVENTS_KEY))}}
+    about = {"name": {"S": "events"}, "created": {"N": str(int(time.time()))}}
+    aws.dynamodb().put_item(TableName=settings().programs_table, Item={**item, **about})
+    upstream = bundle.convercus.program(program)
+    for account in ("C00001", "C00002", "C00003"):
+        upstream.account(account, points=100)
+    upstream.coupon("WELCOME")
 
 
 def _connect_webhooks(bundle: Deployed) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from local.bundle import EVENTS_KEY
 from local.sandbox.convercus import Convercus
 from loyalty_bridge import aws
 from loyalty_bridge.programs import keys
@@ -18,7 +19,6 @@ from tests.template import ROOT
 from tests.webhooks import queued
 
 PROGRAM = "demo-queue"
-KEY = "cvc_for-the-events-of-this-folder-and-the-local"
 BATCH = json.loads(json.loads((ROOT / "events/carry_out_batch/sqs_batch.json").read_text())["Records"][0]["body"])
 
 # What is answered, some of what the answer says, and what is done at the loyalty platform.
@@ -74,10 +74,10 @@ def demo(api: Api, convercus: Convercus) -> Iterator[Api]:
     upstream.coupon("WELCOME")
     loyalty = {"membership_optins": ("Newsletter", "Post")}
     connect(api.settings, convercus.url, PROGRAM, loyalty=loyalty)
-    item = {"program": PROGRAM, "item": str(keys.item_of(KEY)), "name": "events", "created": "0"}
+    item = {"program": PROGRAM, "item": str(keys.item_of(EVENTS_KEY)), "name": "events", "created": "0"}
     stored: Any = {name: {"N" if name == "created" else "S": value} for name, value in item.items()}
     aws.dynamodb().put_item(TableName=api.settings.programs_table, Item=stored)
-    yield Api(api.settings, KEY, upstream, PROGRAM)
+    yield Api(api.settings, EVENTS_KEY, upstream, PROGRAM)
     upstream.reset()
 
 
