@@ -311,8 +311,8 @@ class _Event(dict[str, Json]):
 
     @cached_property
     def member(self) -> str | None:
-        found = _find([self.envelope], "accountId") or _find(
-            [self.payload, *_inner([self.payload], *_WRAPPERS)], "accountId"
+        found = _find([self.envelope, self.payload], "accountId") or _find(
+            _inner([self.payload], *_WRAPPERS), "accountId"
         )
         return reading.text(*found) if found else None
 

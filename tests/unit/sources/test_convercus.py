@@ -398,6 +398,11 @@ def test_without_an_event_id_equal_content_has_an_equal_id(blank: Json) -> None:
     assert read(sent).event_id == convercus.event_id(sent)
 
 
+def test_the_member_of_an_event_whose_payload_is_no_object_is_not_told() -> None:
+    with pytest.raises(Refused, match="payload: is not an object"):
+        convercus.member(event("user_logged_in", "APP"))
+
+
 def test_an_account_with_several_memberships_tells_only_its_owner() -> None:
     update = read(event("account_created", account()))
 
