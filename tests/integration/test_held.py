@@ -1,0 +1,380 @@
+"""A program whose destination does not take its records: they are kept in order, and go out in order when it does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import pytest
+
+from local.sandbox.braze import Braze
+from loyalty_bridge import aws
+from loyalty_bridge.delivery import drain, forward, kept, send
+from loyalty_bridge.delivery.batch import Batch
+from loyalty_bridge.delivery.forward import SETTLE_SECONDS, Outcome
+from loyalty_bridge.delivery.records import group_of
+from loyalty_bridge.programs import store
+from loyalty_bridge.programs.gate import Gate
+from loyalty_bridge.settings import DeliverySettings
+from tests.conftest import KEY, connect
+from tests.events import event, queued, streamed
+from tests.integration.transports import Queue
+from tests.shelves import on_shelf, refused
+
+BRIEFLY = SETTLE_SECONDS + 1
+"""What leaves one second to send in."""
+
+
+class World:
+    """A program, its transport, and the schedule."""
+
+    def __init__(self, settings: DeliverySettings, braze: Braze, queue: Queue) -> None:
+        self.settings, self.braze, self.queue = settings, braze, queue
+        self.program = connect(settings, braze.url)
+
+    def come(self, *names: str, member: str = "A1", **changes: Any) -> None:
+        """Let events be sent, named by their ids."""
+        for name in names:
+            one = event("user_logged_in", eventId=name, accountId=member, **changes)
+            self.queue.put(json.dumps(one), group_of(one["programId"], member))
+
+    def deliver(self, size: int = 10, seconds: float = 30) -> Outcome:
+        """Let Lambda deliver one batch."""
+        batch = self.queue.batch(size)
+        outcome = forward.forward(batch, self.settings, seconds)
+        self.queue.settle(batch, outcome.again)
+        return outcome
+
+    def deliver_all(self) -> None:
+        for _ in range(50):
+            if not self.queue.messages:
+                return
+            self.deliver()
+        raise AssertionError("the queue is never empty")
+
+    def tend(self) -> Counter[str]:
+        return +drain.tend(self.settings, 20)
+
+    def revoke(self, times: int | None = None) -> None:
+        self.braze.workspace(KEY).misbehave(kind="status", status=401, times=times)
+
+    def mend(self) -> None:
+        self.braze.workspace(KEY).faults.clear()
+
+    def there(self) -> list[str]:
+        """Name the events that Braze has, in the order in which it got them."""
+        return [one.object["properties"]["event_id"] for one in self.braze.workspace(KEY).events]
+
+    def held(self) -> list[str]:
+        return [json.loads(entry.record.body)["eventId"] for entry in on_shelf(self.settings, "held")]
+
+    def gate(self) -> Gate:
+        return store.load(self.settings, ["demo"])["demo"].gate
+
+
+@pytest.fixture
+def world(stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch) -> World:
+    queue = Queue()
+    monkeypatch.setattr(aws, "sqs", lambda: queue)
+    return World(stores, braze, queue)
+
+
+def test_what_was_held_arrives_in_order_when_the_key_is_right_again(world: World) -> None:
+    world.revoke()
+    world.come("e1", "e2")
+    world.deliver()
+    world.come("e3")
+    world.deliver()
+    assert (world.there(), world.held(), world.gate().state) == ([], ["e1", "e2", "e3"], "held")
+
+    still_broken = world.tend()
+    world.mend()
+    mended = world.tend()
+    world.deliver_all()
+    world.come("e4")
+    world.deliver()
+
+    assert still_broken == Counter(programs=1, probed=1, still_failing=1)
+    assert mended == Counter(programs=1, probed=1, drained=3, went_live=1)
+    assert (world.there(), world.held()) == (["e1", "e2", "e3", "e4"], [])
+    assert (world.gate().state, world.gate().reason, world.gate().failing_since) == ("live", "", 0)
+
+
+def test_a_probe_changes_nothing_at_braze(world: World) -> None:
+    world.revoke(times=1)
+    world.come("e1")
+    world.deliver()
+
+    world.tend()
+
+    workspace = world.braze.workspace(KEY)
+    assert (workspace.events, workspace.attributes, workspace.profiles) == ([], [], {})
+
+
+def test_later_records_of_a_group_wait_behind_held_ones_though_the_gate_is_live(world: World) -> None:
+    world.revoke(times=1)
+    world.come("e1")
+    world.deliver()
+    world.come("e2")  # before the drain puts the first one behind it
+    world.come("other", member="A2")
+
+    world.tend()
+    live_with_records_on_their_way = world.gate().state
+    world.deliver(size=2)
+    before_the_first = world.there(), world.held()
+    world.deliver_all()
+    world.tend()
+    world.deliver_all()
+
+    assert live_with_records_on_their_way == "live"
+    assert before_the_first == (["other"], ["e2"])
+    assert (world.there(), world.held()) == (["other", "e1", "e2"], [])
+
+
+def test_new_records_wait_while_the_held_ones_pass_at_a_bounded_rate(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "RECORDS_PER_RUN", 2)
+    world.revoke()
+    for name in ("e1", "e2", "e3"):
+        world.come(name)
+        world.deliver()
+    world.mend()
+
+    first = world.tend()
+    world.deliver_all()
+    draining = world.gate().state
+    world.come("e4")
+    world.deliver()
+    second = world.tend()
+    world.deliver_all()
+    world.tend()
+
+    assert (first["drained"], first["went_live"], draining) == (2, 0, "draining")
+    assert second["drained"] == 2
+    assert (world.there(), world.held(), world.gate().state) == (["e1", "e2", "e3", "e4"], [], "live")
+
+
+def test_a_drained_record_that_is_held_again_keeps_its_place(world: World) -> None:
+    world.revoke()
+    for name in ("e1", "e2", "e3"):
+        world.come(name)
+        world.deliver()
+    world.mend()
+    world.tend()
+    world.revoke()
+
+    world.deliver_all()
+    held_again = world.held(), world.gate().state
+    world.come("e4")
+    world.deliver()
+    with_a_later_one = world.held()
+    world.mend()
+    world.tend()
+    world.deliver_all()
+
+    assert held_again == (["e1", "e2", "e3"], "held")
+    assert with_a_later_one == ["e1", "e2", "e3", "e4"]
+    assert (world.there(), world.held()) == (["e1", "e2", "e3", "e4"], [])
+
+
+def test_a_drained_record_does_not_overtake_one_that_is_held_again(world: World) -> None:
+    world.revoke()
+    for name in ("e1", "e2"):
+        world.come(name)
+        world.deliver()
+    world.mend()
+    world.tend()
+    world.revoke(times=1)
+
+    world.deliver(size=1)
+    world.deliver(size=1)
+    not_yet = world.there()
+    world.tend()
+    world.deliver_all()
+
+    assert not_yet == []
+    assert (world.there(), world.held()) == (["e1", "e2"], [])
+
+
+def test_a_drained_record_waits_for_one_that_is_drained_again_behind_it(world: World) -> None:
+    world.revoke()
+    for name in ("e1", "e2"):
+        world.come(name)
+        world.deliver()
+    world.mend()
+    world.tend()
+    world.revoke(times=1)
+    world.deliver(size=1)  # the first is held again, the second still in the queue
+
+    world.tend()
+    world.deliver(size=1)
+    not_yet = world.there()
+    for _ in range(3):
+        world.deliver_all()
+        world.tend()
+
+    assert not_yet == []
+    assert (world.there(), world.held(), world.gate().state) == (["e1", "e2"], [], "live")
+
+
+def test_what_comes_between_two_records_of_one_bundle_waits_for_both(world: World) -> None:
+    world.revoke()
+    world.come("e1", "e2")
+    world.deliver()
+    world.mend()
+    puts: list[None] = []
+
+    def come_between() -> None:
+        puts.append(None)
+        if len(puts) == 2:
+            world.come("e3")
+
+    world.queue.on_call = come_between
+    world.tend()
+    for _ in range(10):
+        if world.queue.messages:
+            world.deliver(size=1)
+        else:
+            world.tend()
+
+    assert (world.there(), world.held()) == (["e1", "e2", "e3"], [])
+
+
+def test_a_later_record_waits_though_it_comes_in_one_batch_with_the_last_held_one(world: World) -> None:
+    world.revoke(times=1)
+    world.come("e1")
+    world.deliver()
+    world.tend()
+    world.come("e2")
+
+    world.deliver()  # the first passes, the second is held behind it
+    world.come("e3")
+    world.deliver()
+    not_yet = world.there()
+    world.tend()
+    world.deliver_all()
+
+    assert not_yet == ["e1"]
+    assert (world.there(), world.held()) == (["e1", "e2", "e3"], [])
+
+
+@pytest.mark.parametrize(
+    "useless",
+    [
+        pytest.param({"eventType": "no such type"}, id="no such type"),
+        pytest.param({"accountId": None}, id="nobody"),
+    ],
+)
+def test_nothing_waits_longer_for_a_held_record_that_is_refused(world: World, useless: dict[str, Any]) -> None:
+    world.revoke(times=1)
+    world.come("e1")
+    world.deliver()
+    one = event("user_logged_in", eventId="useless", accountId="A1") | useless
+    world.queue.put(json.dumps(one), group_of("demo", "A1"))
+    world.deliver()
+    world.tend()
+    world.deliver_all()
+
+    world.come("e2")
+    world.deliver()
+
+    assert (world.there(), list(refused(world.settings))) == (["e1", "e2"], ["useless"])
+
+
+def test_a_program_that_fails_for_minutes_is_held(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(send, "backoff", lambda _: 0.001)
+    world.braze.workspace(KEY).misbehave(kind="status", status=503, times=None)
+    world.come("e1", "e2")
+    began = time.time()
+
+    for minutes in (0, 1, 2):
+        monkeypatch.setattr(forward, "Batch", partial(Batch, now=began + minutes * 60))
+        assert len(world.deliver().again) == 2
+    monkeypatch.setattr(forward, "Batch", partial(Batch, now=began + forward.HOLD_AFTER_SECONDS + 1))
+    outcome = world.deliver()
+    gate = world.gate()
+    world.mend()
+    world.tend()
+    monkeypatch.undo()
+    monkeypatch.setattr(aws, "sqs", lambda: world.queue)
+    world.deliver_all()
+
+    assert (outcome.again, outcome.counts["held"]) == ([], 2)
+    assert (gate.state, gate.reason) == ("held", "503: Braze failed")
+    assert world.there() == ["e1", "e2"]
+
+
+def test_a_delivery_without_a_request_does_not_count_as_a_success(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(send, "backoff", lambda _: 0.001)
+    world.come("e1")
+    world.deliver()
+    world.braze.workspace(KEY).misbehave(kind="status", status=503, times=None)
+    world.come("e2", member="A2")
+    world.deliver()
+    failing_since = world.gate().failing_since
+
+    again = queued(event("user_logged_in", eventId="e1", accountId="A1"))
+    repeated = forward.forward(again, world.settings, 30)
+
+    assert (repeated.again, repeated.counts["repeated"], repeated.counts["requests"]) == ([], 1, 0)
+    assert world.gate().failing_since == failing_since > 0
+
+
+def test_of_twenty_programs_one_broken_and_one_slow_the_others_are_delivered_at_once(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue()
+    monkeypatch.setattr(aws, "sqs", lambda: queue)
+    programs = [f"program-{number:02}" for number in range(20)]
+    for program in programs:
+        braze.workspace(program)
+        connect(stores, braze.url, program, program)
+    braze.workspace("program-03").misbehave(kind="status", status=401, times=None)
+    braze.workspace("program-11").misbehave(kind="slow", times=None)
+    events = [event("user_logged_in", programId=program, accountId=f"A{n}") for n in range(5) for program in programs]
+    began = time.time()
+
+    outcome = forward.forward(streamed(*events), stores, BRIEFLY)
+    took = time.time() - began
+    arrived = {program: len(braze.workspace(program).events) for program in programs if program != "program-11"}
+    latest = max(
+        request.received_at
+        for program in programs
+        if program not in {"program-03", "program-11"}
+        for request in braze.workspace(program).requests
+    )
+    held = len(on_shelf(stores, "held", "program-03"))
+    later = forward.forward(queued(*[one for one in events if one["programId"] != "program-11"][:10]), stores, BRIEFLY)
+
+    assert took < 5
+    assert latest - began < took - 0.5  # the slow one is waited for, but nobody waits for it to begin
+    assert arrived == {program: 0 if program == "program-03" else 5 for program in arrived}
+    assert outcome.problems.keys() == {"program-03", "program-11"}
+    assert held == 5
+    assert outcome.again == [f"{number:056d}" for number, one in enumerate(events) if one["programId"] == "program-11"]
+    assert (later.again, later.counts["repeated"], later.counts["held"]) == ([], 9, 1)
+
+
+def test_a_program_that_cannot_be_drained_does_not_keep_the_others_from_it(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue()
+    monkeypatch.setattr(aws, "sqs", lambda: queue)
+    programs = ["one", "two", "three"]
+    for program in programs:
+        braze.workspace(program).misbehave(kind="status", status=401, times=None)
+        connect(stores, braze.url, program, program)
+        forward.forward(queued(event("user_logged_in", programId=program)), stores, 30)
+        braze.workspace(program).faults.clear()
+    (lost,) = kept.bundles(stores, "held", "two")
+    aws.s3().delete_object(Bucket=stores.kept_bucket, Key=f"held/two/{lost.position}.jsonl.gz")
+
+    counts = drain.tend(stores, 20)
+
+    assert (counts["drained"], counts["went_live"], counts["unavailable"]) == (2, 2, 1)
