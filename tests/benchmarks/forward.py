@@ -2,10 +2,11 @@
 
 Kinesis batches of 1,000 records (`tests.benchmarks.traffic`) are made before the clock starts. They are handled by as
 many containers as Lambda would run for one shard, which is the template's parallelization factor
-(`tests.benchmarks.containers` tells the three ways in which they do it). Braze is the sandbox in a process of its own,
-over TLS, as Braze is reached, or without (``--plain``); it counts objects and replies after 0, 50 or 100 ms. DynamoDB
-is `tests.benchmarks.dynamodb` in a process of its own, which replies after 5 ms. Ledger and member state are empty at the
-start of each run, so every member is new and every value is written: with them, it is what it costs at most.
+(`tests.benchmarks.containers` tells the three ways in which they do it). Braze is the sandbox in a process of its
+own, over TLS, as Braze is reached, or without (``--plain``); it counts objects and replies after 0, 50 or 100 ms.
+DynamoDB is `tests.benchmarks.dynamodb` in a process of its own, which replies after 5 ms. Ledger and member state are
+empty at the start of each run, so every member is new and every value is written: with them, it is what it costs at
+most.
 """
 
 from __future__ import annotations
