@@ -38,7 +38,12 @@ def tend(settings: DeliverySettings, seconds_left: float) -> Counter[str]:
         _bring_back(settings, counts)
     except Unavailable:
         counts["unavailable"] += 1  # they stay where they are until the next run
-    for program in list(store.every(settings)):
+    try:
+        programs = list(store.every(settings))
+    except Unavailable:
+        counts["unavailable"] += 1
+        return counts
+    for program in programs:
         counts["programs"] += 1
         due = program.gate.state != "live" or program.gate.watch_until > time.time()
         if not due or program.missing() or time.monotonic() >= until:

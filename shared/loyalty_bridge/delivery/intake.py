@@ -123,7 +123,7 @@ def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> lis
 
 
 def _events(program: Program, record: SourceRecord) -> list[Json]:
-    events = program.source.events(reading.parse(record.body))
+    events = program.source.events(reading.parse(record.body) if record.document is None else record.document)
     if not events:
         raise Refused("record", "holds no event")
     return events

@@ -72,6 +72,8 @@ class SourceRecord:
         The member it is for, where the record itself does not say.
     drained
         Its place in the held store, when it was held before; empty otherwise.
+    document
+        The body as JSON, where it was read already.
     """
 
     program: str
@@ -79,6 +81,7 @@ class SourceRecord:
     received: datetime
     member: str = ""
     drained: str = ""
+    document: Json = field(default=None, repr=False, compare=False)
 
 
 def arrivals(event: Mapping[str, Any]) -> list[Arrival]:
@@ -123,7 +126,7 @@ def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
     """
     document = reading.parse(arrival.data)
     if not (isinstance(document, Mapping) and document.get(_MARK) == 1):
-        return SourceRecord(_program(document), arrival.data, arrival.sent)
+        return SourceRecord(_program(document), arrival.data, arrival.sent, document=document)
     stored = document.get("stored")
     try:
         body = fetch(str(stored)) if stored else base64.b64decode(str(document["body"]), validate=True)
