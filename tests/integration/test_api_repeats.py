@@ -168,26 +168,6 @@ def test_without_a_key_another_request_acts(api: Api) -> None:
     assert [booked["points"] for booked in api.upstream.bookings["A1"]] == [50, 51]
 
 
-@pytest.mark.parametrize("fields", [{"idempotency_key": "k-1"}, {}])
-@each_action
-def test_repeats_at_the_same_time_act_once_and_get_one_answer(api: Api, action: str, fields: dict[str, Any]) -> None:
-    api.upstream.configure(latency=0.3)
-    together, answers = threading.Barrier(4), list[Answer]()
-
-    def run() -> None:
-        together.wait()
-        answers.append(call(api, action, **fields))
-
-    threads = [threading.Thread(target=run) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert [(answer.status, answer.body) for answer in answers] == [(200, answers[0].body)] * 4
-    assert api.done() == ["A1"]
-
-
 @each_action
 def test_a_repeat_that_cannot_wait_for_the_first_is_told_when_to_come_back(api: Api, action: str) -> None:
     api.upstream.misbehave(kind="slow", on="api", seconds=1.0)
