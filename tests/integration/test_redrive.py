@@ -1,0 +1,306 @@
+"""Records that come back: those that wait for their person to be known, the refused, and what crashed the forwarder."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from local.sandbox.braze import Braze
+from loyalty_bridge import aws
+from loyalty_bridge.delivery import drain, kept, redrive
+from loyalty_bridge.delivery.forward import Outcome, forward
+from loyalty_bridge.delivery.intake import KNOWN_AFTER_SECONDS
+from loyalty_bridge.delivery.records import SourceRecord, seal
+from loyalty_bridge.delivery.redrive import Which
+from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.programs import store
+from loyalty_bridge.programs.connection import Program, merged
+from loyalty_bridge.settings import DeliverySettings
+from tests.conftest import KEY, connect
+from tests.events import event, queued, streamed
+from tests.shelves import on_shelf, refused
+
+
+def from_queue(settings: DeliverySettings) -> dict[str, Any]:
+    """Receive what is in the queue, as Lambda does."""
+    told = aws.sqs().receive_message(
+        QueueUrl=settings.events_queue_url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+    )
+    messages = told.get("Messages", [])
+    for message in messages:
+        aws.sqs().delete_message(QueueUrl=settings.events_queue_url, ReceiptHandle=message["ReceiptHandle"])
+    return {
+        "Records": [
+            {
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": message["Attributes"],
+            }
+            for message in messages
+        ]
+    }
+
+
+def deliver(settings: DeliverySettings) -> Outcome:
+    return forward(from_queue(settings), settings, 30)
+
+
+def deliver_all(settings: DeliverySettings) -> None:
+    while (batch := from_queue(settings))["Records"]:
+        assert forward(batch, settings, 30).again == []
+
+
+def there(braze: Braze) -> list[str]:
+    return [one.object["properties"]["event_id"] for one in braze.workspace(KEY).events]
+
+
+def of_user(event_id: str = "of-user", **changes: Any) -> dict[str, Any]:
+    """Make an event that names a user and no account."""
+    made = event("user_logged_in", eventId=event_id, userId="U1", **changes)
+    del made["accountId"]
+    return made
+
+
+def membership(account: str = "A1") -> dict[str, Any]:
+    """Make an event that tells which account is the user's."""
+    payload = {"membership": {"userId": "U1", "memberRole": "OWNER", "status": "ACTIVE"}}
+    return event("membership_created", eventId=f"joins-{account}", accountId=account, payload=payload)
+
+
+def fresh(*bodies: Any) -> dict[str, Any]:
+    """Make a batch that was sent just now."""
+    return queued(*bodies, sent=int(time.time() * 1000))
+
+
+# Records that name only the person.
+
+
+def test_a_record_of_a_user_waits_until_its_account_is_known_and_is_delivered_then(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    first = forward(fresh(of_user()), stores, 30)
+
+    too_early = drain.tend(stores, 20)
+    again = deliver(stores)
+    forward(fresh(membership()), stores, 30)
+    in_time = drain.tend(stores, 20)
+    deliver_all(stores)
+
+    assert (first.again, first.counts["waiting"], first.counts["requests"]) == ([], 1, 0)
+    assert (too_early["brought_back"], again.counts["waiting"], in_time["brought_back"]) == (1, 1, 1)
+    assert there(braze) == ["joins-A1", "of-user"]
+    assert braze.workspace(KEY).events[1].object["external_id"] == "A1"
+    assert not on_shelf(stores, "waiting", kept.UNKNOWN_PROGRAM)
+    assert not refused(stores)
+
+
+def test_a_record_of_a_user_with_several_accounts_is_delivered_to_each_once(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    forward(fresh(membership("A1"), membership("A2")), stores, 30)
+
+    for _ in range(2):
+        forward(fresh(of_user()), stores, 30)
+        deliver_all(stores)
+
+    received = [(one.object["external_id"], one.object["name"]) for one in braze.workspace(KEY).events[2:]]
+    assert sorted(received) == [("A1", "convercus_user_logged_in"), ("A2", "convercus_user_logged_in")]
+
+
+def test_a_record_of_a_user_that_nobody_knows_after_a_while_is_refused(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    sent = datetime.now(UTC) - timedelta(seconds=KNOWN_AFTER_SECONDS + 1)
+    record = SourceRecord("demo", json.dumps(of_user()).encode(), sent)
+
+    outcome = forward(fresh(seal(record, lambda _: "", 1_000_000)), stores, 30)
+
+    assert (outcome.again, outcome.counts["refused"], outcome.counts["waiting"]) == ([], 1, 0)
+    assert refused(stores) == {"of-user": [("event", "userId", "belongs to no account that is known")]}
+
+
+def test_a_waiting_record_keeps_the_time_at_which_it_came_first(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    sent = int((time.time() - KNOWN_AFTER_SECONDS + 30) * 1000)
+    forward(queued(of_user(), sent=sent), stores, 30)
+
+    drain.tend(stores, 20)
+    deliver(stores)
+
+    (entry,) = on_shelf(stores, "waiting", kept.UNKNOWN_PROGRAM)
+    assert int(entry.record.received.timestamp() * 1000) == sent
+
+
+# Refused records.
+
+
+def sale(event_id: str = "sale", **changes: Any) -> dict[str, Any]:
+    payload = {"transactionId": f"t-{event_id}", "transactionType": "EARN", "amount": 12.5} | changes
+    return event("account_transaction", eventId=event_id, payload=payload)
+
+
+def with_currency(settings: DeliverySettings, before: Program) -> None:
+    connection = merged(before.connection, {"loyalty": {"rules": {"default_currency": "EUR"}}})
+    store.save(settings, before, "demo", connection, {})
+
+
+def test_a_redriven_record_brings_only_what_is_missing(stores: DeliverySettings, braze: Braze) -> None:
+    program = connect(stores, braze.url)
+    forward(queued(sale()), stores, 30)
+    told = refused(stores)
+    with_currency(stores, program)
+
+    redriven = redrive.redrive(stores, "demo", Which())
+    deliver_all(stores)
+
+    assert [(part, field) for part, field, _ in told["sale"]] == [("purchase", "payload.currencyCode")]
+    assert (redriven, refused(stores)) == (1, {})
+    assert there(braze) == ["sale"]
+    (purchase,) = braze.workspace(KEY).purchases
+    assert (purchase.object["product_id"], purchase.object["currency"]) == ("t-sale", "EUR")
+
+
+def test_a_record_that_is_redriven_in_vain_is_refused_as_before_and_doubles_nothing(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    forward(queued(sale()), stores, 30)
+    before = refused(stores)
+
+    redrive.redrive(stores, "demo", Which())
+    deliver_all(stores)
+
+    assert refused(stores) == before
+    assert (there(braze), braze.workspace(KEY).purchases) == (["sale"], [])
+
+
+def test_a_redriven_attribute_does_not_overwrite_a_newer_value(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    braze.workspace(KEY).misbehave(kind="status", status=400, body={"message": "Bad syntax"}, times=3)
+    old = event("balance_changed", eventId="old", occurredAt="2026-03-01T09:00:00Z", payload={"points": 1})
+    new = event("balance_changed", eventId="new", occurredAt="2026-03-01T09:30:00Z", payload={"points": 2})
+    forward(queued(old), stores, 30)
+    forward(queued(new), stores, 30)
+
+    redrive.redrive(stores, "demo", Which())
+    deliver_all(stores)
+
+    profile = braze.workspace(KEY).profile(external_id="A1")
+    assert profile
+    assert profile.custom["convercus_balance"] == {"points": 2}
+    assert there(braze) == ["new", "old"]
+
+
+def test_only_the_records_that_are_meant_are_redriven_or_dropped(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    bad = [
+        sale("no-currency"),
+        event("no such type", eventId="no-type"),
+        sale("no-currency-2"),
+        event("user_logged_in", eventId="no-time", occurredAt="yesterday"),
+    ]
+    forward(queued(*bad), stores, 30)
+    later = datetime.now(UTC) + timedelta(hours=1)
+
+    assert redrive.redrive(stores, "demo", Which(since=later)) == 0
+    assert redrive.drop(stores, "demo", Which(until=later - timedelta(hours=2))) == 0
+    assert redrive.drop(stores, "demo", Which("eventType", until=later)) == 1
+    assert refused(stores).keys() == {"no-currency", "no-currency-2", "no-time"}
+    assert redrive.redrive(stores, "demo", Which("currencyCode")) == 2
+    assert list(refused(stores)) == ["no-time"]
+
+
+def test_records_stay_refused_when_they_cannot_be_put_on_the_transport(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    forward(queued(sale()), stores, 30)
+    nowhere = stores.model_copy(update={"events_queue_url": f"{stores.events_queue_url}-gone"})
+
+    with pytest.raises(Unavailable):
+        redrive.redrive(nowhere, "demo", Which())
+
+    assert list(refused(stores)) == ["sale"]
+
+
+# What crashed the forwarder.
+
+
+@pytest.fixture
+def dead_letters(stores: DeliverySettings) -> Iterator[DeliverySettings]:
+    queue = aws.sqs().create_queue(QueueName="crashed.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    yield stores.model_copy(update={"crashed_queue_url": queue})
+    aws.sqs().delete_queue(QueueUrl=queue)
+
+
+def test_dead_letters_come_back_in_the_order_of_their_groups(dead_letters: DeliverySettings, braze: Braze) -> None:
+    connect(dead_letters, braze.url)
+    for number in range(12):
+        one = event("user_logged_in", eventId=f"e{number}", accountId=f"A{number % 2}")
+        aws.sqs().send_message(
+            QueueUrl=dead_letters.crashed_queue_url,
+            MessageBody=json.dumps(one),
+            MessageGroupId=one["accountId"],
+            MessageDeduplicationId=f"{number}",
+        )
+    before = redrive.crashed(dead_letters)
+
+    moved = redrive.redrive_crashed(dead_letters)
+    deliver_all(dead_letters)
+
+    assert (before, moved) == ({"messages": 12, "batches": 0}, 12)
+    assert redrive.crashed(dead_letters) == {"messages": 0, "batches": 0}
+    by_member = [[name for name in there(braze) if int(name[1:]) % 2 == member] for member in (0, 1)]
+    assert by_member == [["e0", "e2", "e4", "e6", "e8", "e10"], ["e1", "e3", "e5", "e7", "e9", "e11"]]
+
+
+def failure_of_stream(batch: dict[str, Any], *, as_text: bool) -> str:
+    """Write what Lambda puts into S3 when it gives up a batch of a stream.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
+    """
+    return json.dumps(
+        {
+            "requestContext": {"requestId": "r", "functionArn": "f", "condition": "RetryAttemptsExhausted"},
+            "responseContext": {"statusCode": 200, "functionError": "Unhandled"},
+            "version": "1.0",
+            "KinesisBatchInfo": {"shardId": "shardId-000000000000", "batchSize": len(batch["Records"])},
+            "payload": json.dumps(batch) if as_text else batch,
+        }
+    )
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_batches_given_up_of_the_stream_come_back(stores: DeliverySettings, braze: Braze, as_text: bool) -> None:
+    connect(stores, braze.url)
+    batch = streamed(*[event("user_logged_in", eventId=f"e{number}") for number in range(3)], "\ud800 is no text")
+    key = f"{redrive.STREAM_FAILURES}mapping/shardId-000000000000/2026/03/01/2026-03-01T10.00.00-id"
+    aws.s3().put_object(Bucket=stores.kept_bucket, Key=key, Body=failure_of_stream(batch, as_text=as_text))
+    before = redrive.crashed(stores)
+
+    moved = redrive.redrive_crashed(stores)
+    deliver_all(stores)
+
+    assert (before["batches"], moved, redrive.crashed(stores)["batches"]) == (1, 4, 0)
+    assert there(braze) == ["e0", "e1", "e2"]
+    assert len(on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)) == 1
+
+
+def test_what_crashed_stays_when_it_cannot_be_put_on_the_transport(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    aws.s3().put_object(
+        Bucket=stores.kept_bucket,
+        Key=f"{redrive.STREAM_FAILURES}mapping/one",
+        Body=failure_of_stream(streamed(event("user_logged_in")), as_text=True),
+    )
+    nowhere = stores.model_copy(update={"events_queue_url": f"{stores.events_queue_url}-gone"})
+
+    with pytest.raises(Unavailable):
+        redrive.redrive_crashed(nowhere)
+
+    assert redrive.crashed(stores)["batches"] == 1

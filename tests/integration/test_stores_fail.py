@@ -1,0 +1,355 @@
+"""AWS throttles, fails, denies, or a clock jumps: records stay where they are, and the counts say so."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from local.sandbox.braze import Braze
+from loyalty_bridge import aws
+from loyalty_bridge.delivery import drain, forward, kept
+from loyalty_bridge.delivery import stores as tables
+from loyalty_bridge.delivery.batch import Batch
+from loyalty_bridge.delivery.forward import HOLD_AFTER_SECONDS, SETTLE_SECONDS
+from loyalty_bridge.programs import gate, secrets, store
+from loyalty_bridge.settings import DeliverySettings
+from tests.conftest import KEY, connect
+from tests.events import event, queued, streamed
+from tests.integration.transports import Queue
+from tests.shelves import on_shelf, refused
+
+BRIEFLY = SETTLE_SECONDS + 1
+"""What leaves one second to send in."""
+
+Call = Callable[..., Any]
+
+
+def throttled(**_: Any) -> Any:
+    raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException", "Message": "slow down"}}, "Any")
+
+
+def denied(**_: Any) -> Any:
+    raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "arn:aws:iam::1:role/secret"}}, "Any")
+
+
+def silent(**_: Any) -> Any:
+    raise ReadTimeoutError(endpoint_url="https://aws")
+
+
+def concerning(table: str, real: Call, otherwise: Call) -> Call:
+    """Let batches that concern a table end otherwise."""
+    return lambda **told: (otherwise if table in told["RequestItems"] else real)(**told)
+
+
+def leaving(real: Call, undone: str, times: int) -> Call:
+    """Let DynamoDB do the first item of each table only, so many times."""
+    calls: list[None] = []
+
+    def call(RequestItems: dict[str, Any], **_: Any) -> Any:  # noqa: N803 - boto3's name
+        calls.append(None)
+        if len(calls) > times:
+            return real(RequestItems=RequestItems)
+        first: dict[str, Any] = {}
+        rest: dict[str, Any] = {}
+        for table, told in RequestItems.items():
+            items = told["Keys"] if isinstance(told, dict) else told
+            for part, some in ((first, items[:1]), (rest, items[1:])):
+                if some:
+                    part[table] = told | {"Keys": some} if isinstance(told, dict) else some
+        return real(RequestItems=first) | {undone: rest}
+
+    return call
+
+
+def some_events(count: int = 3) -> list[dict[str, Any]]:
+    return [event("balance_changed", eventId=f"e{number}", accountId=f"A{number}") for number in range(count)]
+
+
+def there(braze: Braze, key: str = KEY) -> list[str]:
+    return [one.object["properties"]["event_id"] for one in braze.workspace(key).events]
+
+
+@pytest.mark.parametrize("table", ["ProgramsTable", "LedgerTable", "MembersTable"])
+@pytest.mark.parametrize("failure", [throttled, denied, silent])
+def test_without_memory_nothing_is_sent_and_everything_is_given_back(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, table: str, failure: Call
+) -> None:
+    connect(stores, braze.url)
+    batch = streamed(*some_events())
+    with monkeypatch.context() as patch:
+        real = aws.dynamodb().batch_get_item
+        patch.setattr(aws.dynamodb(), "batch_get_item", concerning(table, real, failure))
+
+        failed = forward.forward(batch, stores, 30)
+    repeated = forward.forward(batch, stores, 30)
+
+    assert failed.again == [record["kinesis"]["sequenceNumber"] for record in batch["Records"]]
+    assert (failed.counts["given_back"], failed.counts["requests"], failed.counts["refused"]) == (3, 0, 0)
+    assert "secret" not in str(failed.problems)
+    assert (repeated.again, repeated.counts["repeated"], there(braze)) == ([], 0, ["e0", "e1", "e2"])
+
+
+@pytest.mark.parametrize(
+    ("operation", "undone"), [("batch_get_item", "UnprocessedKeys"), ("batch_write_item", "UnprocessedItems")]
+)
+def test_what_dynamodb_leaves_undone_is_taken_up_again(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, operation: str, undone: str
+) -> None:
+    monkeypatch.setattr(tables, "backoff", lambda _: 0.001)
+    connect(stores, braze.url)
+    batch = queued(*some_events(5))
+    with monkeypatch.context() as patch:
+        real = getattr(aws.dynamodb(), operation)
+        call = leaving(real, undone, 4)
+        # The programs are so few that what is left over gives the batch back.
+        patch.setattr(aws.dynamodb(), operation, concerning("ProgramsTable", call, real))
+
+        first = forward.forward(batch, stores, 30)
+    second = forward.forward(batch, stores, 30)
+
+    assert (first.again, first.counts["not_written_down"]) == ([], 0)
+    assert (second.counts["repeated"], second.counts["requests"]) == (5, 0)
+    assert there(braze) == [f"e{number}" for number in range(5)]
+
+
+def test_what_dynamodb_leaves_undone_for_long_gives_the_batch_back_in_time(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(stores, braze.url)
+    real = aws.dynamodb().batch_get_item
+    call = leaving(real, "UnprocessedKeys", 1_000)
+    monkeypatch.setattr(aws.dynamodb(), "batch_get_item", concerning("ProgramsTable", call, real))
+    began = time.monotonic()
+
+    outcome = forward.forward(queued(*some_events(9)), stores, BRIEFLY)
+
+    assert time.monotonic() - began < 2
+    assert (outcome.counts["given_back"], outcome.counts["requests"]) == (9, 0)
+
+
+@pytest.mark.parametrize("table", ["LedgerTable", "MembersTable"])
+def test_what_was_accepted_and_cannot_be_written_down_is_acknowledged_and_counted(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    connect(stores, braze.url)
+    real = aws.dynamodb().batch_write_item
+    monkeypatch.setattr(aws.dynamodb(), "batch_write_item", concerning(table, real, throttled))
+
+    outcome = forward.forward(queued(*some_events()), stores, 30)
+
+    assert outcome.again == []  # a repeat would double them for certain
+    assert outcome.counts["not_written_down"] == 6
+    assert there(braze) == ["e0", "e1", "e2"]
+
+
+def no_object(settings: DeliverySettings, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(aws.s3(), "put_object", denied)
+
+
+def no_index(settings: DeliverySettings, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(aws.dynamodb(), "put_item", throttled)
+
+
+def no_mark(settings: DeliverySettings, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(aws.dynamodb(), "batch_write_item", throttled)
+
+
+def no_gate(settings: DeliverySettings, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(aws.dynamodb(), "update_item", throttled)
+
+
+@pytest.mark.parametrize("break_", [no_object, no_index, no_mark, no_gate])
+def test_records_of_a_broken_connection_are_given_back_when_they_cannot_be_kept(
+    stores: DeliverySettings,
+    braze: Braze,
+    monkeypatch: pytest.MonkeyPatch,
+    break_: Callable[[DeliverySettings, pytest.MonkeyPatch], None],
+) -> None:
+    queue = Queue()
+    monkeypatch.setattr(aws, "sqs", lambda: queue)
+    connect(stores, braze.url)
+    braze.workspace(KEY).misbehave(kind="status", status=401, times=None)
+    for one in some_events():
+        queue.put(json.dumps(one), "demo#A1")
+    with monkeypatch.context() as patch:
+        break_(stores, patch)
+        batch = queue.batch(10)
+
+        failed = forward.forward(batch, stores, 30)
+    queue.settle(batch, failed.again)
+    repeated = forward.forward(batch, stores, 30)
+    queue.settle(batch, repeated.again)
+    braze.workspace(KEY).faults.clear()
+    while queue.messages or on_shelf(stores, "held"):
+        drain.tend(stores, 20)
+        batch = queue.batch(10)
+        queue.settle(batch, forward.forward(batch, stores, 30).again)
+
+    assert (len(failed.again), failed.counts["given_back"], failed.counts["accepted_event"]) == (3, 3, 0)
+    assert (repeated.again, repeated.counts["held"]) == ([], 3)
+    assert there(braze) == ["e0", "e1", "e2"]
+    assert store.load(stores, ["demo"])["demo"].gate.state == "live"
+
+
+def test_what_is_refused_is_given_back_until_it_can_be_kept(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(stores, braze.url)
+    batch = queued(event("no such type", eventId="bad"), event("user_logged_in", eventId="good", accountId="A2"))
+    with monkeypatch.context() as patch:
+        patch.setattr(aws.s3(), "put_object", denied)
+
+        failed = forward.forward(batch, stores, 30)
+    kept_later = forward.forward(batch, stores, 30)
+
+    assert (failed.again, failed.counts["keep_failed"], failed.counts["refused"]) == (["message-0"], 1, 0)
+    assert (kept_later.again, kept_later.counts["refused"], list(refused(stores))) == ([], 1, ["bad"])
+    assert there(braze) == ["good"]
+
+
+def test_a_secret_that_does_not_open_for_minutes_holds_its_program_until_it_does(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue()
+    monkeypatch.setattr(aws, "sqs", lambda: queue)
+    connect(stores, braze.url)
+    batch = queued(event("user_logged_in", eventId="e1"))
+    with monkeypatch.context() as patch:
+        secrets._decrypted.clear()
+        patch.setattr(aws.kms(), "decrypt", denied)
+
+        given_back = forward.forward(batch, stores, 30)
+        patch.setattr(forward, "Batch", partial(Batch, now=time.time() + HOLD_AFTER_SECONDS + 1))
+        held = forward.forward(batch, stores, 30)
+        not_probed = drain.tend(stores, 20)
+    probed = drain.tend(stores, 20)
+    batch = queue.batch(10)
+    forward.forward(batch, stores, 30)
+
+    assert (given_back.again, given_back.counts["held"], given_back.counts["requests"]) == (["message-0"], 0, 0)
+    assert (held.again, held.counts["held"]) == ([], 1)
+    assert (not_probed["unavailable"], not_probed["drained"]) == (1, 0)
+    assert probed["drained"] == 1
+    assert there(braze) == ["e1"]
+
+
+def test_another_workspace_gets_everything_though_the_ledger_and_the_state_know_the_one_before(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    before = connect(stores, braze.url)
+    braze.workspace("other")
+    batch = queued(event("balance_changed", eventId="e1"))
+    forward.forward(batch, stores, 30)
+    store.save(stores, before, "demo", before.connection, {"braze_api_key": "other"}, new_workspace=True)
+
+    moved = forward.forward(batch, stores, 30)
+    repeated = forward.forward(batch, stores, 30)
+
+    assert (moved.counts["repeated"], moved.counts["accepted_attributes"], moved.counts["accepted_event"]) == (0, 1, 1)
+    assert (repeated.counts["repeated"], repeated.counts["requests"]) == (1, 0)
+    assert (there(braze), there(braze, "other")) == (["e1"], ["e1"])
+    profile = braze.workspace("other").profile(external_id="A1")
+    assert profile
+    assert profile.custom["convercus_balance"]["points"] == 120
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0], ids=["back", "ahead"])
+def test_a_clock_that_jumps_changes_no_order_and_loses_nothing(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    queue = Queue()
+    monkeypatch.setattr(aws, "sqs", lambda: queue)
+    connect(stores, braze.url)
+    braze.workspace(KEY).misbehave(kind="status", status=401, times=None)
+    now = time.time()
+
+    for number, clock in enumerate([now, now + jump, now]):
+        monkeypatch.setattr(forward, "Batch", partial(Batch, now=clock))
+        forward.forward(queued(event("user_logged_in", eventId=f"e{number}")), stores, 30)
+    held = [json.loads(entry.record.body)["eventId"] for entry in on_shelf(stores, "held")]
+    braze.workspace(KEY).faults.clear()
+    drain.tend(stores, 20)
+    forward.forward(queue.batch(10), stores, 30)
+
+    assert held == ["e0", "e1", "e2"]
+    assert there(braze) == ["e0", "e1", "e2"]
+
+
+def test_a_failure_from_the_future_holds_nothing(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(stores, braze.url)
+    gate.note_failure(stores, "demo", time.time() + 3600)
+    braze.workspace(KEY).misbehave(kind="status", status=429, headers={"retry-after": "60"})
+
+    outcome = forward.forward(queued(event("user_logged_in")), stores, BRIEFLY)
+
+    assert (outcome.again, outcome.counts["held"]) == (["message-0"], 0)
+
+
+@pytest.mark.parametrize(
+    "break_",
+    [
+        pytest.param(lambda patch: patch.setattr(aws.dynamodb(), "scan", throttled), id="the programs"),
+        pytest.param(lambda patch: patch.setattr(aws.dynamodb(), "query", throttled), id="the index"),
+        pytest.param(lambda patch: patch.setattr(aws.s3(), "get_object", denied), id="the records"),
+        pytest.param(
+            lambda patch: patch.setattr(Queue, "send_message_batch", lambda *_, **__: throttled()), id="queue"
+        ),
+        pytest.param(lambda patch: patch.setattr(aws.dynamodb(), "update_item", throttled), id="the gate"),
+        pytest.param(lambda patch: patch.setattr(aws.dynamodb(), "delete_item", throttled), id="taking off"),
+    ],
+)
+def test_a_schedule_that_cannot_drain_says_so_and_drains_the_next_time(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, break_: Callable[[Any], None]
+) -> None:
+    queue = Queue()
+    monkeypatch.setattr(aws, "sqs", lambda: queue)
+    connect(stores, braze.url)
+    braze.workspace(KEY).misbehave(kind="status", status=401)
+    forward.forward(queued(event("user_logged_in", eventId="e1")), stores, 30)
+    with monkeypatch.context() as patch:
+        break_(patch)
+
+        failed = drain.tend(stores, 20)
+    still_held = len(on_shelf(stores, "held"))
+    drained = drain.tend(stores, 20)
+    batch = queue.batch(10)
+    forward.forward(batch, stores, 30)
+
+    assert (failed["unavailable"] > 0, failed["went_live"], still_held) == (True, 0, 1)
+    assert (drained["unavailable"], drained["drained"], drained["went_live"]) == (0, 1, 1)
+    assert there(braze) == ["e1"]
+    assert not on_shelf(stores, "held")
+
+
+def test_what_only_a_part_was_put_of_is_put_again_and_arrives_once(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[None] = []
+
+    def fail_once() -> None:
+        calls.append(None)
+        if len(calls) == 2:
+            throttled()
+
+    queue = Queue(on_call=fail_once)
+    monkeypatch.setattr(aws, "sqs", lambda: queue)
+    connect(stores, braze.url)
+    braze.workspace(KEY).misbehave(kind="status", status=401)
+    forward.forward(queued(*[event("user_logged_in", eventId=f"e{n}") for n in range(3)]), stores, 30)
+
+    failed = drain.tend(stores, 20)
+    drain.tend(stores, 20)
+    outcome = forward.forward(queue.batch(10), stores, 30)
+
+    assert (failed["unavailable"], failed["drained"]) == (1, 0)
+    assert (len(queue.messages), outcome.counts["repeated"]) == (4, 1)
+    assert there(braze) == ["e0", "e1", "e2"]
+    assert not list(kept.bundles(stores, "held", "demo"))
