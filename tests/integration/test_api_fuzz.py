@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
 from loyalty_bridge.api import contract
 from tests.contract_check import document
 from tests.http_events import Api
 from tests.http_shim import gateway
-
-schemathesis = pytest.importorskip("schemathesis")
 
 EXAMPLES = int(os.environ.get("BRIDGE_FUZZ", "20"))
 KNOWN = {"programId": "demo", "couponId": "C1", "accountId": "A1"}

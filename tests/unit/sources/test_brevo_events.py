@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from loyalty_bridge.errors import Refused
@@ -267,7 +268,6 @@ def test_there_is_a_schema_of_each_event_with_the_documented_names() -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_each_documented_example_is_valid_by_its_schema(name: str) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     validator = jsonschema.Draft202012Validator(brevo_events.schemas()[name])
 
     validator.check_schema(validator.schema)
