@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
@@ -15,7 +14,8 @@ from loyalty_bridge import aws
 from loyalty_bridge.programs import store
 from loyalty_bridge.programs.connection import Connection, Program, merged
 from loyalty_bridge.settings import DeliverySettings
-from tests.template import resources
+from tests.stores import environment as variables
+from tests.stores import make_key, make_stores
 
 KEY = "braze-rest-api-key-1234"
 
@@ -41,28 +41,9 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> Iterator[DeliverySettings]:
     """Give the stores and the queue of the template, empty; the environment names them as a function's does."""
     aws._made.cache_clear()
     with mock_aws():
-        outputs: dict[str, str] = {}
-        for name, table in resources("AWS::DynamoDB::Table").items():
-            wanted = ("KeySchema", "AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes")
-            properties: Any = {key: value for key, value in table["Properties"].items() if key in wanted}
-            boto3.client("dynamodb").create_table(TableName=name, **properties)
-            outputs[name] = name
-        boto3.client("s3").create_bucket(Bucket="kept")
-        queue = boto3.client("sqs").create_queue(
-            QueueName="events.fifo", Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true"}
-        )
-        settings = DeliverySettings(
-            programs_table=outputs["ProgramsTable"],
-            secrets_key=boto3.client("kms").create_key()["KeyMetadata"]["KeyId"],
-            allowed_hosts="127.0.0.1",
-            ledger_table=outputs["LedgerTable"],
-            members_table=outputs["MembersTable"],
-            kept_table=outputs["KeptTable"],
-            kept_bucket="kept",
-            events_queue_url=queue["QueueUrl"],
-        )
-        for name, value in settings.model_dump().items():
-            monkeypatch.setenv(name.upper(), value)
+        settings = make_stores(make_key())
+        for name, value in variables(settings).items():
+            monkeypatch.setenv(name, value)
         yield settings
     aws._made.cache_clear()
 

@@ -6,7 +6,6 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import boto3
 import pytest
@@ -19,7 +18,7 @@ from loyalty_bridge.cli import main, stack
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import DeliverySettings, PlanSettings
 from tests.http_events import Api, connect
-from tests.template import resources
+from tests.stores import environment, make_key, make_stores
 
 _numbers = itertools.count(1)
 
@@ -31,7 +30,7 @@ def secrets_key() -> Iterator[str]:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         aws._made.cache_clear()
         with mock_aws():
-            yield aws.kms().create_key()["KeyMetadata"]["KeyId"]
+            yield make_key()
         aws._made.cache_clear()
 
 
@@ -44,28 +43,9 @@ def stores(secrets_key: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Delive
 
 @contextmanager
 def _stores(secrets_key: str, patch: pytest.MonkeyPatch) -> Iterator[DeliverySettings]:
-    dynamodb, s3, sqs = aws.dynamodb(), aws.s3(), aws.sqs()
-    tables = resources("AWS::DynamoDB::Table")
-    for name, table in tables.items():
-        wanted = ("KeySchema", "AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes")
-        properties: Any = {key: value for key, value in table["Properties"].items() if key in wanted}
-        dynamodb.create_table(TableName=name, **properties)
-    s3.create_bucket(Bucket="kept")
-    queue = sqs.create_queue(
-        QueueName="events.fifo", Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true"}
-    )["QueueUrl"]
-    settings = DeliverySettings(
-        programs_table="ProgramsTable",
-        secrets_key=secrets_key,
-        allowed_hosts="127.0.0.1",
-        ledger_table="LedgerTable",
-        members_table="MembersTable",
-        kept_table="KeptTable",
-        kept_bucket="kept",
-        events_queue_url=queue,
-    )
-    for name, value in settings.model_dump().items():
-        patch.setenv(name.upper(), value)
+    settings = make_stores(secrets_key)
+    for name, value in environment(settings).items():
+        patch.setenv(name, value)
     try:
         yield settings
     finally:
