@@ -17,7 +17,7 @@ from local.rie import Function
 from local.sandbox.braze import Braze, sandbox
 from loyalty_bridge import aws
 from loyalty_bridge.settings import DeliverySettings
-from tests.conftest import KEY, connect
+from tests.conftest import connect
 from tests.events import event
 from tests.integration.transports import Queue, Stream, Transport, body_of, left
 from tests.shelves import on_shelf
