@@ -28,8 +28,15 @@ def _client(service: str) -> Any:
 
 
 @cache
+def _session() -> Any:
+    # What boto3 adds to it (resources, transfers) takes more than half of its import time, and nothing here uses it.
+    from botocore.session import get_session
+
+    return get_session()
+
+
+@cache
 def _made(service: str) -> Any:
-    import boto3
     from botocore.config import Config
 
     # A store that does not answer within seconds is treated as failing: the invocation's time is limited.
@@ -40,7 +47,7 @@ def _made(service: str) -> Any:
         max_pool_connections=16,
         tcp_keepalive=True,
     )
-    client = boto3.client(cast("Any", service), config=config)
+    client = _session().create_client(service, config=config)
     _ = client.exceptions  # made lazily, too: two threads would get different classes
     return client
 
