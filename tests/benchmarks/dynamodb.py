@@ -56,7 +56,7 @@ class DynamoDb:
                 "BatchGetItem": self._batch_get,
                 "BatchWriteItem": self._batch_write,
                 "PutItem": self._put_item,
-                "UpdateItem": self._add_to_set,
+                "TransactWriteItems": self._add_to_sets,
             }[operation](asked)
         return Answer(
             200, json.dumps(reply).encode(), {"content-type": "application/x-amz-json-1.0"}, delay=self._latency
@@ -89,13 +89,15 @@ class DynamoDb:
         self._put(asked["TableName"], asked["Item"])
         return {}
 
-    def _add_to_set(self, asked: Any) -> Any:
-        """Do the only update there is under way: ``ADD members :member``."""
-        name, key = asked["TableName"], asked["Key"]
-        before = self._tables[name].get(_key(name, key), key)
-        new = asked["ExpressionAttributeValues"][":member"]["SS"]
-        members = sorted({*before.get("members", {"SS": []})["SS"], *new})
-        self._put(name, {**before, "members": {"SS": members}})
+    def _add_to_sets(self, asked: Any) -> Any:
+        """Do the only update there is under way: ``ADD members :members``; a transaction writes twice."""
+        for update in (one["Update"] for one in asked["TransactItems"]):
+            name, key = update["TableName"], update["Key"]
+            before = self._tables[name].get(_key(name, key), key)
+            new = update["ExpressionAttributeValues"][":members"]["SS"]
+            members = sorted({*before.get("members", {"SS": []})["SS"], *new})
+            for _ in range(2):
+                self._put(name, {**before, "members": {"SS": members}})
         return {}
 
     def _put(self, name: str, item: Item) -> None:

@@ -5,10 +5,9 @@ Each of them then travels under its member, so that one invocation at a time wor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge import aws
 from loyalty_bridge.delivery import stores
 
 if TYPE_CHECKING:
@@ -38,18 +37,28 @@ def members(settings: DeliverySettings, program: str, alias: str, deadline: floa
     return opened(found[0]) if found else set()
 
 
-def learn(settings: DeliverySettings, program: str, alias: str, member: str) -> None:
-    """Remember that a member is known by an alias, too (several invocations may teach one alias at once).
+def learn(settings: DeliverySettings, taught: Mapping[str, Set[str]], deadline: float) -> None:
+    """Remember that members are known by aliases, too (several invocations may teach one alias at once).
+
+    Parameters
+    ----------
+    taught
+        Members by the alias's `key`.
 
     Raises
     ------
     Unavailable
         DynamoDB does not take it.
     """
-    with aws.reaching("DynamoDB"):
-        aws.dynamodb().update_item(
-            TableName=settings.members_table,
-            Key={"member": {"S": key(program, alias)}},
-            UpdateExpression="ADD members :member",
-            ExpressionAttributeValues={":member": {"SS": [member]}},
-        )
+    stores.update(
+        [
+            {
+                "TableName": settings.members_table,
+                "Key": {"member": {"S": name}},
+                "UpdateExpression": "ADD members :members",
+                "ExpressionAttributeValues": {":members": {"SS": sorted(members)}},
+            }
+            for name, members in taught.items()
+        ],
+        deadline,
+    )

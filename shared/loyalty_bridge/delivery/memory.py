@@ -7,6 +7,7 @@ twenty-five written, several at once.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,7 @@ def recall(batch: Batch, mapped: list[Mapped]) -> dict[str, list[Member]]:
         DynamoDB does not give all, or a secret does not open: nothing may be sent then.
     """
     known = look_up(batch.settings, mapped, batch.until)
-    _learn(batch.settings, mapped, known.items)
+    _learn(batch, mapped, known.items)
     programs: dict[str, dict[str, Member]] = {}
     seen: set[bytes] = set()
     for one in mapped:
@@ -90,14 +91,17 @@ def recall(batch: Batch, mapped: list[Mapped]) -> dict[str, list[Member]]:
 
 def _names(one: Mapped) -> list[str]:
     name = state.key(one.program.id, one.work.update.member)
-    return [name, aliases.key(one.program.id, one.alias)] if one.alias else [name]
+    return [name, *(aliases.key(one.program.id, alias) for alias in one.aliases)]
 
 
-def _learn(settings: DeliverySettings, mapped: Iterable[Mapped], known: Mapping[str, Mapping[str, Any]]) -> None:
+def _learn(batch: Batch, mapped: Iterable[Mapped], known: Mapping[str, Mapping[str, Any]]) -> None:
     """Remember the other ids of members, where they are not known yet."""
-    told = {(one.program.id, one.alias, one.work.update.member) for one in mapped if one.alias}
-    new = [one for one in told if one[2] not in aliases.opened(known.get(aliases.key(one[0], one[1]), {}))]
-    stores.side_by_side(lambda one: aliases.learn(settings, *one), new)
+    new: defaultdict[str, set[str]] = defaultdict(set)
+    for one in mapped:
+        for name in (aliases.key(one.program.id, alias) for alias in one.aliases):
+            if one.work.update.member not in aliases.opened(known.get(name, {})):
+                new[name].add(one.work.update.member)
+    aliases.learn(batch.settings, new, batch.until)
 
 
 def write_down(batch: Batch, members: Mapping[str, Iterable[Member]], programs: Mapping[str, Program]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from loyalty_bridge import aws
@@ -64,8 +65,27 @@ def write(items: Keys, deadline: float) -> None:
     side_by_side(lambda part: _write(part, deadline), _chunks(items, 25))
 
 
-def _chunks(keys: Keys, size: int) -> list[Keys]:
-    return [keys[start : start + size] for start in range(0, len(keys), size)]
+def update(updates: Sequence[Mapping[str, Any]], deadline: float) -> None:
+    """Change items, each once: a hundred in a round trip, several round trips at once.
+
+    A round trip is a transaction, which writes twice as much as single updates, in a fraction of their time; what is
+    changed by somebody else meanwhile turns it away, and it is tried again.
+
+    Parameters
+    ----------
+    updates
+        The parameters of UpdateItem.
+
+    Raises
+    ------
+    Unavailable
+        When DynamoDB does not take all of them before `deadline` (of `time.monotonic`).
+    """
+    side_by_side(lambda part: _update(part, deadline), _chunks(updates, 100))
+
+
+def _chunks(parts: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [parts[start : start + size] for start in range(0, len(parts), size)]
 
 
 def _read(keys: Keys, deadline: float) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -93,6 +113,16 @@ def _write(items: Keys, deadline: float) -> None:
         with aws.reaching("DynamoDB"):
             request = aws.dynamodb().batch_write_item(RequestItems=request)["UnprocessedItems"]
         if not request:
+            return
+    raise Unavailable("DynamoDB does not take what was given")
+
+
+def _update(updates: Sequence[Mapping[str, Any]], deadline: float) -> None:
+    turned_away = aws.dynamodb().exceptions.TransactionCanceledException
+    wanted: Any = [{"Update": one} for one in updates]
+    for _ in _rounds(deadline):
+        with suppress(turned_away), aws.reaching("DynamoDB", but=turned_away):
+            aws.dynamodb().transact_write_items(TransactItems=wanted)
             return
     raise Unavailable("DynamoDB does not take what was given")
 
