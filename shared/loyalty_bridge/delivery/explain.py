@@ -71,7 +71,7 @@ def _event(
         work = intake.translate(arrival, record, event, program, member_id)
     except Refused as refusal:
         return {"refused": [{"part": "record", "field": refusal.field, "reason": refusal.reason}]}
-    known = memory.look_up(settings, [Mapped(program, work, None)], time.monotonic() + _SECONDS)
+    known = memory.look_up(settings, [Mapped(program, work, ())], time.monotonic() + _SECONDS)
     work.recall(
         known.accepted.get(work.ledger_key, set()),
         trust_attributes=program.connection.attribute_writes == "all",

@@ -16,7 +16,9 @@ from loyalty_bridge.errors import Refused, Unavailable
 from loyalty_bridge.sources import reading
 
 if TYPE_CHECKING:
-    from loyalty_bridge.model import Json
+    from datetime import datetime
+
+    from loyalty_bridge.model import Json, MemberUpdate
     from loyalty_bridge.programs.connection import Program
 
 Opened = list[tuple[Arrival, SourceRecord]]
@@ -27,11 +29,11 @@ KNOWN_AFTER_SECONDS = 900.0
 
 @dataclass(slots=True, eq=False)
 class Mapped:
-    """One update, of which program, and by which other id its member is known."""
+    """One update, of which program, and by which other ids its member is known."""
 
     program: Program
     work: Work
-    alias: str | None
+    aliases: tuple[str, ...]
 
 
 def unseal(batch: Batch, arrivals: list[Arrival]) -> Opened:
@@ -117,8 +119,8 @@ def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> lis
             )
             if one:
                 mapped.append(one)
-                if one.alias:
-                    taught.setdefault((one.program.id, one.alias), set()).add(one.work.update.member)
+                for alias in one.aliases:
+                    taught.setdefault((one.program.id, alias), set()).add(one.work.update.member)
     return mapped
 
 
@@ -171,6 +173,8 @@ def _send_on(
     if alias is None:
         raise Refused("accountId", "is missing")
     members = taught.get((record.program, alias)) or aliases.members(batch.settings, record.program, alias, batch.until)
+    if len(members) > 1 and alias.startswith("email:"):
+        raise Refused("payload.user.email", "is that of several members")  # it was somebody else's before
     if members:
         copies = [
             (replace(record, member=member, drained=""), group_of(record.program, member)) for member in sorted(members)
@@ -195,7 +199,10 @@ def translate(arrival: Arrival, record: SourceRecord, event: Json, program: Prog
         raise Refused("record", "is not an object")
     side = program.connection
     update = program.source.read(event, side.loyalty.rules, member=member, received=record.received)
-    translation = destination(side.engagement.platform).translate(update, side.engagement.rules)
+    speaks = destination(side.engagement.platform)
+    if not speaks.TAKES_FUTURE_TIMES:
+        update = _arrived(update, record.received)
+    translation = speaks.translate(update, side.engagement.rules)
     return Work(
         arrival=arrival,
         record=record,
@@ -205,6 +212,16 @@ def translate(arrival: Arrival, record: SourceRecord, event: Json, program: Prog
         missing={part for part, there in parts(translation).items() if there},
         refusals=list(translation.refusals),
     )
+
+
+def _arrived(update: MemberUpdate, received: datetime) -> MemberUpdate:
+    """Let nothing have happened after it arrived; the update's own time, which orders values, stays."""
+    event, purchase = update.event, update.purchase
+    if event and event.time > received:
+        update = replace(update, event=replace(event, time=received))
+    if purchase and purchase.time > received:
+        update = replace(update, purchase=replace(purchase, time=received))
+    return update
 
 
 def _event_id(program: Program, event: Json) -> str:

@@ -41,6 +41,8 @@ from loyalty_bridge.destinations.wire import (
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal
 
+TAKES_FUTURE_TIMES = True
+
 MAX_OBJECTS = 75
 MAX_BODY_BYTES = 4_000_000
 MAX_EXTERNAL_ID_BYTES = 987

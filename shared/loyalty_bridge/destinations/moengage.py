@@ -46,6 +46,9 @@ PURCHASE = "loyalty_purchase"
 EVENT_ID = "event_id"
 """An attribute of every event: it tells two events from one that was sent twice, which MoEngage cannot."""
 
+TAKES_FUTURE_TIMES = False
+"""https://www.moengage.com/docs/api/data/data-overview"""
+
 MAX_REQUEST_BYTES = 100_000
 """Of a bulk import; a single call may be 128 KB, and is kept to this too."""
 MAX_TEXT = 512

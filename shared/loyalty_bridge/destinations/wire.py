@@ -101,6 +101,9 @@ Verdict: TypeAlias = Accepted | Rejected | TooLarge | Wait | Transient | Broken
 class Destination(Protocol):
     """The functions that a destination module offers. `rules` is that destination's own `Rules`."""
 
+    TAKES_FUTURE_TIMES: bool
+    """Whether an event of a clock that is ahead of the destination's is taken."""
+
     def translate(self, update: MemberUpdate, rules: Any) -> Translation:
         """Turn an update into wire form; raise `Refused` when nothing of it can be sent."""
 

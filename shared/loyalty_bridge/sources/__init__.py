@@ -26,8 +26,8 @@ class Source(Protocol):
     def alias(self, event: Json) -> str | None:
         """Tell that other id."""
 
-    def known_as(self, event: Json) -> str | None:
-        """Tell another id by which later events may mean this event's member."""
+    def known_as(self, event: Json) -> tuple[str, ...]:
+        """Tell the other ids by which later events may mean this event's member."""
 
     def event_id(self, event: Json) -> str:
         """Tell the id that all deliveries of an event share."""

@@ -170,9 +170,9 @@ def alias(_: Json) -> str | None:
     return None
 
 
-def known_as(_: Json) -> str | None:
+def known_as(_: Json) -> tuple[str, ...]:
     """Tell that no later event means this event's member by a second name."""
-    return None
+    return ()
 
 
 def event_id(event: Json) -> str:

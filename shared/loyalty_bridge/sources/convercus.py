@@ -202,7 +202,7 @@ def alias(event: Json) -> str | None:
     return _opened(event).other_id
 
 
-def known_as(event: Json) -> str | None:
+def known_as(event: Json) -> tuple[str, ...]:
     """Tell the alias by which later events may mean this event's account: the user that it names as the OWNER.
 
     Raises
@@ -213,7 +213,8 @@ def known_as(event: Json) -> str | None:
     opened = _opened(event)
     person = opened.person
     explicit = person.is_owner and _find(person.ids, "memberRole", "role") is not None
-    return _alias(person.ids) if explicit and opened.member is not None else None
+    alias = _alias(person.ids) if explicit and opened.member is not None else None
+    return (alias,) if alias else ()
 
 
 def event_id(event: Json) -> str:

@@ -175,7 +175,10 @@ def member(event: Json, _rules: Rules | None = None) -> str | None:
 
 
 def alias(event: Json) -> str | None:
-    """Tell ``user:<user_id>`` for an event that carries no external id.
+    """Tell ``user:<user_id>`` for an event that carries no external id, ``email:<hash>`` when no user id either.
+
+    Punchh's ``redemptions`` name the user by nothing but the address
+    (https://developers.punchh.com/docs/dev-portal-webhooks/webhooks/events/redemptions).
 
     Raises
     ------
@@ -186,16 +189,34 @@ def alias(event: Json) -> str | None:
     opened = _opened(event)
     if opened.member is not None:
         return None
-    if opened.user_id is None:
+    if opened.user_id is not None:
+        return f"user:{opened.user_id}"
+    email = _email_alias(opened)
+    if email is None:
         reason = "is the business's, not a member's" if opened.family == "redeemables" else "names no user"
         raise Refused("payload", reason)
-    return f"user:{opened.user_id}"
+    return email
 
 
-def known_as(event: Json) -> str | None:
-    """Tell the alias by which later events may mean this event's member; raises `Refused` as `member` does."""
+def known_as(event: Json) -> tuple[str, ...]:
+    """Tell the aliases by which later events may mean this event's member; raises `Refused` as `member` does.
+
+    The address is that of the user's own events: others repeat it, and every alias costs a read.
+    """
     opened = _opened(event)
-    return None if opened.member is None or opened.user_id is None else f"user:{opened.user_id}"
+    if opened.member is None:
+        return ()
+    user = f"user:{opened.user_id}" if opened.user_id is not None else None
+    email = _email_alias(opened) if opened.family == "users" and not _is_deleted(opened) else None
+    return tuple(alias for alias in (user, email) if alias)
+
+
+def _email_alias(opened: _Opened) -> str | None:
+    """Tell an alias that does not show the address."""
+    found = opened.user.get("email")
+    if not isinstance(found, str) or _is_blank(found):
+        return None
+    return f"email:{hashlib.sha256(found.strip().lower().encode()).hexdigest()}"
 
 
 def event_id(event: Json) -> str:

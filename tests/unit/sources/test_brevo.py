@@ -376,7 +376,7 @@ def test_reading_refuses_an_event_of_nobody_too() -> None:
 def test_no_member_goes_by_a_second_name() -> None:
     event = delivery("subscription_created")
 
-    assert (brevo.alias(event), brevo.known_as(event)) == (None, None)
+    assert (brevo.alias(event), brevo.known_as(event)) == (None, ())
 
 
 @pytest.mark.parametrize(

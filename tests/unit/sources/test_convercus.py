@@ -376,7 +376,7 @@ def test_an_event_without_account_is_known_by_its_user(sent: Json, alias: str | 
     ],
 )
 def test_only_an_owner_teaches_which_user_means_the_account(sent: Json, taught: str | None) -> None:
-    assert convercus.known_as(sent) == taught
+    assert convercus.known_as(sent) == ((taught,) if taught else ())
 
 
 def test_an_event_of_a_user_becomes_one_update_for_each_account() -> None:

@@ -321,7 +321,29 @@ def test_the_member_is_the_external_id_and_else_the_user(
 
     found = (punchh.member(delivery), punchh.alias(delivery), punchh.known_as(delivery))
 
-    assert found == (member, alias, known_as)
+    assert found == (member, alias, (known_as,) if known_as else ())
+
+
+def test_a_user_event_teaches_the_address_that_a_redemption_has_instead_of_an_id() -> None:
+    redemption = event("redemptions", {"user": {"email": "jane@example.com", "first_name": "Jane"}})
+    told = event("users", user(email=" Jane@Example.com"))
+
+    alias = punchh.alias(redemption)
+
+    assert punchh.known_as(told) == ("user:111111111", alias)
+    assert alias
+    assert "jane" not in alias.lower()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        event("users", user(email="jane@example.com"), action="delete"),
+        event("rewards", {"user": user(email="jane@example.com")}),
+    ],
+)
+def test_no_other_event_teaches_an_address(told: Json) -> None:
+    assert punchh.known_as(told) == ("user:111111111",)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +351,7 @@ def test_the_member_is_the_external_id_and_else_the_user(
     [
         ("redeemables", {"redeemable_id": 107, "name": "Free Burger"}, "is the business's, not a member's"),
         ("rewards", {"reward_id": 1, "user": None}, "names no user"),
-        ("redemptions", {"user": {"email": "jane@example.com"}}, "names no user"),
+        ("redemptions", {"user": {"email": " ", "first_name": "Jane"}}, "names no user"),
     ],
 )
 def test_what_names_nobody_is_refused_since_nothing_is_worth_waiting_for(
@@ -340,7 +362,7 @@ def test_what_names_nobody_is_refused_since_nothing_is_worth_waiting_for(
     with pytest.raises(Refused) as refused:
         punchh.alias(delivery)
 
-    assert (punchh.member(delivery), punchh.known_as(delivery)) == (None, None)
+    assert (punchh.member(delivery), punchh.known_as(delivery)) == (None, ())
     assert (refused.value.field, refused.value.reason) == ("payload", reason)
 
 
