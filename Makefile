@@ -29,6 +29,7 @@ faults: setup ## Kill built functions at random moments, many times
 
 bench: setup ## Measure the pipeline beside the naive way, and each call beside a bare handler
 	.venv/bin/python -m tests.benchmarks.forward
+	.venv/bin/python -m tests.benchmarks.forward --platform moengage --reply-ms 50 --programs 1
 	.venv/bin/python -m tests.benchmarks.api
 
 check: .venv/.ready ## Lint, types, template

@@ -1,8 +1,9 @@
 """The containers of the benchmark, and the three ways in which they deliver a batch.
 
 ``naive``
-    Parses, maps and translates as the forwarder does, then posts 75 objects at a time with `requests.post` from a
-    thread pool that has as many workers as the forwarder: no session, no merging, no order, no ledger.
+    Parses, maps and translates as the forwarder does, then posts what a request holds (75 objects for Braze, 100 KB for
+    MoEngage) with `requests.post` from a thread pool that has as many workers as the forwarder: no session, no merging,
+    no order, no ledger.
 ``off``
     The forwarder without ledger and member state: nothing is looked up, hashed or written. Programs are in memory.
 ``on``
@@ -18,7 +19,7 @@ import multiprocessing
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -31,9 +32,13 @@ from loyalty_bridge import aws
 from loyalty_bridge.delivery import aliases, lanes, memory, send
 from loyalty_bridge.delivery.forward import forward
 from loyalty_bridge.delivery.state import Mark, MemberState
-from loyalty_bridge.destinations import braze
+from loyalty_bridge.destinations import destination, moengage
+from loyalty_bridge.destinations.packing import Weight
+from loyalty_bridge.destinations.wire import WireObject
+from loyalty_bridge.platforms import braze as braze_api
+from loyalty_bridge.platforms import moengage as moengage_api
 from loyalty_bridge.programs import store
-from loyalty_bridge.programs.connection import Program
+from loyalty_bridge.programs.connection import MoEngageSide, Program
 from loyalty_bridge.settings import DeliverySettings
 from loyalty_bridge.sources import convercus
 
@@ -91,9 +96,12 @@ def run(way: Way, shares: Sequence[Sequence[Batch]], programs: Programs) -> list
     return [told.get() for _ in containers]
 
 
-def least(objects: int) -> int:
-    """Tell how many requests so many objects of one program need at least."""
-    return -(-objects // braze.MAX_OBJECTS)
+def least(weights: Sequence[Weight], capacity: Weight) -> int:
+    """Tell how many requests objects of one program need at least, by what they weigh and what a request holds."""
+    needed: Iterator[int] = (
+        -(-sum(used) // limit) for used, limit in zip(zip(*weights, strict=True), capacity, strict=True)
+    )
+    return max(needed)
 
 
 def _contain(way: Way, share: Sequence[Batch], programs: Programs, start: Any, told: Any) -> None:
@@ -128,9 +136,9 @@ def _prepared(way: Way, programs: Programs, noted: list[int], stack: ExitStack) 
     whole: Any = send
     pack = whole.pack
 
-    def counting(groups: Sequence[Sequence[Any]], *rules: Any) -> Any:
-        noted.append(least(sum(map(len, groups))))
-        return pack(groups, *rules)
+    def counting(groups: Sequence[Sequence[Any]], weigh: Callable[[Any], Weight], capacity: Weight) -> Any:
+        noted.append(least([weigh(item) for group in groups for item in group], capacity))
+        return pack(groups, weigh, capacity)
 
     stack.enter_context(patch.object(send, "pack", counting))
     return _forward
@@ -152,22 +160,53 @@ def _naively(batch: Batch, programs: Programs, pool: ThreadPoolExecutor) -> list
         event: Any = convercus.events(document)[0]
         member = convercus.member(event) or ""
         update = convercus.read(event, side.loyalty.rules, member=member, received=received)
-        made = braze.translate(update, side.engagement.rules)
+        speaks = destination(side.engagement.platform)
+        made = speaks.translate(update, side.engagement.rules)
         objects[document["programId"]] += [
-            *braze.attribute_objects(made.identity, made.attributes, side.engagement.rules),
+            *speaks.attribute_objects(made.identity, made.attributes, side.engagement.rules),
             *(one for one in (made.event, made.purchase) if one),
         ]
     posts = [
-        pool.submit(_post, programs[program], braze.body(chosen[start : start + braze.MAX_OBJECTS]))
-        for program, chosen in objects.items()
-        for start in range(0, len(chosen), braze.MAX_OBJECTS)
+        pool.submit(_post, programs[program], chosen)
+        for program, found in objects.items()
+        for chosen in _cut(found, programs[program])
     ]
     for post in posts:
         post.result().raise_for_status()
-    return [least(len(chosen)) for chosen in objects.values()]
+    return [
+        least(_weights(found, programs[program]), _capacity(programs[program])) for program, found in objects.items()
+    ]
 
 
-def _post(program: Program, body: bytes) -> requests.Response:
-    headers = {"Authorization": f"Bearer {program.id}", "Content-Type": "application/json"}
-    endpoint = program.connection.engagement.api_endpoint
-    return requests.post(f"{endpoint}/users/track", data=body, headers=headers, timeout=60)
+def _weights(objects: Sequence[WireObject], program: Program) -> list[Weight]:
+    side = program.connection.engagement
+    return [destination(side.platform).weigh(one, side.rules) for one in objects]
+
+
+def _capacity(program: Program) -> Weight:
+    side = program.connection.engagement
+    return destination(side.platform).capacity(side.rules)
+
+
+def _cut(objects: Sequence[WireObject], program: Program) -> Iterator[list[WireObject]]:
+    """Cut objects where a request is full."""
+    capacity = _capacity(program)
+    chosen: list[WireObject] = []
+    room = capacity
+    for one, weight in zip(objects, _weights(objects, program), strict=True):
+        if any(used > left for used, left in zip(weight, room, strict=True)):
+            yield chosen
+            chosen, room = [], capacity
+        chosen.append(one)
+        room = tuple(left - used for used, left in zip(weight, room, strict=True))
+    yield chosen
+
+
+def _post(program: Program, objects: Sequence[WireObject]) -> requests.Response:
+    side = program.connection.engagement
+    body = destination(side.platform).body(objects)
+    if isinstance(side, MoEngageSide):
+        request = moengage_api.data(side.api_endpoint, side.workspace_id, program.id, moengage.path(objects), body)
+    else:
+        request = braze_api.users_track(side.api_endpoint, program.id, body)
+    return requests.post(request.url, data=request.body, headers=dict(request.headers), timeout=60)

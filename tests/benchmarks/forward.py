@@ -1,9 +1,10 @@
-"""Measure the forwarder, and the naive way beside it, against a Braze on the loopback address.
+"""Measure the forwarder, and the naive way beside it, against an engagement platform on the loopback address.
 
 Kinesis batches of 1,000 records (`tests.benchmarks.traffic`) are made before the clock starts. They are handled by as
 many containers as Lambda would run for one shard, which is the template's parallelization factor
-(`tests.benchmarks.containers` tells the three ways in which they do it). Braze is the sandbox in a process of its
-own, over TLS, as Braze is reached, or without (``--plain``); it counts objects and replies after 0, 50 or 100 ms.
+(`tests.benchmarks.containers` tells the three ways in which they do it). The platform, Braze or MoEngage, is its
+sandbox in a process of its own, over TLS, as it is reached, or without (``--plain``); it counts objects and replies
+after 0, 50 or 100 ms.
 DynamoDB is `tests.benchmarks.dynamodb` in a process of its own, which replies after 5 ms. Ledger and member state are
 empty at the start of each run, so every member is new and every value is written: with them, it is what it costs at
 most.
@@ -29,10 +30,17 @@ from unittest.mock import patch
 import requests
 
 from loyalty_bridge.programs import store
-from loyalty_bridge.programs.connection import BrazeSide, Connection, ConvercusSide, Program
+from loyalty_bridge.programs.connection import (
+    SECRETS,
+    BrazeSide,
+    Connection,
+    ConvercusSide,
+    MoEngageSide,
+    Program,
+)
 from tests import tls
 from tests.benchmarks import containers
-from tests.benchmarks.containers import SETTINGS, Batch, Programs, Way, least
+from tests.benchmarks.containers import SETTINGS, Batch, Programs, Way
 from tests.benchmarks.traffic import batches
 
 WAYS: tuple[Way, ...] = get_args(Way)
@@ -45,14 +53,14 @@ class Measured:
 
     Attributes
     ----------
+    platform
+        The engagement platform.
     reply_ms
-        What Braze waits before it replies.
+        What it waits before it replies.
     cpu_us
         Processor time of the containers, in microseconds per event.
     least_requests
-        How many requests the objects need at least: of each batch and program, a 75th of their number, rounded up.
-    least_without_batches
-        The same, were all events one batch.
+        How many requests the objects need at least: of each batch and program, by their number and by their bytes.
     workers
         Threads that may send, over all containers and programs.
     round_trips
@@ -61,6 +69,7 @@ class Measured:
         Of DynamoDB, per million events.
     """
 
+    platform: str
     way: Way
     programs: int
     reply_ms: int
@@ -69,7 +78,6 @@ class Measured:
     objects: int
     requests: int
     least_requests: int
-    least_without_batches: int
     connections: int
     workers: int
     round_trips: float
@@ -80,26 +88,25 @@ class Measured:
 def measure(way: Way, shares: Sequence[Sequence[Batch]], programs: Programs, reply_ms: int, aws_url: str) -> Measured:
     """Let each container handle its share of the batches, and ask the two servers what they have seen."""
     for program in programs.values():
-        _braze(program, "PUT", json={"latency": reply_ms / 1000})
-        _braze(program, "POST", "/reset")
+        _sandbox(program, "PUT", json={"latency": reply_ms / 1000, **_key_of(program)})
+        _sandbox(program, "POST", "/reset")
     requests.delete(f"{aws_url}/counts", timeout=10).raise_for_status()
 
     told = containers.run(way, shares, programs)
 
-    seen = [_braze(program, "GET") for program in programs.values()]
+    seen = [_sandbox(program, "GET") for program in programs.values()]
     counts = requests.get(f"{aws_url}/counts", timeout=10).json()
-    objects = [sum(one["processed"].values()) for one in seen]
     events = sum(len(batch["Records"]) for share in shares for batch in share)
     return Measured(
+        platform=next(iter(programs.values())).connection.engagement.platform,
         way=way,
         programs=len(programs),
         reply_ms=reply_ms,
         events_per_second=events / (max(one.ended for one in told) - min(one.began for one in told)),
         cpu_us=sum(one.cpu for one in told) / events * 1e6,
-        objects=sum(objects),
+        objects=sum(sum(one["processed"].values()) for one in seen),
         requests=sum(sum(one["requests"].values()) for one in seen),
         least_requests=sum(one.least_requests for one in told),
-        least_without_batches=sum(map(least, objects)),
         connections=sum(one["connections"] for one in seen),
         workers=len(shares) * len(programs) * containers.WORKERS,
         round_trips=counts.get("calls", 0) / sum(map(len, shares)),
@@ -111,16 +118,23 @@ def measure(way: Way, shares: Sequence[Sequence[Batch]], programs: Programs, rep
 def median(runs: Sequence[Measured]) -> Measured:
     """Give the median of each number."""
     told = [asdict(run) for run in runs]
-    numbers = {name: statistics.median(one[name] for one in told) for name in told[0] if name != "way"}
+    numbers = {
+        name: statistics.median(one[name] for one in told) for name in told[0] if name not in {"way", "platform"}
+    }
     return Measured(**(told[0] | numbers))
 
 
-def _braze(program: Program, method: str, path: str = "", **options: Any) -> Any:
+def _sandbox(program: Program, method: str, path: str = "", **options: Any) -> Any:
     """Tell or ask the sandbox something about a program's workspace; its key is the program's id."""
     url = f"{program.connection.engagement.api_endpoint}/_sandbox/workspaces/{program.id}{path}"
     reply = requests.request(method, url, timeout=60, **options)
     reply.raise_for_status()
     return reply.json()
+
+
+def _key_of(program: Program) -> dict[str, str]:
+    """Tell MoEngage the workspace's key; Braze's workspaces are called as their keys."""
+    return {"key": program.id} if program.connection.engagement.platform == "moengage" else {}
 
 
 @contextmanager
@@ -135,8 +149,8 @@ def _process(*arguments: str) -> Iterator[str]:
 
 
 @contextmanager
-def _servers(*, plain: bool) -> Iterator[tuple[str, str]]:
-    """Run Braze and AWS; gives their URLs. This process and its children trust them."""
+def _servers(platform: str, *, plain: bool) -> Iterator[tuple[str, str]]:
+    """Run the platform and AWS; gives their URLs. This process and its children trust them."""
     with ExitStack() as stack:
         aws_url = stack.enter_context(_process("tests.benchmarks.dynamodb", STORE_SECONDS))
         environment = {
@@ -147,34 +161,36 @@ def _servers(*, plain: bool) -> Iterator[tuple[str, str]]:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
         if plain:
-            braze_url = stack.enter_context(_process("tests.benchmarks.braze"))
+            platform_url = stack.enter_context(_process("tests.benchmarks.platforms", platform))
         else:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             certificate = tls.certificate(home)
             authorities = str(tls.authorities(home, certificate))
             environment["REQUESTS_CA_BUNDLE"] = authorities  # for `requests.post`
             stack.enter_context(patch("certifi.where", lambda: authorities))  # for the forwarder
-            braze_url = stack.enter_context(_process("tests.benchmarks.braze", str(certificate)))
+            platform_url = stack.enter_context(_process("tests.benchmarks.platforms", platform, str(certificate)))
         stack.enter_context(patch.dict(os.environ, environment))
-        yield braze_url, aws_url
+        yield platform_url, aws_url
 
 
-def _connect(program: str, braze_url: str) -> Program:
-    connection = Connection(
-        loyalty=ConvercusSide(membership_optins=("Newsletter",), default_optins=("Newsletter",)),
-        engagement=BrazeSide(api_endpoint=braze_url),
-    )
-    return store.save(SETTINGS, None, program, connection, {"braze_api_key": program})
+def _connect(program: str, platform: str, url: str) -> Program:
+    engagement: BrazeSide | MoEngageSide = BrazeSide(api_endpoint=url)
+    if platform == "moengage":
+        engagement = MoEngageSide(platform="moengage", api_endpoint=url, workspace_id=program)
+    side = ConvercusSide(membership_optins=("Newsletter",), default_optins=("Newsletter",))
+    (secret,) = SECRETS[platform]
+    return store.save(SETTINGS, None, program, Connection(loyalty=side, engagement=engagement), {secret: program})
 
 
 def bench(told: argparse.Namespace) -> Iterator[list[Measured]]:
     """Measure all ways for every combination of what was told, each as often as told, and give the medians."""
-    with _servers(plain=told.plain) as (braze_url, aws_url):
+    with _servers(told.platform, plain=told.plain) as (platform_url, aws_url):
         for count in told.programs:
             shares = batches(told.events, programs=count, containers=told.containers)
             # In another process: the containers must not inherit a connection to AWS.
             with multiprocessing.get_context("fork").Pool(1) as pool:
-                connected = pool.starmap(_connect, [(f"program-{number}", braze_url) for number in range(count)])
+                ids = [f"program-{number}" for number in range(count)]
+                connected = pool.starmap(_connect, [(id_, told.platform, platform_url) for id_ in ids])
             programs = {program.id: program for program in connected}
             for reply_ms in told.reply_ms:
                 runs = [measure(way, shares, programs, reply_ms, aws_url) for _ in range(told.repeat) for way in WAYS]
@@ -223,6 +239,7 @@ def main() -> None:
     parser.add_argument("--containers", type=int, default=2)
     parser.add_argument("--reply-ms", type=int, nargs="+", default=[0, 50, 100])
     parser.add_argument("--programs", type=int, nargs="+", default=[1, 20])
+    parser.add_argument("--platform", choices=["braze", "moengage"], default="braze")
     parser.add_argument("--plain", action="store_true", help="without TLS")
     parser.add_argument("--quick", action="store_true", help="few events and no waiting: to see that it works")
     parser.add_argument("--json", type=Path, help="where to write the numbers")

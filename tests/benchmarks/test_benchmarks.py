@@ -13,9 +13,11 @@ from tests.template import ROOT
 
 
 @pytest.mark.slow
-def test_the_forwarder_sends_as_few_requests_over_as_few_connections_as_can_be(tmp_path: Path) -> None:
+@pytest.mark.parametrize("platform", ["braze", "moengage"])
+def test_the_forwarder_sends_as_few_requests_over_as_few_connections_as_can_be(tmp_path: Path, platform: str) -> None:
     told = tmp_path / "told.json"
-    quick = ["--events", "3000", "--reply-ms", "0", "--programs", "1", "3", "--json", str(told)]
+    size = ["--events", "3000", "--reply-ms", "0", "--programs", "1", "3"]
+    quick = [*size, "--platform", platform, "--json", str(told)]
 
     subprocess.run([sys.executable, "-m", "tests.benchmarks.forward", *quick], cwd=ROOT, check=True, timeout=100)
 
@@ -24,6 +26,6 @@ def test_the_forwarder_sends_as_few_requests_over_as_few_connections_as_can_be(t
         (way, programs) for programs in (1, 3) for way in ("naive", "off", "on")
     ]
     for run in runs:
-        assert run["requests"] <= run["least_requests"] * 1.01
+        assert run["requests"] <= run["least_requests"] * 1.01 or run["way"] == "naive"
         assert run["connections"] <= run["workers"] or run["way"] == "naive"
         assert (run["round_trips"] > 0) == (run["way"] == "on")
