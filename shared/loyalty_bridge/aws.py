@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,11 +40,13 @@ def _session() -> Any:
 def _made(service: str) -> Any:
     from botocore.config import Config
 
-    # A store that does not answer within seconds is treated as failing: the invocation's time is limited.
+    # A store that does not answer within seconds is treated as failing: the invocation's time is limited, and that of
+    # a look-up so much that it does not ask twice.
+    seconds = float(os.environ.get("STORE_REPLY_SECONDS", "4"))
     config = Config(
-        connect_timeout=1,
-        read_timeout=4,
-        retries={"mode": "standard", "total_max_attempts": 3},
+        connect_timeout=min(seconds, 1),
+        read_timeout=seconds,
+        retries={"mode": "standard", "total_max_attempts": 3 if seconds >= 1 else 1},
         max_pool_connections=16,
         tcp_keepalive=True,
         parameter_validation=False,  # AWS checks too; checking every item here takes a tenth of the forwarder's time
