@@ -11,6 +11,7 @@ BridgeError
 ├── NotConnected       the program is unknown or its connection is not complete; the operator has to act
 └── Unavailable        may succeed later; nobody has to change anything
     ├── NotSent            the request was certainly not carried out
+    │   └── ConnectionBroken   nor will any other be, until an operator mends the connection
     ├── InProgress         another request is just carrying the action out
     └── OutcomeUnknown     the request may or may not have been carried out
 
@@ -104,6 +105,10 @@ class Unavailable(BridgeError):
 
 class NotSent(Unavailable):
     """The request was certainly not carried out: it did not reach the other side, or was turned away unread."""
+
+
+class ConnectionBroken(NotSent):
+    """The other side takes nothing of this program (credentials, address): the operator has to act."""
 
 
 class InProgress(Unavailable):

@@ -18,6 +18,7 @@ from loyalty_bridge.api import requests
 from loyalty_bridge.api.requests import Call
 from loyalty_bridge.errors import (
     BridgeError,
+    ConnectionBroken,
     InProgress,
     KeyReused,
     NotConnected,
@@ -52,6 +53,7 @@ _STATUS: tuple[tuple[type[BridgeError], int, str], ...] = (
     (NotFound, 404, "not_found"),
     (NotConnected, 409, "not_connected"),
     (InProgress, 503, "in_progress"),
+    (ConnectionBroken, 503, "connection_broken"),
     (NotSent, 502, "not_sent"),
     (OutcomeUnknown, 500, "outcome_unknown"),
     (Unavailable, 503, "unavailable"),
@@ -102,6 +104,9 @@ def answer(
         told = response(done.status, done.body)
     except BridgeError as error:
         told = tell(error)
+        if isinstance(error, ConnectionBroken):
+            metrics.add_metric("connection_broken", MetricUnit.Count, 1)
+            metrics.flush_metrics()  # before the function becomes a dimension: the alarm is one for all
         _log(logger.warning, "call failed", call, told, str(error))
     except Exception as defect:  # noqa: BLE001 - the caller gets the documented shape even for a defect of ours
         told = tell(_Defect("an error of the bridge itself"))

@@ -13,7 +13,16 @@ from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.programs import gate, hosts, store
-from loyalty_bridge.programs.connection import SECRETS, Connection, Program, check_credentials, merged, program_id
+from loyalty_bridge.programs.connection import (
+    PUNCHH_COUPON_TOKEN,
+    SECRETS,
+    Connection,
+    Program,
+    check_credentials,
+    is_secret,
+    merged,
+    program_id,
+)
 
 commands = typer.Typer(no_args_is_help=True, help="Programs and their connections.")
 
@@ -50,9 +59,9 @@ def put(
 def _secrets(given: Any) -> dict[str, str]:
     if not isinstance(given, dict):
         raise Refused("secrets", "is not an object")
-    known = {name for names in SECRETS.values() for name in names}
+    known = {name for names in SECRETS.values() for name in names} | {f"{PUNCHH_COUPON_TOKEN}<campaign id>"}
     for name, secret in given.items():
-        if name not in known:
+        if not is_secret(name):
             raise Refused(f"secrets.{name}", f"is not one of {', '.join(sorted(known))}")
         if not isinstance(secret, str) or not secret.strip():
             raise Refused(f"secrets.{name}", "is not a text")

@@ -1,8 +1,8 @@
 """Punchh's APIs, as far as the bridge calls them: signup, users by admin key, dynamic coupon codes.
 
 No call is repeated here. Ten failed authentications within ten minutes block the caller's address for an hour
-(https://developers.partech.com/docs/dev-portal-developer-resources/punchh-api-security-guidelines): whoever calls stops
-after a few `ConnectionBroken` in a row.
+(https://developers.partech.com/docs/dev-portal-developer-resources/punchh-api-security-guidelines), so each secret is
+sent through its breaker (`programs.breaker`).
 """
 
 from __future__ import annotations
@@ -12,17 +12,23 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from loyalty_bridge.errors import NotSent, OutcomeUnknown, Refused, UpstreamRefused
+from pydantic import BaseModel, ConfigDict
+
+from loyalty_bridge.errors import ConnectionBroken, NotConnected, NotSent, OutcomeUnknown, Refused, UpstreamRefused
 from loyalty_bridge.platforms.http import Request
+from loyalty_bridge.programs import breaker
+from loyalty_bridge.programs.secrets import decrypt
 
 if TYPE_CHECKING:
     from loyalty_bridge.destinations.wire import Reply
     from loyalty_bridge.platforms.http import Send
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import ProgramSettings
 
 ALREADY_MEMBER = "already_a_member"
 """The code with which a signup is refused when the e-mail address has an account."""
@@ -41,22 +47,17 @@ _COUPON_RESULTS = (
 )
 
 _JSON = {"Accept": "application/json", "Content-Type": "application/json"}
-_HEADER = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?")
+HEADER = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,60}")
 
 
-class ConnectionBroken(NotSent):
-    """Punchh takes nothing of this program (client, secret, admin key, address): the operator has to act."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Api:
-    """How a program reaches Punchh.
+class Api(BaseModel):
+    """How a program's Punchh is reached.
 
     Attributes
     ----------
     base_url
-        Scheme and host, such as ``https://server.punchh.com``.
+        Such as ``https://server.punchh.com``; empty: no action and no look-up is possible.
     client
         The business's client key; names it, and proves nothing.
     flavour
@@ -66,8 +67,10 @@ class Api:
         arranged with Punchh.
     """
 
-    base_url: str
-    client: str
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: str = ""
+    client: str = ""
     flavour: Literal["mobile", "online_ordering"] = "mobile"
     external_source: str = "customer_id"
 
@@ -80,6 +83,61 @@ class Guest:
     email: str = ""
     first_name: str = ""
     last_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A secret, and the transport that minds its breaker."""
+
+    value: str = field(repr=False)
+    send: Send
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A program's Punchh: how it is reached, and the program's secrets by name."""
+
+    api: Api
+    credentials: Mapping[str, Credential]
+
+
+def connect(
+    settings: ProgramSettings,
+    program: Program,
+    beside: Mapping[str, Mapping[str, Any]],
+    send: Send,
+    *,
+    needs: Sequence[str],
+    uses: Sequence[str] = (),
+) -> Client:
+    """Make the client of a program.
+
+    Parameters
+    ----------
+    beside
+        The breakers of the secrets, as they were read with the program.
+    needs, uses
+        Names of the secrets: those that have to be there, and further ones.
+
+    Raises
+    ------
+    NotConnected
+        Naming what is not set.
+    Unavailable
+        KMS does not open a secret.
+    """
+    side = program.connection.loyalty
+    api = side.api if side.platform == "punchh" else Api()
+    absent = [f"loyalty.api.{name}" for name in ("base_url", "client") if not getattr(api, name)]
+    absent += [f"secrets.{name}" for name in needs if name not in program.secrets]
+    if absent:
+        raise NotConnected(f"{program.id} cannot reach Punchh; not set: {', '.join(absent)}")
+    credentials = {}
+    for name in {*needs, *uses} & program.secrets.keys():
+        seen = breaker.opened(beside.get(breaker.item_of(name), {}))
+        guarded = breaker.Guarded(settings, program, name, seen, send)
+        credentials[name] = Credential(decrypt(program.id, program.secrets[name].ciphertext), guarded)
+    return Client(api, credentials)
 
 
 def sign(path: str, body: bytes, secret: str, algorithm: str) -> str:
@@ -128,13 +186,13 @@ def signup(
     NotSent, OutcomeUnknown
         Nobody says no. A repeat makes no second account: the address would be taken.
     """
-    if not _HEADER.fullmatch(device_id):
+    if not HEADER.fullmatch(device_id):
         raise Refused("device_id", "is not printable, or longer than 256 characters")
     path, algorithm, own_agent = _SIGNUPS[api.flavour]
     source = {"external_source": api.external_source} if "external_source_id" in user else {}
     passwords = {"password": password, "password_confirmation": password}
     body = _dump({"client": api.client, "user": {**source, **user, **passwords}})
-    agent = user_agent if user_agent and _HEADER.fullmatch(user_agent) else own_agent
+    agent = user_agent if user_agent and HEADER.fullmatch(user_agent) else own_agent
     headers = {
         **_JSON,
         "User-Agent": agent,
@@ -287,9 +345,9 @@ def _refusal(said: Mapping[str, Any], sent: Mapping[str, Any]) -> tuple[str, str
         code = ALREADY_MEMBER
     private = ["@", *(str(value).lower() for value in _values(sent) if len(str(value)) > 3)]
     words = []
-    for field, value in fields.items():
+    for name, value in fields.items():
         texts = [text for text in _texts(value) if not any(one in text.lower() for one in private)]
-        words.append(": ".join([field] * bool(_CODE.fullmatch(field)) + [", ".join(texts)] * bool(texts)))
+        words.append(": ".join([name] * bool(_CODE.fullmatch(name)) + [", ".join(texts)] * bool(texts)))
     return code, "; ".join(filter(None, words))[:300]
 
 

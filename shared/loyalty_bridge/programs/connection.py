@@ -13,6 +13,7 @@ from pydantic_core.core_schema import ValidationInfo
 from loyalty_bridge.destinations import braze, moengage
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.platforms.convercus import Api
+from loyalty_bridge.platforms.punchh import Api as PunchhApi
 from loyalty_bridge.programs.gate import Gate
 from loyalty_bridge.sources import Source, brevo, convercus, punchh, source
 
@@ -45,10 +46,13 @@ class ConvercusSide(_Settings):
 
 
 class PunchhSide(_Settings):
-    """How the program's webhooks show that they are Punchh's, and how they are read."""
+    """How the program's webhooks show that they are Punchh's and are read, and how Punchh is reached."""
 
     platform: Literal["punchh"]
     rules: punchh.Rules = punchh.Rules()
+    api: PunchhApi = PunchhApi()
+    coupon_code_days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    """For how long a member is given the same code of a campaign; None: for as long as the program lives."""
     webhook_auth: Literal["basic", "bearer", "hmac"] = "basic"
     """As chosen in Punchh's Webhooks Manager; ``hmac`` is SHA-1 or SHA-256."""
 
@@ -94,15 +98,20 @@ class Connection(_Settings):
 WEBHOOK_CREDENTIALS = ("webhook_credential", "webhook_credential_next")
 """Either is valid, so that one can be exchanged for the other without losing a delivery. Basic: ``user:password``."""
 
+PUNCHH_CLIENT_SECRET = "punchh_client_secret"  # noqa: S105 - a name
+PUNCHH_ADMIN_KEY = "punchh_admin_key"
+PUNCHH_COUPON_TOKEN = "punchh_coupon_token_"  # noqa: S105 - the beginning of a name
+"""The Dynamic Generation Token of a campaign; the campaign's id follows."""
+
 SECRETS = {
     "braze": ("braze_api_key",),
     "moengage": ("moengage_data_key",),
     "convercus": ("convercus_client_secret", "convercus_password"),
-    "punchh": WEBHOOK_CREDENTIALS,
+    "punchh": (*WEBHOOK_CREDENTIALS, PUNCHH_CLIENT_SECRET, PUNCHH_ADMIN_KEY),
     "brevo": WEBHOOK_CREDENTIALS,
 }
 """The secrets of each platform. Streaming needs those of the engagement platform, and one webhook credential of a
-loyalty platform that has them."""
+loyalty platform that has them. Punchh's coupon tokens are further ones, see `is_secret`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +175,12 @@ def merged(connection: Connection, change: Mapping[str, Any]) -> Connection:
         # Behind a side, pydantic names the platform that it took it for.
         path = [str(part) for place, part in enumerate(first["loc"]) if place != 1]
         raise Refused(".".join(path), first["msg"].removeprefix("Value error, ")) from None
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether a program may have a secret of that name."""
+    own = {name for names in SECRETS.values() for name in names}
+    return name in own or re.fullmatch(f"{PUNCHH_COUPON_TOKEN}[A-Za-z0-9_-]{{1,64}}", name) is not None
 
 
 def check_credentials(connection: Connection, secrets: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from loyalty_bridge.errors import Refused
-from loyalty_bridge.programs.connection import Connection, ConvercusSide, merged
+from loyalty_bridge.programs.connection import BrevoSide, Connection, merged
 
 _PLATFORM_HOSTS = {
     # https://www.braze.com/docs/user_guide/administrative/access_braze/sdk_endpoints/
@@ -39,12 +39,12 @@ def checked(connection: Connection, allowed: str) -> Connection:
     if engagement.api_endpoint:
         told = endpoint(engagement.api_endpoint, engagement.platform, allowed, "engagement.api_endpoint")
         change["engagement"] = {"api_endpoint": told}
-    if isinstance(loyalty, ConvercusSide):
+    if not isinstance(loyalty, BrevoSide):
         change["loyalty"] = {
             "api": {
-                name: endpoint(url, "convercus", allowed, f"loyalty.api.{name}")
+                name: endpoint(url, loyalty.platform, allowed, f"loyalty.api.{name}")
                 for name in ("base_url", "auth_url")
-                if (url := getattr(loyalty.api, name))
+                if (url := getattr(loyalty.api, name, ""))
             }
         }
     return merged(connection, change)

@@ -16,12 +16,11 @@ from local.sandbox import server
 from local.sandbox.punchh import Punchh, sandbox
 from local.sandbox.punchh_business import Campaign
 from loyalty_bridge.destinations.wire import Reply
-from loyalty_bridge.errors import NotSent, OutcomeUnknown, Refused, UpstreamRefused
+from loyalty_bridge.errors import ConnectionBroken, NotSent, OutcomeUnknown, Refused, UpstreamRefused
 from loyalty_bridge.platforms.http import Request, open_transport
 from loyalty_bridge.platforms.punchh import (
     ALREADY_MEMBER,
     Api,
-    ConnectionBroken,
     Guest,
     coupon_code,
     set_external_source_id,

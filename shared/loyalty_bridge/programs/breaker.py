@@ -1,0 +1,248 @@
+"""The breaker of a secret: what was refused a few times in a row is not sent again for a while.
+
+Punchh blocks an address for an hour after ten failed authentications within ten minutes
+(https://developers.partech.com/docs/dev-portal-developer-resources/punchh-api-security-guidelines), and a campaign
+calls hundreds of times at once. So only a few calls try a secret that has not worked yet; the others wait for what
+becomes of these::
+
+    untried ── any answer but a refusal ──► works         calls pass, and cost nothing more
+       ▲  └─── LIMIT refusals ──► stopped ── PAUSE_SECONDS ──► one call tries again
+       └────── a refusal, or the connection is saved
+
+One item for each secret beside the connection, so that all come in one round trip. Each change is written on condition
+that nobody else has changed the item since it was read.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from loyalty_bridge import aws
+from loyalty_bridge.errors import ConnectionBroken, NotSent, Unavailable
+
+if TYPE_CHECKING:
+    from loyalty_bridge.destinations.wire import Reply
+    from loyalty_bridge.platforms.http import Request, Send
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import ProgramSettings
+
+LIMIT = 3
+PAUSE_SECONDS = 600.0
+"""In which the platform forgets the refusals."""
+TRY_SECONDS = 10.0
+"""A call that has told nothing by then has died."""
+REFUSALS = frozenset({401, 403, 412})
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """What all containers know together of a secret.
+
+    Attributes
+    ----------
+    version
+        Of the connection that the rest is about.
+    works
+        It was not refused since it last worked; then the following are 0.
+    tries
+        Calls that try it, or were refused, since then.
+    refusals
+        How many of these were refused.
+    until
+        When the tries, or the pause, are over (epoch seconds).
+    revision
+        Rises with every change.
+    """
+
+    version: int = 0
+    works: bool = False
+    tries: int = 0
+    refusals: int = 0
+    until: float = 0.0
+    revision: int = 0
+
+    def tried(self, now: float) -> Breaker:
+        """Let one more call try, unless it need not or has to wait."""
+        if self.works or (self.tries >= LIMIT and now < self.until):
+            return self
+        if self.tries < LIMIT:
+            return replace(self, tries=self.tries + 1, until=now + TRY_SECONDS)
+        return replace(self, refusals=LIMIT - 1, until=now + TRY_SECONDS)
+
+    def refused(self, now: float) -> Breaker:
+        """Count a refusal."""
+        if self.stopped(now):
+            return self
+        refusals = min(self.refusals + 1, LIMIT)
+        return replace(self, works=False, tries=max(self.tries, refusals), refusals=refusals, until=now + PAUSE_SECONDS)
+
+    def worked(self, _: float) -> Breaker:
+        """Let calls pass."""
+        return self if self.works else Breaker(self.version, works=True, revision=self.revision)
+
+    def given_back(self, _: float) -> Breaker:
+        """Let another call try: this one got no answer."""
+        return replace(self, tries=max(self.tries - 1, 0))
+
+    def stopped(self, now: float) -> bool:
+        """Tell whether nothing is sent."""
+        return self.refusals >= LIMIT and now < self.until
+
+
+def item_of(secret: str) -> str:
+    """Name the item of a secret."""
+    return f"breaker#{secret}"
+
+
+def opened(item: Mapping[str, Any]) -> Breaker:
+    """Read an item, also an empty one."""
+
+    def number(name: str) -> float:
+        return float(item.get(name, {}).get("N", 0))
+
+    return Breaker(
+        version=int(number("version")),
+        works=bool(item.get("works", {}).get("BOOL")),
+        tries=int(number("tries")),
+        refusals=int(number("refusals")),
+        until=number("until"),
+        revision=int(number("revision")),
+    )
+
+
+@dataclass(slots=True)
+class Guarded:
+    """A transport for requests that show a secret; it minds the secret's breaker.
+
+    Attributes
+    ----------
+    secret
+        Its name.
+    latest
+        The breaker as it was read with the program.
+    clock
+        Gives the time in epoch seconds.
+    """
+
+    settings: ProgramSettings
+    program: Program
+    secret: str
+    latest: Breaker
+    send: Send
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+    def __call__(self, request: Request, deadline: float) -> Reply:
+        """Send, before a deadline (of `time.monotonic`).
+
+        Raises
+        ------
+        ConnectionBroken
+            The secret was refused too often.
+        NotSent, OutcomeUnknown
+            As the transport; or it could not be told in time whether the secret works.
+        """
+        try:
+            tries = self._admitted(deadline)
+        except Unavailable as error:
+            if isinstance(error, NotSent):
+                raise
+            raise NotSent(str(error)) from error
+        try:
+            reply = self.send(request, deadline)
+        except Unavailable:
+            if tries:
+                self._note(Breaker.given_back)
+            raise
+        self._note(Breaker.refused if reply.status in REFUSALS else Breaker.worked)
+        return reply
+
+    def _admitted(self, deadline: float) -> bool:
+        """Wait until a call may pass; tell whether it is one that tries the secret."""
+        pause = 0.1
+        while True:
+            if self._change(Breaker.tried):
+                return True
+            now = self.clock()
+            if self.latest.works:
+                return False
+            if self.latest.stopped(now):
+                raise ConnectionBroken(
+                    f"{self.secret} was refused {LIMIT} times in a row", retry_after=self.latest.until - now
+                )
+            if time.monotonic() + pause >= deadline:
+                raise NotSent(f"{self.secret} is just being tried", retry_after=1)
+            self.sleep(pause)
+            pause = min(2 * pause, 0.5)
+            self.latest = _read(self.settings, self.program.id, self.secret)
+
+    def _note(self, to: Callable[[Breaker, float], Breaker]) -> None:
+        try:
+            self._change(to)
+        except Unavailable as error:  # what was answered counts all the same
+            _logger.warning("what became of a try of %s could not be written down: %s", self.secret, error)
+
+    def _change(self, to: Callable[[Breaker, float], Breaker]) -> bool:
+        """Change the breaker; tell whether there was something to change."""
+        while True:
+            seen, version = self.latest, self.program.version
+            # What is known of another connection says nothing about this one.
+            known = seen if seen.version == version else Breaker(version, revision=seen.revision)
+            wanted = to(known, self.clock())
+            if wanted == known:
+                self.latest = known
+                return False
+            wanted = replace(wanted, revision=seen.revision + 1)
+            stored = _write(self.settings, self.program.id, self.secret, seen, wanted)
+            self.latest = wanted if stored is None else stored
+            if stored is None:
+                return True
+
+
+def _read(settings: ProgramSettings, program: str, secret: str) -> Breaker:
+    with aws.reaching("the breaker"):
+        reply = aws.dynamodb().get_item(
+            TableName=settings.programs_table, Key=_key(program, secret), ConsistentRead=True
+        )
+    return opened(reply.get("Item", {}))
+
+
+def _write(settings: ProgramSettings, program: str, secret: str, before: Breaker, wanted: Breaker) -> Breaker | None:
+    """Write a breaker unless it was changed since it was read; then give what is stored."""
+    values: dict[str, Any] = {
+        ":version": {"N": str(wanted.version)},
+        ":works": {"BOOL": wanted.works},
+        ":tries": {"N": str(wanted.tries)},
+        ":refusals": {"N": str(wanted.refusals)},
+        ":until": {"N": f"{wanted.until:.3f}"},
+        ":revision": {"N": str(wanted.revision)},
+    }
+    request: dict[str, Any] = {
+        "TableName": settings.programs_table,
+        "Key": _key(program, secret),
+        "UpdateExpression": "SET " + ", ".join(f"#{name[1:]} = {name}" for name in values),
+        "ConditionExpression": "attribute_not_exists(#revision)",
+        "ExpressionAttributeNames": {f"#{name[1:]}": name[1:] for name in values},
+        "ExpressionAttributeValues": values,
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    if before.revision:
+        request["ConditionExpression"] = "#revision = :seen"
+        values[":seen"] = {"N": str(before.revision)}
+    client = aws.dynamodb()
+    try:
+        with aws.reaching("the breaker", but=client.exceptions.ConditionalCheckFailedException):
+            client.update_item(**request)
+    except client.exceptions.ConditionalCheckFailedException as failed:
+        return opened(cast("Mapping[str, Any]", failed.response).get("Item", {}))
+    return None
+
+
+def _key(program: str, secret: str) -> dict[str, Any]:
+    return {"program": {"S": program}, "item": {"S": item_of(secret)}}

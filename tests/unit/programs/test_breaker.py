@@ -1,0 +1,193 @@
+"""A secret that is refused is sent a few times only, also by many calls at once, and then rarely."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from loyalty_bridge.destinations.wire import Reply
+from loyalty_bridge.errors import ConnectionBroken, NotSent, OutcomeUnknown
+from loyalty_bridge.platforms.http import Request
+from loyalty_bridge.programs import breaker, store
+from loyalty_bridge.programs.breaker import LIMIT, PAUSE_SECONDS, TRY_SECONDS, Breaker, Guarded
+from loyalty_bridge.programs.connection import Connection, Program
+from loyalty_bridge.settings import DeliverySettings
+
+SECRET = "punchh_client_secret"
+REQUEST = Request("POST", "https://server.punchh.com", {})
+FAR = 1e12
+
+
+@dataclass
+class World:
+    """A program's calls, one after the other unless `during` makes another one while a request is on its way."""
+
+    settings: DeliverySettings
+    program: Program
+    now: float = 1_000_000.0
+    answers: str = ""
+    sent: int = 0
+    during: list[Callable[[], object]] = field(default_factory=list)
+
+    def send(self, _: Request, __: float) -> Reply:
+        """Answer: ``x`` refuses, ``?`` says nothing, ``f`` is a failure that has nothing to do with the secret."""
+        answer, self.answers = self.answers[0], self.answers[1:]
+        self.sent += 1
+        while self.during:
+            self.during.pop()()
+        if answer == "?":
+            raise OutcomeUnknown("no reply")
+        return Reply({"x": 412, "u": 401, ".": 200, "f": 500, "r": 422}[answer], {}, b"")
+
+    def call(self, deadline: float = FAR) -> str:
+        """Make a call of a container that reads everything anew."""
+        _, items = store.load_with(self.settings, self.program.id, breaker.item_of(SECRET))
+        seen = breaker.opened(items.get(breaker.item_of(SECRET), {}))
+        guarded = Guarded(self.settings, self.program, SECRET, seen, self.send, lambda: self.now, self.wait)
+        try:
+            return str(guarded(REQUEST, deadline).status)
+        except (ConnectionBroken, NotSent, OutcomeUnknown) as error:
+            return type(error).__name__
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+    def all(self, answers: str) -> list[str]:
+        """Make a call for each answer; a blank lets the pause pass."""
+        ends = []
+        for answer in answers:
+            if answer == " ":
+                self.now += PAUSE_SECONDS
+            else:
+                self.answers = answer
+                ends.append(self.call())
+        return ends
+
+
+@pytest.fixture
+def world(stores: DeliverySettings) -> World:
+    return World(stores, store.save(stores, None, "diner", Connection(), {}))
+
+
+@pytest.mark.parametrize(
+    ("answers", "sent"),
+    [
+        pytest.param("xxxxxx", 3, id="refused from the beginning"),
+        pytest.param("uuuuuu", 3, id="refused in another way"),
+        pytest.param("....xxxxxx", 7, id="refused later"),
+        pytest.param("xx.xx.xx.", 9, id="never often in a row"),
+        pytest.param("xxrxxrxxf", 9, id="another refusal is none of the secret"),
+        pytest.param("?????????", 9, id="no answer is no refusal"),
+        pytest.param("x?x?x?x?", 5, id="no answer is no success"),
+        pytest.param("xxxx xx xx", 5, id="one try after each pause"),
+        pytest.param("xxxx ....xx", 9, id="works again after the pause"),
+        pytest.param("xxxx ?xx", 5, id="a try without an answer is made again"),
+    ],
+)
+def test_what_is_refused_in_a_row_is_not_sent(world: World, answers: str, sent: int) -> None:
+    ends = world.all(answers)
+
+    assert world.sent == sent
+    assert ends.count("ConnectionBroken") == len(answers.replace(" ", "")) - sent
+
+
+def test_who_is_stopped_is_told_when_to_come_back(world: World) -> None:
+    world.all("xxx")
+    world.now += 100
+
+    guarded = Guarded(world.settings, world.program, SECRET, Breaker(), world.send, lambda: world.now, world.wait)
+    with pytest.raises(ConnectionBroken, match=SECRET) as stopped:
+        guarded(REQUEST, FAR)
+
+    assert stopped.value.retry_after == PAUSE_SECONDS - 100
+
+
+def test_another_connection_begins_anew(world: World) -> None:
+    world.all("xxxx")
+
+    world.program = store.save(world.settings, world.program, "diner", Connection(), {})
+
+    assert world.all("xxxx") == ["412", "412", "412", "ConnectionBroken"]
+
+
+def test_each_secret_has_a_breaker_of_its_own(world: World) -> None:
+    world.all("xxxx")
+    world.answers = "."
+
+    other = Guarded(world.settings, world.program, "punchh_admin_key", Breaker(), world.send)
+
+    assert other(REQUEST, FAR).status == 200
+
+
+def test_of_many_at_once_a_few_try_and_the_others_wait_for_them(world: World) -> None:
+    ends: list[str] = []
+
+    def nested(depth: int) -> Callable[[], None]:
+        def more() -> None:
+            if depth:
+                world.during.append(nested(depth - 1))
+            ends.append(world.call(deadline=0.0))
+
+        return more
+
+    world.answers = "x" * 50
+    world.during.append(nested(20))
+    ends.append(world.call())
+
+    assert world.sent == LIMIT
+    assert ends.count("412") == LIMIT
+    assert set(ends) == {"412", "NotSent"}
+
+
+def test_who_waits_goes_on_when_the_secret_works(world: World) -> None:
+    ends: list[str] = []
+    world.all(".")
+    stale = Breaker(world.program.version, tries=LIMIT, until=world.now + TRY_SECONDS, revision=99)
+
+    guarded = Guarded(world.settings, world.program, SECRET, stale, world.send, lambda: world.now, world.wait)
+    world.answers = "."
+    ends.append(str(guarded(REQUEST, FAR).status))
+
+    assert ends == ["200"]
+
+
+def test_tries_that_died_hold_nobody_up_for_long(world: World) -> None:
+    class Died(BaseException):
+        pass
+
+    def die() -> None:
+        raise Died
+
+    for _ in range(LIMIT):
+        world.answers, world.during = ".", [die]
+        with pytest.raises(Died):
+            world.call()
+    world.answers = "."
+
+    held_up = world.call(deadline=0.0)
+    world.now += TRY_SECONDS
+
+    assert held_up == "NotSent"
+    assert world.call() == "200"
+
+
+def test_a_store_that_fails_lets_nothing_be_sent(world: World) -> None:
+    nowhere = world.settings.model_copy(update={"programs_table": "NoSuchTable"})
+
+    guarded = Guarded(nowhere, world.program, SECRET, Breaker(), world.send)
+
+    with pytest.raises(NotSent):
+        guarded(REQUEST, FAR)
+    assert world.sent == 0
+
+
+def test_what_works_costs_nothing_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.all(".")
+    seen = Breaker(world.program.version, works=True, revision=2)
+    nowhere = world.settings.model_copy(update={"programs_table": "NoSuchTable"})
+    world.answers = "."
+
+    assert Guarded(nowhere, world.program, SECRET, seen, world.send)(REQUEST, FAR).status == 200
