@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from types import SimpleNamespace
@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from local.sandbox.convercus_program import Program as Upstream
+from loyalty_bridge.delivery import aliases
 from loyalty_bridge.programs import store
 from loyalty_bridge.programs.connection import Connection, Program, merged
-from loyalty_bridge.settings import PlanSettings
+from loyalty_bridge.settings import MemberSettings, PlanSettings, ProgramSettings
 from tests.contract_check import check
 from tests.template import ROOT, resources
 
@@ -150,6 +151,28 @@ def connect(settings: PlanSettings, url: str, program: str = "demo", realm: str 
     connection = merged(merged(Connection(), {"loyalty": loyalty}), change)
     before = store.load(settings, [program]).get(program)
     return store.save(settings, before, program, connection, {"convercus_client_secret": "sandbox-client-secret"})
+
+
+PUNCHH_SECRETS = {
+    "punchh_client_secret": "secret",
+    "punchh_admin_key": "admin-key",
+    "punchh_coupon_token_58293": "token-of-58293",
+}
+
+
+def connect_punchh(
+    settings: PlanSettings, url: str, program: str = "diner", secrets: Mapping[str, str] = PUNCHH_SECRETS, **api: Any
+) -> Program:
+    """Connect a program to a Punchh with these secrets and no others; `api` is merged into how it is reached."""
+    loyalty = {"platform": "punchh", "api": {"base_url": url, "client": "client", **api}}
+    before = store.load(settings, [program]).get(program)
+    before = before and replace(before, secrets={})
+    return store.save(settings, before, program, merged(Connection(), {"loyalty": loyalty}), secrets)
+
+
+def make_known(settings: MemberSettings, user_id: int, member: str, program: str = "diner") -> None:
+    """Let the bridge know a member by Punchh's user id."""
+    aliases.learn(settings, aliases.both_ways(program, f"user:{user_id}", member), time.monotonic() + 5)
 
 
 @cache

@@ -22,10 +22,20 @@ class ProgramSettings(BaseModel):
     """Hosts that a connection may name besides the platforms' own, separated by commas."""
 
 
+class MemberSettings(ProgramSettings):
+    """Where it is remembered what is known of a member."""
+
+    members_table: str = Field(min_length=1)
+
+
 class ActionSettings(ProgramSettings):
     """Where the actions find the journal."""
 
     journal_table: str = Field(min_length=1)
+
+
+class SignupSettings(ActionSettings, MemberSettings):
+    """Where a signup is written down, and the ids that it makes known."""
 
 
 class PlanSettings(ActionSettings):
@@ -35,11 +45,10 @@ class PlanSettings(ActionSettings):
     batches_queue_url: str = Field(min_length=1)
 
 
-class DeliverySettings(ProgramSettings):
+class DeliverySettings(MemberSettings):
     """Where the forwarder and the operator's tools find the stores and the transport."""
 
     ledger_table: str = Field(min_length=1)
-    members_table: str = Field(min_length=1)
     kept_table: str = Field(min_length=1)
     kept_bucket: str = Field(min_length=1)
     events_queue_url: str = ""

@@ -12,12 +12,15 @@ import pytest
 from moto import mock_aws
 from moto.backends import get_backend
 
+from local.sandbox import punchh as punchh_sandbox
 from local.sandbox.convercus import Convercus, sandbox
+from local.sandbox.punchh import Punchh
+from local.sandbox.punchh_business import Campaign
 from loyalty_bridge import aws, settings
 from loyalty_bridge.cli import main, stack
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import DeliverySettings, PlanSettings
-from tests.http_events import Api, connect
+from tests.http_events import Api, connect, connect_punchh
 from tests.stores import environment, make_key, make_stores
 
 _numbers = itertools.count(1)
@@ -90,6 +93,21 @@ def _api(convercus: Convercus, patch: pytest.MonkeyPatch) -> Iterator[Api]:
     connect(told, convercus.url, realm=upstream.id)
     yield Api(told, keys.create(told, "demo", "braze")[0], upstream)
     settings.settings.cache_clear()
+
+
+@pytest.fixture
+def punchh() -> Iterator[Punchh]:
+    """Give a sandbox Punchh whose coupon campaign makes a new code each time it is asked."""
+    with punchh_sandbox.sandbox() as running:
+        running.business.campaigns["token-of-58293"] = Campaign(campaign_id="58293", repeat="new")
+        yield running
+
+
+@pytest.fixture
+def diner(api: Api, punchh: Punchh) -> Api:
+    """Give the API with a program that is connected to Punchh."""
+    connect_punchh(api.settings, punchh.url)
+    return Api(api.settings, keys.create(api.settings, "diner", "moengage")[0], api.upstream, "diner")
 
 
 @pytest.fixture

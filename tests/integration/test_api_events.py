@@ -10,11 +10,12 @@ import pytest
 
 from local.bundle import EVENTS_KEY
 from local.sandbox.convercus import Convercus
+from local.sandbox.punchh import Punchh
 from loyalty_bridge import aws
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import DeliverySettings
 from tests.contract_check import check
-from tests.http_events import Api, connect, context, handler
+from tests.http_events import Api, connect, connect_punchh, context, handler, make_known
 from tests.template import ROOT
 from tests.webhooks import queued
 
@@ -54,9 +55,24 @@ ANSWERS: dict[str, tuple[int, dict[str, Any], list[str]]] = {
     "receive_events/event_of_nobody": (400, {"field": "[1].accountId"}, []),
     "receive_events/content_type_missing": (400, {"field": "Content-Type"}, []),
 }
+PUNCHH_ANSWERS: dict[str, tuple[int, dict[str, Any]]] = {
+    "signup_member/signed_up": (200, {"userId": "5000000002"}),
+    "signup_member/existing_member": (200, {"userId": "5000000001", "existing": True}),
+    "signup_member/profile_incomplete": (400, {"field": "user.last_name"}),
+    "signup_member/id_not_rendered": (400, {"field": "user.external_source_id"}),
+    "signup_member/email_invalid": (400, {"field": "user.email"}),
+    "signup_member/password_sent": (400, {"field": "user.password"}),
+    "signup_member/wrong_key": (401, {"error": "unauthorized"}),
+    "member_coupon_code/given": (200, {"coupon_code": "PCH-58293-00001"}),
+    "member_coupon_code/unknown_member": (200, {"error": "member_not_found"}),
+    "member_coupon_code/unknown_campaign": (200, {"error": "campaign_not_found"}),
+    "member_coupon_code/campaign_missing": (200, {"error": "campaign_not_found"}),
+    "member_coupon_code/key_missing": (401, {"error": "unauthorized"}),
+}
 REPLAYED = frozenset(
     {
         *ANSWERS,
+        *PUNCHH_ANSWERS,
         "assign_coupon_batch/progress",
         "carry_out_batch/sqs_batch",
         "carry_out_batch/sqs_unknown_batch",
@@ -74,11 +90,15 @@ def demo(api: Api, convercus: Convercus) -> Iterator[Api]:
     upstream.coupon("WELCOME")
     loyalty = {"membership_optins": ("Newsletter", "Post")}
     connect(api.settings, convercus.url, PROGRAM, loyalty=loyalty)
-    item = {"program": PROGRAM, "item": str(keys.item_of(EVENTS_KEY)), "name": "events", "created": "0"}
-    stored: Any = {name: {"N" if name == "created" else "S": value} for name, value in item.items()}
-    aws.dynamodb().put_item(TableName=api.settings.programs_table, Item=stored)
+    let_in(api, PROGRAM)
     yield Api(api.settings, EVENTS_KEY, upstream, PROGRAM)
     upstream.reset()
+
+
+def let_in(api: Api, program: str) -> None:
+    item = {"program": program, "item": str(keys.item_of(EVENTS_KEY)), "name": "events", "created": "0"}
+    stored: Any = {name: {"N" if name == "created" else "S": value} for name, value in item.items()}
+    aws.dynamodb().put_item(TableName=api.settings.programs_table, Item=stored)
 
 
 def run(case: str) -> Any:
@@ -105,6 +125,21 @@ def test_an_event_is_answered(demo: Api, stores: DeliverySettings, case: str) ->
     assert answer[1] | told == answer[1]
     assert [effect.call for effect in demo.upstream.effects] == done
     assert len(queued(stores)) == told.get("received", 0)
+
+
+@pytest.mark.parametrize("case", PUNCHH_ANSWERS)
+def test_an_event_of_punchh_is_answered(api: Api, punchh: Punchh, stores: DeliverySettings, case: str) -> None:
+    connect_punchh(api.settings, punchh.url, "demo-punchh")
+    let_in(api, "demo-punchh")
+    guest = punchh.business.sign_up(email="ann.ash@example.com", first_name="Ann", last_name="Ash")
+    make_known(stores, guest.user_id, "c-0001", "demo-punchh")
+    status, told = PUNCHH_ANSWERS[case]
+
+    answer = answered(case)
+
+    assert answer[0] == status
+    assert answer[1] | told == answer[1]
+    assert answered(case) == answer
 
 
 @pytest.mark.parametrize("case", ["assign_coupon/assigned", "book_points/earned", "assign_coupon_batch/planned"])

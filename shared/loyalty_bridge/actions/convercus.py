@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from loyalty_bridge.actions import journal
 from loyalty_bridge.actions.journal import Answer
 from loyalty_bridge.errors import NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
 
 if TYPE_CHECKING:
-    from loyalty_bridge.actions.journal import JournalSettings
+    from loyalty_bridge.actions.caller import Caller
     from loyalty_bridge.platforms.convercus import Client, Membership
 
 ASSIGN_COUPON = "assign_coupon"
@@ -19,58 +17,8 @@ BOOK_POINTS = "book_points"
 SUBSCRIBE_EMAIL = "subscribe_email"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who wants an action, and until when.
-
-    Attributes
-    ----------
-    key
-        The caller's idempotency key; None when it has none.
-    fingerprint
-        Hash of the whole request.
-    deadline
-        When the answer is due (of `time.monotonic`).
-    lease
-        The same in epoch seconds.
-    repeat_window
-        For how many seconds an equal request without a key gets the stored answer.
-    """
-
-    settings: JournalSettings
-    program: str
-    client: Client
-    key: str | None
-    fingerprint: str
-    deadline: float
-    lease: float
-    repeat_window: float
-
-    def perform(
-        self,
-        action: str,
-        act: Callable[[str], Answer],
-        about: Mapping[str, str],
-        look: Callable[[str], Answer | None] | None = None,
-        part: str = "",
-    ) -> Answer:
-        """Carry an action out unless it was before; `part` tells the steps of one request apart."""
-        return journal.perform(
-            self.settings,
-            self.program,
-            action,
-            self.key and self.key + part,
-            self.fingerprint + part,
-            act,
-            look,
-            about=about,
-            deadline=self.lease,
-            repeat_window=self.repeat_window,
-        )
-
-
 def assign_coupon(
-    caller: Caller, coupon_id: str, account_id: str, *, valid_from: str = "", valid_to: str = "", part: str = ""
+    caller: Caller[Client], coupon_id: str, account_id: str, *, valid_from: str = "", valid_to: str = "", part: str = ""
 ) -> Answer:
     """Assign a coupon to a member; the answer has its ``couponCode``. Raises as `journal.perform`."""
 
@@ -84,7 +32,7 @@ def assign_coupon(
 
 
 def book_points(
-    caller: Caller,
+    caller: Caller[Client],
     account_id: str,
     *,
     booking_type: Literal["EARNBOOKING", "BURNBOOKING"],
@@ -129,7 +77,7 @@ def channels(wanted: Sequence[str] | None, defaults: Sequence[str], known: Seque
     return chosen
 
 
-def subscribe_email(caller: Caller, account_id: str, chosen: Sequence[str], *, allowed: bool) -> Answer:
+def subscribe_email(caller: Caller[Client], account_id: str, chosen: Sequence[str], *, allowed: bool) -> Answer:
     """Set opt-in channels on all memberships of an account: 200 when all are set, 207 when some are.
 
     Each membership is an action of its own in the journal: a repeat touches only those that failed, and never turns
@@ -166,7 +114,7 @@ def subscribe_email(caller: Caller, account_id: str, chosen: Sequence[str], *, a
     return Answer(207 if failed else 200, {"succeeded": succeeded, "failed": failed})
 
 
-def _set_optins(caller: Caller, account_id: str, membership: Membership, optins: Mapping[str, bool]) -> None:
+def _set_optins(caller: Caller[Client], account_id: str, membership: Membership, optins: Mapping[str, bool]) -> None:
     def act(_: str) -> Answer:
         try:
             caller.client.set_optins(account_id, membership.user_id, optins, deadline=caller.deadline)

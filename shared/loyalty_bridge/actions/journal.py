@@ -55,7 +55,7 @@ KEPT_SECONDS = 7 * DAY
 """For how long an end is remembered."""
 GUARD_SECONDS = DAY
 """For how long a request without a key is held back by an equal one whose outcome is unknown."""
-_RESERVE_SECONDS = 5.0
+RESERVE_SECONDS = 5.0
 """What a waiting repeat leaves of its time, so that it does not begin an action that it cannot finish."""
 
 _logger = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ def perform(
             return _told(seen)
         if seen.state == "unknown":
             return _look_up(settings, seen, look, repeat_window, now)
-        if now() + pause > deadline - _RESERVE_SECONDS:
+        if now() + pause > deadline - RESERVE_SECONDS:
             raise InProgress(f"action {id_} is being carried out", retry_after=seen.lease - now())
         sleep(pause)
         pause = min(2 * pause, 1.0)

@@ -1,10 +1,10 @@
-"""Who may call: one strongly consistent round trip reads the key with the program, its gate and its upstream token."""
+"""Who may call: one strongly consistent round trip reads the key with the program, its gate, and what is beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.errors import Refused, Unauthorized
 from loyalty_bridge.programs import keys, store, token
@@ -20,19 +20,28 @@ HEADERS = ("x-convercus-key", "x-bridge-key")
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The program that a caller may use, and the token for its loyalty platform as all containers share it."""
+    """The program that a caller may use, and what all containers share about it, by its sort key."""
 
     program: Program
-    token: Token
+    beside: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def token(self) -> Token:
+        """The token for its loyalty platform."""
+        return token.opened(self.beside.get(token.ITEM, {}))
 
 
-def admit(settings: ProgramSettings, program: str, headers: Mapping[str, str]) -> Access:
+def admit(
+    settings: ProgramSettings, program: str, headers: Mapping[str, str], beside: Sequence[str] = (token.ITEM,)
+) -> Access:
     """Check the caller's key.
 
     Parameters
     ----------
     headers
         Names in lower case.
+    beside
+        Sort keys of what else is to be read.
 
     Raises
     ------
@@ -49,7 +58,7 @@ def admit(settings: ProgramSettings, program: str, headers: Mapping[str, str]) -
         raise Unauthorized from None
     if key is None:
         raise Unauthorized
-    found, items = store.load_with(settings, name, key, token.ITEM)
+    found, items = store.load_with(settings, name, key, *beside)
     if found is None or key not in items:
         raise Unauthorized
-    return Access(found, token.opened(items.get(token.ITEM, {})))
+    return Access(found, items)

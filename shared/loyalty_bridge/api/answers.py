@@ -74,6 +74,13 @@ class Subscribed(_Answer):
     failed: list[MembershipFailed]
 
 
+class Signup(_Answer):
+    """Punchh's id of the member, where it is known. An existing member is one whose e-mail address had an account."""
+
+    userId: str | None = None  # noqa: N815
+    existing: bool = False
+
+
 class LookUpFailed(_Answer):
     """Why there is nothing to show; with status 200, so that a template can branch."""
 
@@ -110,6 +117,22 @@ class MemberCoupons(_Answer):
     """A member's redeemable coupons."""
 
     coupons: list[Coupon]
+
+
+class MemberCouponCode(_Answer):
+    """The member's code of the campaign."""
+
+    coupon_code: str
+
+
+class NoCouponCode(_Answer):
+    """Why there is no code; with status 200, so that a template can branch."""
+
+    error: Literal["member_not_found", "campaign_not_found", "no_coupon", "internal_error"]
+
+
+class GivenCode(RootModel[MemberCouponCode | NoCouponCode]):
+    """What the look-up of a coupon code answers."""
 
 
 class Profile(RootModel[MemberProfile | LookUpFailed]):

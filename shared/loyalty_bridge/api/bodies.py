@@ -7,13 +7,17 @@ and an id that was not rendered is refused by name.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from loyalty_bridge.api.requests import ID_PATTERN, MAX_ID, identifier, rendered
+from loyalty_bridge.destinations.moengage import check_id
 from loyalty_bridge.errors import Refused
-from loyalty_bridge.sources.reading import instant
+from loyalty_bridge.sources import reading
+
+T = TypeVar("T")
 
 MAX_MEMBERS = 500
 MAX_POINTS = 100_000_000
@@ -46,11 +50,29 @@ def _blank_is_absent(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-def _moment(value: str) -> str:
-    try:
-        return instant(value, "").isoformat().replace("+00:00", "Z")
-    except Refused as refusal:
-        raise ValueError(refusal.reason) from None
+def _read(read: Callable[[Any, str], T]) -> Callable[[Any], T]:
+    """Let pydantic collect what a reader of sources refuses."""
+
+    def validate(value: Any) -> T:
+        try:
+            return read(value, "")
+        except Refused as refusal:
+            raise ValueError(refusal.reason) from None
+
+    return validate
+
+
+def _moment(value: str, field: str) -> str:
+    return reading.instant(value, field).isoformat().replace("+00:00", "Z")
+
+
+def _external_id(value: str, field: str) -> str:
+    check_id(value, field)
+    return value
+
+
+def _without_nulls(answers: dict[str, str | None]) -> dict[str, str | None]:
+    return {name: answer for name, answer in answers.items() if answer is not None}
 
 
 def _unique(values: list[str]) -> list[str]:
@@ -92,9 +114,28 @@ Points = Annotated[
     ),
 ]
 Moment = Annotated[
-    Annotated[str, AfterValidator(_moment)] | None,
+    Annotated[str, AfterValidator(_read(_moment))] | None,
     BeforeValidator(_blank_is_absent),
     WithJsonSchema({"type": ["string", "null"], "format": "date-time"}),
+]
+
+
+Email = Annotated[
+    str,
+    Field(max_length=254),
+    AfterValidator(rendered),
+    AfterValidator(_read(reading.email)),
+    WithJsonSchema({"type": "string", "maxLength": 254, "format": "email"}),
+]
+Day = Annotated[
+    Annotated[str, AfterValidator(rendered), AfterValidator(_read(reading.birth_date))] | None,
+    BeforeValidator(_blank_is_absent),
+    WithJsonSchema({"type": ["string", "null"], "format": "date"}),
+]
+Flag = Annotated[
+    Annotated[bool, BeforeValidator(_read(reading.boolean))] | None,
+    BeforeValidator(_blank_is_absent),
+    WithJsonSchema({"anyOf": [{"type": ["boolean", "null"]}, {"enum": ["true", "false", ""]}]}),
 ]
 
 
@@ -144,3 +185,44 @@ class SubscribeEmail(_Body):
     braze_campaign_id: OptionalText = None
     dispatch_id: OptionalText = None
     idempotency_key: OptionalText = None
+
+
+class SignupUser(_Body):
+    """Who is to be signed up: the fields of Punchh's signup, but for what the bridge itself sets.
+
+    Source: https://developers.partech.com/docs/dev-portal-online-ordering (sign-up). A password is no field: the bridge
+    makes one that nobody knows.
+    """
+
+    email: Email
+    external_source_id: Annotated[Id, AfterValidator(_read(_external_id))]
+    external_source: OptionalText = None
+    first_name: OptionalText = None
+    last_name: OptionalText = None
+    phone: OptionalText = None
+    birthday: Day = None
+    anniversary: Day = None
+    gender: OptionalText = None
+    address_line1: OptionalText = None
+    address_line2: OptionalText = None
+    city: OptionalText = None
+    state: OptionalText = None
+    zip_code: OptionalText = None
+    preferred_locale: OptionalText = None
+    fav_location_id: OptionalText = None
+    invite_code: OptionalText = None
+    signup_channel: OptionalText = None
+    terms_and_conditions: Flag = None
+    age_verified_status: Flag = None
+    marketing_email_subscription: Flag = None
+    marketing_pn_subscription: Flag = None
+    send_compliance_sms: Flag = None
+    profile_field_answers: (
+        Annotated[dict[Text, OptionalText], Field(max_length=50), AfterValidator(_without_nulls)] | None
+    ) = None
+
+
+class SignupMember(_Body):
+    """Sign a member up."""
+
+    user: SignupUser

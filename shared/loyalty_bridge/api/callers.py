@@ -6,24 +6,31 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.actions.convercus import Caller, assign_coupon
+from loyalty_bridge.actions.caller import Caller
+from loyalty_bridge.actions.convercus import assign_coupon
+from loyalty_bridge.actions.journal import RESERVE_SECONDS as WAITING_RESERVE
+from loyalty_bridge.actions.punchh import SIGNUP_MEMBER
 from loyalty_bridge.api import requests
-from loyalty_bridge.api.clients import CONNECTIONS, client
+from loyalty_bridge.api.clients import CONNECTIONS, client, punchh_client
 from loyalty_bridge.errors import NotConnected
 from loyalty_bridge.platforms.convercus import connect
 from loyalty_bridge.platforms.http import open_transport
 from loyalty_bridge.programs import store, token
-from loyalty_bridge.programs.connection import ConvercusSide
+from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_CLIENT_SECRET, ConvercusSide
 
 if TYPE_CHECKING:
     from loyalty_bridge.actions.batches import Batch
     from loyalty_bridge.api.access import Access
+    from loyalty_bridge.api.bodies import SignupMember
     from loyalty_bridge.api.requests import Call
+    from loyalty_bridge.platforms import convercus, punchh
     from loyalty_bridge.programs.connection import Program
     from loyalty_bridge.settings import ActionSettings
 
 RESERVE_SECONDS = 2.0
 """Kept back of the invocation, to write down how an action ended."""
+ANSWER_SECONDS = 0.3
+"""The same for an action whose caller waits for a few seconds only."""
 
 
 def caller(
@@ -34,7 +41,7 @@ def caller(
     document: Any,
     parts: tuple[str | None, ...],
     seconds_left: float,
-) -> Caller:
+) -> Caller[convercus.Client]:
     """Tell who calls for an action, and how a repeat of it is recognised.
 
     Parameters
@@ -52,6 +59,29 @@ def caller(
         fingerprint=requests.fingerprint(call, action, document.model_dump(mode="json", exclude={"idempotency_key"})),
         deadline=time.monotonic() + seconds_left - RESERVE_SECONDS,
         lease=time.time() + seconds_left,
+        repeat_window=access.program.connection.repeat_window,
+    )
+
+
+def signup_caller(
+    settings: ActionSettings, access: Access, call: Call, body: SignupMember, limit: float
+) -> Caller[punchh.Client]:
+    """Tell who calls for a signup: the member's external id is the key.
+
+    Parameters
+    ----------
+    limit
+        In how many seconds after the gateway's receipt the answer is due.
+    """
+    left = call.seconds_left(limit)
+    return Caller(
+        settings=settings,
+        program=access.program.id,
+        client=punchh_client(settings, access, needs=(PUNCHH_CLIENT_SECRET,), uses=(PUNCHH_ADMIN_KEY,)),
+        key=f"external_source_id:{body.user.external_source_id}",
+        fingerprint=requests.fingerprint(call, SIGNUP_MEMBER, body.model_dump(mode="json")),
+        deadline=time.monotonic() + left - ANSWER_SECONDS,
+        lease=time.time() + left + WAITING_RESERVE,
         repeat_window=access.program.connection.repeat_window,
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from loyalty_bridge.platforms import punchh
 from loyalty_bridge.platforms.convercus import connect
 from loyalty_bridge.platforms.http import Send, open_transport
 
@@ -29,3 +31,14 @@ def client(settings: ProgramSettings, access: Access, send: Send | None = None) 
     the action arrived.
     """
     return connect(settings, access.program, access.token, send or open_transport(CONNECTIONS))
+
+
+def punchh_client(
+    settings: ProgramSettings, access: Access, *, needs: Sequence[str], uses: Sequence[str] = ()
+) -> punchh.Client:
+    """Make the client of a program's Punchh with the secrets of these names; raises as `platforms.punchh.connect`.
+
+    It opens connections of its own, for the same reason.
+    """
+    send = open_transport(CONNECTIONS)
+    return punchh.connect(settings, access.program, access.beside, send, needs=needs, uses=uses)

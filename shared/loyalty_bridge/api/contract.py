@@ -25,6 +25,7 @@ class Call(NamedTuple):
     answers: dict[int, type[BaseModel]]
     fails: tuple[int, ...]
     query: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
 
 
 _ACTION = (400, 401, 404, 409, 413, 422, 500, 502, 503)
@@ -75,6 +76,16 @@ CALLS = (
         _ACTION,
     ),
     Call(
+        "signup_member",
+        "post",
+        "/members",
+        "Sign a member up at Punchh; one who is there already is told as `existing`",
+        bodies.SignupMember,
+        {200: answers.Signup},
+        _ACTION,
+        headers=("User-Agent", "punchh-app-device-id"),
+    ),
+    Call(
         "member_profile",
         "get",
         "/members/{accountId}/profile",
@@ -92,6 +103,16 @@ CALLS = (
         {200: answers.Coupons},
         (401,),
         ("lang",),
+    ),
+    Call(
+        "member_coupon_code",
+        "get",
+        "/members/{memberId}/coupon-code",
+        "A member's code of a Punchh coupon campaign, while a message is rendered",
+        None,
+        {200: answers.GivenCode},
+        (401,),
+        ("campaign",),
     ),
     Call(
         "receive_events",
@@ -117,7 +138,8 @@ _MEANS = {
     500: "`outcome_unknown`: whether the action was carried out is not known, and it is not sent again; "
     "or `internal_error`: a defect of the bridge",
     502: "The loyalty platform could not be reached; nothing was done",
-    503: "Nothing was done, or an equal request is being carried out (`in_progress`); try again after `Retry-After`",
+    503: "Nothing was done, or an equal request is being carried out (`in_progress`); try again after `Retry-After`. "
+    "`connection_broken`: the loyalty platform refuses the program's secrets",
 }
 
 
@@ -177,7 +199,8 @@ def _operation(call: Call) -> dict[str, Any]:
         for name in re.findall(r"\{(\w+)\}", BASE + call.path)
     ]
     parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in call.query]
-    if call.method == "post" and call.takes != "events":
+    parameters += [{"name": name, "in": "header", "schema": {"type": "string"}} for name in call.headers]
+    if isinstance(call.takes, type) and "idempotency_key" in call.takes.model_fields:
         parameters.append({"name": "Idempotency-Key", "in": "header", "schema": _KEY})
     operation: dict[str, Any] = {
         "operationId": f"{call.method}_{call.function}",

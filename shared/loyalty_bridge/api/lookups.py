@@ -1,7 +1,8 @@
 """Look-ups while a message is rendered: always 200, with the payload or with ``error``; only a wrong key is 401.
 
 Braze waits two seconds for the answer, our cold start inside
-(https://www.braze.com/docs/user_guide/personalization_and_dynamic_content/connected_content/making_an_api_call).
+(https://www.braze.com/docs/user_guide/personalization_and_dynamic_content/connected_content/making_an_api_call),
+and MoEngage five (https://www.moengage.com/docs/user-guide/personalization/content-apis/content-api).
 """
 
 from __future__ import annotations
@@ -25,29 +26,41 @@ if TYPE_CHECKING:
 
 LIMIT_SECONDS = 1.5
 """From the gateway's request time; what is left of the two seconds is the way back."""
+MOENGAGE_SECONDS = 4.0
 _ANSWER_SECONDS = 0.05
-_GATEWAY_SECONDS = 30.0
-"""An HTTP API gives up after these: an event that is older is a stored one, which is run by hand
-(https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html)."""
 
 Look = Callable[["Client", "Call", float], Mapping[str, Any]]
 """Reads from the loyalty platform before a deadline (of `time.monotonic`)."""
 
 
 def answer(event: Mapping[str, Any], context: LambdaContext, look: Look) -> Response:
-    """Answer a look-up within its limit."""
+    """Answer a look-up on Convercus."""
 
-    def work(call: Call, _: LambdaContext) -> Answer:
-        age = time.time() - call.arrived
-        deadline = time.monotonic() + LIMIT_SECONDS - _ANSWER_SECONDS - (age if 0 < age < _GATEWAY_SECONDS else 0)
+    def read(call: Call, deadline: float) -> Mapping[str, Any]:
         told = settings(ProgramSettings)
         admitted = access.admit(told, call.program, call.headers)
-        return Answer(200, look(client(told, admitted, kept_transport()), call, deadline))
+        return look(client(told, admitted, kept_transport()), call, deadline)
 
-    return responses.answer(event, context, work, _told)
+    return within(LIMIT_SECONDS, event, context, read)
 
 
-def _told(error: BridgeError) -> Response:
+def within(
+    limit: float,
+    event: Mapping[str, Any],
+    context: LambdaContext,
+    read: Callable[[Call, float], Mapping[str, Any]],
+    tell: Callable[[BridgeError], Response] | None = None,
+) -> Response:
+    """Answer a look-up within so many seconds of the gateway's receipt, with what is read before a deadline."""
+
+    def work(call: Call, _: LambdaContext) -> Answer:
+        return Answer(200, read(call, time.monotonic() + call.seconds_left(limit) - _ANSWER_SECONDS))
+
+    return responses.answer(event, context, work, tell or told)
+
+
+def told(error: BridgeError) -> Response:
+    """Tell why there is nothing to show."""
     if isinstance(error, Unauthorized):
         return failed(error)
     unknown = isinstance(error, Refused) or (isinstance(error, UpstreamRefused) and error.status == 404)

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     M = TypeVar("M", bound=BaseModel)
 
+_GATEWAY_SECONDS = 30.0
+"""An HTTP API gives up after these: an event that is older is a stored one, which is run by hand
+(https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html)."""
 MAX_BODY = 256 * 1024
 MAX_ID = 200
 ID_PATTERN = r"^[^\s./\\%?#{}][^/\\%?#{}\x00-\x1f\x7f]*$"
@@ -54,6 +58,11 @@ class Call:
     def program(self) -> str:
         """The program that the URL names."""
         return self.path.get("programId", "")
+
+    def seconds_left(self, limit: float) -> float:
+        """Tell how much is left of the seconds that the caller waits, counted from when the gateway got the call."""
+        age = time.time() - self.arrived
+        return limit - age if 0 < age < _GATEWAY_SECONDS else limit
 
     def id(self, name: str) -> str:
         """Give an id of the URL.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loyalty_bridge import aws
-from loyalty_bridge.delivery import state
+from loyalty_bridge.actions import coupon_codes
+from loyalty_bridge.delivery import aliases, state
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
@@ -24,7 +25,7 @@ def resync(settings: DeliverySettings, program: str, member: str) -> None:
 
 
 def forget(settings: DeliverySettings, program: str, member: str) -> int:
-    """Remove a member's state and the aliases it is known by; gives the number of aliases.
+    """Remove a member's state, its coupon codes and the aliases it is known by; gives the number of aliases.
 
     Raises
     ------
@@ -32,6 +33,9 @@ def forget(settings: DeliverySettings, program: str, member: str) -> int:
         DynamoDB does not answer.
     """
     resync(settings, program, member)
+    for name in (aliases.key_of_aliases(program, member), coupon_codes.key(program, member)):
+        with aws.reaching("DynamoDB"):
+            aws.dynamodb().delete_item(TableName=settings.members_table, Key={"member": {"S": name}})
     prefix = f"{program}#alias#"
     client, removed = aws.dynamodb(), 0
     with aws.reaching("DynamoDB"):

@@ -98,9 +98,16 @@ def _learn(batch: Batch, mapped: Iterable[Mapped], known: Mapping[str, Mapping[s
     """Remember the other ids of members, where they are not known yet."""
     new: defaultdict[str, set[str]] = defaultdict(set)
     for one in mapped:
-        for name in (aliases.key(one.program.id, alias) for alias in one.aliases):
-            if one.work.update.member not in aliases.opened(known.get(name, {})):
-                new[name].add(one.work.update.member)
+        program, member = one.program, one.work.update.member
+        for alias in one.aliases:
+            name = aliases.key(program.id, alias)
+            if member in aliases.opened(known.get(name, {})):
+                continue
+            if alias.startswith(getattr(program.source, "ASKED_BY", ())):
+                for key, ids in aliases.both_ways(program.id, alias, member).items():
+                    new[key] |= ids
+            else:
+                new[name].add(member)
     aliases.learn(batch.settings, new, batch.until)
 
 

@@ -267,6 +267,18 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     return verdict
 
 
+def check_id(value: str, field: str) -> None:
+    """Check a customer id (https://www.moengage.com/docs/api/data/data-overview).
+
+    Raises
+    ------
+    Refused
+        Naming `field`.
+    """
+    if len(value.strip()) < 2 or value.strip().lower() in _NO_IDS:
+        raise Refused(field, "is a value that MoEngage does not take as an id")
+
+
 def _identity(update: MemberUpdate, rules: Rules) -> dict[str, Json]:
     if update.identified_by != "id":
         if not rules.identity_resolution:
@@ -275,8 +287,7 @@ def _identity(update: MemberUpdate, rules: Rules) -> dict[str, Json]:
         return {"user_identifiers": {name: _standard(update.identified_by, update.member, "member")}}
     if _UNUSABLE.search(update.member) or len(update.member) > MAX_TEXT:
         raise Refused("member", f"holds a null byte or a lone surrogate, or more than {MAX_TEXT} characters")
-    if len(update.member.strip()) < 2 or update.member.strip().lower() in _NO_IDS:
-        raise Refused("member", "is a value that MoEngage does not take as an id")
+    check_id(update.member, "member")
     return {"customer_id": update.member}
 
 

@@ -38,7 +38,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -56,6 +56,8 @@ FAMILIES = frozenset({
     "marketing_notifications", "transactional_notifications",
 })  # fmt: skip
 
+ASKED_BY = "user:"
+"""Beginning of the aliases by which Punchh's APIs are asked for a user."""
 UNKNOWN_EVENT = "punchh_event"
 """The name of events of all other families: a workspace has a limited number of names."""
 
@@ -190,12 +192,23 @@ def alias(event: Json) -> str | None:
     if opened.member is not None:
         return None
     if opened.user_id is not None:
-        return f"user:{opened.user_id}"
+        return alias_of(opened.user_id)
     email = _email_alias(opened)
     if email is None:
         reason = "is the business's, not a member's" if opened.family == "redeemables" else "names no user"
         raise Refused("payload", reason)
     return email
+
+
+def alias_of(user_id: object) -> str:
+    """Name the alias of one of Punchh's users."""
+    return f"{ASKED_BY}{user_id}"
+
+
+def user_id_of(aliases: Iterable[str]) -> int | None:
+    """Tell which of Punchh's users has these aliases: of several, the one who signed up last; None when it is none."""
+    ids = (alias.removeprefix(ASKED_BY) for alias in aliases if alias.startswith(ASKED_BY))
+    return max((int(id_) for id_ in ids if id_.isdecimal()), default=None)
 
 
 def known_as(event: Json) -> tuple[str, ...]:
@@ -206,7 +219,7 @@ def known_as(event: Json) -> tuple[str, ...]:
     opened = _opened(event)
     if opened.member is None:
         return ()
-    user = f"user:{opened.user_id}" if opened.user_id is not None else None
+    user = alias_of(opened.user_id) if opened.user_id is not None else None
     email = _email_alias(opened) if opened.family == "users" and not _is_deleted(opened) else None
     return tuple(alias for alias in (user, email) if alias)
 

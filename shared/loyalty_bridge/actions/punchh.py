@@ -1,0 +1,175 @@
+"""What a campaign may have done on Punchh: sign a member up, and let a coupon campaign make a code."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.actions.journal import Answer
+from loyalty_bridge.delivery import aliases
+from loyalty_bridge.errors import NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
+from loyalty_bridge.platforms import punchh
+from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_CLIENT_SECRET, PUNCHH_COUPON_TOKEN
+from loyalty_bridge.sources.punchh import alias_of
+
+if TYPE_CHECKING:
+    from loyalty_bridge.actions.caller import Caller
+    from loyalty_bridge.platforms.punchh import Client
+    from loyalty_bridge.settings import SignupSettings
+
+SIGNUP_MEMBER = "signup_member"
+
+_DEVICES = uuid.UUID("5b0f8b5a-6a0e-4c7e-9d3b-0d6a3f1f7c11")
+_NO_DEVICES = frozenset({"", "none", "null", "undefined", "00000000-0000-0000-0000-000000000000"})
+"""Among them what Android tells as advertising id of who has opted out: https://support.google.com/googleplay/android-developer/answer/6048248."""
+
+_logger = logging.getLogger(__name__)
+
+
+def device_id(told: str, program: str, external_id: str) -> str:
+    """Give the id of a member's device: what the caller tells, else one that is stable and the member's alone.
+
+    Punchh lets a few guests share a device, and gives a device its signup reward once.
+
+    Raises
+    ------
+    Refused
+        What the caller tells cannot be a header.
+    """
+    told = told.strip()
+    if told.lower() in _NO_DEVICES or "{{" in told:
+        return str(uuid.uuid5(_DEVICES, f"{program}#{external_id}"))
+    if not punchh.HEADER.fullmatch(told):
+        raise Refused("punchh-app-device-id", "is not printable, or longer than 256 characters")
+    return told
+
+
+def signup_member(
+    settings: SignupSettings,
+    caller: Caller[Client],
+    user: Mapping[str, Any],
+    *,
+    device_id: str,
+    user_agent: str | None,
+) -> Answer:
+    """Sign a member up; the answer has the ``userId``, and says when the member is an ``existing`` one.
+
+    An e-mail address that is taken already belongs to the member: with an admin key, its account gets the external id.
+    So does, when the outcome is unknown, the account that is found then.
+
+    Parameters
+    ----------
+    user
+        Punchh's fields without passwords.
+
+    Raises
+    ------
+    Refused
+        Punchh wants a field that is missing.
+    UpstreamRefused, KeyReused, InProgress, NotSent, OutcomeUnknown, Unavailable
+        As `journal.perform`.
+    """
+    api, external_id = caller.client.api, user["external_source_id"]
+    if api.flavour == "mobile" and (absent := [name for name in ("first_name", "last_name") if name not in user]):
+        raise Refused(f"user.{absent[0]}", "is missing, and the mobile API wants it")
+
+    def look(_: str) -> Answer | None:
+        return _connected(caller, user)
+
+    def act(_: str) -> Answer:
+        try:
+            return Answer(200, {"userId": _signed_up(caller, user, device_id, user_agent)})
+        except UpstreamRefused as refusal:
+            if refusal.code != punchh.ALREADY_MEMBER:
+                raise
+            return _existing(caller, user)
+        except OutcomeUnknown:
+            with suppress(Unavailable, UpstreamRefused):  # a look-up that fails tells nothing
+                if found := look(""):
+                    return found
+            raise
+
+    answer = caller.perform(SIGNUP_MEMBER, act, {"external_source_id": external_id}, look)
+    if user_id := answer.body.get("userId"):
+        try:
+            known = aliases.both_ways(caller.program, alias_of(user_id), external_id)
+            aliases.learn(settings, known, caller.deadline)
+        except Unavailable as error:  # the member's first event teaches it
+            _logger.warning("that a member is known by another id could not be written down: %s", error)
+    return answer
+
+
+def _signed_up(caller: Caller[Client], user: Mapping[str, Any], device_id: str, user_agent: str | None) -> str:
+    signing = caller.client.credentials[PUNCHH_CLIENT_SECRET]
+    user_id = punchh.signup(
+        signing.send,
+        caller.client.api,
+        user,
+        secret=signing.value,
+        password=f"{secrets.token_urlsafe(24)}aA1!",  # of every kind that a business may ask for
+        device_id=device_id,
+        user_agent=user_agent,
+        deadline=caller.deadline,
+    )
+    return str(user_id)
+
+
+def _existing(caller: Caller[Client], user: Mapping[str, Any]) -> Answer:
+    try:
+        found = _connected(caller, user)
+    except OutcomeUnknown as error:  # setting the id once more does no harm
+        raise NotSent(str(error)) from error
+    return Answer(200, {**(found.body if found else {}), "existing": True})
+
+
+def _connected(caller: Caller[Client], user: Mapping[str, Any]) -> Answer | None:
+    """Find the member by e-mail address and set the external id; None when nobody is found, or without admin key."""
+    client, until = caller.client, caller.deadline
+    admin = client.credentials.get(PUNCHH_ADMIN_KEY)
+    if admin is None:
+        return None
+    guest = punchh.user_information(admin.send, client.api, admin_key=admin.value, deadline=until, email=user["email"])
+    if guest is None:
+        return None
+    known = replace(guest, email=guest.email or user["email"])  # the business may keep it from its interfaces
+    source = {name: user[name] for name in ("external_source",) if name in user}
+    punchh.set_external_source_id(
+        admin.send,
+        client.api.model_copy(update=source),
+        known,
+        user["external_source_id"],
+        admin_key=admin.value,
+        deadline=until,
+    )
+    return Answer(200, {"userId": str(guest.user_id)})
+
+
+def generate_code(client: Client, user_id: int, campaign: str, deadline: float) -> str:
+    """Let a campaign generate a member's coupon code.
+
+    Parameters
+    ----------
+    user_id
+        Punchh's.
+    campaign
+        Punchh's id of it.
+    deadline
+        Of ``time.monotonic``.
+
+    Raises
+    ------
+    Refused
+        Punchh does not know the user.
+    UpstreamRefused
+        The campaign gives the member no code; ConnectionBroken, NotSent, OutcomeUnknown: nobody says so.
+    """
+    admin, token = (client.credentials[name] for name in (PUNCHH_ADMIN_KEY, f"{PUNCHH_COUPON_TOKEN}{campaign}"))
+    guest = punchh.user_information(admin.send, client.api, admin_key=admin.value, deadline=deadline, user_id=user_id)
+    if guest is None:
+        raise Refused("memberId", "is not known to Punchh")
+    return punchh.coupon_code(token.send, client.api, guest, campaign_id=campaign, token=token.value, deadline=deadline)

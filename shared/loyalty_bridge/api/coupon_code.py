@@ -1,0 +1,70 @@
+"""The look-up of a coupon code: the one that the member was given before, else a new one of the campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.actions import coupon_codes
+from loyalty_bridge.actions.punchh import generate_code
+from loyalty_bridge.api import access, lookups
+from loyalty_bridge.api.clients import punchh_client
+from loyalty_bridge.api.requests import identifier
+from loyalty_bridge.api.responses import Response, response
+from loyalty_bridge.delivery import aliases, stores
+from loyalty_bridge.errors import BridgeError, NotConnected, Refused, UpstreamRefused
+from loyalty_bridge.programs import breaker
+from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_COUPON_TOKEN, PunchhSide
+from loyalty_bridge.settings import MemberSettings, settings
+from loyalty_bridge.sources.punchh import user_id_of
+
+if TYPE_CHECKING:
+    from loyalty_bridge.api.requests import Call
+
+
+def look(call: Call, deadline: float) -> Mapping[str, Any]:
+    """Give the member's code of the campaign that the query names; a remembered one costs no call to Punchh."""
+    told = settings(MemberSettings)
+    campaign, member = _id(call.query.get("campaign", "")), _id(call.path.get("memberId", ""))
+    secrets = (PUNCHH_ADMIN_KEY, f"{PUNCHH_COUPON_TOKEN}{campaign}")
+    admitted = access.admit(told, call.program, call.headers, [breaker.item_of(secret) for secret in secrets])
+    program = admitted.program
+    side = program.connection.loyalty
+    if not isinstance(side, PunchhSide):
+        raise NotConnected(f"the loyalty platform of {program.id} is not Punchh")
+    if secrets[1] not in program.secrets:
+        raise Refused("campaign", "has no token in the program")
+    if not member:
+        raise Refused("memberId", "is not an id")
+    names = (coupon_codes.key(program.id, member), aliases.key_of_aliases(program.id, member))
+    found = stores.read([(told.members_table, {"member": {"S": name}}) for name in names], deadline)
+    items = {item["member"]["S"]: item for item in found[told.members_table]}
+
+    def ask() -> str:
+        user_id = user_id_of(aliases.opened(items.get(names[1], {})))
+        if user_id is None:
+            raise Refused("memberId", "is not known by an id of Punchh")
+        return generate_code(punchh_client(told, admitted, needs=secrets), user_id, campaign, deadline)
+
+    seen = coupon_codes.opened(items.get(names[0], {}), campaign)
+    code = coupon_codes.give(
+        told, program.id, member, campaign, seen, ask, deadline=deadline, days=side.coupon_code_days
+    )
+    return {"coupon_code": code}
+
+
+def told(error: BridgeError) -> Response:
+    """Tell why there is no code."""
+    if isinstance(error, UpstreamRefused):
+        return response(200, {"error": "no_coupon"})
+    if isinstance(error, Refused) and error.field == "campaign":
+        return response(200, {"error": "campaign_not_found"})
+    return lookups.told(error)
+
+
+def _id(value: str) -> str:
+    """Give an id; empty when it is none, since a wrong key is told before a wrong id."""
+    try:
+        return identifier(value)
+    except ValueError:
+        return ""

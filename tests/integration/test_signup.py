@@ -1,0 +1,510 @@
+"""Signing members up at Punchh: once each, with what Punchh wants, within the time that MoEngage waits."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import time
+from typing import Any
+
+import pytest
+
+from local.sandbox.punchh import Punchh
+from loyalty_bridge import aws
+from loyalty_bridge.actions import journal
+from loyalty_bridge.delivery import aliases
+from loyalty_bridge.programs import breaker
+from tests.http_events import PUNCHH_SECRETS, Answer, Api, connect_punchh
+
+ANN = {
+    "email": "ann.ash@example.com",
+    "first_name": "Ånnabel",
+    "last_name": "Ashworth",
+    "external_source": "customer_id",
+    "external_source_id": "c-1001",
+}
+CLIENT_ONLY = {"punchh_client_secret": "secret"}
+MISSING = object()
+
+DONE, UNKNOWN, NOT_SENT = (200, None), (500, "outcome_unknown"), (502, "not_sent")
+BROKEN = (503, "connection_broken")
+
+
+def user(number: int = 1, **change: Any) -> dict[str, Any]:
+    """Make a member; `change` replaces fields or takes them away."""
+    who = ANN | {"email": f"guest{number}@example.com", "external_source_id": f"c-{number:04}"}
+    return {name: value for name, value in (who | change).items() if value is not MISSING}
+
+
+def sign_up(diner: Api, who: Any = ANN, **headers: str) -> Answer:
+    return diner.post("members", {"user": who}, **headers)
+
+
+def told(answer: Answer) -> tuple[int, str | None]:
+    return answer.status, answer.body.get("error")
+
+
+def asked(punchh: Punchh, path: str = "") -> list[str]:
+    """Tell what Punchh was asked for."""
+    return [f"{it.method} {it.target}" for it in punchh.requests if path in it.target]
+
+
+# What is sent.
+
+
+def test_a_member_is_signed_up_with_the_external_id(diner: Api, punchh: Punchh) -> None:
+    answer = sign_up(diner)
+
+    (created,) = punchh.business.users
+    assert (answer.status, answer.body) == (200, {"userId": str(created.user_id)})
+    assert created.fields == ANN
+
+
+@pytest.mark.parametrize(
+    ("flavour", "path", "algorithm"),
+    [("mobile", "/api2/mobile/users", "sha256"), ("online_ordering", "/api/auth/customers.json", "sha1")],
+)
+def test_the_very_bytes_are_signed_for_either_api(
+    diner: Api, punchh: Punchh, flavour: str, path: str, algorithm: str
+) -> None:
+    connect_punchh(diner.settings, punchh.url, flavour=flavour)
+
+    assert sign_up(diner).status == 200
+
+    (request,) = punchh.requests
+    assert request.target == path
+    signed = hmac.new(b"secret", f"{path}{request.body}".encode(), algorithm).hexdigest()
+    assert request.headers["x-pch-digest"] == signed
+
+
+def test_every_member_gets_a_random_password_that_is_kept_nowhere(diner: Api, punchh: Punchh) -> None:
+    for number in (1, 2):
+        assert sign_up(diner, user(number)).status == 200
+
+    passwords = {json.loads(request.body)["user"]["password"] for request in punchh.requests}
+    assert len(passwords) == 2
+    assert min(map(len, passwords)) >= 32
+    for table in ("JournalTable", "MembersTable", "ProgramsTable"):
+        stored = repr(aws.dynamodb().scan(TableName=table)["Items"])
+        assert not any(password in stored for password in passwords)
+
+
+@pytest.mark.parametrize(
+    ("sent", "received"),
+    [
+        pytest.param({"terms_and_conditions": "true"}, {"terms_and_conditions": True}, id="flag as text"),
+        pytest.param({"send_compliance_sms": False}, {"send_compliance_sms": False}, id="flag"),
+        pytest.param({"marketing_email_subscription": ""}, {}, id="blank flag"),
+        pytest.param({"birthday": "1999-01-31T00:00:00Z"}, {"birthday": "1999-01-31"}, id="time of birth"),
+        pytest.param({"birthday": " "}, {}, id="no birthday"),
+        pytest.param({"zip_code": 30201}, {"zip_code": "30201"}, id="number"),
+        pytest.param({"zip_code": " 30201 "}, {"zip_code": "30201"}, id="blanks around"),
+        pytest.param({"city": "", "state": None}, {}, id="blank"),
+        pytest.param({"external_source": MISSING}, {"external_source": "customer_id"}, id="source of the program"),
+        pytest.param({"external_source": "auth0"}, {"external_source": "auth0"}, id="source of the request"),
+        pytest.param(
+            {"profile_field_answers": {"upf0": "blue", "upf1": ""}},
+            {"profile_field_answers": {"upf0": "blue"}},
+            id="answers",
+        ),
+        pytest.param({"email": "Guest1@EXAMPLE.com"}, {"email": "Guest1@example.com"}, id="domain"),
+    ],
+)
+def test_fields_arrive_as_punchh_wants_them(
+    diner: Api, punchh: Punchh, sent: dict[str, Any], received: dict[str, Any]
+) -> None:
+    answer = sign_up(diner, user(**sent))
+
+    (created,) = punchh.business.users
+    assert answer.status == 200
+    left_out = sent.keys() - received.keys()
+    assert created.fields == {name: it for name, it in (user() | received).items() if name not in left_out}
+
+
+def test_a_device_and_a_user_agent_are_passed_on(diner: Api, punchh: Punchh) -> None:
+    headers = {"punchh_app_device_id": "38400000-8cf0-11bd-b23e-10b96e40000d", "user_agent": "Diner/2.1/7 (iOS; 18)"}
+
+    assert sign_up(diner, **headers).status == 200
+
+    (request,) = punchh.requests
+    assert request.headers["punchh-app-device-id"] == headers["punchh_app_device_id"]
+    assert request.headers["user-agent"] == headers["user_agent"]
+
+
+@pytest.mark.parametrize(
+    "device", [None, "", " ", "None", "null", "{{UserAttribute['GAID']}}", "00000000-0000-0000-0000-000000000000"]
+)
+def test_who_tells_no_device_gets_one_that_is_stable_and_shared_with_nobody(
+    diner: Api, punchh: Punchh, device: str | None
+) -> None:
+    headers = {} if device is None else {"punchh_app_device_id": device}
+
+    answers = [sign_up(diner, user(number), **headers) for number in range(1, 6)]
+
+    devices = [created.device_id for created in punchh.business.users]
+    assert {answer.status for answer in answers} == {200}
+    assert len({*devices} - {device}) == 5
+    punchh.business.reset()
+    forget_journal()
+    sign_up(diner, user(1), **headers)
+    assert punchh.business.users[0].device_id == devices[0]
+
+
+def forget_journal() -> None:
+    for item in aws.dynamodb().scan(TableName="JournalTable")["Items"]:
+        aws.dynamodb().delete_item(TableName="JournalTable", Key={"id": item["id"]})
+
+
+# What is refused before anything is sent.
+
+TOO_LONG = "x" * 256
+WRONG: dict[str, dict[str, Any]] = {
+    "no email": {"email": MISSING},
+    "null email": {"email": None},
+    "blank email": {"email": " "},
+    "unrendered email": {"email": "{{UserAttribute['Email (Standard)']}}"},
+    "no address": {"email": "ann at example.com"},
+    "address without host": {"email": "ann@"},
+    "two addresses": {"email": "ann@example.com, bob@example.com"},
+    "long email": {"email": f"{'x' * 250}@example.com"},
+    "email as number": {"email": 5},
+    "no id": {"external_source_id": MISSING},
+    "null id": {"external_source_id": None},
+    "blank id": {"external_source_id": " "},
+    "unrendered id": {"external_source_id": "{{UserAttribute['ID']}}"},
+    "half rendered id": {"external_source_id": "c-{% if x %}"},
+    "rendered None": {"external_source_id": "None"},
+    "nobody's id": {"external_source_id": "guest"},
+    "one character": {"external_source_id": "7"},
+    "id with a slash": {"external_source_id": "c/1"},
+    "long id": {"external_source_id": "c" * 201},
+    "id as array": {"external_source_id": ["c-1"]},
+    "id as object": {"external_source_id": {"id": "c-1"}},
+    "id as boolean": {"external_source_id": True},
+    "password": {"password": "Ann+xyz123"},
+    "password confirmation": {"password_confirmation": "Ann+xyz123"},
+    "token": {"authentication_token": "t"},
+    "no first name": {"first_name": MISSING},
+    "blank last name": {"last_name": " "},
+    "unrendered name": {"first_name": "{{UserAttribute['First Name']}}"},
+    "long name": {"first_name": TOO_LONG},
+    "name as array": {"first_name": ["Ann"]},
+    "birthday in another order": {"birthday": "01/31/1999"},
+    "no day": {"birthday": "1999-02-30"},
+    "birthday as number": {"birthday": 19990131},
+    "flag that is none": {"terms_and_conditions": "maybe"},
+    "flag as array": {"send_compliance_sms": []},
+    "answers as text": {"profile_field_answers": "blue"},
+}
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        pytest.param({}, "user", id="no user"),
+        pytest.param({"user": None}, "user", id="null"),
+        pytest.param({"user": [ANN]}, "user", id="array"),
+        pytest.param({"user": "ann"}, "user", id="text"),
+        pytest.param(ANN, "user", id="fields beside"),
+        pytest.param({"user": ANN, "client": "CLIENT"}, "client", id="client"),
+        *(
+            pytest.param({"user": user(**change)}, f"user.{next(iter(change))}", id=name)
+            for name, change in WRONG.items()
+        ),
+        pytest.param(
+            {"user": user(profile_field_answers={"upf0": TOO_LONG})}, "user.profile_field_answers.upf0", id="answer"
+        ),
+    ],
+)
+def test_a_body_that_cannot_be_used_is_refused_by_field(diner: Api, punchh: Punchh, body: Any, field: str) -> None:
+    answer = diner.post("members", body)
+
+    assert (answer.status, answer.body["error"], answer.body["field"]) == (400, "invalid_request", field)
+    assert answer.body["message"].startswith(field)
+    assert punchh.requests == []
+    assert aws.dynamodb().scan(TableName="JournalTable")["Count"] == 0
+
+
+def test_a_device_id_that_cannot_be_a_header_is_refused(diner: Api, punchh: Punchh) -> None:
+    answer = sign_up(diner, punchh_app_device_id="d" * 257)
+
+    assert (answer.status, answer.body["field"]) == (400, "punchh-app-device-id")
+    assert punchh.requests == []
+    assert sign_up(diner).status == 200
+
+
+@pytest.mark.parametrize(
+    ("loyalty", "absent"),
+    [
+        ({"platform": "convercus"}, "loyalty.api.base_url"),
+        ({"api": {"base_url": ""}}, "loyalty.api.base_url"),
+        ({"api": {"client": ""}}, "loyalty.api.client"),
+    ],
+)
+def test_a_program_that_is_not_set_up_says_so(diner: Api, punchh: Punchh, loyalty: dict[str, Any], absent: str) -> None:
+    diner.change(loyalty=loyalty)
+
+    answer = sign_up(diner)
+
+    assert told(answer) == (409, "not_connected")
+    assert absent in answer.body["message"]
+    assert punchh.requests == []
+
+
+def test_a_program_without_a_client_secret_says_so(diner: Api, punchh: Punchh) -> None:
+    connect_punchh(diner.settings, punchh.url, secrets={"punchh_admin_key": "admin-key"})
+
+    answer = sign_up(diner)
+
+    assert told(answer) == (409, "not_connected")
+    assert "secrets.punchh_client_secret" in answer.body["message"]
+
+
+# Members who are there already.
+
+
+def test_an_existing_member_is_told_and_gets_the_external_id(diner: Api, punchh: Punchh) -> None:
+    sign_up(diner, user(1))
+    punchh.requests.clear()
+
+    answer = sign_up(diner, user(1, external_source_id="c-new"))
+
+    (created,) = punchh.business.users
+    assert (answer.status, answer.body) == (200, {"userId": str(created.user_id), "existing": True})
+    assert created.source == ("customer_id", "c-new")
+    assert len(asked(punchh)) == 3
+
+
+def test_an_existing_member_is_told_without_an_admin_key_too(diner: Api, punchh: Punchh) -> None:
+    sign_up(diner, user(1))
+    connect_punchh(diner.settings, punchh.url, secrets=CLIENT_ONLY)
+
+    answer = sign_up(diner, user(1, external_source_id="c-new"))
+
+    assert (answer.status, answer.body) == (200, {"existing": True})
+    assert punchh.business.users[0].source == ("customer_id", "c-0001")
+
+
+def test_an_external_id_that_another_account_has_is_refused(diner: Api, punchh: Punchh) -> None:
+    sign_up(diner, user(1))
+    sign_up(diner, user(2))
+    forget_journal()
+
+    answer = sign_up(diner, user(1, external_source_id="c-0002"))
+
+    assert answer.status == 422
+    assert answer.body["error"] == "external_source_id"
+    assert punchh.business.users[0].source == ("customer_id", "c-0001")
+
+
+@pytest.mark.parametrize("kind", ["reset", "close"])
+@pytest.mark.parametrize("skip", [1, 2], ids=["look-up", "update"])
+def test_what_fails_for_an_existing_member_is_done_by_the_repeat(
+    diner: Api, punchh: Punchh, kind: str, skip: int
+) -> None:
+    sign_up(diner, user(1))
+    for _ in range(skip):
+        punchh.faults.add(kind="pass")
+    punchh.faults.add(kind=kind)
+    again = user(1, external_source_id="c-new")
+
+    answers = [sign_up(diner, again), sign_up(diner, again)]
+
+    assert [told(answer) for answer in answers] == [NOT_SENT, DONE]
+    assert answers[1].body["existing"] is True
+    assert punchh.business.users[0].source == ("customer_id", "c-new")
+
+
+# Repeats, refusals, faults.
+
+
+def test_a_repeat_gets_the_first_answer(diner: Api, punchh: Punchh) -> None:
+    first, second = sign_up(diner), sign_up(diner, idempotency_key="another")
+
+    assert first.status == 200
+    assert second == first
+    assert len(asked(punchh)) == 1
+
+
+def test_an_external_id_belongs_to_one_body(diner: Api, punchh: Punchh) -> None:
+    sign_up(diner)
+
+    answer = sign_up(diner, ANN | {"first_name": "Bob"})
+
+    assert told(answer) == (422, "key_reused")
+    assert len(asked(punchh)) == 1
+
+
+def test_a_refusal_is_told_with_punchhs_reason_and_without_what_was_sent(diner: Api, punchh: Punchh) -> None:
+    shared = {"punchh_app_device_id": "one-device"}
+    for number in range(1, 4):
+        sign_up(diner, user(number), **shared)
+
+    answer = sign_up(diner, user(4), **shared)
+
+    assert told(answer) == (422, "device_already_shared")
+    assert "maximum number of guests" in answer.body["message"]
+    assert "guest4" not in json.dumps(answer.body)
+
+
+AFTER = {"when": "after"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "first", "repeat", "secrets"),
+    [
+        pytest.param({"kind": "status", "status": 500}, UNKNOWN, UNKNOWN, PUNCHH_SECRETS, id="500 before"),
+        pytest.param({"kind": "status", "status": 500, **AFTER}, DONE, DONE, PUNCHH_SECRETS, id="500 after"),
+        pytest.param({"kind": "reset", **AFTER}, DONE, DONE, PUNCHH_SECRETS, id="reset after"),
+        pytest.param({"kind": "close"}, DONE, DONE, PUNCHH_SECRETS, id="half an answer"),
+        pytest.param({"kind": "reset"}, UNKNOWN, UNKNOWN, PUNCHH_SECRETS, id="reset before"),
+        pytest.param({"kind": "status", "status": 500, **AFTER}, UNKNOWN, UNKNOWN, CLIENT_ONLY, id="nobody to ask"),
+        pytest.param({"kind": "status", "status": 429}, NOT_SENT, DONE, PUNCHH_SECRETS, id="429"),
+    ],
+)
+def test_a_fault_is_told_as_what_is_known_and_nobody_is_signed_up_twice(
+    diner: Api, punchh: Punchh, fault: dict[str, Any], first: Any, repeat: Any, secrets: Any
+) -> None:
+    connect_punchh(diner.settings, punchh.url, secrets=secrets)
+    punchh.faults.add(**fault)
+
+    answers = [sign_up(diner), sign_up(diner)]
+
+    assert [told(answer) for answer in answers] == [first, repeat]
+    assert len(asked(punchh, "/api2/mobile/users")) == 1 + (first == NOT_SENT)
+
+
+def test_silence_is_answered_in_time_and_the_member_found_later(diner: Api, punchh: Punchh) -> None:
+    punchh.faults.add(kind="slow", seconds=30.0)
+    began = time.monotonic()
+
+    # 2.5 of the 4 seconds went by before the function was called.
+    answer = diner_post(diner, at=time.time() - 2.5)
+
+    assert time.monotonic() - began < 1.7
+    assert told(answer) == UNKNOWN
+    assert sign_up(diner).body == {"userId": str(punchh.business.users[0].user_id)}
+    assert len(asked(punchh, "/api2/mobile/users")) == 1
+
+
+def diner_post(diner: Api, at: float) -> Answer:
+    headers = {"x-bridge-key": diner.key, "content-type": "application/json"}
+    return diner.send("POST", "/v1/programs/diner/members", json.dumps({"user": ANN}).encode(), headers, at=at)
+
+
+def test_what_an_operator_decides_is_what_repeats_are_told(diner: Api, punchh: Punchh) -> None:
+    connect_punchh(diner.settings, punchh.url, secrets=CLIENT_ONLY)
+    punchh.faults.add(kind="status", status=500)
+    sign_up(diner)
+    (open_action,) = journal.open_actions(diner.settings, "diner")
+
+    journal.decide(diner.settings, "diner", open_action.id, None)
+
+    assert dict(open_action.about) == {"external_source_id": ANN["external_source_id"]}
+    assert told(sign_up(diner)) == DONE
+    assert len(punchh.business.users) == 1
+
+
+def test_a_member_is_known_by_punchhs_id_from_the_signup_on(diner: Api, punchh: Punchh, stores: Any) -> None:
+    user_id = sign_up(diner).body["userId"]
+
+    assert aliases.members(stores, "diner", f"user:{user_id}", time.monotonic() + 5) == {ANN["external_source_id"]}
+
+
+def test_a_member_who_cannot_be_remembered_is_signed_up_all_the_same(
+    diner: Api, punchh: Punchh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from loyalty_bridge import settings
+
+    monkeypatch.setenv("MEMBERS_TABLE", "NoSuchTable")
+    settings.settings.cache_clear()
+
+    assert told(sign_up(diner)) == DONE
+    assert len(punchh.business.users) == 1
+
+
+# The breaker.
+
+
+def test_a_wrong_client_secret_is_not_sent_often_enough_to_block_the_address(diner: Api, punchh: Punchh) -> None:
+    connect_punchh(diner.settings, punchh.url, secrets={"punchh_client_secret": "wrong"})
+
+    answers = [sign_up(diner, user(number)) for number in range(15)]
+
+    assert {told(answer) for answer in answers} == {BROKEN}
+    assert all(1 <= int(answer.headers["Retry-After"]) <= 300 for answer in answers)
+    assert len(asked(punchh)) == breaker.LIMIT
+    assert punchh.business.blocked_until == 0
+
+
+def test_a_wrong_admin_key_is_stopped_though_signups_work(diner: Api, punchh: Punchh) -> None:
+    connect_punchh(diner.settings, punchh.url, secrets=CLIENT_ONLY)
+    for number in range(6):
+        sign_up(diner, user(number))
+    connect_punchh(diner.settings, punchh.url, secrets=CLIENT_ONLY | {"punchh_admin_key": "wrong"})
+
+    answers = [sign_up(diner, user(number, external_source_id=f"new-{number}")) for number in range(6)]
+
+    assert {told(answer) for answer in answers} == {BROKEN}
+    assert len(asked(punchh, "/api2/dashboard")) == breaker.LIMIT
+    assert told(sign_up(diner, user(99))) == DONE
+
+
+def test_saving_the_connection_lets_calls_pass_again(diner: Api, punchh: Punchh) -> None:
+    connect_punchh(diner.settings, punchh.url, secrets={"punchh_client_secret": "wrong"})
+    for number in range(4):
+        sign_up(diner, user(number))
+
+    connect_punchh(diner.settings, punchh.url, secrets=CLIENT_ONLY)
+
+    assert told(sign_up(diner, user(1))) == DONE
+
+
+def test_a_success_begins_the_count_anew(diner: Api, punchh: Punchh) -> None:
+    sign_up(diner, user(0))
+    for number in range(1, 8):
+        wrong = {"kind": "status", "status": 412, "body": {"errors": {"invalid_signature": ["no"]}}}
+        for _ in range(breaker.LIMIT - 1):
+            punchh.faults.add(**wrong)
+            assert told(sign_up(diner, user(number))) == BROKEN
+
+        assert told(sign_up(diner, user(number))) == DONE
+
+
+def test_a_refusal_raises_the_alarms_metric(diner: Api, punchh: Punchh, capsys: pytest.CaptureFixture[str]) -> None:
+    connect_punchh(diner.settings, punchh.url, secrets={"punchh_client_secret": "wrong"})
+
+    sign_up(diner)
+
+    metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"connection_broken":' in line]
+    (told_metric,) = [it for it in metrics if "connection_broken" in it]
+    assert told_metric["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
+    assert told_metric["connection_broken"] == [1.0]
+
+
+# What is told of members.
+
+
+def test_nothing_of_a_member_is_logged(
+    diner: Api, punchh: Punchh, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    who = ANN | {"phone": "5551234567", "birthday": "1999-01-31"}
+    punchh.faults.add(kind="status", status=422, body={"errors": {"email": [f"{ANN['email']} is not Ashworth's"]}})
+    sign_up(diner, who)
+    punchh.faults.add(kind="status", status=500, body={"error": who})
+    sign_up(diner, who | {"external_source_id": "c-2"})
+    sign_up(diner, who | {"external_source_id": "c-3", "email": "ann.ash@"})
+    sign_up(diner, who | {"external_source_id": "c-4", "password": "Ashworth+xyz123"})
+    sign_up(diner, who | {"external_source_id": "c-5"})
+    sign_up(diner, who | {"external_source_id": "c-6"})
+
+    streams = capsys.readouterr()
+    said = streams.out + streams.err + repr([vars(record) for record in caplog.records])
+    sent = [json.loads(request.body)["user"] for request in punchh.requests if '"password"' in request.body]
+    assert "call failed" in said
+    assert len(sent) >= 4
+    for value in (
+        *("ann.ash", "nnabel", "Ashworth", "5551234567", "1999-01-31", "admin-key", diner.key),
+        *(it["password"] for it in sent),
+    ):
+        assert value not in said, value
