@@ -10,27 +10,45 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
+from local.sandbox.punchh import sandbox
 from loyalty_bridge.api import contract
+from loyalty_bridge.programs import keys
 from tests.contract_check import document
-from tests.http_events import Api
+from tests.http_events import Api, connect_punchh
 from tests.http_shim import gateway
 
 EXAMPLES = int(os.environ.get("BRIDGE_FUZZ", "20"))
-KNOWN = {"programId": "demo", "couponId": "C1", "accountId": "A1"}
+KNOWN = {"programId": "demo", "couponId": "C1", "accountId": "A1", "memberId": "c-1"}
+MEMBER = {
+    "email": "ann@example.com",
+    "first_name": "Ann",
+    "last_name": "Ash",
+    "birthday": "1999-01-31",
+    "anniversary": None,
+    "external_source": "customer_id",
+}
+OF_PUNCHH = frozenset({"signup_member", "member_coupon_code"})
 
 
 @pytest.fixture(scope="module")
 def url(shared_api: Api) -> Iterator[str]:
     """Serve the API."""
     shared_api.upstream.account("A1", points=10**9)
-    with gateway() as running:
+    with sandbox() as punchh, gateway() as running:
+        connect_punchh(shared_api.settings, punchh.url)
         yield running
+
+
+@pytest.fixture(scope="module")
+def diners_key(shared_api: Api) -> str:
+    """Make a key of the program that is connected to Punchh."""
+    return keys.create(shared_api.settings, "diner", "moengage")[0]
 
 
 @pytest.mark.parametrize("mode", ["positive", "negative"])
 @pytest.mark.parametrize("call", contract.CALLS, ids=lambda call: f"{call.method}_{call.function}")
 def test_only_documented_answers_come_whatever_is_asked(
-    shared_api: Api, url: str, call: contract.Call, mode: str
+    shared_api: Api, diners_key: str, url: str, call: contract.Call, mode: str
 ) -> None:
     # What is taken and what is not has tests of its own: reading is more tolerant than the description, but for ids of
     # invisible characters, which a pattern does not tell.
@@ -39,6 +57,8 @@ def test_only_documented_answers_come_whatever_is_asked(
     description = schemathesis.openapi.from_dict(document(), config=config)
     operation = description[contract.BASE + call.path][call.method.upper()]
     answers: list[int] = []
+    known = KNOWN | ({"programId": "diner"} if call.function in OF_PUNCHH else {})
+    key = diners_key if call.function in OF_PUNCHH else shared_api.key
 
     @settings(
         max_examples=EXAMPLES,
@@ -51,10 +71,12 @@ def test_only_documented_answers_come_whatever_is_asked(
     @given(operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode)))
     def fuzz(case: Any) -> None:
         if len(answers) % 2:  # about what there is
-            case.path_parameters = {name: KNOWN.get(name, it) for name, it in case.path_parameters.items()}
+            case.path_parameters = {name: known.get(name, it) for name, it in case.path_parameters.items()}
             if mode == "positive" and isinstance(case.body, dict) and "account_id" in case.body:
                 case.body |= {"account_id": "A1"} | ({"optins": ["SMS"]} if "optins" in case.body else {})
-        response = case.call(headers={"X-Convercus-Key": shared_api.key})
+            if mode == "positive" and isinstance(case.body, dict) and "user" in case.body and len(answers) % 2:
+                case.body["user"] |= MEMBER | {"external_source_id": f"c-{len(answers)}"}
+        response = case.call(headers={"X-Convercus-Key": key})
         answers.append(response.status_code)
         case.validate_response(response)
 
