@@ -17,12 +17,21 @@ from local.sandbox.braze import Braze
 from local.sandbox.braze import sandbox as sandbox_braze
 from local.sandbox.convercus import Convercus
 from local.sandbox.convercus import sandbox as sandbox_convercus
+from local.sandbox.punchh import Punchh
+from local.sandbox.punchh import sandbox as sandbox_punchh
+from local.sandbox.punchh_business import Campaign
 
 PROGRAMS = {"demo-queue": "sqs", "demo-stream": "kinesis"}
 SECRET = "demo-client-secret"
 EVENTS_KEY = "cvc_for-the-events-of-this-folder-and-the-local"
 """The API key in the events of the HTTP API below `events/`: everybody knows it, so only the local run lets it in."""
 CHANNELS = ("Newsletter", "Post")
+CAMPAIGN = "58293"
+PUNCHH_SECRETS = {
+    "punchh_client_secret": "secret",
+    "punchh_admin_key": "admin-key",
+    f"punchh_coupon_token_{CAMPAIGN}": "token-of-the-campaign",
+}
 WEBHOOKS = {
     "demo-punchh": ({"platform": "punchh", "webhook_auth": "basic"}, "bridge:webhook-password"),
     "demo-punchh-bearer": ({"platform": "punchh", "webhook_auth": "bearer"}, "webhook-token"),
@@ -55,6 +64,7 @@ class Deployed:
     outputs: dict[str, str]
     braze: Braze
     convercus: Convercus
+    punchh: Punchh
     api: str
     hooks: dict[str, str]
     keys: dict[str, str]
@@ -105,6 +115,7 @@ def deployed(transport: str = "both") -> Iterator[Deployed]:
         stack.local_aws() as endpoint,
         sandbox_braze() as braze,
         sandbox_convercus(programs=PROGRAMS, client_secret=SECRET, on_event=on_event) as convercus,
+        sandbox_punchh() as punchh,
     ):
         os.environ |= stack.credentials(endpoint)
         say(f"deploying template.yaml into the local AWS at {endpoint} …")
@@ -114,7 +125,8 @@ def deployed(transport: str = "both") -> Iterator[Deployed]:
             "punchh": f"{endpoint}/_aws/execute-api/{outputs['PunchhApiId']}/hooks",
             "loyalty": f"{endpoint}/_aws/execute-api/{outputs['LoyaltyWebhookApiId']}/hooks",
         }
-        bundle = Deployed(outputs, braze, convercus, api, hooks, {})
+        punchh.business.campaigns["token-of-the-campaign"] = Campaign(campaign_id=CAMPAIGN, repeat="new")
+        bundle = Deployed(outputs, braze, convercus, punchh, api, hooks, {})
         running.append(bundle)
         stack.write_endpoints(
             {
@@ -129,6 +141,7 @@ def deployed(transport: str = "both") -> Iterator[Deployed]:
                 "bucket": outputs["KeptBucket"],
                 "braze": braze.url,
                 "convercus": convercus.url,
+                "punchh": punchh.url,
                 "programs": list(PROGRAMS),
             }
         )
@@ -169,11 +182,15 @@ def _connect(bundle: Deployed, program: str) -> None:
     )
     store.save(settings, None, program, connection, {"braze_api_key": key, "convercus_client_secret": SECRET})
     bundle.keys[program], _ = keys.create(settings, program, "demo")
-    _serve_events(bundle, program)
+    _let_in(program)
+    upstream = bundle.convercus.program(program)
+    for account in ("C00001", "C00002", "C00003"):
+        upstream.account(account, points=100)
+    upstream.coupon("WELCOME")
 
 
-def _serve_events(bundle: Deployed, program: str) -> None:
-    """Let the key of the stored events in, and create whom they are about."""
+def _let_in(program: str) -> None:
+    """Let the key of the stored events in."""
     from loyalty_bridge import aws
     from loyalty_bridge.cli.stack import settings
     from loyalty_bridge.programs import keys
@@ -181,22 +198,27 @@ def _serve_events(bundle: Deployed, program: str) -> None:
     item = {"program": {"S": program}, "item": {"S": str(keys.item_of(EVENTS_KEY))}}
     about = {"name": {"S": "events"}, "created": {"N": str(int(time.time()))}}
     aws.dynamodb().put_item(TableName=settings().programs_table, Item={**item, **about})
-    upstream = bundle.convercus.program(program)
-    for account in ("C00001", "C00002", "C00003"):
-        upstream.account(account, points=100)
-    upstream.coupon("WELCOME")
 
 
 def _connect_webhooks(bundle: Deployed) -> None:
     """Connect programs whose loyalty platform delivers by webhook."""
     from loyalty_bridge.cli.stack import settings
+    from loyalty_bridge.delivery import aliases
     from loyalty_bridge.programs import store
     from loyalty_bridge.programs.connection import Connection, merged
 
     bundle.braze.workspace("demo-key-of-webhooks")
-    identity = {"rules": {"identify_by": ("ext_id", "loyalty_subscription_id", "card_id")}}
+    own: dict[str, dict[str, Any]] = {
+        "brevo": {"rules": {"identify_by": ("ext_id", "loyalty_subscription_id", "card_id")}},
+        "punchh": {"api": {"base_url": bundle.punchh.url, "client": "client"}},
+    }
     for program, (side, credential) in WEBHOOKS.items():
-        loyalty = side | identity if side["platform"] == "brevo" else side
+        loyalty = side | own[side["platform"]]
         connection = merged(Connection(), {"loyalty": loyalty, "engagement": {"api_endpoint": bundle.braze.url}})
         secrets = {"braze_api_key": "demo-key-of-webhooks", "webhook_credential": credential}
+        secrets |= PUNCHH_SECRETS if side["platform"] == "punchh" else {}
         store.save(settings(), None, program, connection, secrets)
+    _let_in("demo-punchh")
+    guest = bundle.punchh.business.sign_up(email="ann.ash@example.com", first_name="Ann", last_name="Ash")
+    known = aliases.both_ways("demo-punchh", f"user:{guest.user_id}", "c-0001")
+    aliases.learn(settings(), known, time.monotonic() + 10)

@@ -1,4 +1,4 @@
-"""Campaigns that act: every webhook, a repeat of each, and every look-up, called through the deployed API's URL."""
+"""Campaigns that act: every call, a repeat of each, and every look-up, through the deployed API's URL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-from local.bundle import Deployed, say
+from local.bundle import CAMPAIGN, Deployed, say
 
 PROGRAM = "demo-queue"
 MEMBER = "C00001"
@@ -69,6 +69,42 @@ def campaigns(bundle: Deployed) -> bool:
     return good and wrong.status_code == 401 and once and _came_back(bundle)
 
 
+def punchh_campaigns(bundle: Deployed, program: str) -> bool:
+    """Sign members up and ask for a coupon code, as MoEngage does; true when there is one of each in the end."""
+    business = bundle.punchh.business
+    before = len(business.users)
+    say("\ncampaigns of MoEngage act on Punchh: each call, then the same once more")
+    who = {
+        "email": "jo.doe@example.com",
+        "first_name": "Jo",
+        "last_name": "Doe",
+        "terms_and_conditions": "true",
+        "external_source_id": "moe-1001",
+    }
+    app = business.sign_up(email="kim.poe@example.com", first_name="Kim", last_name="Poe")
+    known = who | {"email": "kim.poe@example.com", "external_source_id": "moe-1002"}
+    wrong = who | {
+        "email": "lou.roe@example.com",
+        "external_source_id": "moe-1003",
+        "external_source": "no-such-source",
+    }
+    good = True
+    _post(bundle, "members", {}, program)  # the first of a container may take longer than MoEngage waits
+    _get(bundle, "members/nobody/coupon-code", program)
+    for title, user, status in (("signup", who, 200), ("of a member", known, 200), ("refused", wrong, 422)):
+        first, second = (_post(bundle, "members", {"user": user}, program) for _ in range(2))
+        same = first.status_code == status and (first.status_code, first.text) == (second.status_code, second.text)
+        good &= same
+        say(f"  {title:16}{first.status_code}  {first.text:64.64}  again: {'the same' if same else second.text}")
+    codes = [_get(bundle, f"members/moe-1001/coupon-code?campaign={CAMPAIGN}", program) for _ in range(2)]
+    same = "coupon_code" in codes[0].json() and codes[0].text == codes[1].text
+    again = "the same" if same else codes[1].text
+    say(f"  {'coupon code':16}{codes[0].status_code}  {codes[0].text:64.64}  again: {again}")
+    say(f"  at Punchh: {len(business.users) - before} members more, {len(business.coupons)} × coupon code")
+    connected = app.source == ("customer_id", "moe-1002")
+    return good and same and connected and len(business.users) == before + 2 and len(business.coupons) == 1
+
+
 def _batch(bundle: Deployed, path: str) -> bool:
     """Wait until a batch is carried out."""
     told: dict[str, Any] = {}
@@ -109,14 +145,14 @@ def _wait(done: Any) -> bool:
     return False
 
 
-def _url(bundle: Deployed, path: str) -> str:
-    return f"{bundle.api}/v1/programs/{PROGRAM}/{path}"
+def _url(bundle: Deployed, path: str, program: str = PROGRAM) -> str:
+    return f"{bundle.api}/v1/programs/{program}/{path}"
 
 
-def _post(bundle: Deployed, path: str, body: Any) -> requests.Response:
-    headers = {"X-Convercus-Key": bundle.keys[PROGRAM]}
-    return requests.post(_url(bundle, path), json=body, headers=headers, timeout=90)
+def _post(bundle: Deployed, path: str, body: Any, program: str = PROGRAM) -> requests.Response:
+    headers = {"X-Bridge-Key": bundle.keys[program]}
+    return requests.post(_url(bundle, path, program), json=body, headers=headers, timeout=90)
 
 
-def _get(bundle: Deployed, path: str) -> requests.Response:
-    return requests.get(_url(bundle, path), headers={"X-Convercus-Key": bundle.keys[PROGRAM]}, timeout=60)
+def _get(bundle: Deployed, path: str, program: str = PROGRAM) -> requests.Response:
+    return requests.get(_url(bundle, path, program), headers={"X-Bridge-Key": bundle.keys[program]}, timeout=60)

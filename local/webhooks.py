@@ -10,7 +10,8 @@ from itertools import chain
 
 import requests
 
-from local.bundle import Deployed, say
+from local.bundle import PUNCHH_SECRETS, Deployed, say
+from local.campaigns import punchh_campaigns
 from local.sandbox import brevo, punchh_events, punchh_sender
 from local.sandbox.moengage import MoEngage
 from local.sandbox.moengage import sandbox as sandbox_moengage
@@ -42,6 +43,7 @@ def webhooks(bundle: Deployed) -> bool:
         )
         outcomes = Counter(str(one.outcome) for one in delivered)
         good &= _show(moengage, "PUNCHH", outcomes, {str(one["content_id"]) for one in told})
+        good &= punchh_campaigns(bundle, "punchh-to-moengage")
         wrong = requests.post(loyalty, json=events[0], auth=("loyalty", "wrong"), timeout=60)
         say(f"a wrong password: {wrong.status_code} {wrong.text}")
         return good and wrong.status_code == 401
@@ -50,14 +52,16 @@ def webhooks(bundle: Deployed) -> bool:
 def _connect(bundle: Deployed, moengage: MoEngage, platform: str) -> str:
     """Connect a program of the platform to a MoEngage workspace; gives the URL of its webhook."""
     from loyalty_bridge.cli.stack import settings
-    from loyalty_bridge.programs import store
+    from loyalty_bridge.programs import keys, store
     from loyalty_bridge.programs.connection import Connection, merged
 
     program = f"{platform}-to-moengage"
+    is_punchh = platform == "punchh"
+    api = {"api": {"base_url": bundle.punchh.url, "client": "client"}} if is_punchh else {}
     connection = merged(
         Connection(),
         {
-            "loyalty": {"platform": platform},
+            "loyalty": {"platform": platform, **api},
             "engagement": {
                 "platform": "moengage",
                 "api_endpoint": moengage.url,
@@ -66,7 +70,8 @@ def _connect(bundle: Deployed, moengage: MoEngage, platform: str) -> str:
         },
     )
     secrets = {"moengage_data_key": f"key-of-{platform}", "webhook_credential": CREDENTIAL}
-    store.save(settings(), None, program, connection, secrets)
+    store.save(settings(), None, program, connection, secrets | (PUNCHH_SECRETS if is_punchh else {}))
+    bundle.keys[program], _ = keys.create(settings(), program, "moengage")
     name = {"brevo": "loyalty", "punchh": "punchh"}[platform]
     return f"{bundle.hooks[name]}/v1/programs/{program}/webhooks/{name}"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from loyalty_bridge.api.requests import Call
 
 LIMIT_SECONDS = 4.0
-"""MoEngage waits for five: https://www.moengage.com/docs/user-guide/campaigns-and-channels/connectors/create-connector-campaign."""
+"""MoEngage waits for five: https://www.moengage.com/docs/user-guide/campaigns-and-channels/connectors"""
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response:

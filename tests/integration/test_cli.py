@@ -56,6 +56,46 @@ def test_an_incomplete_connection_says_what_is_missing(put: Bridge) -> None:
     ]
 
 
+PUNCHH = {"platform": "punchh", "api": {"base_url": "https://server.punchh.com/", "client": "client-key"}}
+
+
+def test_punchhs_secrets_are_set_and_shown_by_their_last_characters(put: Bridge) -> None:
+    secrets = {
+        "punchh_client_secret": "the-client-secret-1111",
+        "punchh_admin_key": "the-admin-key-2222",
+        "punchh_coupon_token_58293": "the-token-of-one-3333",
+        "punchh_coupon_token_XMAS-24": "the-token-of-another-4444",
+    }
+
+    code, told, _ = put({"loyalty": PUNCHH, "secrets": secrets})
+
+    assert code == 0
+    assert json.loads(told)["secrets"] == {name: f"…{secret[-4:]}" for name, secret in secrets.items()}
+    assert json.loads(told)["loyalty"]["api"]["base_url"] == "https://server.punchh.com"
+
+
+@pytest.mark.parametrize(
+    "name", ["punchh_coupon_token_", "punchh_coupon_token_a/b", "punchh_coupon_token", "punchh_key"]
+)
+def test_a_secret_of_no_name_is_refused(put: Bridge, name: str) -> None:
+    code, _, complaint = put({"loyalty": PUNCHH, "secrets": {name: "a-secret-value-5555"}})
+
+    assert code == 1
+    assert f"secrets.{name}" in complaint
+    assert "punchh_coupon_token_<campaign id>" in complaint
+    assert "5555" not in complaint
+
+
+@pytest.mark.parametrize(
+    "url", ["https://server.punchh.com.evil.test", "http://server.punchh.com", "https://10.0.0.1", "https://braze.com"]
+)
+def test_a_host_that_is_not_punchhs_is_refused(put: Bridge, url: str) -> None:
+    code, _, complaint = put({"loyalty": {"platform": "punchh", "api": {"base_url": url}}})
+
+    assert code == 1
+    assert "loyalty.api.base_url" in complaint
+
+
 @pytest.mark.parametrize("name", ["webhook_credential", "webhook_credential_next"])
 @pytest.mark.parametrize("loyalty", [{"platform": "punchh"}, {"platform": "brevo"}])
 def test_a_program_with_webhooks_streams_as_soon_as_it_has_a_credential_for_them(

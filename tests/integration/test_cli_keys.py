@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.http_events import ACTIONS, Answer, Api
+from local.sandbox.punchh import Punchh
+from tests.http_events import ACTIONS, Answer, Api, connect_punchh
+
+SIGNUP = {"user": {"email": "ann@example.com", "first_name": "Ann", "last_name": "Ash", "external_source_id": "c-1"}}
 
 Bridge = Callable[..., tuple[int, str, str]]
 
@@ -137,6 +140,39 @@ def test_what_did_not_happen_is_carried_out_by_the_next_repeat(api: Api, bridge:
     assert decided[0] == 0
     assert call(api, action).status == 200
     assert api.done() == ["A1"]
+
+
+@pytest.fixture
+def unknown_signup(diner: Api, punchh: Punchh) -> Api:
+    """Leave a signup of which nobody knows whether it was carried out."""
+    connect_punchh(diner.settings, punchh.url, secrets={"punchh_client_secret": "secret"})
+    punchh.faults.add(kind="status", status=500)
+    assert diner.post("members", SIGNUP).body["error"] == "outcome_unknown"
+    return diner
+
+
+def test_an_unknown_signup_is_listed_and_decided(unknown_signup: Api, punchh: Punchh, bridge: Bridge) -> None:
+    (listed,) = told(bridge("action", "list", "diner", "--json"))
+    shown = told(bridge("action", "show", "diner", listed["id"], "--json"))
+
+    decided = bridge("action", "decide", "diner", listed["id"], "--happened", "--result", "5000000001", "--yes")
+
+    assert (listed["action"], listed["about"]) == ("signup_member", "external_source_id=c-1")
+    assert (shown["state"], shown["doubt"]) == ("unknown", "Punchh answered 500")
+    assert "ann@example.com" not in json.dumps(shown)
+    assert decided[0] == 0
+    assert unknown_signup.post("members", SIGNUP).body == {"userId": "5000000001"}
+    assert punchh.business.users == []
+
+
+def test_a_signup_that_did_not_happen_is_carried_out_by_the_next_repeat(
+    unknown_signup: Api, punchh: Punchh, bridge: Bridge
+) -> None:
+    (listed,) = told(bridge("action", "list", "diner", "--json"))
+
+    bridge("action", "decide", "diner", listed["id"], "--did-not-happen", "--yes")
+
+    assert unknown_signup.post("members", SIGNUP).body == {"userId": str(punchh.business.users[0].user_id)}
 
 
 def test_a_decision_needs_the_result_that_repeats_are_answered_with(api: Api, bridge: Bridge) -> None:

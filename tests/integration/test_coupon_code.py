@@ -61,6 +61,15 @@ def test_the_code_is_given_again_and_punchh_is_not_asked_again(diner: Api, punch
     assert asked(punchh) == []
 
 
+def test_a_member_may_be_named_by_the_query(diner: Api, member: str) -> None:
+    by_query = diner.get("members/-/coupon-code", campaign="58293", member=member)
+
+    assert by_query.body == ask(diner, member).body
+    assert "coupon_code" in by_query.body
+    assert diner.get("members/-/coupon-code", campaign="58293").body == NO_MEMBER
+    assert diner.get("members/c-404/coupon-code", campaign="58293", member=member).body == NO_MEMBER
+
+
 def test_each_campaign_and_each_member_has_a_code(
     diner: Api, punchh: Punchh, member: str, stores: DeliverySettings
 ) -> None:

@@ -108,11 +108,11 @@ CALLS = (
         "member_coupon_code",
         "get",
         "/members/{memberId}/coupon-code",
-        "A member's code of a Punchh coupon campaign, while a message is rendered",
+        "A member's code of a Punchh coupon campaign, while a message is rendered; `-` is the member of the query",
         None,
         {200: answers.GivenCode},
         (401,),
-        ("campaign",),
+        ("campaign", "member"),
     ),
     Call(
         "receive_events",

@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 
 
 def look(call: Call, deadline: float) -> Mapping[str, Any]:
-    """Give the member's code of the campaign that the query names; a remembered one costs no call to Punchh."""
+    """Give the member's code of the campaign that the query names; a remembered one costs no call to Punchh.
+
+    A member ``-`` is named by the query too: what MoEngage fills in are parameters
+    (https://www.moengage.com/docs/user-guide/settings/advanced-settings/add-a-content-api).
+    """
     told = settings(MemberSettings)
-    campaign, member = _id(call.query.get("campaign", "")), _id(call.path.get("memberId", ""))
+    named = call.path.get("memberId", "")
+    campaign, member = _id(call.query.get("campaign", "")), _id(call.query.get("member", "") if named == "-" else named)
     secrets = (PUNCHH_ADMIN_KEY, f"{PUNCHH_COUPON_TOKEN}{campaign}")
     admitted = access.admit(told, call.program, call.headers, [breaker.item_of(secret) for secret in secrets])
     program = admitted.program

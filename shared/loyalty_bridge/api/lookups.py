@@ -2,7 +2,7 @@
 
 Braze waits two seconds for the answer, our cold start inside
 (https://www.braze.com/docs/user_guide/personalization_and_dynamic_content/connected_content/making_an_api_call),
-and MoEngage five (https://www.moengage.com/docs/user-guide/personalization/content-apis/content-api).
+and MoEngage five (https://help.moengage.com/hc/en-us/articles/115003622346-Content-APIs).
 """
 
 from __future__ import annotations

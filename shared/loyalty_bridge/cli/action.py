@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from loyalty_bridge.actions import batches, convercus, journal
+from loyalty_bridge.actions import batches, convercus, journal, punchh
 from loyalty_bridge.actions.journal import Answer, Record
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
@@ -20,6 +20,7 @@ _RESULTS = {
     convercus.ASSIGN_COUPON: "couponCode",
     convercus.BOOK_POINTS: "bookingId",
     batches.ASSIGN_COUPON_BATCH: "batchId",
+    punchh.SIGNUP_MEMBER: "userId",
 }
 """What a success of an action answers, where it answers something."""
 
@@ -64,7 +65,9 @@ def decide(
     happened: Annotated[
         bool, typer.Option("--happened/--did-not-happen", help="What the loyalty platform shows.", show_default=False)
     ],
-    result: Annotated[str, typer.Option(help="Of what happened: the coupon's code, or the booking's id.")] = "",
+    result: Annotated[
+        str, typer.Option(help="Of what happened: the coupon's code, the booking's id, or the user's.")
+    ] = "",
     yes: YesOption = False,
 ) -> None:
     """End an action whose outcome is unknown. When it did not happen, its next repeat carries it out.
