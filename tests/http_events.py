@@ -161,7 +161,7 @@ PUNCHH_SECRETS = {
 
 
 def connect_punchh(
-    settings: PlanSettings, url: str, program: str = "diner", secrets: Mapping[str, str] = PUNCHH_SECRETS, **api: Any
+    settings: ProgramSettings, url: str, program: str = "diner", secrets: Mapping[str, str] = PUNCHH_SECRETS, **api: Any
 ) -> Program:
     """Connect a program to a Punchh with these secrets and no others; `api` is merged into how it is reached."""
     loyalty = {"platform": "punchh", "api": {"base_url": url, "client": "client", **api}}

@@ -355,7 +355,7 @@ def test_an_event_of_a_user_whom_nobody_tells_of_is_refused_after_a_while(
 
     for program in PROGRAMS:
         reasons = refused(stores, program)[checkin["content_id"]]
-        assert reasons == [("event", "userId", "belongs to no account that is known")]
+        assert reasons == [("event", "payload", "names a user whose external id is not known")]
     assert platforms.events() == {program: [] for program in PROGRAMS}
 
 

@@ -148,7 +148,7 @@ def _read_one(
             if work.update.event and work.update.event.name == getattr(program.source, "UNKNOWN_EVENT", None):
                 batch.counts["unknown_events"] += 1
             return Mapped(program, work, program.source.known_as(event))
-        _send_on(batch, arrival, record, program.source.alias(event), taught)
+        _send_on(batch, arrival, record, program, program.source.alias(event), taught)
     except Refused as refusal:
         batch.refuse_whole(arrival, record, refusal, _event_id(program, event))
     except Unavailable:
@@ -166,6 +166,7 @@ def _send_on(
     batch: Batch,
     arrival: Arrival,
     record: SourceRecord,
+    program: Program,
     alias: str | None,
     taught: Mapping[tuple[str, str], set[str]],
 ) -> None:
@@ -184,7 +185,7 @@ def _send_on(
     elif batch.now - record.received.timestamp() < KNOWN_AFTER_SECONDS:
         batch.wait(arrival, record)
     else:
-        raise Refused("userId", "belongs to no account that is known")
+        raise Refused(*program.source.UNKNOWN_PERSON)
 
 
 def translate(arrival: Arrival, record: SourceRecord, event: Json, program: Program, member: str) -> Work:

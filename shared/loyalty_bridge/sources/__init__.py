@@ -17,6 +17,9 @@ from loyalty_bridge.model import Json, MemberUpdate
 class Source(Protocol):
     """The functions that a source module offers; each raises `Refused`. `rules` is that source's own `Rules`."""
 
+    UNKNOWN_PERSON: tuple[str, str]
+    """With which field and reason an event is refused whose `alias` nobody has told about; where there are aliases."""
+
     def events(self, record: Json) -> list[Json]:
         """Take a record apart into events."""
 

@@ -63,6 +63,7 @@ class _Kind(NamedTuple):
     properties: tuple[str, ...]
 
 
+UNKNOWN_PERSON = ("userId", "belongs to no account that is known")
 _COMMON = ("userId", "partnerId", "interactionId")
 _MEMBERSHIP = _Kind(("membership",), ("membershipId", "memberRole", "status", *_COMMON))
 _OPTINS = _Kind(("membership",), (*_MEMBERSHIP.properties, "optins", "allowedOptins", "declinedOptIns"))

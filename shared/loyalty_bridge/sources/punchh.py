@@ -60,6 +60,7 @@ ASKED_BY = "user:"
 """Beginning of the aliases by which Punchh's APIs are asked for a user."""
 UNKNOWN_EVENT = "punchh_event"
 """The name of events of all other families: a workspace has a limited number of names."""
+UNKNOWN_PERSON = ("payload", "names a user whose external id is not known")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

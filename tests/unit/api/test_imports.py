@@ -21,6 +21,7 @@ AWS_AND_HTTP = {"boto3", "requests", "urllib3"}
         ("programs.keys", AWS_AND_HTTP | {"pydantic"}),
         ("api.access", AWS_AND_HTTP | {"phonenumbers", "email_validator"}),
         ("api.lookups", AWS_AND_HTTP | {"phonenumbers", "email_validator"}),
+        ("api.coupon_code", AWS_AND_HTTP | {"phonenumbers", "email_validator"}),
         ("api.callers", AWS_AND_HTTP | {"phonenumbers", "email_validator"}),
     ],
 )
