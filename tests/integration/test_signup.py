@@ -275,6 +275,24 @@ def test_an_existing_member_is_told_and_gets_the_external_id(diner: Api, punchh:
     assert len(asked(punchh)) == 3
 
 
+def test_an_existing_member_gets_the_id_of_the_system_that_the_request_names(diner: Api, punchh: Punchh) -> None:
+    sign_up(diner, user(1))
+
+    assert sign_up(diner, user(1, external_source="auth0", external_source_id="a-1")).status == 200
+    assert punchh.business.users[0].source == ("auth0", "a-1")
+
+
+def test_an_existing_member_gets_the_external_id_though_the_business_keeps_addresses_to_itself(
+    diner: Api, punchh: Punchh
+) -> None:
+    user_id = sign_up(diner, user(1)).body["userId"]
+    punchh.faults.add(kind="pass")
+    punchh.faults.add(kind="status", status=200, body={"id": int(user_id), "user_id": int(user_id)})
+
+    assert sign_up(diner, user(1, external_source_id="c-new")).body == {"userId": user_id, "existing": True}
+    assert punchh.business.users[0].source == ("customer_id", "c-new")
+
+
 def test_an_existing_member_is_told_without_an_admin_key_too(diner: Api, punchh: Punchh) -> None:
     sign_up(diner, user(1))
     connect_punchh(diner.settings, punchh.url, secrets=CLIENT_ONLY)

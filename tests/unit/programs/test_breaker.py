@@ -94,6 +94,13 @@ def test_what_is_refused_in_a_row_is_not_sent(world: World, answers: str, sent: 
     assert ends.count("ConnectionBroken") == len(answers.replace(" ", "")) - sent
 
 
+def test_who_gets_no_answer_lets_the_next_one_try_at_once(world: World) -> None:
+    began = world.now
+
+    assert world.all("?????.") == ["OutcomeUnknown"] * 5 + ["200"]
+    assert world.now == began
+
+
 def test_who_is_stopped_is_told_when_to_come_back(world: World) -> None:
     world.all("xxx")
     world.now += 100
