@@ -21,6 +21,7 @@ def make_stores(secrets_key: str) -> DeliverySettings:
     )
     return DeliverySettings(
         programs_table="ProgramsTable",
+        activity_table="ActivityTable",
         secrets_key=secrets_key,
         allowed_hosts="127.0.0.1",
         ledger_table="LedgerTable",

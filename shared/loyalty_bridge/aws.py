@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 
 _lock = threading.Lock()
+_ONCE_SECONDS = 0.3
 
 
-def _client(service: str) -> Any:
+def _client(service: str, *, once: bool = False) -> Any:
     """Give the container's client of a service; threads may ask for it at once."""
     with _lock:
-        return _made(service)
+        return _made(service, once)
 
 
 @cache
@@ -37,12 +38,12 @@ def _session() -> Any:
 
 
 @cache
-def _made(service: str) -> Any:
+def _made(service: str, once: bool) -> Any:
     from botocore.config import Config
 
     # A store that does not answer within seconds is treated as failing: the invocation's time is limited, and that of
     # a look-up so much that it does not ask twice.
-    seconds = float(os.environ.get("STORE_REPLY_SECONDS", "4"))
+    seconds = _ONCE_SECONDS if once else float(os.environ.get("STORE_REPLY_SECONDS", "4"))
     config = Config(
         connect_timeout=min(seconds, 1),
         read_timeout=seconds,
@@ -59,6 +60,11 @@ def _made(service: str) -> Any:
 def dynamodb() -> DynamoDBClient:
     """DynamoDB."""
     return cast("DynamoDBClient", _client("dynamodb"))
+
+
+def dynamodb_once() -> DynamoDBClient:
+    """DynamoDB, asked briefly and never twice: for what may be lost."""
+    return cast("DynamoDBClient", _client("dynamodb", once=True))
 
 
 def kinesis() -> KinesisClient:

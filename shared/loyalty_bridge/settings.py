@@ -11,10 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 T = TypeVar("T", bound=BaseModel)
 
 
-class ProgramSettings(BaseModel):
-    """Where the programs and their secrets are."""
+class ActivitySettings(BaseModel):
+    """Where statistics and error history are kept; nowhere without a table."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    activity_table: str = ""
+
+
+class ProgramSettings(ActivitySettings):
+    """Where the programs and their secrets are."""
 
     programs_table: str = Field(min_length=1)
     secrets_key: str = Field(min_length=1)

@@ -59,6 +59,18 @@ def test_a_function_may_do_named_things_to_named_resources() -> None:
         assert statement["Resource"] != "*", name
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_may_add_to_the_activity_and_do_no_more_with_it(name: str) -> None:
+    allowed = [
+        statement["Action"]
+        for policy in FUNCTIONS[name]["Properties"]["Policies"]
+        for statement in policy.get("Statement", ())
+        if statement["Resource"] == {"GetAtt": "ActivityTable.Arn"}
+    ]
+
+    assert allowed == [["dynamodb:UpdateItem"]]
+
+
 def test_the_events_queue_hides_what_is_worked_on_for_six_times_the_forwarders_time_out() -> None:
     queue = resources("AWS::SQS::Queue")["EventsQueue"]["Properties"]
 
