@@ -187,11 +187,11 @@ def handler(function: str) -> Callable[[Any, Any], Any]:
     return taken
 
 
-def context(seconds: float = 10.0) -> Any:
+def context(seconds: float = 10.0, function: str = "test") -> Any:
     """Make the context of an invocation that ends in so many seconds."""
     return SimpleNamespace(
         get_remaining_time_in_millis=lambda: int(seconds * 1000),
-        function_name="test",
+        function_name=function,
         memory_limit_in_mb=128,
         invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:test",
         aws_request_id="00000000-0000-0000-0000-000000000000",
@@ -234,7 +234,7 @@ class Api:
 
     def call(self, route: Route, made: Mapping[str, Any]) -> Answer:
         """Let the function of a route answer an event."""
-        told = handler(route.function)(made, context(self.seconds))
+        told = handler(route.function)(made, context(self.seconds, route.function))
         answer = Answer(told["statusCode"], json.loads(told["body"]), told["headers"])
         check(route.method, route.path, answer.status, answer.body, answer.headers)
         return answer

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
@@ -103,7 +104,8 @@ def answered(event: Mapping[str, Any]) -> dict[str, Any]:
     """Call the function that a delivery is for, in the environment as it is now."""
     environment.settings.cache_clear()
     function = "punchh_webhook" if "/webhooks/punchh" in event["path"] else "loyalty_webhook"
-    answer: dict[str, Any] = handler(function)(event, CONTEXT)
+    context = SimpleNamespace(**vars(CONTEXT) | {"function_name": function})
+    answer: dict[str, Any] = handler(function)(event, context)
     return answer
 
 

@@ -10,6 +10,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from loyalty_bridge.actions import batches
+from loyalty_bridge.activity import container
 from loyalty_bridge.api.callers import carrier
 from loyalty_bridge.errors import BridgeError
 from loyalty_bridge.settings import PlanSettings, settings
@@ -43,9 +44,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             again = "due" in counts
     except BridgeError as error:
         logger.warning("batch is not carried out", extra={**asked, "why": str(error)})
+        container.tally.problem(asked["program"], batches.ENDPOINT, "", "unavailable", str(error))
         counts = {"unavailable": 1}
     if again:
         batches.come_back(told, message["receiptHandle"], int(message["attributes"]["ApproximateReceiveCount"]))
+    container.write_now()
     for name, count in (counts or {"nothing_due": 1}).items():
         metrics.add_metric(f"batch_{name}", MetricUnit.Count, count)
     return {"batchItemFailures": [{"itemIdentifier": message["messageId"]}] if again else []}

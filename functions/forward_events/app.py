@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
+from loyalty_bridge import activity
 from loyalty_bridge.delivery.forward import forward
 from loyalty_bridge.settings import DeliverySettings, settings
 
@@ -20,7 +21,8 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Deliver the batch and tell the transport which entries to deliver again."""
-    outcome = forward(event, settings(DeliverySettings), context.get_remaining_time_in_millis() / 1000)
+    told = settings(DeliverySettings)
+    outcome = forward(event, told, context.get_remaining_time_in_millis() / 1000)
     for name, count in outcome.counts.items():
         metrics.add_metric(name, MetricUnit.Count, count)
     for since_arrival, since_event in outcome.latencies[:100]:  # a metric takes at most a hundred values at once
@@ -28,5 +30,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         metrics.add_metric("accepted_after_event", MetricUnit.Seconds, since_event)
     for program, problem in outcome.problems.items():
         logger.warning("not sent", extra={"program": program, "problem": problem})
+    activity.write(told, outcome.tally)
     logger.info("forwarded", extra=dict(outcome.counts))
     return {"batchItemFailures": [{"itemIdentifier": receipt} for receipt in outcome.again]}

@@ -16,7 +16,7 @@ NOT_STORED = 429
 """The only failure after which Brevo tries again: https://developers.brevo.com/docs/retry-mechanism."""
 
 
-def handler(event: dict[str, Any], _context: LambdaContext) -> responses.Response:
+def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response:
     """Answer 200 when every event is stored, 401 to a wrong credential, and 429 otherwise, whatever the reason."""
     try:
         outcome = webhooks.receive(event, "brevo", settings(DeliverySettings), not_stored=NOT_STORED)
@@ -26,4 +26,4 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> responses.Respons
             f"{frame.name}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__))
         )
         outcome = webhooks.Outcome(NOT_STORED, "", Counter(failed=1), f"{type(error).__name__} in {where}")
-    return webhooks.told(outcome)
+    return webhooks.told(outcome, context)

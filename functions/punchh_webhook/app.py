@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
-def handler(event: dict[str, Any], _context: LambdaContext) -> responses.Response:
+def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response:
     """Answer 200 when every event is stored, 401 to a wrong credential, 503 when something cannot be stored.
 
     Punchh repeats a 5xx for almost four hours, a 429 for four minutes, and a 401 never:
@@ -20,4 +20,4 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> responses.Respons
     if event["httpMethod"] == "GET":
         # Looks nothing up: who calls need not be Punchh, and a failing store must not end in a deactivated webhook.
         return responses.response(200, {})
-    return webhooks.told(webhooks.receive(event, "punchh", settings(DeliverySettings), not_stored=503))
+    return webhooks.told(webhooks.receive(event, "punchh", settings(DeliverySettings), not_stored=503), context)

@@ -20,7 +20,15 @@ Two questions tell them apart: is a repeat useful, and whose turn is it.
 
 
 class BridgeError(Exception):
-    """Base of every error raised on purpose."""
+    """Base of every error raised on purpose. Its text holds no personal data: it is logged and kept.
+
+    Attributes
+    ----------
+    record
+        Id of the action that it is about, where there is one.
+    """
+
+    record: str = ""
 
 
 class Refused(BridgeError):
@@ -32,10 +40,12 @@ class Refused(BridgeError):
         Path of the offending field, such as ``payload.amount``; ``record`` when the whole is unusable.
     reason
         What is wrong with it, without the value itself (it may be personal data).
+    unquoted
+        The same for logs and error history, where field or reason repeat what the sender wrote.
     """
 
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}")
+    def __init__(self, field: str, reason: str, *, unquoted: str = "") -> None:
+        super().__init__(unquoted or f"{field}: {reason}")
         self.field = field
         self.reason = reason
 

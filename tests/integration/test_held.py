@@ -97,8 +97,8 @@ def test_what_was_held_arrives_in_order_when_the_key_is_right_again(world: World
     world.come("e4")
     world.deliver()
 
-    assert still_broken == Counter(programs=1, probed=1, still_failing=1)
-    assert mended == Counter(programs=1, probed=1, drained=3, went_live=1)
+    assert still_broken == Counter(programs=1, programs_held=1, probed=1, still_failing=1)
+    assert mended == Counter(programs=1, programs_held=1, probed=1, drained=3, went_live=1)
     assert (world.there(), world.held()) == (["e1", "e2", "e3", "e4"], [])
     assert (world.gate().state, world.gate().reason, world.gate().failing_since) == ("live", "", 0)
 

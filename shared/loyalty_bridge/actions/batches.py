@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from loyalty_bridge import aws
+from loyalty_bridge.activity import container
 from loyalty_bridge.delivery import stores
-from loyalty_bridge.errors import OutcomeUnknown, Refused, Unavailable, UpstreamRefused
+from loyalty_bridge.errors import BridgeError, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
 
 HEAD = "#"
 DAYS = 30
@@ -32,6 +33,10 @@ MAX_PAUSE_SECONDS = 900
 end in the dead-letter queue."""
 
 ASSIGN_COUPON_BATCH = "assign_coupon_batch"
+
+ENDPOINT = "carry_out_batch"
+"""Under which the activity is noted."""
+_WORDS = {"succeeded": "ok", "refused": "upstream_refused", "unknown": "outcome_unknown", "due": "unavailable"}
 
 Progress = Literal["planned", "succeeded", "refused", "unknown"]
 
@@ -161,6 +166,8 @@ def progress(batch: Batch, found: Sequence[Line]) -> dict[str, Any]:
 def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, str], str], until: float) -> Counter[str]:
     """Assign to the members that are still due, several at once; what is due after that has to be done again later.
 
+    How each ended is noted for the program's activity.
+
     Parameters
     ----------
     assign
@@ -180,12 +187,16 @@ def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, st
         try:
             line = Line(account_id, "succeeded", assign(batch, account_id))
         except UpstreamRefused as refusal:
+            _note_problem(batch, refusal, refusal.code or "upstream_refused", refusal.reason)
             line = Line(account_id, "refused", f"{refusal.code} {refusal.reason}".strip())
         except Refused as refusal:
+            _note_problem(batch, refusal, "invalid_request", str(refusal))
             line = Line(account_id, "refused", refusal.reason)
         except OutcomeUnknown as error:
+            _note_problem(batch, error, "outcome_unknown", str(error))
             line = Line(account_id, "unknown", str(error))
-        except Unavailable:
+        except Unavailable as error:
+            _note_problem(batch, error, "unavailable", str(error))
             return "due"
         _note(settings, batch, line)
         return line.state
@@ -193,7 +204,15 @@ def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, st
     # Of an unknown one the journal knows whether an operator has decided it since.
     due = [line.account_id for line in lines(settings, batch) if line.state in {"planned", "unknown"}]
     with ThreadPoolExecutor(PARALLEL) as pool:
-        return Counter(pool.map(one, due))
+        counts = Counter(pool.map(one, due))
+    for state, word in _WORDS.items():
+        container.tally.call(batch.program, ENDPOINT, word, count=counts[state])
+    return counts
+
+
+def _note_problem(batch: Batch, error: BridgeError, code: str, reason: str) -> None:
+    platform = container.known(batch.program).loyalty
+    container.tally.problem(batch.program, ENDPOINT, platform, code, reason, error.record)
 
 
 def come_back(settings: PlanSettings, handle: str, receives: int) -> None:

@@ -73,7 +73,8 @@ def channels(wanted: Sequence[str] | None, defaults: Sequence[str], known: Seque
     if not chosen:
         raise Refused("optins", "names no channel, and the program has no default ones")
     if foreign := [channel for channel in chosen if channel not in known]:
-        raise Refused("optins", f"not channels of the program: {', '.join(foreign)}")
+        unquoted = "optins: names channels that the program does not have"
+        raise Refused("optins", f"not channels of the program: {', '.join(foreign)}", unquoted=unquoted)
     return chosen
 
 

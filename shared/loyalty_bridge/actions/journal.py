@@ -41,6 +41,7 @@ from typing import Any, Literal, Protocol, cast
 
 from loyalty_bridge import aws
 from loyalty_bridge.errors import (
+    BridgeError,
     InProgress,
     KeyReused,
     NotSent,
@@ -199,7 +200,7 @@ def perform(
         if seen.state == "unknown":
             return _look_up(settings, seen, look, repeat_window, now)
         if now() + pause > deadline - RESERVE_SECONDS:
-            raise InProgress(f"action {id_} is being carried out", retry_after=seen.lease - now())
+            raise _about(InProgress(f"action {id_} is being carried out", retry_after=seen.lease - now()), id_)
         sleep(pause)
         pause = min(2 * pause, 1.0)
 
@@ -297,9 +298,10 @@ def _carry_out(
 ) -> Answer:
     try:
         answer = act(mine.reference)
-    except NotSent:
+    except NotSent as error:
         with suppress(Unavailable):  # it will read as unknown: too cautious, but safe
             _free(settings, mine)
+        error.record = mine.id
         raise
     except UpstreamRefused as refusal:
         said = Answer(refusal.status, {"code": refusal.code, "reason": refusal.reason})
@@ -329,10 +331,16 @@ def _look_up(
 def _told(record: Record) -> Answer:
     """Tell how an action ended."""
     if record.answer is None:
-        raise OutcomeUnknown(f"whether action {record.id} was carried out is not known")
+        raise _about(OutcomeUnknown(f"whether action {record.id} was carried out is not known"), record.id)
     if record.state == "refused":
-        raise UpstreamRefused(record.answer.status, **record.answer.body)
+        raise _about(UpstreamRefused(record.answer.status, **record.answer.body), record.id)
     return record.answer
+
+
+def _about(error: BridgeError, id_: str) -> BridgeError:
+    """Let an error name its action."""
+    error.record = id_
+    return error
 
 
 def _ended(record: Record, state: State, answer: Answer, repeat_window: float, now: float) -> Record:

@@ -28,6 +28,7 @@ MOST_ERRORS = 25
 
 _EVENT_ENDPOINTS = {"forward_events", "drain_held", "receive_events", "punchh_webhook", "loyalty_webhook"}
 _DEPLOYED = re.compile(r"-([A-Z][A-Za-z0-9]*)-[A-Za-z0-9]+$")
+_PERSONAL = re.compile(r"\S*@\S*|\+?\d[\d /()-]{6,}\d|cvc_\S+")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -73,9 +74,11 @@ class Tally:
     def count(self, program: str, endpoint: str, numbers: Mapping[str, int]) -> None:
         """Add to counters of an endpoint."""
         key = (program, _day(time.time()), endpoint)
-        with self._lock:
-            self.since = self.since or time.monotonic()
-            self.counts.setdefault(key, Counter()).update({name: number for name, number in numbers.items() if number})
+        told = {name: number for name, number in numbers.items() if number}
+        if told:
+            with self._lock:
+                self.since = self.since or time.monotonic()
+                self.counts.setdefault(key, Counter()).update(told)
 
     def event(self, program: str, endpoint: str, *outcomes: str, count: int = 1) -> None:
         """Count source events, by `EVENTS`."""
@@ -105,7 +108,9 @@ class Tally:
             Id of the source event or the action that it is about. An id that may be more than an id is left out.
         """
         now = time.time()
-        key = Problem(program, _day(now), endpoint, platform, code[:64], reason[:300])
+        # Which record it is about must not make equal errors different.
+        why = redacted(reason.replace(f" {record}", "") if record else reason)
+        key = Problem(program, _day(now), endpoint, platform, code[:64], why[:300])
         with self._lock:
             self.since = self.since or time.monotonic()
             if key not in self.problems and sum(one.program == program for one in self.problems) >= MOST_ERRORS:
@@ -126,6 +131,11 @@ class Tally:
     def size(self) -> int:
         """Tell how many items it takes to write it."""
         return len(self.counts) + len(self.problems)
+
+
+def redacted(text: str) -> str:
+    """Take out what looks like an e-mail address, a phone number or a key: names of fields may hold anything."""
+    return _PERSONAL.sub("…", text)
 
 
 def endpoint(function: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from loyalty_bridge.activity import container
 from loyalty_bridge.errors import Refused, Unauthorized
 from loyalty_bridge.programs import keys, store, token
 from loyalty_bridge.programs.connection import program_id
@@ -59,6 +60,9 @@ def admit(
     if key is None:
         raise Unauthorized
     found, items = store.load_with(settings, name, key, *beside)
-    if found is None or key not in items:
+    if found is None:
+        raise Unauthorized
+    container.know(found)
+    if key not in items:
         raise Unauthorized
     return Access(found, items)

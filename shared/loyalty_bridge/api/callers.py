@@ -10,6 +10,7 @@ from loyalty_bridge.actions.caller import Caller
 from loyalty_bridge.actions.convercus import assign_coupon
 from loyalty_bridge.actions.journal import RESERVE_SECONDS as WAITING_RESERVE
 from loyalty_bridge.actions.punchh import SIGNUP_MEMBER
+from loyalty_bridge.activity import container
 from loyalty_bridge.api import requests
 from loyalty_bridge.api.clients import CONNECTIONS, client, punchh_client
 from loyalty_bridge.errors import NotConnected
@@ -113,6 +114,7 @@ def carrier(settings: ActionSettings, batch: Batch, seconds_left: float) -> Call
     program, items = store.load_with(settings, batch.program, token.ITEM)
     if program is None:
         raise NotConnected(f"there is no program {batch.program}")
+    container.know(program)
     known = token.opened(items.get(token.ITEM, {}))
     who = Caller(
         settings=settings,

@@ -56,7 +56,7 @@ def within(
     def work(call: Call, _: LambdaContext) -> Answer:
         return Answer(200, read(call, time.monotonic() + call.seconds_left(limit) - _ANSWER_SECONDS))
 
-    return responses.answer(event, context, work, tell or told)
+    return responses.answer(event, context, work, tell or told, writes_beside=True)
 
 
 def told(error: BridgeError) -> Response:

@@ -152,7 +152,9 @@ def body(call: Call, model: type[M]) -> M:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:64]}" for part in first["loc"])
-        raise Refused(path.lstrip(".") or "body", _complaint(first["type"], first["msg"])) from None
+        complaint = _complaint(first["type"], first["msg"])
+        unquoted = "body: has a field that is not known" if first["type"] == "extra_forbidden" else ""
+        raise Refused(path.lstrip(".") or "body", complaint, unquoted=unquoted) from None
 
 
 def _complaint(kind: str, message: str) -> str:

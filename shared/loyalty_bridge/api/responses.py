@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
+from loyalty_bridge.activity import container
+from loyalty_bridge.activity.tally import endpoint, redacted
 from loyalty_bridge.api import requests
 from loyalty_bridge.api.requests import Call
 from loyalty_bridge.errors import (
@@ -76,7 +79,7 @@ def failed(error: BridgeError) -> Response:
     if isinstance(error, UpstreamRefused):
         code = error.code or "upstream_refused"
         return response(_UPSTREAM.get(error.status, 422), {"error": code, "message": error.reason})
-    status, word = next((status, word) for kind, status, word in _STATUS if isinstance(error, kind))
+    status, word = _status(error)
     body: dict[str, Any] = {"error": word, "message": _message(error)}
     if isinstance(error, Refused):
         body["field"] = error.field
@@ -85,6 +88,10 @@ def failed(error: BridgeError) -> Response:
         wait = getattr(error, "retry_after", None) or RETRY_SECONDS
         headers["Retry-After"] = str(min(max(math.ceil(wait), 1), 300))
     return response(status, body, headers)
+
+
+def _status(error: BridgeError) -> tuple[int, str]:
+    return next((status, word) for kind, status, word in _STATUS if isinstance(error, kind))
 
 
 def _message(error: BridgeError) -> str:
@@ -96,25 +103,41 @@ def answer(
     context: LambdaContext,
     work: Callable[[Call, LambdaContext], Answer],
     tell: Callable[[BridgeError], Response] = failed,
+    *,
+    writes_beside: bool = False,
 ) -> Response:
-    """Answer a call with what `work` makes of it, and count how it ended; `tell` makes the answer to an error."""
+    """Answer a call with what `work` makes of it, count how it ended, and note it for the program's activity.
+
+    Parameters
+    ----------
+    tell
+        Makes the answer to an error.
+    writes_beside
+        Nothing of the activity is waited for: it is written in a later call, beside the work.
+    """
+    began = time.monotonic()
+    if writes_beside:
+        container.write_beside()
     call = requests.read(event)
+    error: BridgeError | None = None
     try:
         done = work(call, context)
         told = response(done.status, done.body)
-    except BridgeError as error:
+    except BridgeError as failure:
+        error = failure
         told = tell(error)
-        if isinstance(error, ConnectionBroken):
-            metrics.add_metric("connection_broken", MetricUnit.Count, 1)
-            metrics.flush_metrics()  # before the function becomes a dimension: the alarm is one for all
-        _log(logger.warning, "call failed", call, told, str(error))
+        _log(logger.warning, "call failed", call, told, redacted(str(error)))
     except Exception as defect:  # noqa: BLE001 - the caller gets the documented shape even for a defect of ours
+        error = _Defect(type(defect).__name__)
         told = tell(_Defect("an error of the bridge itself"))
         # Where, but not the error's own text: it may hold what was sent.
         places = traceback.format_tb(defect.__traceback__)
         _log(logger.error, "defect", call, told, type(defect).__name__, traceback="".join(places))
-        metrics.add_metric("defects", MetricUnit.Count, 1)
-    count(context.function_name, told["statusCode"])
+    _count(context.function_name, told["statusCode"], error)
+    _note(endpoint(context.function_name), call.program, error, time.monotonic() - began)
+    # Who has no key does not make us write for each call.
+    if not writes_beside and (not isinstance(error, Unauthorized) or container.is_due()):
+        container.write_now()
     return told
 
 
@@ -123,11 +146,41 @@ class _Defect(BridgeError):
 
 
 def _log(log: Callable[..., None], what: str, call: Call, told: Response, why: str, **more: str) -> None:
-    log(what, extra={"program": call.program[:64], "status": told["statusCode"], "why": why, **more}, stacklevel=2)
+    log(
+        what,
+        extra={"program": redacted(call.program[:64]), "status": told["statusCode"], "why": why, **more},
+        stacklevel=2,
+    )
 
 
-def count(function: str, status: int) -> None:
-    """Count a call by its class of status."""
+_ALARMING = (
+    (_Defect, "defects"),
+    (Unauthorized, "calls_unauthorized"),
+    (OutcomeUnknown, "calls_outcome_unknown"),
+    (ConnectionBroken, "connection_broken"),
+)
+
+
+def _count(function: str, status: int, error: BridgeError | None) -> None:
+    """Count a call by its class of status, and what raises an alarm for all functions together."""
+    for kind, name in _ALARMING:
+        if isinstance(error, kind):
+            metrics.add_metric(name, MetricUnit.Count, 1)
+            metrics.flush_metrics()
     metrics.add_dimension(name="function", value=function)
     metrics.add_metric(f"calls_{status // 100}xx", MetricUnit.Count, 1)
     metrics.flush_metrics()
+
+
+def _note(endpoint: str, called: str, error: BridgeError | None, seconds: float) -> None:
+    """Note a call for the activity of its program."""
+    known = container.known(called)
+    outcome = "ok"
+    if error:
+        outcome, why = _status(error)[1], str(error)
+        code = outcome
+        if isinstance(error, UpstreamRefused):
+            outcome = "not_found" if error.status == 404 else "upstream_refused"
+            code, why = error.code or outcome, error.reason
+        container.tally.problem(known.program, endpoint, known.loyalty, code, why, error.record)
+    container.tally.call(known.program, endpoint, outcome, seconds)

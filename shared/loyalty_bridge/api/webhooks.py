@@ -15,7 +15,7 @@ import hmac
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlencode
@@ -23,6 +23,8 @@ from urllib.parse import quote, urlencode
 from aws_lambda_powertools.metrics import MetricUnit
 
 from loyalty_bridge import aws
+from loyalty_bridge.activity import container
+from loyalty_bridge.activity.tally import endpoint, redacted
 from loyalty_bridge.api import responses
 from loyalty_bridge.api.punchh_auth import Credential, is_punchh
 from loyalty_bridge.delivery import kept, transport
@@ -36,6 +38,8 @@ from loyalty_bridge.programs.connection import WEBHOOK_CREDENTIALS, BrevoSide, P
 from loyalty_bridge.sources import brevo, reading
 
 if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
     from loyalty_bridge.model import Json
     from loyalty_bridge.programs.connection import ConvercusSide, Program
     from loyalty_bridge.settings import DeliverySettings
@@ -55,12 +59,18 @@ class Outcome:
         What happened, how often.
     problem
         Why it was not taken, without personal data.
+    refused
+        What of it can never be used.
+    seconds
+        How long it took.
     """
 
     status: int
     program: str
     counts: Counter[str]
     problem: str = ""
+    refused: Sequence[Entry] = ()
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +109,12 @@ def receive(
     not_stored
         The status by which this sender repeats a delivery for longest.
     """
-    delivery = _opened(event)
+    began = time.monotonic()
+    outcome = _taken(_opened(event), platform, settings, not_stored)
+    return replace(outcome, seconds=time.monotonic() - began)
+
+
+def _taken(delivery: _Delivery, platform: str, settings: DeliverySettings, not_stored: int) -> Outcome:
     called = delivery.program[:64]
     try:
         program = _addressee(settings, delivery, platform)
@@ -112,20 +127,38 @@ def receive(
         return Outcome(401, called, Counter(unauthorized=1), "no valid credential for this program")
     except Unavailable as error:
         return Outcome(not_stored, called, Counter(not_stored=1), str(error))
-    return Outcome(200, called, Counter(accepted=len(good), refused=len(bad)))
+    return Outcome(200, called, Counter(accepted=len(good), refused=len(bad)), refused=bad)
 
 
-def told(outcome: Outcome) -> responses.Response:
-    """Count and log an outcome; gives what the gateway sends back."""
+def told(outcome: Outcome, context: LambdaContext) -> responses.Response:
+    """Count and log an outcome, and note it for the program's activity; gives what the gateway sends back."""
     for name, count in outcome.counts.items():
         responses.metrics.add_metric(f"webhook_{name}", MetricUnit.Count, count)
     responses.metrics.flush_metrics()
-    shown = {"program": outcome.program, **outcome.counts}
+    shown = {"program": redacted(outcome.program), **outcome.counts}
     if outcome.problem:
         responses.logger.warning("delivery not taken", extra={**shown, "problem": outcome.problem})
     else:
         responses.logger.info("delivery taken", extra=shown)
+    _note(outcome, endpoint(context.function_name))
     return responses.response(outcome.status, outcome.counts)
+
+
+def _note(outcome: Outcome, name: str) -> None:
+    known = container.known(outcome.program)
+    program, platform = known.program, known.loyalty
+    result = next(iter(outcome.counts)) if outcome.problem else "ok"
+    container.tally.call(program, name, result, outcome.seconds)
+    if outcome.problem:
+        container.tally.problem(program, name, platform, result, outcome.problem)
+    for entry in outcome.refused:
+        container.tally.event(program, name, "received", "refused")
+        for one in entry.refusals:
+            reason = f"{one.field}: {one.reason}"
+            container.tally.problem(program, name, platform, "refused", reason, entry.event_id)
+    # Who has no credential does not make us write for each delivery.
+    if result != "unauthorized" or container.is_due():
+        container.write_now()
 
 
 def _opened(event: Mapping[str, Any]) -> _Delivery:
@@ -162,6 +195,7 @@ def _addressee(settings: DeliverySettings, delivery: _Delivery, platform: str) -
     program = store.load(settings, [name]).get(name)
     if program is None or program.connection.loyalty.platform != platform:
         raise Unauthorized
+    container.know(program)
     with aws.reaching("the secrets"):
         credentials = [
             secrets.decrypt(name, program.secrets[secret].ciphertext)

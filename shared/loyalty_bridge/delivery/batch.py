@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from loyalty_bridge.activity import Tally, container
 from loyalty_bridge.delivery import kept, queues
 from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.queues import Line
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
 
 PARTS = ("attributes", "event", "purchase")
+
+ENDPOINT = "forward_events"
+"""Under which the activity of the forwarder is noted."""
 
 WRITE_SECONDS = 6.0
 """How long to insist on writing down what happened."""
@@ -41,6 +45,8 @@ class Batch:
         Seconds for which the destination lets us wait.
     lines
         The held records of each (program, group) that has some.
+    tally
+        What is to be noted for the programs' activity.
     """
 
     settings: DeliverySettings
@@ -50,11 +56,12 @@ class Batch:
     retry_after: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
     lines: dict[tuple[str, str], Line] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
     _held: set[str] = field(default_factory=set)
     _waiting: list[tuple[Arrival, SourceRecord]] = field(default_factory=list)
     _order: dict[str, int] = field(default_factory=dict)
     _blocked: dict[str, int] = field(default_factory=dict)
-    _refused: defaultdict[str, list[tuple[Arrival, Entry]]] = field(default_factory=lambda: defaultdict(list))
+    _refused: defaultdict[str, list[tuple[Arrival, Entry, bool]]] = field(default_factory=lambda: defaultdict(list))
 
     def number(self, arrivals: Sequence[Arrival]) -> None:
         """Take note of the order in which the entries came."""
@@ -78,9 +85,13 @@ class Batch:
         places = [self._order[receipt] for receipt in self.again]
         return bool(places) and min(places) <= self._order[arrival.receipt]
 
-    def refuse(self, arrival: Arrival, entry: Entry) -> None:
-        """Note a record that can never be delivered as it is."""
-        self._refused[entry.record.program].append((arrival, entry))
+    def note(self, record: SourceRecord, outcome: str) -> None:
+        """Note for the activity what became of an event; one that was held before was received then."""
+        self.tally.event(record.program, ENDPOINT, *(() if record.drained else ("received",)), outcome)
+
+    def refuse(self, arrival: Arrival, entry: Entry, *, is_whole: bool = True) -> None:
+        """Note a record that can never be delivered as it is, as a whole or in part."""
+        self._refused[entry.record.program].append((arrival, entry, is_whole))
 
     def refuse_whole(self, arrival: Arrival, record: SourceRecord, refusal: Refused, event_id: str = "") -> None:
         """Note a record of which nothing can be used."""
@@ -90,15 +101,28 @@ class Batch:
     def keep_refused(self) -> None:
         """Store what was refused, but not of entries that come again: those are judged again."""
         for program, noted in self._refused.items():
-            final = [(arrival, entry) for arrival, entry in noted if not self._comes_again(arrival)]
+            final = [one for one in noted if not self._comes_again(one[0])]
             try:
                 if final:
-                    kept.keep(self.settings, "refused", program, [entry for _, entry in final], self.now)
+                    kept.keep(self.settings, "refused", program, [entry for _, entry, _ in final], self.now)
                     self.counts["refused"] += len(final)
             except Unavailable:
                 self.counts["keep_failed"] += len(final)
-                for arrival, _ in final:
+                for arrival, _, _ in final:
                     self.give_back(arrival)
+            else:
+                for _, entry, is_whole in final:
+                    self._note_refused(entry, is_whole)
+
+    def _note_refused(self, entry: Entry, is_whole: bool) -> None:
+        if is_whole:
+            self.note(entry.record, "refused")
+        known = container.known(entry.record.program)
+        for one in entry.refusals:
+            # What the destination refuses is named by its part alone.
+            platform = known.engagement if one.field == one.part else known.loyalty
+            reason = f"{one.field}: {one.reason}"
+            self.tally.problem(known.program, ENDPOINT, platform, "refused", reason, entry.event_id)
 
     def wait(self, arrival: Arrival, record: SourceRecord) -> None:
         """Note a record whose person is not known yet; it comes back by schedule."""
@@ -146,6 +170,8 @@ class Batch:
                 self.give_back(arrival)
             return False
         self.counts["held"] += len(behind)
+        for _, record in behind:
+            self.note(record, "held")
         self.lines |= {(program.id, group): line for group, line in lines.items()}
         self._held |= {arrival.receipt for arrival, _ in behind}
         return True

@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from loyalty_bridge.activity import Tally, write
 from loyalty_bridge.delivery import kept, transport
 from loyalty_bridge.delivery.kept import Bundle
 from loyalty_bridge.delivery.lanes import probe
@@ -27,13 +28,21 @@ RECORDS_PER_RUN = 6000
 """A hundred a second for each program: a destination that has just come back is not run over."""
 NEARLY_EMPTY = 20
 """With no more bundles than this left the gate opens; they, and what is held meanwhile, still pass in order."""
+ENDPOINT = "drain_held"
+"""Under which the activity is noted."""
 _WAITING_PER_RUN = 200
 
 
 def tend(settings: DeliverySettings, seconds_left: float) -> Counter[str]:
-    """Do what is due for all programs; gives what happened, how often."""
-    until = time.monotonic() + seconds_left
-    counts: Counter[str] = Counter(programs=0)
+    """Do what is due for all programs, and note it for their activity; gives what happened, how often."""
+    tally = Tally()
+    counts = _tend(settings, time.monotonic() + seconds_left, tally)
+    write(settings, tally)
+    return counts
+
+
+def _tend(settings: DeliverySettings, until: float, tally: Tally) -> Counter[str]:
+    counts: Counter[str] = Counter(programs=0, programs_held=0)
     try:
         _bring_back(settings, counts)
     except Unavailable:
@@ -45,14 +54,28 @@ def tend(settings: DeliverySettings, seconds_left: float) -> Counter[str]:
         return counts
     for program in programs:
         counts["programs"] += 1
+        counts["programs_held"] += program.gate.state != "live"
         due = program.gate.state != "live" or program.gate.watch_until > time.time()
         if not due or program.missing() or time.monotonic() >= until:
             continue
+        done: Counter[str] = Counter()
         try:
-            _tend_program(settings, program, until, counts)
-        except Unavailable:
-            counts["unavailable"] += 1
+            _tend_program(settings, program, until, done)
+        except Unavailable as error:
+            done["unavailable"] += 1
+            tally.problem(program.id, ENDPOINT, "", "unavailable", str(error))
+        _note(tally, program, done)
+        counts.update(done)
     return counts
+
+
+def _note(tally: Tally, program: Program, done: Counter[str]) -> None:
+    """Note for the activity what was done for a program."""
+    tally.event(program.id, ENDPOINT, "drained", count=done["drained"])
+    if done["probed"]:
+        tally.call(program.id, ENDPOINT, "broken" if done["still_failing"] else "ok")
+    if done["still_failing"]:
+        tally.problem(program.id, ENDPOINT, program.connection.engagement.platform, "held", program.gate.reason)
 
 
 def _bring_back(settings: DeliverySettings, counts: Counter[str]) -> None:

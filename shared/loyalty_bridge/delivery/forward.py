@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge import aws
+from loyalty_bridge.activity import NOBODY, Tally, container
 from loyalty_bridge.delivery import intake, memory, records
-from loyalty_bridge.delivery.batch import Batch
+from loyalty_bridge.delivery.batch import ENDPOINT, Batch
 from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.lanes import open_lane, unlock
 from loyalty_bridge.delivery.plan import Member, Work, parts, plan
@@ -54,12 +55,15 @@ class Outcome:
         Of each accepted update: seconds from the transport, and seconds from its own time, to acceptance.
     problems
         Why programs' records were not sent, by program.
+    tally
+        What is to be noted for the programs' activity.
     """
 
     again: list[str]
     counts: Counter[str]
     latencies: list[tuple[float, float]] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
 
 
 def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: float) -> Outcome:
@@ -76,14 +80,17 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
     arrivals = records.arrivals(event)
     batch.number(arrivals)
     batch.counts["received"] = len(arrivals)
-    outcome = Outcome([], batch.counts)
+    outcome = Outcome([], batch.counts, tally=batch.tally)
     try:
         opened = intake.unseal(batch, arrivals)
         programs = store.load(settings, {record.program for _, record in opened})
+        for program in programs.values():
+            container.know(program)
         admitted = _unlock(batch, intake.admit(batch, opened, programs), programs, outcome.problems)
         members = memory.recall(batch, intake.read(batch, admitted, programs))
     except Unavailable as error:  # nothing was sent, so nothing is lost and nothing doubled
         outcome.problems["*"] = str(error)
+        batch.tally.problem(NOBODY, ENDPOINT, "", "unavailable", str(error))
         for arrival in arrivals:
             batch.give_back(arrival)
     else:
@@ -95,6 +102,7 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
             if problem:
                 outcome.problems[program_id] = problem
             outcome.latencies += _latencies(works)
+            _note(batch, program_id, lanes[program_id], works, problem)
         batch.let_pass(opened)
     batch.keep_refused()
     batch.keep_waiting()
@@ -113,6 +121,7 @@ def _unlock(
             unlock(programs[program_id])
         except Unavailable as error:
             problems[program_id] = str(error)
+            batch.tally.problem(program_id, ENDPOINT, "", "unavailable", str(error))
             left = [(arrival, record) for arrival, record in admitted if record.program == program_id]
             admitted = [(arrival, record) for arrival, record in admitted if record.program != program_id]
             _leave(batch, programs[program_id], left, str(error), broken=False)
@@ -172,7 +181,8 @@ def _finish(batch: Batch, work: Work) -> None:
         there = [part for part, present in parts(work.translation).items() if present]
         lacking = tuple(dict.fromkeys([*(p for p in there if p not in work.accepted), *_never_there(work)]))
         refusals = tuple(work.refusals)
-        batch.refuse(work.arrival, Entry(work.record, work.update.event_id, work.arrival.group, refusals, lacking))
+        entry = Entry(work.record, work.update.event_id, work.arrival.group, refusals, lacking)
+        batch.refuse(work.arrival, entry, is_whole=not (work.is_sent or work.accepted_before))
 
 
 def _leave(
@@ -194,6 +204,25 @@ def _never_there(work: Work) -> list[str]:
     """Name the parts that could not even be translated."""
     there = parts(work.translation)
     return [refusal.part for refusal in work.refusals if not there[refusal.part]]
+
+
+def _note(batch: Batch, program: str, lane: Lane | Unavailable, works: list[Work], problem: str) -> None:
+    """Note for the activity what became of a program's works."""
+    tally, platform = batch.tally, container.known(program).engagement
+    for work in works:
+        if work.missing:
+            tally.problem(program, ENDPOINT, platform, "not_sent", problem, work.update.event_id)
+        elif work.is_sent:
+            batch.note(work.record, "sent")
+        elif work.accepted_before or not work.refusals:
+            batch.note(work.record, "suppressed")
+    for since_arrival, _ in _latencies(works):
+        tally.latency(program, ENDPOINT, since_arrival)
+    if isinstance(lane, Lane):
+        tally.count(program, ENDPOINT, {f"calls.{how}": count for how, count in lane.replies.items()})
+        if lost := lane.replies["outcome_unknown"]:
+            why = "the answer to a request was lost: what it held may be sent twice"
+            tally.problem(program, ENDPOINT, platform, "outcome_unknown", why, count=lost)
 
 
 def _latencies(works: list[Work]) -> list[tuple[float, float]]:

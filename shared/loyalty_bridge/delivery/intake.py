@@ -78,6 +78,7 @@ def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Open
             batch.refuse_whole(arrival, nobodys, Refused("programId", "is not the id of a program"))
         elif program.missing():
             batch.counts["not_connected"] += 1
+            batch.note(record, "not_connected")
         elif _waits(batch, program, arrival, record, passing[arrival.group]):
             waiting[record.program].append((arrival, record))
         else:

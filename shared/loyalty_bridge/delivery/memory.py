@@ -78,6 +78,7 @@ def recall(batch: Batch, mapped: list[Mapped]) -> dict[str, list[Member]]:
         if before or work.ledger_key in seen:
             batch.counts["repeated"] += 1
         if work.ledger_key in seen:
+            batch.note(work.record, "suppressed")
             continue  # twice in one batch: the first of them brings it
         seen.add(work.ledger_key)
         work.recall(before, trust_attributes=program.connection.attribute_writes == "all")

@@ -22,6 +22,8 @@ class Work:
         The parts that are neither accepted nor refused yet; the work is done when there is none.
     accepted
         The parts that the destination has, from this or an earlier delivery.
+    is_sent
+        Whether the destination has taken something of it now.
     """
 
     arrival: Arrival
@@ -33,6 +35,7 @@ class Work:
     accepted: set[Part] = field(default_factory=set)
     accepted_before: set[Part] = field(default_factory=set)
     refusals: list[Refusal] = field(default_factory=list)
+    is_sent: bool = False
 
     def recall(self, accepted: set[Part], *, trust_attributes: bool) -> None:
         """Take in what the ledger says.
@@ -44,9 +47,10 @@ class Work:
         self.accepted |= accepted
         self.missing -= accepted if trust_attributes else accepted - {"attributes"}
 
-    def accept(self, part: Part) -> None:
-        """Settle a part: the destination has it."""
+    def accept(self, part: Part, *, is_sent: bool = True) -> None:
+        """Settle a part: the destination has it, from now or from before."""
         self.missing.discard(part)
+        self.is_sent |= is_sent
         if not (part == "attributes" and any(refusal.part == part for refusal in self.refusals)):
             self.accepted.add(part)  # else it is not complete: a redrive may bring the fields that were refused
 
@@ -149,7 +153,7 @@ def _merge(member: Member, *, only_changed: bool) -> Write | None:
         if share:
             shares.append((work, share))
         else:
-            work.accept("attributes")
+            work.accept("attributes", is_sent=False)
     return Write(member, shares, marks) if shares else None
 
 

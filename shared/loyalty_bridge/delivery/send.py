@@ -53,6 +53,8 @@ class Lane:
         Why the program's requests fail, when they do; then the others are not tried in this invocation.
     broken
         Whether an operator has to act.
+    replies
+        How the requests ended: ``ok``, ``outcome_unknown``, ``not_sent``, or what the reply meant.
     """
 
     destination: Destination
@@ -64,6 +66,7 @@ class Lane:
     broken: bool = False
     sleep: Callable[[float], None] = time.sleep
     counts: Counter[str] = field(default_factory=Counter)
+    replies: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def stop(self, reason: str, *, broken: bool = False) -> None:
@@ -76,6 +79,11 @@ class Lane:
         """Count something, from any thread."""
         with self.lock:
             self.counts[name] += amount
+
+    def ended(self, how: str) -> None:
+        """Count how a request ended, from any thread."""
+        with self.lock:
+            self.replies[how] += 1
 
 
 def send(lane: Lane, groups: Sequence[Sequence[Item]]) -> None:
@@ -138,10 +146,24 @@ def _exchange(lane: Lane, items: Sequence[Item]) -> Verdict:
         reply = lane.post(items, deadline)
     except OutcomeUnknown as error:
         lane.count("outcome_unknown")
+        lane.ended("outcome_unknown")
         return Transient(str(error))
     except Unavailable as error:
+        lane.ended("not_sent")
         return Transient(str(error))
-    return lane.destination.judge(reply, [item.object for item in items], time.time())
+    verdict = lane.destination.judge(reply, [item.object for item in items], time.time())
+    lane.ended(_WORDS[type(verdict)])
+    return verdict
+
+
+_WORDS: dict[type[Verdict], str] = {
+    Accepted: "ok",
+    Rejected: "rejected",
+    TooLarge: "too_large",
+    Wait: "wait",
+    Transient: "failed",
+    Broken: "broken",
+}
 
 
 def _postpone(lane: Lane, seconds: float) -> None:

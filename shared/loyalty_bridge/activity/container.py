@@ -1,0 +1,77 @@
+"""What one container notes, from call to call, and when it writes it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loyalty_bridge.activity.store import write
+from loyalty_bridge.activity.tally import NOBODY, Tally
+
+if TYPE_CHECKING:
+    from loyalty_bridge.activity.store import ActivitySettings
+    from loyalty_bridge.programs.connection import Program
+
+tally = Tally()
+
+WRITE_AFTER_SECONDS = 10.0
+WRITE_AFTER_ITEMS = 50
+"""What may wait is written after so long, or when it has become so much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Where something about a program is noted, and between which platforms it lies; those of nobody are empty."""
+
+    program: str = NOBODY
+    loyalty: str = ""
+    engagement: str = ""
+
+
+_NOBODY = Known()
+_known: dict[str, Known] = {}
+
+
+def know(program: Program) -> None:
+    """Remember that a program exists, and its platforms."""
+    side = program.connection
+    _known[program.id] = Known(program.id, side.loyalty.platform, side.engagement.platform)
+
+
+def known(program: str) -> Known:
+    """Tell what is known of a program.
+
+    One that this container has never read is nobody: anybody can call for any name.
+    """
+    return _known.get(program, _NOBODY)
+
+
+def write_now() -> None:
+    """Write what was noted."""
+    write(_settings(), tally.take())
+
+
+def is_due() -> bool:
+    """Tell whether what waits has waited long enough."""
+    return bool(tally.since) and (
+        time.monotonic() - tally.since >= WRITE_AFTER_SECONDS or tally.size() >= WRITE_AFTER_ITEMS
+    )
+
+
+def write_beside() -> None:
+    """Write what is due while the call goes on, which does not wait for it.
+
+    Begun with the call, it is done long before the loyalty platform has answered. Lambda has nothing that runs after
+    an answer without an extension, and tells no function that its container ends: what it noted last is lost then.
+    """
+    if is_due():
+        threading.Thread(target=write, args=(_settings(), tally.take()), daemon=True).start()
+
+
+def _settings() -> ActivitySettings:
+    from loyalty_bridge import settings
+
+    told: ActivitySettings = settings.settings(settings.ActivitySettings)
+    return told
