@@ -119,6 +119,20 @@ class ErrorLine:
     reason: str
     records: tuple[str, ...]
 
+    def told(self) -> dict[str, Any]:
+        """Tell it as JSON knows it."""
+        return {
+            "first": self.first.isoformat(timespec="seconds"),
+            "last": self.last.isoformat(timespec="seconds"),
+            "count": self.count,
+            "direction": self.direction,
+            "platform": self.platform,
+            "endpoint": self.endpoint,
+            "code": self.code,
+            "reason": self.reason,
+            "records": list(self.records),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorPage:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from loyalty_bridge import aws
-from loyalty_bridge.cli import action, kept, key, member, program, stack
+from loyalty_bridge.cli import action, activity, kept, key, member, program, stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, find, show
 from loyalty_bridge.delivery.explain import explain as explain_record
 from loyalty_bridge.delivery.sample import send_sample as send_sample_event
@@ -28,6 +28,8 @@ bridge.add_typer(action.commands, name="action")
 bridge.add_typer(kept.held, name="held")
 bridge.add_typer(kept.refused, name="refused")
 bridge.add_typer(kept.crashed, name="crashed")
+bridge.command("stats")(activity.stats)
+bridge.command("errors")(activity.errors)
 
 
 @bridge.callback()

@@ -1,4 +1,4 @@
-"""What happened to an event, or to a member's events: ledger, member state, held and refused records, in one answer."""
+"""What happened to an event, or to a member's events: ledger, member state, held and refused records, error history."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from loyalty_bridge import activity
 from loyalty_bridge.delivery import kept, ledger, queues, state, stores
 from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.records import group_of
@@ -18,7 +19,7 @@ _SECONDS = 20.0
 
 
 def trace(settings: DeliverySettings, program: Program, name: str) -> dict[str, Any]:
-    """Tell what is known of an id, whether it is an event's or a member's.
+    """Tell what is known of an id, whether it is an event's, a member's or an action's (of which only errors are told).
 
     Raises
     ------
@@ -42,6 +43,7 @@ def trace(settings: DeliverySettings, program: Program, name: str) -> dict[str, 
         },
         "waits_behind_held_records": bool(queues.lines(settings, [(program.id, group_of(program.id, name))], deadline)),
         **{shelf: _on_shelf(settings, shelf, program.id, name) for shelf in ("held", "refused")},
+        "errors": [line.told() for line in activity.errors(settings, program.id, record=name).lines],
     }
 
 

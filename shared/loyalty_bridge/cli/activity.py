@@ -1,0 +1,118 @@
+"""``bridge stats`` and ``bridge errors``: what a program did in the last 90 days."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from loyalty_bridge import activity
+from loyalty_bridge.activity import Counts, ErrorLine
+from loyalty_bridge.activity.store import DAYS
+from loyalty_bridge.activity.tally import EVENTS
+from loyalty_bridge.cli import stack
+from loyalty_bridge.cli.show import JsonOption, show
+
+ActivityArgument = Annotated[
+    str, typer.Argument(metavar="PROGRAM", help="Id of the program; - for what belongs to no known program.")
+]
+DaysOption = Annotated[int, typer.Option(min=1, max=DAYS, help="How many days (UTC), today included.")]
+
+
+def stats(program: ActivityArgument, days: DaysOption = 30, json_output: JsonOption = False) -> None:
+    """Tell calls by function and outcome, latencies, and what became of the events of each day.
+
+    Example: bridge stats demo --days 7
+    """
+    told = activity.statistics(stack.settings(), program, days)
+    totals: dict[str, Counts] = {}
+    for day in told:
+        for name, counts in day.endpoints.items():
+            totals[name] = totals.get(name, Counts()) + counts
+    by_day = [
+        {"day": str(day.day), "endpoints": {name: _numbers(counts) for name, counts in day.endpoints.items()}}
+        for day in told
+    ]
+    if json_output:
+        endpoints = {name: _numbers(counts) for name, counts in sorted(totals.items())}
+        show({"program": program, "endpoints": endpoints, "days": by_day}, as_json=True)
+        return
+    seen = [name for name in EVENTS if any(counts.events[name] for counts in totals.values())]
+    show([_day(str(day.day), day.total, seen) for day in told if day.endpoints], as_json=False)
+    show([_calls(name, counts) for name, counts in sorted(totals.items())], as_json=False)
+
+
+def errors(
+    program: ActivityArgument,
+    days: DaysOption = 30,
+    code: Annotated[str, typer.Option(help="Only those of this code, such as refused or outcome_unknown.")] = "",
+    direction: Annotated[str, typer.Option(help="Only to_engagement (events) or to_loyalty (calls).")] = "",
+    endpoint: Annotated[str, typer.Option(help="Only those of this function.")] = "",
+    platform: Annotated[str, typer.Option(help="Only those of this platform.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most lines.")] = 100,
+    page: Annotated[str, typer.Option(help="Where the list before ended, as it says.")] = "",
+    json_output: JsonOption = False,
+) -> None:
+    """List errors, latest first; equal ones of a day are one line.
+
+    Example: bridge errors demo --code refused --days 7
+    """
+    since = datetime.now(UTC).date() - timedelta(days=days - 1)
+    found = activity.errors(
+        stack.settings(),
+        program,
+        since=since,
+        code=code,
+        direction=direction,
+        endpoint=endpoint,
+        platform=platform,
+        limit=limit,
+        page=page,
+    )
+    if json_output:
+        show({"errors": [line.told() for line in found.lines], "next": found.next}, as_json=True)
+        return
+    show([_row(line) for line in found.lines], as_json=False)
+    if found.next:
+        typer.echo(f"there are more: --page {found.next}")
+
+
+def _row(line: ErrorLine) -> dict[str, Any]:
+    told = line.told()
+    some = f"{', '.join(line.records[:2])}{', …' if len(line.records) > 2 else ''}"
+    return {name: told[name] for name in ("last", "count", "endpoint", "platform", "code", "reason")} | {
+        "records": some
+    }
+
+
+def _numbers(counts: Counts) -> dict[str, Any]:
+    percentiles = {"p50_ms": counts.percentile(0.5), "p99_ms": counts.percentile(0.99)}
+    # Beyond the last bucket there is no bound, for which JSON has no number.
+    bounds = {
+        name: bound if bound is not None and math.isfinite(bound) else None for name, bound in percentiles.items()
+    }
+    return {"calls": dict(counts.calls), "events": dict(counts.events), "latency": bounds}
+
+
+def _day(day: str, counts: Counts, events: list[str]) -> dict[str, Any]:
+    calls = {"calls": counts.calls.total(), "failed": counts.calls.total() - counts.calls["ok"]}
+    return {"day": day, **{name: counts.events[name] for name in events}, **calls}
+
+
+def _calls(name: str, counts: Counts) -> dict[str, Any]:
+    outcomes = ", ".join(f"{outcome} {count}" for outcome, count in counts.calls.most_common())
+    return {
+        "function": name,
+        "calls": counts.calls.total(),
+        "outcomes": outcomes,
+        "p50 ms": _bound(counts.percentile(0.5)),
+        "p99 ms": _bound(counts.percentile(0.99)),
+    }
+
+
+def _bound(bound: float | None) -> str:
+    if bound is None:
+        return ""
+    return f"≤ {bound:,.0f}" if math.isfinite(bound) else "> 3,600,000"
