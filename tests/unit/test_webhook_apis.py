@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.template import resources, template
+from tests.template import resources
 
 APIS = resources("AWS::Serverless::Api")
 FUNCTIONS = resources("AWS::Serverless::Function")
@@ -58,12 +58,3 @@ def test_a_webhook_has_its_routes_in_its_own_api(function: str, api: str, routes
 )
 def test_a_webhook_ends_before_its_caller_gives_up(function: str, seconds: int) -> None:
     assert FUNCTIONS[function]["Properties"]["Timeout"] < seconds
-
-
-def test_a_delivery_that_is_turned_away_raises_an_alarm() -> None:
-    alarm = resources("AWS::CloudWatch::Alarm")["WebhookUnauthorized"]["Properties"]
-    variables = template()["Globals"]["Function"]["Environment"]["Variables"]
-
-    assert alarm["MetricName"] == "webhook_unauthorized"
-    assert alarm["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
-    assert alarm["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]

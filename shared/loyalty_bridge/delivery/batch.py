@@ -119,9 +119,10 @@ class Batch:
             self.note(entry.record, "refused")
         known = container.known(entry.record.program)
         for one in entry.refusals:
-            # What the destination refuses is named by its part alone.
-            platform = known.engagement if one.field == one.part else known.loyalty
-            reason = f"{one.field}: {one.reason}"
+            # What the destination refuses is named by its part alone, and said in words that may quote a value.
+            is_theirs = one.field == one.part
+            platform = known.engagement if is_theirs else known.loyalty
+            reason = f"{one.field}: {'refused by the destination' if is_theirs else one.reason}"
             self.tally.problem(known.program, ENDPOINT, platform, "refused", reason, entry.event_id)
 
     def wait(self, arrival: Arrival, record: SourceRecord) -> None:

@@ -50,6 +50,7 @@ _CALL = re.compile(
 )
 _PLACE = re.compile(r"\{([a-z_]+)\}")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_ERROR_CODE = re.compile(rf"(?![A-Z][a-z]+$){_WORD.pattern}")  # a capitalised word alone may be a name
 _TOKEN = re.compile(r"[!-~]{1,65536}")
 _CODE = re.compile(r"[!-;=-~]{1,200}")  # not <: that is a page
 
@@ -457,7 +458,7 @@ def _refusal(reply: Reply) -> UpstreamRefused:
         listed = details if isinstance(details, Sequence) and not isinstance(details, str) else ()
         for one in (error, *(detail for detail in listed[:5] if isinstance(detail, Mapping))):
             code = one.get("code")
-            if isinstance(code, str) and _WORD.fullmatch(code) and code not in codes:
+            if isinstance(code, str) and _ERROR_CODE.fullmatch(code) and code not in codes:
                 codes.append(code)
     reason = {404: "Convercus does not know it", 409: "it contradicts what Convercus knows"}.get(
         reply.status, f"Convercus refuses it (HTTP {reply.status})"

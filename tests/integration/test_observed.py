@@ -1,0 +1,456 @@
+"""What can be observed of the bridge: its log, its metrics, its activity.
+
+Somebody who is easily recognised goes through every function and every kind of platform fault: nothing of the person
+shows. And what the alarms and the dashboard watch is what the functions then emit.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import pytest
+
+from local.day import day
+from local.sandbox import brevo, punchh_events
+from local.sandbox.braze import Braze
+from local.sandbox.braze import sandbox as sandbox_braze
+from local.sandbox.moengage import MoEngage
+from local.sandbox.moengage import sandbox as sandbox_moengage
+from loyalty_bridge import aws
+from loyalty_bridge.activity import container, store
+from loyalty_bridge.delivery import forward
+from loyalty_bridge.delivery import stores as tables
+from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.programs import keys
+from loyalty_bridge.programs import store as programs
+from loyalty_bridge.settings import DeliverySettings, settings
+from tests import webhooks
+from tests.conftest import connect
+from tests.events import queued
+from tests.http_events import BOOKING, Api, context, handler, routes
+from tests.template import resources, template
+
+# Every one of them holds ``zyx`` or 5557731, whatever the case.
+FIRST, LAST, EMAIL, PHONE = "Zyxwanda", "Zyxovska", "wanda.zyx@example.org", "+491515557731"
+ACCOUNT, USER, EXTERNAL, NUMBER = "ZYXACCOUNT1", "ZYXUSER1", "zyx-cust-1", 5557731
+CITY, REASON = "Zyxtown", "Zyx has birthday"
+BRAZE_KEY, MOENGAGE_KEY, WRONG_KEY = "zyx-braze-key", "zyx-moengage-key", "cvc_" + "zyx" * 14 + "z"
+PERSONAL = re.compile(r"zyx|5557731", re.IGNORECASE)
+
+SAID = {
+    "code": EMAIL,
+    "message": f"{FIRST} {LAST} <{EMAIL}> {PHONE} of {ACCOUNT} may not",
+    "error": [{"code": FIRST, "message": EMAIL}, {"code": "TOO_LATE", "message": PHONE}],
+    "errors": [{"type": f"'{FIRST}' of {EMAIL} is no value", "input_array": "attributes", "index": 0}, EMAIL],
+    "error_description": f"{BRAZE_KEY} {MOENGAGE_KEY}",
+}
+"""What a platform says that repeats all that it was sent."""
+FAULTS: tuple[Mapping[str, Any], ...] = (
+    *({"kind": "status", "status": status, "body": SAID} for status in (400, 404, 429, 500)),
+    {"kind": "status", "status": 503, "headers": {"retry-after": "1"}, "body": SAID},
+    {"kind": "status", "status": 502, "html": True},
+    {"kind": "status", "status": 302, "headers": {"location": f"https://example.org/{EMAIL}"}, "body": SAID},
+    {"kind": "status", "status": 500, "when": "after", "body": SAID},
+    {"kind": "reset", "when": "after"},
+    {"kind": "close"},
+    {"kind": "timeout_after_acting", "seconds": 0.05},
+    {"kind": "status", "status": 401, "body": SAID},
+    {"kind": "pass"},
+)
+WEIRD = {"account_id": ACCOUNT, EMAIL: 1, FIRST: {"x": PHONE}}
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What an operator can see."""
+
+    log: str
+    metrics: list[dict[str, Any]]
+    activity: list[dict[str, Any]]
+
+
+class World:
+    """All programs with their platforms."""
+
+    def __init__(self, api: Api, told: DeliverySettings, braze: Braze, moengage: MoEngage) -> None:
+        self.api, self.settings, self.braze, self.moengage = api, told, braze, moengage
+        api.seconds = 2.6
+        person: dict[str, Any] = {
+            "userId": USER,
+            "givenName": FIRST,
+            "familyName": LAST,
+            "emailAddress": EMAIL,
+            "phone": PHONE,
+        }
+        account = api.upstream.account(ACCOUNT, points=100)
+        account["memberships"][0].update(person, city=CITY)
+        connect(told, braze.url, program="stream", key=BRAZE_KEY)
+        self.stream_key = keys.create(api.settings, "stream", FIRST)[0]
+        engagement = {"platform": "moengage", "api_endpoint": moengage.url, "workspace_id": "W"}
+        for program, platform in (("punchh", "punchh"), ("loyalty", "brevo")):
+            secrets = {"moengage_data_key": MOENGAGE_KEY}
+            webhooks.connect(told, {"platform": platform}, engagement, program=program, **secrets)
+
+    def act(self) -> None:
+        """Make every call of the API, good and bad, while the loyalty platform misbehaves."""
+        numbers = count()
+        assign, book = "campaigns/C1/assign", f"members/{ACCOUNT}/bookings"
+        calls: list[tuple[str, str, dict[str, Any]]] = [
+            ("assign_coupon", assign, {"account_id": ACCOUNT, "braze_campaign_id": "5f0c7a5e"}),
+            ("create_booking", book, BOOKING | {"reason": REASON}),
+            ("set_optins", "subscriptions/email", {"account_id": ACCOUNT, "status": "declined"}),
+        ]
+        for fault in FAULTS:
+            for on, path, body in calls:
+                self.api.upstream.misbehave(on=on, **fault)
+                for _ in range(2):
+                    self.api.post(path, body | {"dispatch_id": f"d-{next(numbers) // 2}"})
+                self.api.upstream.forget_faults()
+            for on, path in (("account_details", "profile"), ("account_coupons", "coupons"), ("token", "profile")):
+                self.api.upstream.tokens.clear()
+                self.api.upstream.misbehave(on=on, **fault)
+                self.api.get(f"members/{ACCOUNT}/{path}")
+                self.api.upstream.forget_faults()
+        for path in (assign, book, "subscriptions/email", f"{assign}/batch", "events"):
+            for bad in (
+                WEIRD,
+                b"{" + EMAIL.encode(),
+                [EMAIL],
+                {"optins": [FIRST], "account_id": ACCOUNT, "status": "allowed"},
+            ):
+                self.api.post(path, bad)
+                self.api.post(path, bad, key=WRONG_KEY)
+            self.api.post(path, {}, key=EMAIL)
+            self.api.post(path, {}, idempotency_key=f"{{{{{FIRST}}}}}")
+        for path in (f"members/{EMAIL}/profile", "members/A404/coupons", f"members/{{{{{FIRST}}}}}/profile"):
+            self.api.get(path)
+            self.api.get(path, key=WRONG_KEY, lang=FIRST)
+        self.api.program, key = EMAIL, self.api.key
+        self.api.post(assign, calls[0][2])
+        self.api.program, self.api.key = "stream", self.stream_key
+        self.api.post("events", [{"eventType": "user_logged_in", "accountId": ACCOUNT, "payload": {"x": EMAIL}}, EMAIL])
+        self.api.post(assign, calls[0][2])
+        self.api.program, self.api.key = "demo", key
+
+    def act_on_many(self) -> None:
+        """Carry a batch out, of which one member is unknown and one stays unknown."""
+        self.api.upstream.account("ZYXACCOUNT2")
+        self.api.upstream.misbehave(kind="status", on="assign_coupon", status=500, body=SAID)
+        self.plan(ACCOUNT, "ZYXACCOUNT2", "ZYXNOBODY")
+        self.carry_out()
+
+    def plan(self, *accounts: str) -> None:
+        self.api.post("campaigns/C1/assign/batch", {"account_ids": accounts})
+
+    def carry_out(self) -> None:
+        """Carry out what is planned, and a batch that is not there."""
+        for message in aws.sqs().receive_message(QueueUrl=self.api.settings.batches_queue_url)["Messages"]:
+            for body in (message["Body"], json.dumps({"program": "demo", "batch": "none"})):
+                record = {"messageId": "m", "receiptHandle": message["ReceiptHandle"], "body": body}
+                attributes = {"ApproximateReceiveCount": "1"}
+                call("carry_out_batch", {"Records": [record | {"attributes": attributes}]}, 60)
+
+    def deliver(self) -> None:
+        """Let both loyalty platforms deliver every event, and some deliveries that are none."""
+        guest = punchh_events.Guest(NUMBER, EMAIL, FIRST, LAST, EXTERNAL)
+        contact = brevo.Contact(NUMBER, EXTERNAL, EMAIL, PHONE, FIRST)
+        at = webhooks.NOW - 3600
+        users = [punchh_events.event(guest, at, "users")]
+        platforms: tuple[tuple[Any, list[Any]], ...] = (
+            ("punchh", [*users, *punchh_events.every_event(guest, at)]),
+            ("loyalty", [*brevo.every_event(contact, at)]),
+        )
+        for platform, told in platforms:
+            odd = [
+                {**told[0], "event_name": FIRST},
+                {"event_id": "e-1", "email": EMAIL},
+                f'{{"x": "{EMAIL}',
+                [],
+                [EMAIL],
+            ]
+            for body in [*told[::4], *odd]:
+                webhooks.answered(webhooks.delivery(platform, body, program=platform))
+            for headers in ({}, {"Authorization": f"Bearer {WRONG_KEY}"}):
+                webhooks.answered(webhooks.delivery(platform, told[0], program=platform, headers=headers))
+                webhooks.answered(webhooks.delivery(platform, told[0], program=EMAIL, headers=headers))
+        webhooks.answered(
+            webhooks.delivery("loyalty", told[0] | {"event_id": EMAIL}, program="loyalty", event_name=FIRST)
+        )
+
+    def stream(self) -> None:
+        """Forward what lies on the queue and a day of the person, while the engagement platform misbehaves."""
+        text = json.dumps([one.record for one in day("stream", members=1, events=80)])
+        person = {"givenName": FIRST, "familyName": LAST, "emailAddress": EMAIL, "phone": PHONE, "city": CITY}
+        fields = {f'(?<="{name}": ")[^"]*': value for name, value in person.items()}
+        for pattern, value in {r"\bA0{5}": ACCOUNT, r"\bU0{5}": USER, **fields}.items():
+            text = re.sub(pattern, value, text)
+        records: list[Any] = json.loads(text)
+        some = [one for one in records if isinstance(one, dict) and "accountId" in one]
+        odd = [{**some[0], "accountId": EMAIL}, {**some[1], "eventType": FIRST}, {**some[2], "programId": EMAIL}]
+        bad = [
+            {**some[3], "payload": {EMAIL: PHONE, "phone": FIRST}},
+            {**some[4], "occurredAt": EMAIL, "eventId": EMAIL},
+        ]
+        waiting = webhooks.queued(self.settings)
+        workspaces = (self.braze.workspace(BRAZE_KEY), self.moengage.workspace("W"))
+        for number, fault in enumerate(FAULTS):
+            for workspace in workspaces:
+                workspace.faults.add(**fault, times=8)
+            call("forward_events", queued(*odd, *bad, *some[number * 4 : number * 4 + 5]), 11.5)
+            call("forward_events", {"Records": waiting[number * 3 : number * 3 + 3]}, 11.5)
+            call("drain_held", {}, 17)
+            for workspace in workspaces:
+                workspace.faults.clear()
+            for _ in range(2):
+                call("drain_held", {}, 17)
+                if drained := webhooks.queued(self.settings):
+                    call("forward_events", {"Records": drained}, 30)
+        call("forward_events", {"Records": waiting}, 30)
+        call("forward_events", queued(*records), 30)
+
+    def fail(self, patch: pytest.MonkeyPatch) -> None:
+        """Fail on our side: a defect, stores that do not answer, an activity that is not written."""
+        good = {"account_id": ACCOUNT}
+        with patch.context() as broken:
+            broken.setattr(programs, "load_with", stumble)
+            broken.setattr(programs, "load", stumble)
+            self.api.post("campaigns/C1/assign", good)
+            webhooks.answered(webhooks.delivery("loyalty", {"email": EMAIL}, program="loyalty"))
+        event = {"programId": "stream", "accountId": ACCOUNT, "eventType": "user_logged_in", "payload": {"x": EMAIL}}
+        for table in ("LEDGER_TABLE", "PROGRAMS_TABLE", "JOURNAL_TABLE"):
+            with patch.context() as broken:
+                broken.setenv(table, "NoSuchTable")
+                settings.cache_clear()
+                call("forward_events", queued(event), 30)
+                self.api.post("campaigns/C1/assign", good)
+        settings.cache_clear()
+        with patch.context() as broken:
+            broken.setattr(tables, "write", unavailable)
+            call("forward_events", queued(event | {"payload": {"y": PHONE}}), 30)
+        self.plan("ZYXACCOUNT2")
+        with patch.context() as broken:
+            broken.setenv("JOURNAL_TABLE", "NoSuchTable")
+            settings.cache_clear()
+            self.carry_out()
+        settings.cache_clear()
+        with patch.context() as broken:
+            broken.setenv("EVENTS_QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/123456789012/none.fifo")
+            contact = brevo.Contact(NUMBER, EXTERNAL, EMAIL, PHONE, FIRST)
+            body = brevo.event(contact, webhooks.NOW, "voucher_created")
+            webhooks.answered(webhooks.delivery("loyalty", body, program="loyalty"))
+        settings.cache_clear()
+        with patch.context() as broken:
+            broken.setattr(store, "_is_written", lambda *_: False)
+            self.api.post("campaigns/C1/assign", good)
+
+
+def unavailable(*_: Any) -> Any:
+    raise Unavailable("DynamoDB: throttled")
+
+
+def stumble(*_: Any) -> Any:
+    raise KeyError(EMAIL)
+
+
+def call(function: str, told: Mapping[str, Any], seconds: float) -> None:
+    handler(function)(told, context(seconds, function))
+
+
+@pytest.fixture(scope="module")
+def observed(shared_api: Api) -> Observed:
+    """Let everything happen once; the activity is read as DynamoDB has it."""
+    out = io.StringIO()
+    stores = settings(DeliverySettings)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        sandbox_braze(keys=[BRAZE_KEY]) as braze,
+        sandbox_moengage(workspaces={"W": MOENGAGE_KEY}) as moengage,
+        redirect_stdout(out),
+        redirect_stderr(out),
+    ):
+        patch.setattr(forward, "WAIT_SECONDS", 0.3)
+        patch.setattr("random.uniform", lambda *_: 0.02)  # pauses before a repeat
+        patch.setattr(container, "WRITE_AFTER_SECONDS", 0.0)
+        for route in routes():
+            handler(route.function)
+        everything = logging.StreamHandler(out)
+        everything.setFormatter(logging.Formatter("%(message)s %(args)s %(exc_text)s"))
+        logging.getLogger().addHandler(everything)
+        for logger in map(logging.getLogger, logging.root.manager.loggerDict):
+            for one in logger.handlers:
+                if isinstance(one, logging.StreamHandler):
+                    patch.setattr(one, "stream", out)
+        world = World(shared_api, stores, braze, moengage)
+        world.act()
+        world.act_on_many()
+        world.deliver()
+        world.stream()
+        world.fail(patch)
+        logging.getLogger().removeHandler(everything)
+    items = aws.dynamodb().scan(TableName=stores.activity_table)["Items"]
+    lines = out.getvalue().splitlines()
+    parsed = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+    return Observed(out.getvalue(), [one for one in parsed if "_aws" in one], [dict(item) for item in items])
+
+
+def test_everything_happened(observed: Observed) -> None:
+    """Else it would show nothing that nothing shows."""
+    told = json.dumps(observed.activity)
+
+    for function in {route.function for route in routes()} | {"forward_events", "drain_held", "carry_out_batch"}:
+        assert f"#{function}" in told, function
+    for outcome in ("sent", "suppressed", "refused", "held", "drained"):
+        assert f"events.{outcome}" in told, outcome
+    for code in (
+        "outcome_unknown",
+        "not_sent",
+        "unauthorized",
+        "invalid_request",
+        "upstream_refused",
+        "internal_error",
+    ):
+        assert code in told, code
+
+
+def test_nothing_of_a_person_and_no_key_is_in_the_log_or_the_metrics(observed: Observed, shared_api: Api) -> None:
+    shown = [line for line in observed.log.splitlines() if PERSONAL.search(line) or shared_api.key in line]
+
+    assert len(observed.log.splitlines()) > 300
+    assert shown == []
+
+
+def test_nothing_of_a_person_and_no_key_is_in_the_activity(observed: Observed, shared_api: Api) -> None:
+    shown = [item for item in observed.activity if PERSONAL.search(str(item)) or shared_api.key in str(item)]
+
+    assert len(observed.activity) > 30
+    assert shown == []
+
+
+# What alarms and dashboard watch.
+
+ALARMS = resources("AWS::CloudWatch::Alarm")
+_OF_AWS: dict[str, dict[str, tuple[str, set[str]]]] = {
+    "AWS/Lambda": {
+        "FunctionName": ("AWS::Serverless::Function", {"Errors", "Throttles"}),
+        "EventSourceMappingUUID": ("AWS::Lambda::EventSourceMapping", {"OnFailureDestinationDeliveredEventCount"}),
+    },
+    "AWS/SQS": {
+        "QueueName": ("AWS::SQS::Queue", {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"}),
+    },
+    "AWS/Kinesis": {
+        "StreamName": (
+            "AWS::Kinesis::Stream",
+            {"GetRecords.IteratorAgeMilliseconds", "WriteProvisionedThroughputExceeded", "IncomingRecords"},
+        ),
+    },
+    "AWS/ApiGateway": {"ApiId": ("AWS::Serverless::HttpApi", {"Count", "4xx", "5xx", "Latency"})},
+}
+"""AWS's metrics by the dimension that names the resource, and its type."""
+
+
+def watched(alarm: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """List the metrics of an alarm."""
+    if "MetricName" in alarm:
+        return [alarm]
+    return [one["MetricStat"]["Metric"] for one in alarm["Metrics"] if "MetricStat" in one]
+
+
+def emitted(metrics: list[dict[str, Any]]) -> set[tuple[str, str, tuple[str, ...]]]:
+    """Tell namespace, name and dimensions of each metric."""
+    return {
+        (one["Namespace"], metric["Name"], tuple(f"{name}={line[name]}" for name in dimensions))
+        for line in metrics
+        for one in line["_aws"]["CloudWatchMetrics"]
+        for dimensions in one["Dimensions"]
+        for metric in one["Metrics"]
+    }
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_watches_what_is_emitted(observed: Observed, name: str) -> None:
+    alarm = ALARMS[name]
+    for metric in watched(alarm["Properties"]):
+        dimensions = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
+        if metric["Namespace"] == "LoyaltyBridge":
+            told = tuple(f"{name}={value}" for name, value in dimensions.items())
+            assert (metric["Namespace"], metric["MetricName"], told) in emitted(observed.metrics)
+            continue
+        [(dimension, (kind, metrics))] = [one for one in _OF_AWS[metric["Namespace"]].items() if one[0] in dimensions]
+        value = dimensions[dimension]
+        resource = value["Ref"] if "Ref" in value else value["GetAtt"].split(".")[0]
+        assert metric["MetricName"] in metrics
+        assert template()["Resources"][resource]["Type"] == kind
+        assert alarm.get("Condition") == template()["Resources"][resource].get("Condition")
+
+
+@pytest.mark.parametrize("metric", ["Errors", "Throttles"])
+def test_every_function_is_watched(metric: str) -> None:
+    functions = {
+        one["Value"]["Ref"]
+        for alarm in ALARMS.values()
+        for told in watched(alarm["Properties"])
+        if told["MetricName"] == metric
+        for one in told["Dimensions"]
+    }
+
+    assert functions == set(resources("AWS::Serverless::Function"))
+
+
+def test_the_routes_whose_latency_is_watched_are_the_look_ups() -> None:
+    told = {
+        one["Value"]
+        for metric in watched(ALARMS["LookUpsSlow"]["Properties"])
+        for one in metric["Dimensions"]
+        if one["Name"] == "Resource"
+    }
+
+    assert told == {route.path for route in routes() if route.method == "GET" and "/members/" in route.path}
+
+
+def test_every_alarm_tells_who_wants_to_know() -> None:
+    for alarm in ALARMS.values():
+        actions = alarm["Properties"]["AlarmActions"]
+        assert actions == alarm["Properties"]["OKActions"] == ALARMS["Defects"]["Properties"]["AlarmActions"]
+        assert len(watched(alarm["Properties"])) <= 10  # CloudWatch takes no more in one alarm
+
+
+def rendered(value: Any, conditions: Mapping[str, bool]) -> str:
+    """Resolve what CloudFormation would; a resource is its name."""
+    if isinstance(value, str):
+        return value
+    [(function, told)] = value.items()
+    if function == "If":
+        return rendered(told[1] if conditions[told[0]] else told[2], conditions)
+    if function == "Join":
+        return str(told[0]).join(rendered(one, conditions) for one in told[1])
+    if function == "Sub":
+        text, names = (told, {}) if isinstance(told, str) else told
+        known = {name: rendered(one, conditions) for name, one in names.items()}
+        return re.sub(r"\$\{([\w.:]+)\}", lambda found: known.get(found[1], found[1]), text)
+    return str(told)
+
+
+@pytest.mark.parametrize(("sqs", "kinesis"), [(True, False), (False, True), (True, True)])
+def test_the_dashboard_shows_every_alarm_and_only_what_is_emitted(observed: Observed, sqs: bool, kinesis: bool) -> None:
+    [dashboard] = resources("AWS::CloudWatch::Dashboard").values()
+    conditions = {"UseSqs": sqs, "UseKinesis": kinesis}
+
+    told = json.loads(rendered(dashboard["Properties"]["DashboardBody"], conditions))
+
+    shown = {one.removesuffix(".Arn") for one in told["widgets"][0]["properties"]["alarms"]}
+    assert shown == {name for name, one in ALARMS.items() if conditions.get(one.get("Condition", ""), True)}
+    metrics = [metric for widget in told["widgets"][1:] for metric in widget["properties"]["metrics"]]
+    ours = {name for namespace, name, *_ in metrics if namespace == "LoyaltyBridge"}
+    assert ours <= {
+        name for _, name, dimensions in emitted(observed.metrics) if dimensions == ("service=loyalty-bridge",)
+    }
+    functions = {one[3] for one in metrics if one[0] == "AWS/Lambda"}
+    assert functions == set(resources("AWS::Serverless::Function"))
