@@ -119,7 +119,8 @@ def deployed(transport: str = "both") -> Iterator[Deployed]:
     ):
         os.environ |= stack.credentials(endpoint)
         say(f"deploying template.yaml into the local AWS at {endpoint} …")
-        outputs = stack.deploy(endpoint, Transport=transport, AllowedHosts="127.0.0.1", ForwarderConcurrency="4")
+        told = {"AllowedHosts": "127.0.0.1", "ForwarderConcurrency": "4", "Alarms": "false"}  # no metric math there
+        outputs = stack.deploy(endpoint, Transport=transport, **told)
         api = f"{endpoint}/_aws/execute-api/{create_routes(stack.STACK, 'Api')}/$default"
         hooks = {
             "punchh": f"{endpoint}/_aws/execute-api/{outputs['PunchhApiId']}/hooks",

@@ -11,6 +11,7 @@ from local import stack
 from local.bundle import deployed, say
 from local.campaigns import campaigns
 from local.demo import stream_day
+from local.statistics import statistics
 from local.webhooks import webhooks
 
 
@@ -20,8 +21,9 @@ def demo(members: int, events: int) -> int:
         streamed = stream_day(bundle, members, events)
         acted = campaigns(bundle)
         delivered = webhooks(bundle)
-        say("\neverything arrived, once" if streamed and acted and delivered else "\nnot everything went as it should")
-        return 0 if streamed and acted and delivered else 1
+        good = all((streamed, acted, delivered, statistics(bundle)))
+        say("\neverything arrived, once" if good else "\nnot everything went as it should")
+        return 0 if good else 1
 
 
 def stay() -> int:

@@ -388,7 +388,10 @@ def test_an_alarm_watches_what_is_emitted(observed: Observed, name: str) -> None
         resource = value["Ref"] if "Ref" in value else value["GetAtt"].split(".")[0]
         assert metric["MetricName"] in metrics
         assert template()["Resources"][resource]["Type"] == kind
-        assert alarm.get("Condition") == template()["Resources"][resource].get("Condition")
+        needed = template()["Resources"][resource].get("Condition")
+        assert alarm["Condition"] == {"UseSqs": "HasQueueAlarms", "UseKinesis": "HasStreamAlarms"}.get(
+            needed, "HasAlarms"
+        )
 
 
 @pytest.mark.parametrize("metric", ["Errors", "Throttles"])
@@ -438,19 +441,27 @@ def rendered(value: Any, conditions: Mapping[str, bool]) -> str:
     return str(told)
 
 
+@pytest.mark.parametrize("alarms", [True, False])
 @pytest.mark.parametrize(("sqs", "kinesis"), [(True, False), (False, True), (True, True)])
-def test_the_dashboard_shows_every_alarm_and_only_what_is_emitted(observed: Observed, sqs: bool, kinesis: bool) -> None:
+def test_the_dashboard_shows_every_alarm_and_only_what_is_emitted(
+    observed: Observed, sqs: bool, kinesis: bool, alarms: bool
+) -> None:
     [dashboard] = resources("AWS::CloudWatch::Dashboard").values()
-    conditions = {"UseSqs": sqs, "UseKinesis": kinesis}
-
-    told = json.loads(rendered(dashboard["Properties"]["DashboardBody"], conditions))
-
-    shown = {one.removesuffix(".Arn") for one in told["widgets"][0]["properties"]["alarms"]}
-    assert shown == {name for name, one in ALARMS.items() if conditions.get(one.get("Condition", ""), True)}
-    metrics = [metric for widget in told["widgets"][1:] for metric in widget["properties"]["metrics"]]
-    ours = {name for namespace, name, *_ in metrics if namespace == "LoyaltyBridge"}
-    assert ours <= {
-        name for _, name, dimensions in emitted(observed.metrics) if dimensions == ("service=loyalty-bridge",)
+    conditions = {
+        "UseSqs": sqs,
+        "UseKinesis": kinesis,
+        "HasAlarms": alarms,
+        "HasQueueAlarms": alarms and sqs,
+        "HasStreamAlarms": alarms and kinesis,
     }
+
+    told = json.loads(rendered(dashboard["Properties"]["DashboardBody"], conditions))["widgets"]
+
+    shown = {one.removesuffix(".Arn") for widget in told for one in widget["properties"].get("alarms", ())}
+    assert shown == {name for name, one in ALARMS.items() if conditions[one["Condition"]]}
+    metrics = [metric for widget in told for metric in widget["properties"].get("metrics", ())]
+    ours = {name for namespace, name, *_ in metrics if namespace == "LoyaltyBridge"}
+    service = ("service=loyalty-bridge",)
+    assert ours <= {name for _, name, dimensions in emitted(observed.metrics) if dimensions == service}
     functions = {one[3] for one in metrics if one[0] == "AWS/Lambda"}
     assert functions == set(resources("AWS::Serverless::Function"))

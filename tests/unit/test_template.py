@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,13 @@ def test_every_function_folder_is_deployed_and_has_events() -> None:
 
     assert folders == deployed
     assert folders == {path.parent.name for path in (ROOT / "events").glob("*/*.json")}
+
+
+def test_every_alarm_has_its_section_in_the_runbook() -> None:
+    runbook = (ROOT / "docs" / "operations.md").read_text()
+
+    sections = re.findall(r"^### (\w+)$", runbook, re.MULTILINE)
+    assert sections == list(resources("AWS::CloudWatch::Alarm"))
 
 
 def test_handlers_are_short() -> None:

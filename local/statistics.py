@@ -1,0 +1,24 @@
+"""What the bridge noted of all that the local run did."""
+
+from __future__ import annotations
+
+from local.bundle import PROGRAMS, Deployed, say
+
+
+def statistics(bundle: Deployed) -> bool:
+    """Show the statistics of the demo programs; true when they agree with what Braze has."""
+    from loyalty_bridge import activity
+    from loyalty_bridge.cli.stack import settings
+
+    say("\nstatistics of the demo programs, as `bridge --local stats` tells them")
+    agree = True
+    for program in PROGRAMS:
+        total = sum((day.total for day in activity.statistics(settings(), program, 2)), activity.Counts())
+        sent, arrived = total.events["sent"], len(bundle.workspace(program).events)
+        agree &= sent == arrived
+        told = ", ".join(f"{count:,} {name}" for name, count in total.events.items())
+        say(f"  {program:16}events: {told}; in Braze: {arrived:,}{'' if sent == arrived else ' (they do not agree)'}")
+        say(f"  {'':16}calls and requests: {', '.join(f'{count:,} {how}' for how, count in total.calls.items())}")
+        for line in activity.errors(settings(), program, limit=3).lines:
+            say(f"  {'':16}{line.count} × {line.endpoint}: {line.code} ({line.reason})")
+    return agree
