@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from loyalty_bridge.activity.store import Counts, Day, ErrorLine, ErrorPage, errors, statistics, write
+from typing import TYPE_CHECKING, Any
+
 from loyalty_bridge.activity.tally import NOBODY, Tally
 
+if TYPE_CHECKING:
+    from loyalty_bridge.activity.store import Counts, Day, ErrorLine, ErrorPage, errors, statistics, write
+
 __all__ = ["NOBODY", "Counts", "Day", "ErrorLine", "ErrorPage", "Tally", "errors", "statistics", "write"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what reads and writes the table when it is first asked for: a look-up starts without it."""
+    if name not in __all__:
+        raise AttributeError(name)
+    from loyalty_bridge.activity import store
+
+    return getattr(store, name)

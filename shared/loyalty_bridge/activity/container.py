@@ -7,11 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loyalty_bridge.activity.store import write
 from loyalty_bridge.activity.tally import NOBODY, Tally
 
 if TYPE_CHECKING:
-    from loyalty_bridge.activity.store import ActivitySettings
     from loyalty_bridge.programs.connection import Program
 
 tally = Tally()
@@ -50,7 +48,7 @@ def known(program: str) -> Known:
 
 def write_now() -> None:
     """Write what was noted."""
-    write(_settings(), tally.take())
+    _write(tally.take())
 
 
 def is_due() -> bool:
@@ -67,11 +65,11 @@ def write_beside() -> None:
     an answer without an extension, and tells no function that its container ends: what it noted last is lost then.
     """
     if is_due():
-        threading.Thread(target=write, args=(_settings(), tally.take()), daemon=True).start()
+        threading.Thread(target=_write, args=(tally.take(),), daemon=True).start()
 
 
-def _settings() -> ActivitySettings:
-    from loyalty_bridge import settings
+def _write(taken: Tally) -> None:
+    from loyalty_bridge.activity.store import write
+    from loyalty_bridge.settings import ActivitySettings, settings
 
-    told: ActivitySettings = settings.settings(settings.ActivitySettings)
-    return told
+    write(settings(ActivitySettings), taken)

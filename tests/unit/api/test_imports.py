@@ -20,8 +20,8 @@ AWS_AND_HTTP = {"boto3", "requests", "urllib3"}
         ("actions.journal", AWS_AND_HTTP | {"pydantic"}),
         ("programs.keys", AWS_AND_HTTP | {"pydantic"}),
         ("api.access", AWS_AND_HTTP | {"phonenumbers", "email_validator"}),
-        ("api.lookups", AWS_AND_HTTP | {"phonenumbers", "email_validator"}),
-        ("api.coupon_code", AWS_AND_HTTP | {"phonenumbers", "email_validator"}),
+        ("api.lookups", AWS_AND_HTTP | {"phonenumbers", "email_validator", "loyalty_bridge.activity.store"}),
+        ("api.coupon_code", AWS_AND_HTTP | {"phonenumbers", "email_validator", "loyalty_bridge.activity.store"}),
         ("api.callers", AWS_AND_HTTP | {"phonenumbers", "email_validator"}),
     ],
 )
