@@ -24,6 +24,8 @@ from local.sandbox.braze import Braze
 from local.sandbox.braze import sandbox as sandbox_braze
 from local.sandbox.moengage import MoEngage
 from local.sandbox.moengage import sandbox as sandbox_moengage
+from local.sandbox.punchh import Punchh
+from local.sandbox.punchh import sandbox as sandbox_punchh
 from loyalty_bridge import aws
 from loyalty_bridge.activity import container, store
 from loyalty_bridge.delivery import forward
@@ -31,11 +33,11 @@ from loyalty_bridge.delivery import stores as tables
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.programs import keys
 from loyalty_bridge.programs import store as programs
-from loyalty_bridge.settings import DeliverySettings, settings
+from loyalty_bridge.settings import DeliverySettings, MemberSettings, settings
 from tests import webhooks
 from tests.conftest import connect
 from tests.events import queued
-from tests.http_events import BOOKING, Api, context, handler, routes
+from tests.http_events import BOOKING, Api, connect_punchh, context, handler, make_known, routes
 from tests.template import resources, template
 
 # Every one of them holds ``zyx`` or 5557731, whatever the case.
@@ -80,8 +82,10 @@ class Observed:
 class World:
     """All programs with their platforms."""
 
-    def __init__(self, api: Api, told: DeliverySettings, braze: Braze, moengage: MoEngage) -> None:
-        self.api, self.settings, self.braze, self.moengage = api, told, braze, moengage
+    def __init__(self, api: Api, told: DeliverySettings, braze: Braze, moengage: MoEngage, punchh: Punchh) -> None:
+        self.api, self.settings, self.braze, self.moengage, self.punchh = api, told, braze, moengage, punchh
+        connect_punchh(api.settings, punchh.url)
+        self.diner = Api(api.settings, keys.create(api.settings, "diner", LAST)[0], api.upstream, "diner", 2.6)
         api.seconds = 2.6
         person: dict[str, Any] = {
             "userId": USER,
@@ -139,6 +143,24 @@ class World:
         self.api.post("events", [{"eventType": "user_logged_in", "accountId": ACCOUNT, "payload": {"x": EMAIL}}, EMAIL])
         self.api.post(assign, calls[0][2])
         self.api.program, self.api.key = "demo", key
+
+    def dine(self) -> None:
+        """Sign the member up and give a coupon code, while Punchh misbehaves."""
+        person = {"email": EMAIL, "first_name": FIRST, "last_name": LAST, "phone": PHONE[1:]}
+        for number, fault in enumerate(FAULTS):
+            member = f"{EXTERNAL}-{number}"
+            self.punchh.faults.add(**fault, times=2)
+            for _ in range(2):
+                self.diner.post("members", {"user": person | {"external_source_id": member}})
+            self.punchh.faults.clear()
+            make_known(settings(MemberSettings), NUMBER + number, member)
+            self.punchh.faults.add(**fault, times=2)
+            for campaign in ("58293", FIRST):
+                self.diner.get(f"members/{member}/coupon-code", campaign=campaign)
+                self.diner.get(f"members/{member}/coupon-code", campaign=campaign, key=WRONG_KEY)
+            self.punchh.faults.clear()
+        self.diner.post("members", {"user": {EMAIL: FIRST}})
+        self.diner.post("members", {"user": person | {"birthday": FIRST}})
 
     def act_on_many(self) -> None:
         """Carry a batch out, of which one member is unknown and one stays unknown."""
@@ -273,6 +295,7 @@ def observed(shared_api: Api) -> Observed:
         pytest.MonkeyPatch.context() as patch,
         sandbox_braze(keys=[BRAZE_KEY]) as braze,
         sandbox_moengage(workspaces={"W": MOENGAGE_KEY}) as moengage,
+        sandbox_punchh() as punchh,
         redirect_stdout(out),
         redirect_stderr(out),
     ):
@@ -288,8 +311,9 @@ def observed(shared_api: Api) -> Observed:
             for one in logger.handlers:
                 if isinstance(one, logging.StreamHandler):
                     patch.setattr(one, "stream", out)
-        world = World(shared_api, stores, braze, moengage)
+        world = World(shared_api, stores, braze, moengage, punchh)
         world.act()
+        world.dine()
         world.act_on_many()
         world.deliver()
         world.stream()
@@ -410,7 +434,8 @@ def test_every_function_is_watched(metric: str) -> None:
 def test_the_routes_whose_latency_is_watched_are_the_look_ups() -> None:
     told = {
         one["Value"]
-        for metric in watched(ALARMS["LookUpsSlow"]["Properties"])
+        for name in ("LookUpsSlow", "CouponCodesSlow")
+        for metric in watched(ALARMS[name]["Properties"])
         for one in metric["Dimensions"]
         if one["Name"] == "Resource"
     }
