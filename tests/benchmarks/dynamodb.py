@@ -1,16 +1,17 @@
-"""A stand-in for DynamoDB (and for KMS) in a process of its own, for the benchmark of the forwarder.
+"""A stand-in for DynamoDB (and for KMS and SQS) in a process of its own, for the benchmarks.
 
 boto3 speaks to it as to AWS, so a container pays the real price of a round trip: encoding, signing, exchange, decoding.
-It does what the forwarder asks and checks nothing. It counts calls, and the capacity units that DynamoDB would charge
-(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html): a strongly consistent
-read costs one for every 4 KB of an item begun, a write one for every 1 KB. ``GET /counts`` tells; ``DELETE /counts``
-forgets them, and all items but the programs.
+It does what the functions ask and checks no condition. It counts calls, and the capacity units that DynamoDB would
+charge (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html): a strongly
+consistent read costs one for every 4 KB of an item begun, a write one for every 1 KB. ``GET /counts`` tells;
+``DELETE /counts`` forgets them, and all items but the programs.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 import sys
 import threading
 from collections import Counter
@@ -49,13 +50,18 @@ class DynamoDb:
         if service == "TrentService":  # KMS: what is closed is what was open
             name, other = ("Plaintext", "CiphertextBlob") if operation == "Decrypt" else ("CiphertextBlob", "Plaintext")
             return json_answer(200, {name: asked[other], "KeyId": "key"})
+        if service == "AmazonSQS":  # it takes everything
+            entries = [{"Id": one["Id"], "MessageId": "m", "MD5OfMessageBody": ""} for one in asked.get("Entries", ())]
+            return json_answer(200, {"MessageId": "m", "Successful": entries, "Failed": []})
         with self._lock:
             self._counts["calls"] += 1
             self._counts[operation] += 1
             reply = {
                 "BatchGetItem": self._batch_get,
                 "BatchWriteItem": self._batch_write,
+                "GetItem": self._get_item,
                 "PutItem": self._put_item,
+                "UpdateItem": self._set,
                 "TransactWriteItems": self._add_to_sets,
             }[operation](asked)
         return Answer(
@@ -84,6 +90,20 @@ class DynamoDb:
             for request in requests:
                 self._put(name, request["PutRequest"]["Item"])
         return {"UnprocessedItems": {}}
+
+    def _get_item(self, asked: Any) -> Any:
+        item = self._tables[asked["TableName"]].get(_key(asked["TableName"], asked["Key"]))
+        self._counts["read_units"] += units(item, 4096)
+        return {"Item": item} if item else {}
+
+    def _set(self, asked: Any) -> Any:
+        """Set the attributes of an update; what it adds or removes is left."""
+        name, key = asked["TableName"], asked["Key"]
+        names, values = asked.get("ExpressionAttributeNames", {}), asked["ExpressionAttributeValues"]
+        told = re.findall(r"(#?\w+) = (:\w+)", asked["UpdateExpression"])
+        made = {names.get(attribute, attribute): values[value] for attribute, value in told}
+        self._put(name, {**key, **self._tables[name].get(_key(name, key), {}), **made})
+        return {}
 
     def _put_item(self, asked: Any) -> Any:
         self._put(asked["TableName"], asked["Item"])

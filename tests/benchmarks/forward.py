@@ -138,7 +138,7 @@ def _key_of(program: Program) -> dict[str, str]:
 
 
 @contextmanager
-def _process(*arguments: str) -> Iterator[str]:
+def process(*arguments: str) -> Iterator[str]:
     """Run a server; gives its URL."""
     with subprocess.Popen([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -152,7 +152,7 @@ def _process(*arguments: str) -> Iterator[str]:
 def _servers(platform: str, *, plain: bool) -> Iterator[tuple[str, str]]:
     """Run the platform and AWS; gives their URLs. This process and its children trust them."""
     with ExitStack() as stack:
-        aws_url = stack.enter_context(_process("tests.benchmarks.dynamodb", STORE_SECONDS))
+        aws_url = stack.enter_context(process("tests.benchmarks.dynamodb", STORE_SECONDS))
         environment = {
             "AWS_ENDPOINT_URL": aws_url,
             "AWS_ACCESS_KEY_ID": "local",
@@ -161,14 +161,14 @@ def _servers(platform: str, *, plain: bool) -> Iterator[tuple[str, str]]:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
         if plain:
-            platform_url = stack.enter_context(_process("tests.benchmarks.platforms", platform))
+            platform_url = stack.enter_context(process("tests.benchmarks.platforms", platform))
         else:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             certificate = tls.certificate(home)
             authorities = str(tls.authorities(home, certificate))
             environment["REQUESTS_CA_BUNDLE"] = authorities  # for `requests.post`
             stack.enter_context(patch("certifi.where", lambda: authorities))  # for the forwarder
-            platform_url = stack.enter_context(_process("tests.benchmarks.platforms", platform, str(certificate)))
+            platform_url = stack.enter_context(process("tests.benchmarks.platforms", platform, str(certificate)))
         stack.enter_context(patch.dict(os.environ, environment))
         yield platform_url, aws_url
 
