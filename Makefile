@@ -52,8 +52,11 @@ invoke: setup ## Run one event under Lambda's runtime interface emulator: make i
 
 lock: .venv/.ready ## Resolve the dependencies anew
 	$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml -o shared/requirements.lock
-	$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 --extra cli --group dev \
-		-c shared/requirements.lock pyproject.toml -o requirements-dev.lock
+	$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 --extra admin \
+		-c shared/requirements.lock $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' shared/requirements.lock) \
+		pyproject.toml -o shared/admin.lock
+	$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 --extra admin --extra cli \
+		--group dev -c shared/requirements.lock -c shared/admin.lock pyproject.toml -o requirements-dev.lock
 	for tool in sam aws; do \
 		$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 local/$$tool.in -o local/$$tool.lock; \
 	done

@@ -4,6 +4,7 @@ BridgeError
 ├── Refused            never acceptable as it is; the sender has to change it
 │   └── TooLarge           more than is taken at once
 ├── Unauthorized       no valid key for the program; the sender has to get one
+├── Forbidden          a foreign page may have asked for it in the operator's name
 ├── KeyReused          the idempotency key belongs to another request; the sender has to take another
 ├── UpstreamRefused    the loyalty platform said no to an action
 ├── NotFound           there is no such thing
@@ -55,10 +56,14 @@ class TooLarge(Refused):
 
 
 class Unauthorized(BridgeError):
-    """The request has no valid key for its program; why is told to nobody."""
+    """The request has no valid key for its program, or its operator is not signed in; why is told to nobody."""
 
-    def __init__(self) -> None:
-        super().__init__("no valid key for this program")
+    def __init__(self, message: str = "no valid key for this program") -> None:
+        super().__init__(message)
+
+
+class Forbidden(BridgeError):
+    """A change that a foreign page may have asked for in the operator's name."""
 
 
 class KeyReused(BridgeError):

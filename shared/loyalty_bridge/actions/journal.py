@@ -263,13 +263,13 @@ def decide(
     """
     seen = get(settings, program, id_, now)
     if seen is None or seen.state != "unknown":
-        raise SavedMeanwhile(f"action {id_}")
+        raise SavedMeanwhile(f"the outcome of action {id_} is not, or no longer, unknown")
     if answer is None:
         decided = _free(settings, seen)
     else:
         decided = _put(settings, _ended(seen, "succeeded", answer, 0, now()), _IS_OPEN, now()) is None
     if not decided:
-        raise SavedMeanwhile(f"action {id_}")
+        raise SavedMeanwhile(f"the outcome of action {id_} is not, or no longer, unknown")
 
 
 def _hash(*parts: str) -> str:

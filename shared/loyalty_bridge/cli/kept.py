@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,8 +11,7 @@ from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
 from loyalty_bridge.delivery import kept, redrive
 from loyalty_bridge.delivery.redrive import Which
-from loyalty_bridge.errors import NotConnected
-from loyalty_bridge.programs import gate
+from loyalty_bridge.programs import administer
 
 held = typer.Typer(no_args_is_help=True, help="Records of programs whose destination fails.")
 refused = typer.Typer(no_args_is_help=True, help="Records that can never be accepted as they are.")
@@ -30,15 +28,13 @@ ShelfArgument = Annotated[
 @held.command("list")
 def list_held(program: ProgramArgument, json_output: JsonOption = False) -> None:
     """List what is held, in order."""
-    show([_line(bundle) for bundle in kept.bundles(stack.settings(), "held", program)], json_output)
+    show([kept.row(bundle) for bundle in kept.bundles(stack.settings(), "held", program)], json_output)
 
 
 @held.command("drain")
 def drain(program: ProgramArgument) -> None:
     """Let held records pass from the next minute on, without waiting for the probe."""
-    if find(program).gate.state == "live":
-        raise NotConnected(f"{program} is not held")
-    gate.drain(stack.settings(), program)
+    administer.resume(stack.settings(), find(program))
 
 
 @refused.command("list")
@@ -53,28 +49,13 @@ def list_refused(
 
     Example: bridge refused list demo --reason phone --since 2026-03-01
     """
-    rows = [
-        {
-            "at": bundle.at.isoformat(timespec="seconds"),
-            "event_id": entry.event_id,
-            "reasons": "; ".join(f"{one.field}: {one.reason}" for one in entry.refusals),
-            "missing": ", ".join(entry.missing),
-        }
-        for bundle, entries in redrive.refused(stack.settings(), program, _which(reason, since, until))
-        for entry in entries
-    ]
-    show(rows, json_output)
+    show(list(redrive.rows(stack.settings(), program, _which(reason, since, until))), json_output)
 
 
 @refused.command("show")
 def show_refused(program: ShelfArgument, event_id: Annotated[str, typer.Argument(metavar="EVENT_ID")]) -> None:
     """Show a refused record itself. It is a member's data: mind where it goes."""
-    for bundle in kept.bundles(stack.settings(), "refused", program):
-        for entry in kept.entries(stack.settings(), bundle):
-            if entry.event_id == event_id:
-                show(_whole(bundle, entry), as_json=True)
-                return
-    raise NotConnected(f"no refused record of {program} has the event id {event_id}")
+    show(redrive.described(stack.settings(), program, event_id), as_json=True)
 
 
 @refused.command("redrive")
@@ -114,22 +95,3 @@ def redrive_crashed() -> None:
 
 def _which(reason: str, since: datetime | None, until: datetime | None) -> Which:
     return Which(reason, since.replace(tzinfo=UTC) if since else None, until.replace(tzinfo=UTC) if until else None)
-
-
-def _line(bundle: kept.Bundle) -> dict[str, Any]:
-    return {
-        "position": bundle.position,
-        "at": bundle.at.isoformat(timespec="seconds"),
-        "records": bundle.count,
-    }
-
-
-def _whole(bundle: kept.Bundle, entry: kept.Entry) -> Mapping[str, Any]:
-    return {
-        "at": bundle.at.isoformat(),
-        "received": entry.record.received.isoformat(),
-        "event_id": entry.event_id,
-        "refused": [{"part": one.part, "field": one.field, "reason": one.reason} for one in entry.refusals],
-        "missing": list(entry.missing),
-        "record": entry.record.body.decode(errors="backslashreplace"),
-    }

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from loyalty_bridge.cli import stack
-from loyalty_bridge.errors import NotConnected
 from loyalty_bridge.programs import store
 from loyalty_bridge.programs.connection import Program
 
@@ -26,13 +25,10 @@ def find(program: str) -> Program:
 
     Raises
     ------
-    NotConnected
+    NotFound
         There is none of that id.
     """
-    found = store.load(stack.settings(), [program]).get(program)
-    if found is None:
-        raise NotConnected(f"there is no program {program}")
-    return found
+    return store.find(stack.settings(), program)
 
 
 def show(answer: Mapping[str, Any] | Sequence[Mapping[str, Any]], as_json: bool) -> None:

@@ -137,6 +137,11 @@ def bundles(settings: DeliverySettings, shelf: Shelf, program: str, *, limit: in
                 yield _indexed(program, shelf, item)
 
 
+def row(bundle: Bundle) -> dict[str, Any]:
+    """Describe a bundle in a line of a list."""
+    return {"position": bundle.position, "at": bundle.at.isoformat(timespec="seconds"), "records": bundle.count}
+
+
 def entries(settings: DeliverySettings, bundle: Bundle) -> list[Entry]:
     """Read the records of a bundle.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from loyalty_bridge import aws
 from loyalty_bridge.delivery import kept, records, transport
 from loyalty_bridge.delivery.kept import Bundle, Entry
+from loyalty_bridge.errors import NotFound
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
@@ -57,6 +58,42 @@ def refused(settings: DeliverySettings, program: str, which: Which) -> Iterator[
     for bundle in kept.bundles(settings, "refused", program):
         if which.bundle(bundle):
             yield bundle, [entry for entry in kept.entries(settings, bundle) if which.entry(entry)]
+
+
+def rows(settings: DeliverySettings, program: str, which: Which) -> Iterator[dict[str, Any]]:
+    """Describe the refused records that are meant, each in a line of a list."""
+    for bundle, entries in refused(settings, program, which):
+        for entry in entries:
+            yield {
+                "at": bundle.at.isoformat(timespec="seconds"),
+                "event_id": entry.event_id,
+                "reasons": "; ".join(f"{one.field}: {one.reason}" for one in entry.refusals),
+                "missing": ", ".join(entry.missing),
+            }
+
+
+def described(settings: DeliverySettings, program: str, event_id: str) -> dict[str, Any]:
+    """Show a refused record itself: a member's data.
+
+    Raises
+    ------
+    NotFound
+        There is none of that event id.
+    Unavailable
+        A store does not answer.
+    """
+    for bundle in kept.bundles(settings, "refused", program):
+        for entry in kept.entries(settings, bundle):
+            if entry.event_id == event_id:
+                return {
+                    "at": bundle.at.isoformat(),
+                    "received": entry.record.received.isoformat(),
+                    "event_id": entry.event_id,
+                    "refused": [{"part": one.part, "field": one.field, "reason": one.reason} for one in entry.refusals],
+                    "missing": list(entry.missing),
+                    "record": entry.record.body.decode(errors="backslashreplace"),
+                }
+    raise NotFound(f"no refused record of {program} has the event id {event_id}")
 
 
 def redrive(settings: DeliverySettings, program: str, which: Which) -> int:

@@ -111,7 +111,7 @@ SECRETS = {
     "brevo": WEBHOOK_CREDENTIALS,
 }
 """The secrets of each platform. Streaming needs those of the engagement platform, and one webhook credential of a
-loyalty platform that has them. Punchh's coupon tokens are further ones, see `is_secret`."""
+loyalty platform that has them. Punchh's coupon tokens are further ones, see `is_coupon_token`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +177,9 @@ def merged(connection: Connection, change: Mapping[str, Any]) -> Connection:
         raise Refused(".".join(path), first["msg"].removeprefix("Value error, ")) from None
 
 
-def is_secret(name: str) -> bool:
-    """Tell whether a program may have a secret of that name."""
-    own = {name for names in SECRETS.values() for name in names}
-    return name in own or re.fullmatch(f"{PUNCHH_COUPON_TOKEN}[A-Za-z0-9_-]{{1,64}}", name) is not None
+def is_coupon_token(name: str) -> bool:
+    """Tell whether a secret of that name is the token of a Punchh campaign."""
+    return re.fullmatch(f"{PUNCHH_COUPON_TOKEN}[A-Za-z0-9_-]{{1,64}}", name) is not None
 
 
 def check_credentials(connection: Connection, secrets: Mapping[str, str]) -> None:

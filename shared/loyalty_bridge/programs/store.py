@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge import aws
-from loyalty_bridge.errors import SavedMeanwhile, Unavailable
+from loyalty_bridge.errors import NotFound, SavedMeanwhile, Unavailable
 from loyalty_bridge.programs import gate
 from loyalty_bridge.programs.connection import Connection, MoEngageSide, Program, Secret
 from loyalty_bridge.programs.secrets import encrypt
@@ -39,6 +39,22 @@ def load(settings: ProgramSettings, programs: Iterable[str]) -> dict[str, Progra
             raise Unavailable("the programs: throttled")
         found += reply["Responses"][settings.programs_table]
     return {program.id: program for program in _gated(found)}
+
+
+def find(settings: ProgramSettings, program: str) -> Program:
+    """Read a program.
+
+    Raises
+    ------
+    NotFound
+        There is none of that id.
+    Unavailable
+        When DynamoDB does not give it.
+    """
+    found = load(settings, [program]).get(program)
+    if found is None:
+        raise NotFound(f"there is no program {program}")
+    return found
 
 
 def load_with(
@@ -130,8 +146,13 @@ def save(
     try:
         client.put_item(TableName=settings.programs_table, Item=_closed(saved), **condition)
     except client.exceptions.ConditionalCheckFailedException:
-        raise SavedMeanwhile(program) from None
+        raise SavedMeanwhile(saved_meanwhile(program)) from None
     return saved
+
+
+def saved_meanwhile(program: str) -> str:
+    """Say that somebody else was faster."""
+    return f"{program} was saved by somebody else meanwhile; read it again, then decide again"
 
 
 def delete(settings: ProgramSettings, program: str) -> None:

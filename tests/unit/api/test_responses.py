@@ -75,7 +75,7 @@ def test_an_answer_is_told_as_json_that_nobody_keeps() -> None:
         (NotSent("no connection"), 502, "not_sent"),
         (InProgress("it is being carried out"), 503, "in_progress"),
         (Unavailable("the journal: throttled"), 503, "unavailable"),
-        (SavedMeanwhile("demo"), 500, "internal_error"),
+        (SavedMeanwhile("demo"), 409, "saved_meanwhile"),
     ],
 )
 def test_every_error_has_its_status_and_word(error: BridgeError, status: int, word: str) -> None:

@@ -1,0 +1,86 @@
+"""What an operator sees of an action whose outcome is unknown, and with what it may be ended."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from loyalty_bridge.actions import batches, convercus, journal, punchh
+from loyalty_bridge.actions.journal import Answer, JournalSettings, Record
+from loyalty_bridge.errors import NotFound, Refused
+
+RESULTS = {
+    convercus.ASSIGN_COUPON: "couponCode",
+    convercus.BOOK_POINTS: "bookingId",
+    batches.ASSIGN_COUPON_BATCH: "batchId",
+    punchh.SIGNUP_MEMBER: "userId",
+}
+"""What a success of an action answers, where it answers something."""
+
+
+def find(settings: JournalSettings, program: str, action_id: str) -> Record:
+    """Read an action.
+
+    Raises
+    ------
+    NotFound
+        The program has none of that id, or none any more.
+    Unavailable
+        The journal does not answer.
+    """
+    found = journal.get(settings, program, action_id)
+    if found is None:
+        raise NotFound(f"{program} has no action {action_id}")
+    return found
+
+
+def row(record: Record) -> dict[str, Any]:
+    """Describe an action in a line of a list."""
+    return {
+        "id": record.id,
+        "action": record.action,
+        "since": _time(record.since),
+        "about": ", ".join(f"{name}={value}" for name, value in record.about.items()),
+        "doubt": record.doubt,
+    }
+
+
+def described(record: Record) -> dict[str, Any]:
+    """Tell what is known of an action, and under which reference it was sent."""
+    told = {
+        "id": record.id,
+        "action": record.action,
+        "state": record.state,
+        "since": _time(record.since),
+        "about": dict(record.about),
+        "reference": record.reference,
+        "doubt": record.doubt,
+    }
+    return told | ({"status": record.answer.status, "answer": dict(record.answer.body)} if record.answer else {})
+
+
+def answer(record: Record, result: str, *, happened: bool) -> Answer | None:
+    """Make what repeats of an action are answered with; None when it did not happen, and a repeat may act.
+
+    Parameters
+    ----------
+    result
+        Of what happened: the coupon's code, the booking's id, or the user's.
+
+    Raises
+    ------
+    Refused
+        It is needed and not told, or the action's outcome is known.
+    """
+    if record.state != "unknown":
+        raise Refused("id", f"is of an action that is {record.state}")
+    if not happened:
+        return None
+    name = RESULTS.get(record.action)
+    if name and not result.strip():
+        raise Refused("result", f"is needed: the {name} that repeats are answered with")
+    return Answer(200, {name: result.strip()} if name else {})
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

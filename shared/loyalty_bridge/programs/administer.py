@@ -1,0 +1,122 @@
+"""What an operator does with a program, by the command line or by the page: connect it, and see how it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.errors import NotConnected, Refused, SavedMeanwhile
+from loyalty_bridge.programs import gate, hosts, store
+from loyalty_bridge.programs.connection import (
+    PUNCHH_COUPON_TOKEN,
+    SECRETS,
+    Connection,
+    Program,
+    PunchhSide,
+    check_credentials,
+    is_coupon_token,
+    merged,
+    program_id,
+)
+
+if TYPE_CHECKING:
+    from loyalty_bridge.settings import ProgramSettings
+
+
+def put(
+    settings: ProgramSettings,
+    program: str,
+    change: Mapping[str, Any],
+    secrets: Any,
+    *,
+    seen: int | None = None,
+    new_workspace: bool = False,
+) -> Program:
+    """Create a program, or change the settings that are told and leave the rest; a held program is then drained.
+
+    Parameters
+    ----------
+    secrets
+        An object of secrets to set, in the clear.
+    seen
+        The version that the operator saw, 0 when the program is to be new; None when it does not matter.
+
+    Raises
+    ------
+    Refused
+        Naming the field that is wrong.
+    SavedMeanwhile
+        Somebody else saved it since.
+    Unavailable
+        A store does not answer.
+    """
+    program_id(program)
+    before = store.load(settings, [program]).get(program)
+    if seen is not None and seen != (before.version if before else 0):
+        raise SavedMeanwhile(store.saved_meanwhile(program))
+    connection = merged(before.connection if before else Connection(), change)
+    check_credentials(connection, _checked(secrets, connection))
+    connection = hosts.checked(connection, settings.allowed_hosts)
+    saved = store.save(settings, before, program, connection, secrets, new_workspace=new_workspace)
+    if before and before.gate.state == "held":
+        gate.drain(settings, program)
+    return saved
+
+
+def _checked(given: Any, connection: Connection) -> Mapping[str, str]:
+    if not isinstance(given, Mapping):
+        raise Refused("secrets", "is not an object")
+    known = {*SECRETS[connection.loyalty.platform], *SECRETS[connection.engagement.platform]}
+    if isinstance(connection.loyalty, PunchhSide):
+        known |= {f"{PUNCHH_COUPON_TOKEN}<campaign id>", *filter(is_coupon_token, given)}
+    for name, secret in given.items():
+        if name not in known:
+            raise Refused(f"secrets.{name}", f"is not one of {', '.join(sorted(known))}")
+        if not isinstance(secret, str) or not secret.strip():
+            raise Refused(f"secrets.{name}", "is not a text")
+    return given
+
+
+def state(program: Program) -> str:
+    """Tell in a word how a program is: ``incomplete``, ``streaming``, ``held`` or ``draining``."""
+    if program.missing():
+        return "incomplete"
+    return "streaming" if program.gate.state == "live" else program.gate.state
+
+
+def described(program: Program) -> dict[str, Any]:
+    """Describe a program; of its secrets, the last four characters."""
+    return {
+        "program": program.id,
+        "version": program.version,
+        "state": state(program),
+        "missing": program.missing(),
+        "gate_reason": program.gate.reason,
+        **program.connection.model_dump(mode="json"),
+        "secrets": {
+            name: f"…{secret.last_four}" for name, secret in program.secrets.items() if name != store.STATE_KEY
+        },
+    }
+
+
+def row(program: Program) -> dict[str, Any]:
+    """Describe a program in a line of a list."""
+    return {
+        "program": program.id,
+        "platforms": f"{program.connection.loyalty.platform} → {program.connection.engagement.platform}",
+        "state": state(program),
+        "missing": ", ".join(program.missing()),
+    }
+
+
+def resume(settings: ProgramSettings, program: Program) -> None:
+    """Let held records pass from the next minute on, without waiting for the probe.
+
+    Raises
+    ------
+    NotConnected
+        The program is not held.
+    """
+    if program.gate.state == "live":
+        raise NotConnected(f"{program.id} is not held")
+    gate.drain(settings, program.id)
