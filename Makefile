@@ -38,7 +38,7 @@ check: .venv/.ready ## Lint, types, template
 	.venv/bin/mypy
 	.venv/bin/cfn-lint template.yaml
 
-docs: .venv/.ready ## Write docs/openapi.json and docs/schemas anew from the code
+docs: .venv/.ready ## Write docs/openapi.json, docs/admin-openapi.json and docs/schemas anew from the code
 	.venv/bin/python -m local.docs
 
 build: setup ## Build the bundle for the template's default runtime

@@ -1,4 +1,4 @@
-"""What is documented from the code: docs/openapi.json, and a JSON Schema of every event under docs/schemas/."""
+"""What is documented from the code: both OpenAPI files, and a JSON Schema of every event under docs/schemas/."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from loyalty_bridge.admin import api as admin_api
 from loyalty_bridge.api import contract
 from loyalty_bridge.sources import brevo_events, convercus_schemas
 
@@ -16,6 +17,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 def documents() -> Iterator[tuple[Path, str]]:
     """Give every file and its text."""
     yield DOCS / "openapi.json", _text(contract.openapi())
+    yield DOCS / "admin-openapi.json", _text(admin_api.openapi())
     for platform, schemas in (("convercus", convercus_schemas.schemas()), ("brevo", brevo_events.schemas())):
         for name, schema in schemas.items():
             yield DOCS / "schemas" / platform / f"{name}.json", _text(schema)

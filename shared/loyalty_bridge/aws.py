@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
 
@@ -80,6 +81,11 @@ def kms() -> KMSClient:
 def s3() -> S3Client:
     """S3."""
     return cast("S3Client", _client("s3"))
+
+
+def secretsmanager() -> SecretsManagerClient:
+    """Secrets Manager."""
+    return cast("SecretsManagerClient", _client("secretsmanager"))
 
 
 def sqs() -> SQSClient:

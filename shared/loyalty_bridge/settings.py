@@ -62,6 +62,27 @@ class DeliverySettings(MemberSettings):
     crashed_queue_url: str = ""
 
 
+class AdminSettings(DeliverySettings, ActionSettings):
+    """Where the operator's page finds everything, and who signs its operators in."""
+
+    audit_table: str = Field(min_length=1)
+    sessions_table: str = Field(min_length=1)
+    sign_in_issuer: str = Field(min_length=1)
+    """As the tokens name it (``iss``)."""
+    sign_in_configuration: str = Field(min_length=1)
+    """URL of the issuer's OpenID Connect configuration."""
+    sign_in_client: str = Field(min_length=1)
+    sign_in_client_secret: str = ""
+    """ARN of the secret that holds the client's, where the issuer wants one besides the proof of the code exchange."""
+    sign_in_groups: str = "cognito:groups"
+    """The claim that lists an operator's groups."""
+    operators_group: str = "loyalty-bridge"
+    """Who is in it is the operator of all programs; of one program, who is in ``<group>:<program>``."""
+    api_url: str = ""
+    punchh_webhook_base_url: str = ""
+    loyalty_webhook_base_url: str = ""
+
+
 @cache
 def settings(kind: type[T]) -> T:
     """Read settings from the environment variables of the same names in capitals.

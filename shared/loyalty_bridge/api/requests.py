@@ -144,9 +144,19 @@ def body(call: Call, model: type[M]) -> M:
     Refused
         Naming the field that is wrong; or as `parsed`.
     """
+    return checked(parsed(call), model)
+
+
+def checked(document: Any, model: type[M]) -> M:
+    """Read a document as a model.
+
+    Raises
+    ------
+    Refused
+        Naming the field that is wrong.
+    """
     from pydantic import ValidationError
 
-    document = parsed(call)
     try:
         return model.model_validate(document)
     except ValidationError as error:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
 from loyalty_bridge.programs import keys
-from loyalty_bridge.programs.keys import Key
 
 commands = typer.Typer(no_args_is_help=True, help="Keys with which campaigns call the bridge.")
 
@@ -25,13 +24,13 @@ def create(
     Example: bridge key create demo --name braze-production
     """
     key, known = keys.create(stack.settings(), find(program).id, name)
-    show({"key": key, **_line(known)}, json_output)
+    show({"key": key, **keys.row(known)}, json_output)
 
 
 @commands.command("list")
 def list_all(program: ProgramArgument, json_output: JsonOption = False) -> None:
     """List a program's keys by their ids, oldest first."""
-    show([_line(known) for known in keys.list_all(stack.settings(), find(program).id)], json_output)
+    show([keys.row(known) for known in keys.list_all(stack.settings(), find(program).id)], json_output)
 
 
 @commands.command("revoke")
@@ -44,7 +43,3 @@ def revoke(
     if not yes:
         typer.confirm(f"Revoke the key {key_id} of {program}?", abort=True)
     keys.revoke(stack.settings(), program, key_id)
-
-
-def _line(known: Key) -> dict[str, Any]:
-    return {"id": known.id, "name": known.name, "created": known.created.isoformat()}

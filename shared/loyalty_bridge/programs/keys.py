@@ -105,6 +105,11 @@ def revoke(settings: ProgramSettings, program: str, id_: str) -> None:
         aws.dynamodb().delete_item(TableName=settings.programs_table, Key=key)
 
 
+def row(key: Key) -> dict[str, Any]:
+    """Describe a key in a line of a list."""
+    return {"id": key.id, "name": key.name, "created": key.created.isoformat()}
+
+
 def _opened(item: Mapping[str, Any]) -> Key:
     return Key(
         id=item["item"]["S"].removeprefix(_ITEM)[:12],

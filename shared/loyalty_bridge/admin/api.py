@@ -1,0 +1,381 @@
+"""The admin API as one table: its routes, and the OpenAPI document made from it (`docs/admin-openapi.json`)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from loyalty_bridge.admin import answers, bodies, desk, web
+from loyalty_bridge.admin.desk import Desk
+from loyalty_bridge.api import requests, responses
+from loyalty_bridge.api.requests import Call
+from loyalty_bridge.errors import BridgeError, NotFound, Refused
+from loyalty_bridge.programs import administer
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from loyalty_bridge.settings import AdminSettings
+
+VERSION = "1.0.0"
+BASE = "/admin/api/v1"
+ONE = "/programs/{programId}"
+
+
+class Endpoint(NamedTuple):
+    """One call: what it takes and answers; `work` gets the desk, the call and, where it takes one, the body."""
+
+    method: str
+    path: str
+    summary: str
+    work: Callable[[Desk, Call, Any], Any]
+    answers: type[BaseModel]
+    takes: type[BaseModel] | None = None
+    query: Mapping[str, bool] = {}
+    """Names of its parameters, and whether each is needed."""
+    status: int = 200
+
+
+def _which(call: Call) -> bodies.WhichRefused:
+    told = {name: call.query[name] for name in ("reason", "since", "until") if call.query.get(name)}
+    return requests.checked(told, bodies.WhichRefused)
+
+
+def _needed(call: Call, name: str) -> str:
+    value = call.query.get(name, "").strip()
+    if not value:
+        raise Refused(name, "is missing")
+    return value
+
+
+def _save(at: Desk, call: Call, body: bodies.SaveConnection) -> dict[str, Any]:
+    saved = desk.save(at, call.program, body.connection, body.secrets, body.version, new_workspace=body.new_workspace)
+    return administer.described(saved)
+
+
+def _explain(at: Desk, call: Call, body: bodies.ExplainRecord) -> dict[str, Any]:
+    return desk.explain_record(at, call.program, json.dumps(body.record).encode())
+
+
+def _decide(at: Desk, call: Call, body: bodies.Decide) -> None:
+    desk.decide(at, call.program, call.path["action"], happened=body.happened, result=body.result)
+
+
+_WHICH = {"reason": False, "since": False, "until": False}
+ENDPOINTS = (
+    Endpoint(
+        "get",
+        "/me",
+        "Who is signed in, and of which programs the operator",
+        lambda at, *_: {
+            "subject": at.operator.subject,
+            "all_programs": at.operator.all_programs,
+            "programs": sorted(at.operator.programs),
+        },
+        answers.Me,
+    ),
+    Endpoint(
+        "get",
+        "/programs",
+        "The operator's programs",
+        lambda at, *_: {"programs": [administer.row(program) for program in desk.programs(at)]},
+        answers.Programs,
+    ),
+    Endpoint(
+        "get",
+        ONE,
+        "A program's connection, what is missing, and its gate; secrets by their last four characters",
+        lambda at, call, _: administer.described(desk.find(at, call.program)),
+        answers.Program,
+    ),
+    Endpoint("put", ONE, "Create a program, or change its connection", _save, answers.Program, bodies.SaveConnection),
+    Endpoint(
+        "delete",
+        ONE,
+        "Delete a program with its keys; its records that are still on their way are refused",
+        lambda at, call, _: desk.delete(at, call.program),
+        answers.Done,
+    ),
+    Endpoint(
+        "post",
+        f"{ONE}/test",
+        "Ask the destination whether it takes the key, without changing anything",
+        lambda at, call, _: desk.test_connection(at, call.program),
+        answers.Works,
+    ),
+    Endpoint(
+        "post",
+        f"{ONE}/sample",
+        "Send the event loyalty_bridge_sample for a (test) member; tells what the destination answers",
+        lambda at, call, body: desk.send_sample(at, call.program, body.member),
+        answers.Sample,
+        bodies.SendSample,
+    ),
+    Endpoint(
+        "post",
+        f"{ONE}/resume",
+        "Let held records pass from the next minute on, without waiting for the probe",
+        lambda at, call, _: desk.resume(at, call.program),
+        answers.Done,
+    ),
+    Endpoint(
+        "get",
+        f"{ONE}/keys",
+        "The program's keys, oldest first",
+        lambda at, call, _: {"keys": desk.list_keys(at, call.program)},
+        answers.Keys,
+    ),
+    Endpoint(
+        "post",
+        f"{ONE}/keys",
+        "Make a key; it is in this answer and never again",
+        lambda at, call, body: desk.create_key(at, call.program, body.name),
+        answers.NewKey,
+        bodies.CreateKey,
+        status=201,
+    ),
+    Endpoint(
+        "delete",
+        f"{ONE}/keys/{{key}}",
+        "Revoke a key: the next call with it is refused",
+        lambda at, call, _: desk.revoke_key(at, call.program, call.path["key"]),
+        answers.Done,
+    ),
+    Endpoint(
+        "post",
+        f"{ONE}/explain",
+        "Tell what a record would become, without sending it",
+        _explain,
+        answers.Explained,
+        bodies.ExplainRecord,
+    ),
+    Endpoint(
+        "get",
+        f"{ONE}/trace",
+        "Tell what happened to an event, or to a member's events",
+        lambda at, call, _: desk.trace_id(at, call.program, _needed(call, "id")),
+        answers.Traced,
+        query={"id": True},
+    ),
+    Endpoint(
+        "get",
+        f"{ONE}/actions",
+        "The actions whose outcome is unknown, oldest first",
+        lambda at, call, _: {"actions": desk.list_actions(at, call.program)},
+        answers.Actions,
+    ),
+    Endpoint(
+        "get",
+        f"{ONE}/actions/{{action}}",
+        "What is known of an action, and under which reference it was sent",
+        lambda at, call, _: desk.show_action(at, call.program, call.path["action"]),
+        answers.Action,
+    ),
+    Endpoint(
+        "post",
+        f"{ONE}/actions/{{action}}/decision",
+        "End an action whose outcome is unknown; when it did not happen, its next repeat carries it out",
+        _decide,
+        answers.Done,
+        bodies.Decide,
+    ),
+    Endpoint(
+        "get",
+        f"{ONE}/held",
+        f"What is held, in order; the first {desk.SHOWN}",
+        lambda at, call, _: {"held": desk.list_held(at, call.program)},
+        answers.Held,
+    ),
+    Endpoint(
+        "get",
+        f"{ONE}/refused",
+        f"Refused records with their reasons; the first {desk.SHOWN}. The program `-`: of no known program",
+        lambda at, call, _: {"refused": desk.list_refused(at, call.program, _which(call).which())},
+        answers.RefusedRecords,
+        query=_WHICH,
+    ),
+    Endpoint(
+        "get",
+        f"{ONE}/refused/record",
+        "A refused record itself: a member's data; who looked is in the audit",
+        lambda at, call, _: desk.show_refused(at, call.program, _needed(call, "event_id")),
+        answers.RefusedRecord,
+        query={"event_id": True},
+    ),
+    Endpoint(
+        "post",
+        f"{ONE}/refused/redrive",
+        "Put refused records on their way again, after what was wrong has been mended",
+        lambda at, call, body: {"records": desk.redrive_refused(at, call.program, body.which())},
+        answers.Moved,
+        bodies.WhichRefused,
+    ),
+    Endpoint(
+        "post",
+        f"{ONE}/refused/drop",
+        "Forget refused records for good",
+        lambda at, call, body: {"records": desk.drop_refused(at, call.program, body.which())},
+        answers.Moved,
+        bodies.WhichRefused,
+    ),
+    Endpoint(
+        "post",
+        f"{ONE}/members/resync",
+        "Let the next event of a member send all attributes that it tells, changed or not",
+        lambda at, call, body: desk.resync_member(at, call.program, body.member),
+        answers.Done,
+        bodies.OfMember,
+    ),
+    Endpoint(
+        "post",
+        f"{ONE}/members/forget",
+        "Remove what is remembered of a member",
+        lambda at, call, body: desk.forget_member(at, call.program, body.member),
+        answers.Done,
+        bodies.OfMember,
+    ),
+    Endpoint(
+        "get",
+        f"{ONE}/audit",
+        "Who changed what, newest first. The program `-`: what concerns all programs",
+        lambda at, call, _: {"audit": desk.audit(at, call.program)},
+        answers.Audit,
+    ),
+    Endpoint(
+        "get",
+        "/crashed",
+        "What crashed the forwarder: messages of the queue, batches of the stream",
+        lambda at, *_: desk.crashed(at),
+        answers.Crashed,
+    ),
+    Endpoint(
+        "post",
+        "/crashed/redrive",
+        "Put what crashed the forwarder on the transport again",
+        lambda at, *_: {"records": desk.redrive_crashed(at)},
+        answers.Moved,
+    ),
+)
+
+
+def routes(settings: AdminSettings) -> list[Route]:
+    """Make the routes of the API; every other path below it is a 404 of the documented shape."""
+    made = [
+        Route(BASE + one.path, web.served(_work(settings, one), failed), methods=[one.method.upper()])
+        for one in ENDPOINTS
+    ]
+
+    def unknown(*_: object) -> Response:
+        raise NotFound("there is no such call")
+
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    return [*made, Route("/admin/api/{path:path}", web.served(unknown, failed), methods=methods)]
+
+
+def _work(settings: AdminSettings, one: Endpoint) -> web.Work:
+    def work(request: Request, call: Call) -> Response:
+        at = web.desk(settings, request, bearer=True)
+        body = requests.body(call, one.takes) if one.takes else None
+        told = one.work(at, call, body)
+        return JSONResponse({"done": True} if told is None else told, one.status)
+
+    return work
+
+
+def failed(_: Request, error: BridgeError) -> Response:
+    """Tell an error in the one shape."""
+    told = responses.failed(error)
+    return Response(told["body"], told["statusCode"], told["headers"])
+
+
+_MEANS = {
+    200: "Done",
+    201: "Made",
+    400: "The request is not as documented; `field` names what is wrong",
+    401: "Nobody who is signed in: the token or the session is missing, not valid, or over",
+    403: "A foreign page may have asked for the change in the operator's name",
+    404: "There is no such thing, or it is another operator's",
+    409: "`saved_meanwhile`: somebody else was faster; or `not_connected`: the program is not in the state for it",
+    413: "More than 256 KB",
+    500: "`internal_error`: a defect of the bridge",
+    503: "A store or platform does not answer; try again after `Retry-After`",
+}
+
+
+def openapi() -> dict[str, Any]:
+    """Make the OpenAPI 3.1 document."""
+    used: set[type[BaseModel]] = {answers.Error, *(one.answers for one in ENDPOINTS)}
+    used |= {one.takes for one in ENDPOINTS if one.takes}
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in sorted(used, key=lambda model: model.__name__)],
+        ref_template="#/components/schemas/{model}",
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for one in ENDPOINTS:
+        paths.setdefault(BASE + one.path, {})[one.method] = _operation(one)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Loyalty Bridge for its operators",
+            "version": VERSION,
+            "description": "What the operator's page and the command line `bridge` do, for scripts.",
+        },
+        "security": [{"token": []}, {"session": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "session": {"type": "apiKey", "in": "cookie", "name": f"__Host-{web.SESSION}"},
+            },
+        },
+    }
+
+
+def _operation(one: Endpoint) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"\{(\w+)\}", one.path)
+    ]
+    parameters += [
+        {"name": name, "in": "query", "required": needed, "schema": {"type": "string"}}
+        for name, needed in one.query.items()
+    ]
+    told: dict[str, Any] = {
+        "operationId": re.sub(r"\W+", "_", f"{one.method}{one.path}").rstrip("_"),
+        "summary": one.summary,
+        "parameters": parameters,
+        "responses": {
+            str(one.status): _response(one.status, one.answers),
+            **{str(status): _response(status, answers.Error) for status in _fails(one)},
+        },
+    }
+    if one.takes:
+        told["requestBody"] = {"required": True, "content": _content(one.takes)}
+    return told
+
+
+def _fails(one: Endpoint) -> Iterable[int]:
+    changes = one.method != "get"
+    yield from (400,) if one.takes or one.query else ()
+    yield 401
+    yield from (403,) if changes else ()
+    yield from (404,) if "{" in one.path or "crashed" in one.path else ()
+    yield from (409,) if changes else ()
+    yield from (413,) if one.takes else ()
+    yield from (500, 503)
+
+
+def _content(model: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+
+
+def _response(status: int, model: type[BaseModel]) -> dict[str, Any]:
+    return {"description": _MEANS[status], "content": _content(model)}

@@ -1,0 +1,283 @@
+"""What an operator can do: the same for the page and for its API, and as the command line does it.
+
+Everything asks first whether the operator may: another operator's program does not exist. Every change leaves its line
+in the audit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.actions import decisions, journal
+from loyalty_bridge.admin.audit import EVERY_PROGRAM, audited, lines
+from loyalty_bridge.delivery import explain, forget, kept, redrive, sample, trace
+from loyalty_bridge.delivery.lanes import probe
+from loyalty_bridge.errors import NotConnected, NotFound
+from loyalty_bridge.programs import administer, keys, store
+from loyalty_bridge.programs.connection import Program, program_id
+
+if TYPE_CHECKING:
+    from loyalty_bridge.admin.operators import Operator
+    from loyalty_bridge.delivery.redrive import Which
+    from loyalty_bridge.settings import AdminSettings
+
+SHOWN = 200
+"""So many lines of a list are shown; to redrive and to drop, `Which` says which, however many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """An operator at work."""
+
+    settings: AdminSettings
+    operator: Operator
+
+
+def _known(desk: Desk, program: str) -> str:
+    """Check that a program may be seen, before it is known whether it is there."""
+    if not desk.operator.may(program):
+        raise NotFound(f"there is no program {program}")
+    return program
+
+
+def _everything(desk: Desk) -> None:
+    if not desk.operator.all_programs:
+        raise NotFound("there is no such thing")
+
+
+def shelf(desk: Desk, program: str) -> str:
+    """Check whose refused records are meant; those of unknown programs are for an operator of all.
+
+    Raises
+    ------
+    NotFound
+        There is no such program for this operator.
+    """
+    if program == kept.UNKNOWN_PROGRAM:
+        _everything(desk)
+        return program
+    return find(desk, program).id
+
+
+# Programs and their connections.
+
+
+def programs(desk: Desk) -> list[Program]:
+    """List the operator's programs."""
+    if desk.operator.all_programs:
+        return sorted(store.every(desk.settings), key=lambda program: program.id)
+    found = store.load(desk.settings, desk.operator.programs) if desk.operator.programs else {}
+    return sorted(found.values(), key=lambda program: program.id)
+
+
+def waiting(desk: Desk, program: Program) -> dict[str, int]:
+    """Count what waits for somebody or something: held and refused records, actions without a known outcome."""
+    return {
+        "held": sum(bundle.count for bundle in kept.bundles(desk.settings, "held", program.id)),
+        "refused": sum(bundle.count for bundle in kept.bundles(desk.settings, "refused", program.id)),
+        "unknown": len(journal.open_actions(desk.settings, program.id)),
+    }
+
+
+def find(desk: Desk, program: str) -> Program:
+    """Read a program.
+
+    Raises
+    ------
+    NotFound
+        There is none, for this operator.
+    """
+    return store.find(desk.settings, _known(desk, program))
+
+
+def save(
+    desk: Desk, program: str, change: Mapping[str, Any], secrets: Any, seen: int, *, new_workspace: bool = False
+) -> Program:
+    """Create a program (`seen` is 0), or change what is told and leave the rest.
+
+    Raises
+    ------
+    Refused
+        Naming the field that is wrong.
+    SavedMeanwhile
+        Somebody else saved it since it was seen.
+    """
+    names = sorted([*_paths(change), *(f"secrets.{name}" for name in secrets if isinstance(secrets, Mapping))])
+    with audited(desk.settings, desk.operator, "save_connection", _known(desk, program_id(program)), ", ".join(names)):
+        return administer.put(desk.settings, program, change, secrets, seen=seen, new_workspace=new_workspace)
+
+
+def _paths(change: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for name, value in change.items():
+        found += _paths(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [f"{prefix}{name}"]
+    return found
+
+
+def delete(desk: Desk, program: str) -> None:
+    """Delete a program with its keys."""
+    found = find(desk, program)
+    with audited(desk.settings, desk.operator, "delete_program", found.id):
+        store.delete(desk.settings, found.id)
+
+
+def resume(desk: Desk, program: str) -> None:
+    """Let held records pass from the next minute on.
+
+    Raises
+    ------
+    NotConnected
+        The program is not held.
+    """
+    found = find(desk, program)
+    with audited(desk.settings, desk.operator, "resume", found.id):
+        administer.resume(desk.settings, found)
+
+
+def test_connection(desk: Desk, program: str) -> dict[str, Any]:
+    """Ask the destination whether it takes the key, by a request that changes nothing."""
+    found = find(desk, program)
+    if missing := found.missing():
+        raise NotConnected(f"missing: {', '.join(missing)}")
+    return {"works": probe(found)}
+
+
+def send_sample(desk: Desk, program: str, member: str) -> dict[str, Any]:
+    """Send the sample event for a (test) member; gives what the destination answers."""
+    found = find(desk, program)
+    with audited(desk.settings, desk.operator, "send_sample", found.id):
+        return sample.send_sample(found, member)
+
+
+# Keys.
+
+
+def list_keys(desk: Desk, program: str) -> list[dict[str, Any]]:
+    """List a program's keys, oldest first."""
+    return [keys.row(key) for key in keys.list_all(desk.settings, find(desk, program).id)]
+
+
+def create_key(desk: Desk, program: str, name: str) -> dict[str, Any]:
+    """Make a key; it is in this answer and never again."""
+    found = find(desk, program)
+    with audited(desk.settings, desk.operator, "create_key", found.id):
+        key, known = keys.create(desk.settings, found.id, name)
+    return {"key": key, **keys.row(known)}
+
+
+def revoke_key(desk: Desk, program: str, key: str) -> None:
+    """Revoke a key: the next call with it is refused."""
+    found = find(desk, program)
+    with audited(desk.settings, desk.operator, "revoke_key", found.id, key):
+        keys.revoke(desk.settings, found.id, key)
+
+
+# What happened.
+
+
+def explain_record(desk: Desk, program: str, record: bytes) -> dict[str, Any]:
+    """Tell what a record would become, without sending it."""
+    return explain.explain(desk.settings, record, find(desk, program).id)
+
+
+def trace_id(desk: Desk, program: str, name: str) -> dict[str, Any]:
+    """Tell what happened to an event, or to a member's events."""
+    return trace.trace(desk.settings, find(desk, program), name)
+
+
+def list_actions(desk: Desk, program: str) -> list[dict[str, Any]]:
+    """List the actions whose outcome is unknown, oldest first."""
+    return [decisions.row(record) for record in journal.open_actions(desk.settings, find(desk, program).id)]
+
+
+def show_action(desk: Desk, program: str, action: str) -> dict[str, Any]:
+    """Tell what is known of an action."""
+    return decisions.described(decisions.find(desk.settings, find(desk, program).id, action))
+
+
+def decide(desk: Desk, program: str, action: str, *, happened: bool, result: str) -> None:
+    """End an action whose outcome is unknown.
+
+    Raises
+    ------
+    Refused
+        It happened, and what repeats are to be answered with is not told.
+    SavedMeanwhile
+        Its outcome is known meanwhile.
+    """
+    record = decisions.find(desk.settings, find(desk, program).id, action)
+    ended = decisions.answer(record, result, happened=happened)
+    what = "decide_happened" if happened else "decide_did_not_happen"
+    with audited(desk.settings, desk.operator, what, program, action):
+        journal.decide(desk.settings, program, action, ended)
+
+
+def list_held(desk: Desk, program: str) -> list[dict[str, Any]]:
+    """List what is held, in order."""
+    return [kept.row(bundle) for bundle in kept.bundles(desk.settings, "held", find(desk, program).id, limit=SHOWN)]
+
+
+def list_refused(desk: Desk, program: str, which: Which) -> list[dict[str, Any]]:
+    """List refused records with their reasons."""
+    return list(islice(redrive.rows(desk.settings, shelf(desk, program), which), SHOWN))
+
+
+def show_refused(desk: Desk, program: str, event_id: str) -> dict[str, Any]:
+    """Show a refused record itself: a member's data, so that the audit names who looked."""
+    with audited(desk.settings, desk.operator, "show_refused", shelf(desk, program), event_id):
+        return redrive.described(desk.settings, program, event_id)
+
+
+def redrive_refused(desk: Desk, program: str, which: Which) -> int:
+    """Put refused records on their way again; gives their number."""
+    with audited(desk.settings, desk.operator, "redrive_refused", shelf(desk, program), _about(which)):
+        return redrive.redrive(desk.settings, program, which)
+
+
+def drop_refused(desk: Desk, program: str, which: Which) -> int:
+    """Forget refused records for good; gives their number."""
+    with audited(desk.settings, desk.operator, "drop_refused", shelf(desk, program), _about(which)):
+        return redrive.drop(desk.settings, program, which)
+
+
+def _about(which: Which) -> str:
+    return f"since {which.since}, until {which.until}" + (f", reason {which.reason}" if which.reason else "")
+
+
+def crashed(desk: Desk) -> dict[str, int]:
+    """Count what crashed the forwarder."""
+    _everything(desk)
+    return redrive.crashed(desk.settings)
+
+
+def redrive_crashed(desk: Desk) -> int:
+    """Put what crashed the forwarder on the transport again; gives the number of records."""
+    _everything(desk)
+    with audited(desk.settings, desk.operator, "redrive_crashed"):
+        return redrive.redrive_crashed(desk.settings)
+
+
+# Members, and the audit.
+
+
+def resync_member(desk: Desk, program: str, member: str) -> None:
+    """Let the next event of a member send all attributes that it tells."""
+    with audited(desk.settings, desk.operator, "resync_member", find(desk, program).id):
+        forget.resync(desk.settings, program, member)
+
+
+def forget_member(desk: Desk, program: str, member: str) -> None:
+    """Remove what is remembered of a member."""
+    with audited(desk.settings, desk.operator, "forget_member", find(desk, program).id):
+        forget.forget(desk.settings, program, member)
+
+
+def audit(desk: Desk, program: str) -> list[dict[str, str]]:
+    """List what was changed of a program, newest first; what was changed of all is for an operator of all."""
+    if program == EVERY_PROGRAM:
+        _everything(desk)
+        return lines(desk.settings, program)
+    return lines(desk.settings, _known(desk, program))

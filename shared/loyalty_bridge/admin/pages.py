@@ -1,0 +1,538 @@
+"""The page: plain HTML made here, with forms that need no script."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote, urlencode
+
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from loyalty_bridge.admin import bodies, desk, forms, sign_in, web
+from loyalty_bridge.admin.desk import Desk
+from loyalty_bridge.api import requests, responses
+from loyalty_bridge.api.requests import Call
+from loyalty_bridge.delivery.stores import side_by_side
+from loyalty_bridge.errors import BridgeError, NotFound, Refused, SavedMeanwhile, Unauthorized
+from loyalty_bridge.programs import administer
+from loyalty_bridge.programs.connection import Connection, program_id
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from starlette.requests import Request
+
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import AdminSettings
+
+Page = Callable[["Request", Call, Desk], Response]
+
+HOME = "/admin"
+NOTES = {
+    "saved": "The connection is saved.",
+    "deleted": "The program is deleted.",
+    "resumed": "Held records pass from the next minute on.",
+    "revoked": "The key is revoked: the next call with it is refused.",
+    "decided": "The action is decided.",
+    "resynced": "The member's next event sends all attributes that it tells.",
+    "forgotten": "What was remembered of the member is removed.",
+    "redriven": "The records are on their way again.",
+    "dropped": "The records are forgotten.",
+}
+"""What a page says after something was done, by the word in its address."""
+
+
+@cache
+def _style() -> tuple[bytes, str]:
+    """Give the style sheet and a word that changes with it."""
+    text = files("loyalty_bridge.admin").joinpath("static/style.css").read_bytes()
+    return text, hashlib.sha256(text).hexdigest()[:12]
+
+
+@cache
+def _templates() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("loyalty_bridge.admin"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals |= {
+        "style": f"{HOME}/static/{_style()[1]}.css",
+        "notes": NOTES,
+        "loyalty": forms.LOYALTY,
+        "engagement": forms.ENGAGEMENT,
+        "label": forms.label,
+        "path": lambda *parts: "/".join([HOME, *(quote(part, safe="") for part in parts)]),
+        "at": None,
+        "program": None,
+        "note": "",
+        "here": "",
+        "link": "",
+        "onward": False,
+    }
+    made.filters["pretty"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
+    made.filters["moment"] = lambda text: text[:19].replace("T", " ")
+    return made
+
+
+def render(template: str, status: int = 200, **context: Any) -> Response:
+    """Make a page of a template."""
+    return HTMLResponse(_templates().get_template(f"{template}.html").render(**context), status)
+
+
+def _to(*parts: str, **query: str) -> Response:
+    """Go on to a page, so that a reload does not do it again."""
+    place = "/".join([HOME, *(quote(part, safe="") for part in parts)])
+    return RedirectResponse(f"{place}?{urlencode(query)}" if query else place, 303)
+
+
+def failed(request: Request, error: BridgeError) -> Response:
+    """Tell an error as a page; who is not signed in is sent to do that."""
+    if isinstance(error, Unauthorized):
+        if request.method == "GET":
+            return RedirectResponse(f"{HOME}/sign-in?{urlencode({'next': request.url.path})}", 303)
+        text = "Your session is over, and nothing was changed. Sign in, and do it again."
+        return render("message", 401, title="You are not signed in", text=text, link=f"{HOME}/sign-in")
+    return _message(error)
+
+
+def _message(error: BridgeError) -> Response:
+    told = responses.failed(error)
+    return render("message", told["statusCode"], title="This did not work", text=json.loads(told["body"])["message"])
+
+
+def form(call: Call) -> forms.Form:
+    """Read the form that was sent."""
+    if len(call.body) > requests.MAX_BODY:
+        raise Refused("form", f"is larger than {requests.MAX_BODY // 1024} KB")
+    return parse_qs(call.body.decode(errors="replace"), keep_blank_values=True)
+
+
+def typed(call: Call, name: str) -> str:
+    """Give a field of the form that was sent, without the blanks around it."""
+    return "".join(form(call).get(name, ())[:1]).strip()
+
+
+def _known(what: str, *known: str) -> None:
+    if what not in known:
+        raise NotFound("there is no such page")
+
+
+# Signing in and out.
+
+
+def _sign_in(settings: AdminSettings, request: Request, call: Call) -> Response:
+    back_to = call.query.get("next", HOME)
+    # Only to a path of the page: anything else could lead away from it.
+    inside = back_to == HOME or (back_to.startswith(f"{HOME}/") and "\\" not in back_to and back_to.isprintable())
+    url, attempt = sign_in.begin(settings, web.origin(request), back_to if inside else HOME)
+    return web.keep(request, RedirectResponse(url, 303), web.ATTEMPT, attempt, sign_in.ATTEMPT_SECONDS)
+
+
+def _signed_in(settings: AdminSettings, request: Request, call: Call) -> Response:
+    attempt = request.cookies.get(web.cookie(request, web.ATTEMPT), "")
+    try:
+        operator, back_to = sign_in.finish(settings, web.origin(request), call.query, attempt)
+    except Unauthorized as error:
+        return render("message", 401, title="You are not signed in", text=f"{error}.", link=f"{HOME}/sign-in")
+    key = sign_in.open_session(settings, operator)
+    return web.keep(request, RedirectResponse(back_to, 303), web.SESSION, key, sign_in.SESSION_SECONDS)
+
+
+def _sign_out(settings: AdminSettings, request: Request, _: Call) -> Response:
+    web.check_origin(request)
+    key = request.cookies.get(web.cookie(request, web.SESSION), "")
+    if key:
+        sign_in.close_session(settings, key)
+    # Not a redirect: a form may lead to this page only, and the issuer has a session of its own to end.
+    url = sign_in.sign_out_url(settings, web.origin(request))
+    answer = render("message", title="Signing out", text="Your session is over.", link=url, onward=True)
+    answer.headers["refresh"] = f"0; url={url}"
+    return web.keep(request, answer, web.SESSION, "", 0)
+
+
+def _signed_out(*_: object) -> Response:
+    return render("message", title="You are signed out", text="Your session is over.", link=f"{HOME}/sign-in")
+
+
+def _static(_: Request, call: Call) -> Response:
+    text, word = _style()
+    if call.path["name"] != f"{word}.css":
+        raise NotFound("there is no such page")
+    return Response(text, headers={"content-type": "text/css", "cache-control": "public, max-age=31536000, immutable"})
+
+
+# Programs and their connections.
+
+
+def _programs(_: Request, call: Call, at: Desk) -> Response:
+    found = desk.programs(at)
+    counts = side_by_side(lambda program: desk.waiting(at, program), found)
+    cards = [(program, administer.state(program), count) for program, count in zip(found, counts, strict=True)]
+    return render("programs", at=at, cards=cards, note=call.query.get("done", ""))
+
+
+def _new(_: Request, call: Call, at: Desk) -> Response:
+    name = program_id(call.query.get("program", "").strip())
+    if not at.operator.may(name):
+        raise NotFound(f"you are not the operator of a program {name}")
+    return _to("programs", name, "connection")
+
+
+def _overview(_: Request, call: Call, at: Desk, **more: Any) -> Response:
+    program = desk.find(at, call.program)
+    return render(
+        "program",
+        at=at,
+        program=program,
+        here="overview",
+        state=administer.state(program),
+        waits=desk.waiting(at, program),
+        note=call.query.get("done", ""),
+        **({"tested": None, "sample": None, "member": "", "problem": ""} | more),
+    )
+
+
+def _test(request: Request, call: Call, at: Desk) -> Response:
+    return _overview(request, call, at, tested=desk.test_connection(at, call.program)["works"])
+
+
+def _sample(request: Request, call: Call, at: Desk) -> Response:
+    member = typed(call, "member")
+    if not member:
+        return _overview(request, call, at, problem="Name a (test) member.")
+    return _overview(request, call, at, sample=desk.send_sample(at, call.program, member), member=member)
+
+
+def _resume(_: Request, call: Call, at: Desk) -> Response:
+    desk.resume(at, call.program)
+    return _to("programs", call.program, done="resumed")
+
+
+def _connection(_: Request, call: Call, at: Desk) -> Response:
+    program = _existing(at, call.program)
+    side = program.connection if program else Connection()
+    loyalty = call.query.get("loyalty", side.loyalty.platform)
+    engagement = call.query.get("engagement", side.engagement.platform)
+    if loyalty not in forms.LOYALTY or engagement not in forms.ENGAGEMENT:
+        raise NotFound("there is no such platform")
+    settings = side.model_dump(mode="json")
+    for name, platform in (("loyalty", loyalty), ("engagement", engagement)):
+        if settings[name]["platform"] != platform:
+            settings[name] = _defaults(name, platform)
+    return _connection_form(at, call.program, program, loyalty, engagement, settings)
+
+
+def _defaults(side: str, platform: str) -> Any:
+    fresh = Connection.model_validate({side: {"platform": platform}})
+    return fresh.model_dump(mode="json")[side]
+
+
+def _existing(at: Desk, program: str) -> Program | None:
+    """Read a program that may be new: the operator may make it then."""
+    try:
+        return desk.find(at, program)
+    except NotFound:
+        if not at.operator.may(program_id(program)):
+            raise
+        return None
+
+
+def _connection_form(
+    at: Desk,
+    name: str,
+    program: Program | None,
+    loyalty: str,
+    engagement: str,
+    settings: Mapping[str, Any],
+    error: Refused | None = None,
+    conflict: str = "",
+) -> Response:
+    fields = list(forms.fields(loyalty, engagement))
+    field = next((one.path for one in fields if error and _is_at(error.field, one.path)), "")
+    return render(
+        "connection",
+        409 if conflict else 400 if error else 200,
+        at=at,
+        name=name,
+        program=program,
+        here="connection",
+        chosen=(loyalty, engagement),
+        groups=forms.groups(loyalty, engagement),
+        shown={one.path: forms.shown(settings, one) for one in fields},
+        wrong=field,
+        error=error,
+        conflict=conflict,
+        kept={f"secrets.{key}": secret.last_four for key, secret in (program.secrets if program else {}).items()},
+        version=program.version if program else 0,
+    )
+
+
+def _is_at(told: str, path: str) -> bool:
+    return told == path or told.startswith(f"{path}.")
+
+
+def _save(_: Request, call: Call, at: Desk) -> Response:
+    sent = form(call)
+    loyalty, engagement, seen = (typed(call, name) for name in ("loyalty", "engagement", "version"))
+    if loyalty not in forms.LOYALTY or engagement not in forms.ENGAGEMENT or not seen.isdecimal():
+        raise Refused("form", "is not this page's")
+    change, secrets = forms.read(sent, loyalty, engagement)
+    new_workspace = typed(call, "new_workspace") == "on"
+    try:
+        desk.save(at, call.program, change, secrets, int(seen), new_workspace=new_workspace)
+    except Refused as error:
+        program = _existing(at, call.program)
+        return _connection_form(at, call.program, program, loyalty, engagement, change, error)
+    except SavedMeanwhile as error:
+        program = _existing(at, call.program)
+        return _connection_form(at, call.program, program, loyalty, engagement, change, conflict=str(error))
+    return _to("programs", call.program, done="saved")
+
+
+def _confirm_delete(_: Request, call: Call, at: Desk) -> Response:
+    return render("delete", at=at, program=desk.find(at, call.program), wrong=False)
+
+
+def _delete(_: Request, call: Call, at: Desk) -> Response:
+    program = desk.find(at, call.program)
+    if typed(call, "confirm") != program.id:
+        return render("delete", 400, at=at, program=program, wrong=True)
+    desk.delete(at, program.id)
+    return _to(done="deleted")
+
+
+# Keys.
+
+
+def _keys(_: Request, call: Call, at: Desk, made: Mapping[str, Any] | None = None) -> Response:
+    program = desk.find(at, call.program)
+    known = desk.list_keys(at, program.id)
+    note = call.query.get("done", "")
+    return render("keys", 201 if made else 200, at=at, program=program, here="keys", keys=known, made=made, note=note)
+
+
+def _create_key(request: Request, call: Call, at: Desk) -> Response:
+    name = requests.checked({"name": typed(call, "name")}, bodies.CreateKey).name
+    return _keys(request, call, at, desk.create_key(at, call.program, name))
+
+
+def _confirm_revoke(_: Request, call: Call, at: Desk) -> Response:
+    program = desk.find(at, call.program)
+    key = next((one for one in desk.list_keys(at, program.id) if one["id"] == call.path["key"]), None)
+    if key is None:
+        raise NotFound(f"{program.id} has no such key")
+    return render("revoke", at=at, program=program, here="keys", key=key)
+
+
+def _revoke(_: Request, call: Call, at: Desk) -> Response:
+    desk.revoke_key(at, call.program, call.path["key"])
+    return _to("programs", call.program, "keys", done="revoked")
+
+
+# Records that were not delivered.
+
+
+def _which(told: Mapping[str, str]) -> bodies.WhichRefused:
+    return requests.checked(
+        {name: told[name] for name in ("reason", "since", "until") if told.get(name)}, bodies.WhichRefused
+    )
+
+
+def _records(_: Request, call: Call, at: Desk) -> Response:
+    program = desk.find(at, call.program)
+    chosen = {name: call.query.get(name, "") for name in ("reason", "since", "until")}
+    return render(
+        "records",
+        at=at,
+        program=program,
+        here="records",
+        held=desk.list_held(at, program.id),
+        refused=desk.list_refused(at, program.id, _which(chosen).which()),
+        chosen=chosen,
+        limit=desk.SHOWN,
+        note=call.query.get("done", ""),
+    )
+
+
+def _record(_: Request, call: Call, at: Desk) -> Response:
+    program = desk.find(at, call.program)
+    told = desk.show_refused(at, program.id, call.query.get("event_id", ""))
+    return render("record", at=at, program=program, here="records", told=told)
+
+
+def _confirm_records(_: Request, call: Call, at: Desk) -> Response:
+    _known(call.path["what"], "redrive", "drop")
+    program = desk.find(at, call.program)
+    chosen = {name: call.query.get(name, "") for name in ("reason", "since", "until")}
+    meant = desk.list_refused(at, program.id, _which(chosen).which())
+    return render(
+        "confirm_records",
+        at=at,
+        program=program,
+        here="records",
+        what=call.path["what"],
+        count=len(meant),
+        limit=desk.SHOWN,
+        chosen=chosen,
+    )
+
+
+def _act_on_records(_: Request, call: Call, at: Desk) -> Response:
+    _known(call.path["what"], "redrive", "drop")
+    which = _which({name: typed(call, name) for name in ("reason", "since", "until")}).which()
+    if call.path["what"] == "redrive":
+        desk.redrive_refused(at, call.program, which)
+        return _to("programs", call.program, "records", done="redriven")
+    desk.drop_refused(at, call.program, which)
+    return _to("programs", call.program, "records", done="dropped")
+
+
+# Actions without a known outcome.
+
+
+def _actions(_: Request, call: Call, at: Desk) -> Response:
+    program = desk.find(at, call.program)
+    found = desk.list_actions(at, program.id)
+    return render("actions", at=at, program=program, here="actions", actions=found, note=call.query.get("done", ""))
+
+
+def _action(_: Request, call: Call, at: Desk, error: Refused | None = None) -> Response:
+    program = desk.find(at, call.program)
+    told = desk.show_action(at, program.id, call.path["action"])
+    return render("action", 400 if error else 200, at=at, program=program, here="actions", told=told, error=error)
+
+
+def _decide(request: Request, call: Call, at: Desk) -> Response:
+    told = {"happened": typed(call, "happened"), "result": typed(call, "result")}
+    try:
+        body = requests.checked(told, bodies.Decide)
+        desk.decide(at, call.program, call.path["action"], happened=body.happened, result=body.result)
+    except Refused as error:
+        return _action(request, call, at, error)
+    return _to("programs", call.program, "actions", done="decided")
+
+
+# Looking things up.
+
+
+def _lookup(_: Request, call: Call, at: Desk, **more: Any) -> Response:
+    program = desk.find(at, call.program)
+    name = call.query.get("id", "").strip()
+    context = {"name": name, "traced": desk.trace_id(at, program.id, name) if name else None}
+    context |= {"record": "", "explained": None, "error": None} | more
+    status = 400 if context["error"] else 200
+    return render("lookup", status, at=at, program=program, here="lookup", note=call.query.get("done", ""), **context)
+
+
+def _explain(request: Request, call: Call, at: Desk) -> Response:
+    record = typed(call, "record")
+    try:
+        explained = desk.explain_record(at, call.program, record.encode())
+    except Refused as error:
+        return _lookup(request, call, at, record=record, error=error)
+    return _lookup(request, call, at, record=record, explained=explained)
+
+
+def _member(_: Request, call: Call, at: Desk) -> Response:
+    _known(call.path["what"], "resync", "forget")
+    member = requests.checked({"member": typed(call, "member")}, bodies.OfMember).member
+    if call.path["what"] == "resync":
+        desk.resync_member(at, call.program, member)
+        return _to("programs", call.program, "lookup", done="resynced")
+    desk.forget_member(at, call.program, member)
+    return _to("programs", call.program, "lookup", done="forgotten")
+
+
+def _snippets(_: Request, call: Call, at: Desk) -> Response:
+    program = desk.find(at, call.program)
+    settings = at.settings
+    return render(
+        "snippets",
+        at=at,
+        program=program,
+        here="templates",
+        api=f"{settings.api_url}/v1/programs/{program.id}",
+        punchh=settings.punchh_webhook_base_url,
+        brevo=f"{settings.loyalty_webhook_base_url}/v1/programs/{program.id}/webhooks/loyalty",
+        settings=settings,
+    )
+
+
+def _audit(_: Request, call: Call, at: Desk) -> Response:
+    program = desk.find(at, call.program)
+    return render("audit", at=at, program=program, here="audit", lines=desk.audit(at, program.id))
+
+
+def _crashed(_: Request, call: Call, at: Desk) -> Response:
+    return render("crashed", at=at, counts=desk.crashed(at), note=call.query.get("done", ""))
+
+
+def _redrive_crashed(_: Request, __: Call, at: Desk) -> Response:
+    desk.redrive_crashed(at)
+    return _to("crashed", done="redriven")
+
+
+ONE = "/programs/{programId}"
+PAGES: tuple[tuple[str, str, Page], ...] = (
+    ("GET", "", _programs),
+    ("GET", "/new", _new),
+    ("GET", "/crashed", _crashed),
+    ("POST", "/crashed/redrive", _redrive_crashed),
+    ("GET", ONE, _overview),
+    ("POST", f"{ONE}/test", _test),
+    ("POST", f"{ONE}/sample", _sample),
+    ("POST", f"{ONE}/resume", _resume),
+    ("GET", f"{ONE}/connection", _connection),
+    ("POST", f"{ONE}/connection", _save),
+    ("GET", f"{ONE}/delete", _confirm_delete),
+    ("POST", f"{ONE}/delete", _delete),
+    ("GET", f"{ONE}/keys", _keys),
+    ("POST", f"{ONE}/keys", _create_key),
+    ("GET", f"{ONE}/keys/{{key}}/revoke", _confirm_revoke),
+    ("POST", f"{ONE}/keys/{{key}}/revoke", _revoke),
+    ("GET", f"{ONE}/records", _records),
+    ("GET", f"{ONE}/record", _record),
+    ("GET", f"{ONE}/records/{{what}}", _confirm_records),
+    ("POST", f"{ONE}/records/{{what}}", _act_on_records),
+    ("GET", f"{ONE}/actions", _actions),
+    ("GET", f"{ONE}/actions/{{action}}", _action),
+    ("POST", f"{ONE}/actions/{{action}}", _decide),
+    ("GET", f"{ONE}/lookup", _lookup),
+    ("POST", f"{ONE}/lookup", _explain),
+    ("POST", f"{ONE}/members/{{what}}", _member),
+    ("GET", f"{ONE}/templates", _snippets),
+    ("GET", f"{ONE}/audit", _audit),
+)
+
+
+def routes(settings: AdminSettings) -> list[Route]:
+    """Make the routes of the page; every other path below it is a 404 page."""
+
+    def signed(page: Page) -> web.Work:
+        return lambda request, call: page(request, call, web.desk(settings, request))
+
+    def unknown(*_: object) -> Response:
+        raise NotFound("there is no such page")
+
+    def of(work: Callable[[AdminSettings, Request, Call], Response]) -> web.Work:
+        return lambda request, call: work(settings, request, call)
+
+    open_to_all: tuple[tuple[str, str, web.Work], ...] = (
+        ("GET", "/sign-in", of(_sign_in)),
+        ("GET", "/signed-in", of(_signed_in)),
+        ("POST", "/sign-out", of(_sign_out)),
+        ("GET", "/signed-out", _signed_out),
+        ("GET", "/static/{name}", _static),
+    )
+    works = [*open_to_all, *((method, path, signed(page)) for method, path, page in PAGES)]
+    made = [Route(HOME + path, web.served(work, failed), methods=[method]) for method, path, work in works]
+    return [*made, Route("/{path:path}", web.served(unknown, failed), methods=["GET", "POST"])]

@@ -1,0 +1,144 @@
+"""What the page and its API share: who asks, whether the page itself asked, errors, and headers."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from loyalty_bridge.admin import operators, sign_in
+from loyalty_bridge.admin.desk import Desk
+from loyalty_bridge.api import responses
+from loyalty_bridge.api.requests import Call
+from loyalty_bridge.errors import BridgeError, Forbidden, Unauthorized
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from loyalty_bridge.settings import AdminSettings
+
+SESSION = "session"
+ATTEMPT = "sign-in"
+
+Endpoint = Callable[["Request"], Awaitable[Response]]
+Work = Callable[["Request", Call], Response]
+
+
+def origin(request: Request) -> str:
+    """Tell under which scheme and host the page is asked for."""
+    return f"{request.url.scheme}://{request.headers.get('host', '')}"
+
+
+def cookie(request: Request, name: str) -> str:
+    """Name a cookie; the prefix lets no other host, path or unencrypted page set it.
+
+    https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-the-__host-prefix
+    """
+    return f"__Host-{name}" if request.url.scheme == "https" else name
+
+
+def keep(request: Request, response: Response, name: str, value: str, seconds: int) -> Response:
+    """Set a cookie that no script can read; the sign-in comes back from another site, hence ``Lax``."""
+    response.set_cookie(
+        cookie(request, name),
+        value,
+        max_age=seconds,
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
+    return response
+
+
+def desk(settings: AdminSettings, request: Request, *, bearer: bool = False) -> Desk:
+    """Tell who asks: by the session's cookie or, for scripts, by a token of the issuer.
+
+    Raises
+    ------
+    Unauthorized
+        Nobody who is signed in.
+    Forbidden
+        A browser asks for a change, and it is not the page that made it ask.
+    Unavailable
+        It cannot be told now.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if bearer and scheme.lower() == "bearer":
+        claims = operators.claims(settings, token.strip())
+        return Desk(settings, operators.operator(settings, claims))
+    check_origin(request)
+    key = request.cookies.get(cookie(request, SESSION), "")
+    if not key:
+        raise Unauthorized("not signed in")
+    return Desk(settings, sign_in.session(settings, key))
+
+
+def check_origin(request: Request) -> None:
+    """Take changes from this page only: a browser adds the session's cookie to what foreign pages make it ask, too.
+
+    https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html
+
+    Raises
+    ------
+    Forbidden
+        Another page asks, or nobody can tell which.
+    """
+    if request.method in {"GET", "HEAD"}:
+        return
+    told = request.headers.get("origin")
+    site = request.headers.get("sec-fetch-site")
+    if told != origin(request) if told is not None else site != "same-origin":
+        raise Forbidden("the request does not come from this page")
+
+
+def served(work: Work, tell: Callable[[Request, BridgeError], Response]) -> Endpoint:
+    """Make an endpoint of what answers a call; `tell` makes the answer to an error."""
+
+    async def endpoint(request: Request) -> Response:
+        body = await request.body()
+        call = Call(
+            method=request.method,
+            path=dict(request.path_params),
+            query=dict(request.query_params),
+            headers={name.lower(): value for name, value in request.headers.items()},
+            body=body,
+            arrived=time.time(),
+        )
+        return await run_in_threadpool(_answer, work, tell, request, call)
+
+    return endpoint
+
+
+def _answer(work: Work, tell: Callable[[Request, BridgeError], Response], request: Request, call: Call) -> Response:
+    try:
+        return work(request, call)
+    except BridgeError as error:
+        if not isinstance(error, Unauthorized):
+            responses.logger.warning("call failed", extra={"program": call.program[:64], "why": type(error).__name__})
+        return tell(request, error)
+    except Exception as defect:  # noqa: BLE001 - an operator gets the documented shape even for a defect of ours
+        # Where, but not the error's own text: it may hold what was sent.
+        places = "".join(traceback.format_tb(defect.__traceback__))
+        responses.logger.error("defect", extra={"why": type(defect).__name__, "traceback": places})
+        responses.metrics.add_metric("defects", "Count", 1)
+        return tell(request, BridgeError("an error of the bridge itself"))
+
+
+HEADERS: Mapping[str, str] = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "strict-transport-security": "max-age=63072000; includeSubDomains",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "no-store",
+}
+"""Of every answer: nothing but the page's own style sheet is loaded, and no script runs at all."""

@@ -1,0 +1,92 @@
+"""An OpenID Connect issuer that signs in whomever it is told to, without asking, and makes tokens good and bad."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from local.sandbox.server import Answer, Request, json_answer, serving
+
+CLIENT = "page"
+
+
+@cache
+def key(name: str) -> rsa.RSAPrivateKey:
+    """Give a key pair; another name, another pair."""
+    return rsa.generate_private_key(65537, 2048)
+
+
+@dataclass
+class Issuer:
+    """A running issuer.
+
+    Attributes
+    ----------
+    person
+        The claims of whoever signs in next.
+    """
+
+    url: str = ""
+    person: dict[str, Any] = field(default_factory=lambda: {"sub": "person-1", "cognito:groups": ["loyalty-bridge"]})
+    codes: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def token(self, *, signed_with: str = "own", algorithm: str = "RS256", **changes: Any) -> str:
+        """Make a good ID token; `changes` spoil it, None leaves a claim away."""
+        now = int(time.time())
+        claims = {"iss": self.url, "aud": CLIENT, "iat": now, "exp": now + 3600, "token_use": "id", **self.person}
+        told = {name: value for name, value in (claims | changes).items() if value is not None}
+        signer: Any = {"none": None, "HS256": b"not a key pair" * 4}.get(algorithm, key(signed_with))
+        return jwt.encode(told, signer, algorithm, headers={"kid": "own"})
+
+    def access_token(self, **changes: Any) -> str:
+        """Make a good access token, as Cognito does: without an audience."""
+        return self.token(**{"aud": None, "client_id": CLIENT, "token_use": "access", **changes})
+
+    def answer(self, request: Request) -> Answer:
+        """Answer as an issuer does."""
+        match request.path:
+            case "/.well-known/openid-configuration":
+                ends = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}
+                ends["end_session_endpoint"] = "logout"
+                told = {name: f"{self.url}/{path}" for name, path in ends.items()}
+                return json_answer(200, {"issuer": self.url, **told})
+            case "/keys":
+                own: Any = jwt.algorithms.RSAAlgorithm.to_jwk(key("own").public_key(), as_dict=True)
+                return json_answer(200, {"keys": [own | {"kid": "own", "use": "sig", "alg": "RS256"}]})
+            case "/authorize":
+                code = secrets.token_urlsafe()
+                self.codes[code] = dict(request.query)
+                back = urlencode({"code": code, "state": request.query["state"]})
+                return Answer(302, headers={"location": f"{request.query['redirect_uri']}?{back}"})
+            case "/token":
+                return self._exchange({name: one for name, (one,) in parse_qs(request.body.decode()).items()})
+            case "/logout":
+                return Answer(302, headers={"location": request.query["logout_uri"]})
+        return Answer(404)
+
+    def _exchange(self, form: dict[str, str]) -> Answer:
+        begun = self.codes.pop(form.get("code", ""), {})
+        proof = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest()).rstrip(b"=")
+        same = all(form.get(name) == begun.get(name) for name in ("client_id", "redirect_uri"))
+        if not same or proof.decode() != begun.get("code_challenge"):
+            return json_answer(400, {"error": "invalid_grant"})
+        return json_answer(200, {"id_token": self.token(nonce=begun["nonce"]), "access_token": self.access_token()})
+
+
+@contextmanager
+def issuing() -> Iterator[Issuer]:
+    """Run an issuer until the block ends."""
+    issuer = Issuer()
+    with serving(issuer.answer) as issuer.url:
+        yield issuer
