@@ -7,11 +7,12 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from local import stack
+from local.page import PASSWORD, USER, page
 from local.routes import create_routes
 from local.sandbox.braze import Braze
 from local.sandbox.braze import sandbox as sandbox_braze
@@ -57,6 +58,8 @@ class Deployed:
     ----------
     hooks
         Where the webhooks of each platform are delivered.
+    page
+        Address of the operator's page.
     keys
         An API key of each demo program.
     """
@@ -67,6 +70,7 @@ class Deployed:
     punchh: Punchh
     api: str
     hooks: dict[str, str]
+    page: str
     keys: dict[str, str]
 
     def put(self, program: str, records: list[tuple[str, str]]) -> None:
@@ -112,6 +116,7 @@ def deployed(transport: str = "both") -> Iterator[Deployed]:
         running[0].put(event["programId"], [(json.dumps(event), group)])
 
     with (
+        ExitStack() as held,
         stack.local_aws() as endpoint,
         sandbox_braze() as braze,
         sandbox_convercus(programs=PROGRAMS, client_secret=SECRET, on_event=on_event) as convercus,
@@ -127,7 +132,8 @@ def deployed(transport: str = "both") -> Iterator[Deployed]:
             "loyalty": f"{endpoint}/_aws/execute-api/{outputs['LoyaltyWebhookApiId']}/hooks",
         }
         punchh.business.campaigns["token-of-the-campaign"] = Campaign(campaign_id=CAMPAIGN, repeat="new")
-        bundle = Deployed(outputs, braze, convercus, punchh, api, hooks, {})
+        address = held.enter_context(page(endpoint, outputs, api, hooks))
+        bundle = Deployed(outputs, braze, convercus, punchh, api, hooks, address, {})
         running.append(bundle)
         stack.write_endpoints(
             {
@@ -136,6 +142,7 @@ def deployed(transport: str = "both") -> Iterator[Deployed]:
                 "stack": stack.STACK,
                 "api": api,
                 "webhooks": hooks,
+                "page": address,
                 "queue": outputs.get("EventsQueueUrl"),
                 "stream": outputs.get("EventsStream"),
                 "tables": {name: outputs[name] for name in outputs if name.endswith("Table")},
@@ -149,6 +156,7 @@ def deployed(transport: str = "both") -> Iterator[Deployed]:
         for program in PROGRAMS:
             _connect(bundle, program)
         _connect_webhooks(bundle)
+        say(f"the operator's page is at {address}; sign in as {USER} with {PASSWORD}")
         say(f"ready after {time.monotonic() - began:.0f} s")
         try:
             yield bundle

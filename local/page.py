@@ -1,0 +1,79 @@
+"""The operator's page of the local run: an address for a browser, and somebody who may sign in.
+
+What is done by hand: the local AWS serves the user pool and the page under other addresses than AWS does, so the
+client and the function are told of them after the deployment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from local.sandbox.server import Answer, Request, serving
+
+USER = "operator@example.com"
+PASSWORD = "Local-operator-2026"
+
+
+@contextmanager
+def page(endpoint: str, outputs: dict[str, str], api: str, hooks: dict[str, str]) -> Iterator[str]:
+    """Serve the page until the block ends; gives its address."""
+    gateway = f"{endpoint}/_aws/execute-api/{outputs['AdminApiId']}/$default"
+    with serving(lambda request: _forwarded(gateway, request)) as origin:
+        _let_in(outputs, origin)
+        _tell(outputs, f"{endpoint}/{outputs['UserPoolId']}", api, hooks)
+        yield f"{origin}/admin"
+
+
+def _forwarded(gateway: str, request: Request) -> Answer:
+    import requests
+
+    headers = {**request.headers, "x-forwarded-proto": "http"}
+    reply = requests.request(
+        request.method, gateway + request.target, headers=headers, data=request.body, allow_redirects=False, timeout=60
+    )
+    kept = {"content-type", "cache-control", "location", "refresh", "set-cookie"}
+    told = {name: text for name, text in reply.headers.items() if name.lower() in kept or "-policy" in name.lower()}
+    return Answer(reply.status_code, reply.content, told)
+
+
+def _let_in(outputs: dict[str, str], origin: str) -> None:
+    """Let a demo user sign in, and come back."""
+    import boto3
+
+    pool, client = outputs["UserPoolId"], outputs["UserPoolClientId"]
+    users = boto3.client("cognito-idp")
+    users.update_user_pool_client(
+        UserPoolId=pool,
+        ClientId=client,
+        CallbackURLs=[f"{origin}/admin/signed-in"],
+        LogoutURLs=[f"{origin}/admin/signed-out"],
+        AllowedOAuthFlows=["code"],
+        AllowedOAuthScopes=["openid", "email"],
+        AllowedOAuthFlowsUserPoolClient=True,
+        SupportedIdentityProviders=["COGNITO"],
+    )
+    users.admin_create_user(
+        UserPoolId=pool,
+        Username=USER,
+        MessageAction="SUPPRESS",
+        TemporaryPassword=PASSWORD,
+        UserAttributes=[{"Name": "email", "Value": USER}, {"Name": "email_verified", "Value": "true"}],
+    )
+    users.admin_set_user_password(UserPoolId=pool, Username=USER, Password=PASSWORD, Permanent=True)
+    users.admin_add_user_to_group(UserPoolId=pool, Username=USER, GroupName="loyalty-bridge")
+
+
+def _tell(outputs: dict[str, str], pool: str, api: str, hooks: dict[str, str]) -> None:
+    """Tell the function where everything is."""
+    import boto3
+
+    functions = boto3.client("lambda")
+    told = functions.get_function_configuration(FunctionName=outputs["Admin"])["Environment"]["Variables"]
+    told |= {
+        "SIGN_IN_CONFIGURATION": f"{pool}/.well-known/openid-configuration",
+        "API_URL": api,
+        "PUNCHH_WEBHOOK_BASE_URL": hooks["punchh"],
+        "LOYALTY_WEBHOOK_BASE_URL": hooks["loyalty"],
+    }
+    functions.update_function_configuration(FunctionName=outputs["Admin"], Environment={"Variables": told})
