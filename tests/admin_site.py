@@ -77,7 +77,8 @@ class Site:
             "authorization": f"Bearer {token}",
             **({"content-type": "application/json"} if body is not None else {}),
         }
-        return self.send(method, f"/admin/api/v1{path}", body, sent | headers)
+        told = {name.replace("_", "-"): text for name, text in headers.items()}
+        return self.send(method, f"/admin/api/v1{path}", body, sent | told)
 
     def send(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> requests.Response:
         """Send a request as it is told."""

@@ -20,7 +20,9 @@ from loyalty_bridge import aws, settings
 from loyalty_bridge.cli import main, stack
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import DeliverySettings, PlanSettings
+from tests.admin_site import Site, serving_admin
 from tests.http_events import Api, connect, connect_punchh
+from tests.issuer import Issuer, issuing
 from tests.stores import environment, make_key, make_stores
 
 _numbers = itertools.count(1)
@@ -138,3 +140,18 @@ def bridge(
     boto3.client("cloudformation").delete_stack(StackName="loyalty-bridge")
     for clear in forget:
         clear()
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Iterator[Issuer]:
+    """Give an issuer that signs operators in."""
+    with issuing() as running:
+        yield running
+
+
+@pytest.fixture
+def site(stores: DeliverySettings, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Give the operator's page, without a program."""
+    issuer.person = {"sub": "person-1", "email": "ops@example.com", "cognito:groups": ["loyalty-bridge"]}
+    with serving_admin(stores, issuer, monkeypatch) as running:
+        yield running

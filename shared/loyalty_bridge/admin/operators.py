@@ -171,13 +171,14 @@ def _unverified(token: str) -> Mapping[str, Any]:
 
 def operator(settings: AdminSettings, claims: Mapping[str, Any]) -> Operator:
     """Tell who somebody is by the groups in the claims: of no group, the operator of no program."""
-    told = claims.get(settings.sign_in_groups, ())
-    groups = {told} if isinstance(told, str) else {one for one in told if isinstance(one, str)}
+    told = claims.get(settings.sign_in_groups)
+    listed = [told] if isinstance(told, str) else told if isinstance(told, list) else []
+    groups = {one for one in listed if isinstance(one, str)}
     prefix = f"{settings.operators_group}:"
     name = next((claims[key] for key in ("email", "preferred_username", "cognito:username") if key in claims), "")
     return Operator(
         subject=str(claims["sub"]),
         name=str(name),
         all_programs=settings.operators_group in groups,
-        programs=frozenset(one.removeprefix(prefix) for one in groups if one.startswith(prefix)),
+        programs=frozenset(one.removeprefix(prefix) for one in groups if one.startswith(prefix) and one != prefix),
     )

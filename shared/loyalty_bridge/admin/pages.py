@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from loyalty_bridge.admin import bodies, desk, forms, sign_in, web
 from loyalty_bridge.admin.desk import Desk
+from loyalty_bridge.admin.snippets import snippets
 from loyalty_bridge.api import requests, responses
 from loyalty_bridge.api.requests import Call
 from loyalty_bridge.delivery.stores import side_by_side
@@ -454,17 +455,8 @@ def _member(_: Request, call: Call, at: Desk) -> Response:
 
 def _snippets(_: Request, call: Call, at: Desk) -> Response:
     program = desk.find(at, call.program)
-    settings = at.settings
-    return render(
-        "snippets",
-        at=at,
-        program=program,
-        here="templates",
-        api=f"{settings.api_url}/v1/programs/{program.id}",
-        punchh=settings.punchh_webhook_base_url,
-        brevo=f"{settings.loyalty_webhook_base_url}/v1/programs/{program.id}/webhooks/loyalty",
-        settings=settings,
-    )
+    groups = list(snippets(at.settings, program))
+    return render("snippets", at=at, program=program, here="templates", groups=groups)
 
 
 def _audit(_: Request, call: Call, at: Desk) -> Response:

@@ -1,0 +1,118 @@
+"""What is to be copied into the platforms, with a program's own addresses; as in docs/braze.md and docs/moengage.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loyalty_bridge.programs.connection import BrevoSide, ConvercusSide, MoEngageSide, PunchhSide
+
+if TYPE_CHECKING:
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import AdminSettings
+
+_HEADERS = "X-Convercus-Key: <KEY>\nContent-Type: application/json"
+_MEMBER = "{{custom_attribute.${convercus_account_id}}}"
+_ASSIGN = """{
+  "account_id": "{{custom_attribute.${convercus_account_id}}}",
+  "braze_campaign_id": "{{campaign.${api_id}}}",
+  "dispatch_id": "{{campaign.${dispatch_id}}}"
+}"""
+_BOOK = """{
+  "booking_type": "EARNBOOKING",
+  "booking_type_code": "<BOOKING_TYPE_CODE>",
+  "points": 50,
+  "reason": "Birthday bonus",
+  "braze_campaign_id": "{{campaign.${api_id}}}",
+  "dispatch_id": "{{campaign.${dispatch_id}}}"
+}"""
+_SUBSCRIBE = """{
+  "account_id": "{{custom_attribute.${convercus_account_id}}}",
+  "status": "allowed",
+  "dispatch_id": "{{campaign.${dispatch_id}}}"
+}"""
+_CONNECTED_CONTENT = """{% connected_content
+  <URL>
+  :headers {"X-Convercus-Key": "<KEY>"}
+  :content_type application/json
+  <CACHE>
+  :save <NAME>
+%}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Snippets:
+    """What belongs together: where it goes, and texts with their labels."""
+
+    title: str
+    where: str
+    texts: tuple[tuple[str, str], ...]
+
+
+def snippets(settings: AdminSettings, program: Program) -> Iterator[Snippets]:
+    """Give what a program's platforms need."""
+    side = program.connection.loyalty
+    api = f"{settings.api_url}/v1/programs/{program.id}"
+    match side:
+        case PunchhSide():
+            yield Snippets(
+                "Punchh",
+                f"In the Webhooks Manager. Authentication: {side.webhook_auth}, with this connection's credential.",
+                (
+                    ("Base URL", settings.punchh_webhook_base_url),
+                    ("Endpoint of the webhook", f"/v1/programs/{program.id}/webhooks/punchh"),
+                ),
+            )
+        case BrevoSide():
+            url = f"{settings.loyalty_webhook_base_url}/v1/programs/{program.id}/webhooks/loyalty"
+            yield Snippets(
+                "Brevo Loyalty",
+                "Integrations, Webhooks, Add webhook, with the events of Loyalty. "
+                f"Authentication: {side.webhook_auth}, with this connection's credential.",
+                (("URL to notify", url),),
+            )
+        case ConvercusSide():
+            yield Snippets(
+                "Convercus", "Events come by the queue, the stream, or HTTP.", tuple(_feeds(settings, program))
+            )
+            if not isinstance(program.connection.engagement, MoEngageSide):
+                yield from _braze(api)
+
+
+def _feeds(settings: AdminSettings, program: Program) -> Iterator[tuple[str, str]]:
+    group = f"'{program.id}#<ACCOUNT_ID>'"
+    if settings.events_queue_url:
+        send = f"aws sqs send-message --queue-url '{settings.events_queue_url}'"
+        yield "By the queue", f"{send} \\\n  --message-group-id {group} --message-body file://event.json"
+    if settings.events_stream:
+        send = f"aws kinesis put-record --stream-name '{settings.events_stream}'"
+        yield "By the stream", f"{send} \\\n  --partition-key {group} --data fileb://event.json"
+    yield "By HTTP: POST", f"{settings.api_url}/v1/programs/{program.id}/events"
+    yield "Headers", _HEADERS
+
+
+def _braze(api: str) -> Iterator[Snippets]:
+    yield Snippets(
+        "Braze: webhooks",
+        "In a webhook campaign, or in a Canvas step with a webhook message: method POST, raw text.",
+        (
+            ("Request headers", _HEADERS),
+            ("Assign a coupon: URL", f"{api}/campaigns/<COUPON_ID>/assign"),
+            ("Assign a coupon: body", _ASSIGN),
+            ("Book points: URL", f"{api}/members/{_MEMBER}/bookings"),
+            ("Book points: body", _BOOK),
+            ("Set e-mail opt-ins: URL", f"{api}/subscriptions/email"),
+            ("Set e-mail opt-ins: body", _SUBSCRIBE),
+        ),
+    )
+    profile = (f"{api}/members/{_MEMBER}/profile", ":cache_max_age 300", "member")
+    coupons = (f"{api}/members/{_MEMBER}/coupons?lang={{{{${{language}}}}}}", ":no_cache", "offers")
+    yield Snippets(
+        "Braze: Connected Content",
+        "At the beginning of a message. Ask for a field that must be there, such as member.member_id.",
+        tuple(
+            (label, _CONNECTED_CONTENT.replace("<URL>", url).replace("<CACHE>", cache).replace("<NAME>", name))
+            for label, (url, cache, name) in (("Profile", profile), ("Coupons", coupons))
+        ),
+    )

@@ -1,0 +1,323 @@
+"""The operator's page: signing in and out, who made the browser ask, and what typed text may do."""
+
+from __future__ import annotations
+
+import html
+import re
+from http.cookiejar import Cookie
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+
+from local.sandbox.braze import Braze
+from loyalty_bridge.admin import forms
+from loyalty_bridge.admin.pages import PAGES
+from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.programs import keys, store
+from loyalty_bridge.settings import DeliverySettings
+from tests.admin_site import Site
+from tests.conftest import KEY, connect
+from tests.events import event, queued
+from tests.template import ROOT
+
+
+def session_cookie(browser: requests.Session) -> Cookie:
+    return next(cookie for cookie in browser.cookies if cookie.name == "session")
+
+
+# Signing in and out.
+
+
+def test_signing_in_leads_to_the_page_that_was_asked_for(site: Site, stores: DeliverySettings) -> None:
+    connect(stores, "http://127.0.0.1:9")
+
+    answer = requests.Session().get(f"{site.url}/admin/programs/demo", timeout=20)
+
+    assert (answer.status_code, urlsplit(answer.url).path) == (200, "/admin/programs/demo")
+    assert "ops@example.com" in answer.text
+
+
+def test_the_sign_in_proves_the_exchange_and_brings_no_token_to_the_browser(site: Site) -> None:
+    browser = requests.Session()
+
+    answer = browser.get(f"{site.url}/admin", timeout=20)
+
+    asked = next(parse_qs(urlsplit(step.url).query) for step in answer.history if "/authorize" in step.url)
+    assert (asked["response_type"], asked["code_challenge_method"]) == (["code"], ["S256"])
+    assert {"state", "nonce", "code_challenge"} <= asked.keys()
+    seen = answer.text + "".join(step.url + str(step.headers) for step in (*answer.history, answer))
+    assert "eyJ" not in seen.replace(str(browser.cookies.get("sign-in")), "")
+    assert all(cookie.has_nonstandard_attr("HttpOnly") for cookie in browser.cookies)
+
+
+def test_the_session_is_a_cookie_of_this_host_alone_that_no_script_reads(site: Site) -> None:
+    browser = requests.Session()
+    over_tls = {"x-forwarded-proto": "https"}
+
+    started = browser.get(f"{site.url}/admin/sign-in", headers=over_tls, allow_redirects=False, timeout=20)
+
+    told = started.headers["set-cookie"]
+    assert told.startswith("__Host-sign-in=")
+    assert {"HttpOnly", "Secure", "Path=/", "SameSite=lax"} <= set(told.split("; "))
+    assert "Domain" not in told
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"state": "another"}, {"state": ""}, {"code": "another"}, {"code": ""}, {"nothing": "at all"}],
+    ids=str,
+)
+def test_who_comes_back_with_something_else_is_not_signed_in(site: Site, change: dict[str, str]) -> None:
+    browser = requests.Session()
+    begun = browser.get(f"{site.url}/admin/sign-in", allow_redirects=False, timeout=20)
+    back = browser.get(begun.headers["location"], allow_redirects=False, timeout=20)
+    query = {name: one for name, (one,) in parse_qs(urlsplit(back.headers["location"]).query).items()}
+    wrong = {"error": "access_denied"} if "nothing" in change else {**query, **change}
+
+    answer = browser.get(f"{site.url}/admin/signed-in", params=wrong, timeout=20)
+
+    assert answer.status_code == 401
+    assert "session" not in browser.cookies
+
+
+def test_another_browser_cannot_be_signed_in_with_somebody_elses_code(site: Site) -> None:
+    attacker, victim = requests.Session(), requests.Session()
+    begun = attacker.get(f"{site.url}/admin/sign-in", allow_redirects=False, timeout=20)
+    back = attacker.get(begun.headers["location"], allow_redirects=False, timeout=20)
+
+    answer = victim.get(back.headers["location"], timeout=20)
+
+    assert answer.status_code == 401
+    assert "session" not in victim.cookies
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["https://evil.test", "//evil.test", "/admin\\@evil.test", "/\\evil.test", "/adminevil", "", "/admin/\r\nx: y"],
+)
+def test_nobody_is_led_away_after_signing_in(site: Site, elsewhere: str) -> None:
+    answer = requests.Session().get(f"{site.url}/admin/sign-in", params={"next": elsewhere}, timeout=20)
+
+    assert answer.url == f"{site.url}/admin"
+
+
+def test_a_session_that_was_signed_out_of_is_over_at_once(site: Site) -> None:
+    browser = site.browser()
+    kept = session_cookie(browser).value
+
+    out = browser.post(f"{site.url}/admin/sign-out", allow_redirects=False, timeout=20)
+
+    assert f"{site.issuer.url}/logout" in out.headers["refresh"]
+    answer = requests.get(f"{site.url}/admin", cookies={"session": str(kept)}, allow_redirects=False, timeout=20)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/admin/sign-in?next=%2Fadmin")
+
+
+def test_a_session_that_is_over_changes_nothing_and_says_so(
+    site: Site, stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(stores, "http://127.0.0.1:9")
+    monkeypatch.setattr("loyalty_bridge.admin.sign_in.SESSION_SECONDS", 0)
+    browser = requests.Session()
+    browser.get(f"{site.url}/admin/sign-in", allow_redirects=False, timeout=20)
+    begun = browser.get(f"{site.url}/admin/sign-in", allow_redirects=False, timeout=20)
+    browser.get(begun.headers["location"], allow_redirects=False, timeout=20)
+
+    answer = browser.post(f"{site.url}/admin/programs/demo/keys", headers={"origin": site.url}, timeout=20)
+
+    assert (answer.status_code, "nothing was changed" in answer.text) == (401, True)
+    assert keys.list_all(stores, "demo") == []
+
+
+# Who made the browser ask.
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "{site}"}, 201),
+        ({"origin": None, "sec-fetch-site": "same-origin"}, 201),
+        ({"origin": "https://evil.test"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "{site}.evil.test"}, 403),
+        ({"origin": "https://evil.test", "sec-fetch-site": "same-origin"}, 403),
+        ({"origin": None, "sec-fetch-site": "same-site"}, 403),
+        ({"origin": None, "sec-fetch-site": "cross-site"}, 403),
+        ({"origin": None, "sec-fetch-site": "none"}, 403),
+        ({"origin": None}, 403),
+    ],
+)
+def test_a_change_is_taken_from_the_page_itself_only(
+    site: Site, stores: DeliverySettings, headers: dict[str, str | None], status: int
+) -> None:
+    connect(stores, "http://127.0.0.1:9")
+    browser = site.browser()
+    told: Any = {name: text and text.replace("{site}", site.url) for name, text in headers.items()}
+
+    by_page = browser.post(f"{site.url}/admin/programs/demo/keys", data={"name": "x"}, headers=told, timeout=20)
+    by_api = browser.post(f"{site.url}/admin/api/v1/programs/demo/keys", json={}, headers=told, timeout=20)
+
+    assert (by_page.status_code, by_api.status_code) == (status, status)
+    assert len(keys.list_all(stores, "demo")) == (2 if status == 201 else 0)
+
+
+@pytest.mark.parametrize("path", ["/admin", "/admin/nothing", "/admin/signed-out", "/admin/api/v1/me", "/elsewhere"])
+def test_every_answer_has_the_headers(site: Site, path: str) -> None:
+    answer = site.browser().get(site.url + path, timeout=20)
+
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "script-src" not in policy
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["strict-transport-security"].startswith("max-age=63072000")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_page_has_neither_script_nor_inline_style(site: Site, stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    browser = site.browser()
+
+    for method, path, _ in PAGES:
+        if method == "GET" and path.count("{") <= 1 and not path.endswith("/record"):
+            place = path.replace("{programId}", "demo")
+            answer = browser.get(f"{site.url}/admin{place}", params={"program": "demo"}, timeout=20)
+            assert answer.status_code == 200, place
+            assert not re.search(r"<script|\son\w+=|\sstyle=|<style|javascript:", answer.text), place
+
+
+# What typed text may do.
+
+EVIL = "\"'><script>alert(1)</script>&lt;b&gt;{{7*7}}"
+
+
+def test_typed_text_stays_text_in_every_field(site: Site, stores: DeliverySettings) -> None:
+    connect(stores, "http://127.0.0.1:9")
+    browser = site.browser()
+
+    def post(path: str, **sent: Any) -> str:
+        return browser.post(f"{site.url}/admin/programs/demo{path}", data=sent, timeout=20).text
+
+    forward(queued(event("teleported" + EVIL, eventId=EVIL)), stores, 30)
+    typed = {field.path: EVIL for field in forms.fields("convercus", "braze")}
+    seen = [
+        post("/connection", loyalty="convercus", engagement="braze", version="1", **typed),
+        post("/keys", name=EVIL),
+        post("/sample", member=EVIL),
+        post("/lookup", record=EVIL),
+        post("/lookup", record='{"eventType": "' + EVIL.replace('"', "") + '", "accountId": "A"}'),
+        post("/members/resync", member=EVIL),
+        post("/delete", confirm=EVIL),
+        *(
+            browser.get(
+                f"{site.url}/admin{path}", params={"id": EVIL, "reason": EVIL, "event_id": EVIL}, timeout=20
+            ).text
+            for path in ("/programs/demo/lookup", "/programs/demo/records", "/programs/demo/record")
+        ),
+        browser.get(f"{site.url}/admin/programs/demo/records", timeout=20).text,
+        browser.get(f"{site.url}/admin/programs/demo/audit", timeout=20).text,
+        browser.get(f"{site.url}/admin/programs/{EVIL}/connection", timeout=20).text,
+        browser.get(f"{site.url}/admin/new", params={"program": EVIL}, timeout=20).text,
+    ]
+
+    for page in seen:
+        assert "<script" not in page
+        assert "49" not in re.sub(r"\d{3,}|\d+-\d+|:\d+", "", page) or "{{7*7}}" in html.unescape(page)
+    assert any(EVIL in html.unescape(page) for page in seen)
+
+
+def test_a_wrong_field_is_told_beside_it_and_what_was_typed_stays(site: Site, stores: DeliverySettings) -> None:
+    browser = site.browser()
+    sent = {
+        "loyalty": "convercus",
+        "engagement": "braze",
+        "version": "0",
+        "engagement.api_endpoint": "https://rest.iad-01.braze.com.evil.test",
+        "secrets.braze_api_key": KEY,
+        "repeat_window": "120",
+        "engagement.rules.max_objects": "75",
+        "engagement.rules.identifier_type": "external_id",
+        "engagement.rules.alias_label": "convercus_account_id",
+        "engagement.rules.object_limit": "combined",
+        "loyalty.api.auth": "oauth",
+        "loyalty.rules.opt_in_without_record": "subscribed",
+        "attribute_writes": "changed",
+    }
+
+    answer = browser.post(f"{site.url}/admin/programs/demo/connection", data=sent, timeout=20)
+
+    assert answer.status_code == 400
+    beside = re.search(r'id="engagement.api_endpoint-wrong">([^<]+)', answer.text)
+    assert beside
+    assert "is not a host of braze" in beside[1]
+    assert 'value="https://rest.iad-01.braze.com.evil.test"' in answer.text
+    assert KEY not in answer.text
+    assert store.load(stores, ["demo"]) == {}
+
+
+def test_the_later_of_two_savers_sees_a_conflict(site: Site, stores: DeliverySettings) -> None:
+    connect(stores, "http://127.0.0.1:9")
+    first, second = site.browser(), site.browser()
+    form = first.get(f"{site.url}/admin/programs/demo/connection", timeout=20).text
+    fields = dict(re.findall(r'<input[^>]*name="([^"]+)"[^>]*?value="([^"]*)"', form))
+    chosen = dict(re.findall(r'name="([^"]+)"[^>]*>\s*(?:<option>\w+</option>)*<option selected>(\w+)', form))
+    sent = {name: html.unescape(text) for name, text in {**fields, **chosen}.items()}
+
+    answers = [
+        browser.post(f"{site.url}/admin/programs/demo/connection", data=sent | {"repeat_window": window}, timeout=20)
+        for browser, window in ((first, "7"), (second, "9"))
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 409]
+    assert 'value="9"' in answers[1].text
+    assert store.load(stores, ["demo"])["demo"].connection.repeat_window == 7
+
+
+def test_a_form_that_is_saved_as_it_is_changes_nothing_but_the_version(site: Site, stores: DeliverySettings) -> None:
+    browser = site.browser()
+    for loyalty in forms.LOYALTY:
+        for engagement in forms.ENGAGEMENT:
+            name = f"{loyalty}-{engagement}"
+            side = {"loyalty": {"platform": loyalty}, "engagement": {"platform": engagement}}
+            made = site.call("PUT", f"/programs/{name}", {"version": 0, "connection": side}).json()
+            form = browser.get(f"{site.url}/admin/programs/{name}/connection", timeout=20).text
+
+            sent = {field.path: _shown(form, field) for field in forms.fields(loyalty, engagement)}
+            hidden = {"loyalty": loyalty, "engagement": engagement, "version": "1"}
+            answer = browser.post(f"{site.url}/admin/programs/{name}/connection", data=sent | hidden, timeout=20)
+
+            assert answer.status_code == 200, name
+            assert site.call("GET", f"/programs/{name}").json() == made | {"version": 2}
+
+
+def _shown(form: str, field: forms.Field) -> str | None:
+    """Read what a field of a form shows."""
+    place = form[form.index(f'id="{field.path}" name=') :]
+    if field.kind == "choice":
+        found = re.search(r"<option selected>([^<]*)", place[: place.index("</select>")])
+    else:
+        found = re.search(r'value="([^"]*)"', place[: place.index(">")])
+    if field.kind == "flag":
+        return "on" if "checked" in place[: place.index(">")] else None
+    return html.unescape(found[1]) if found else ""
+
+
+# Templates.
+
+
+def test_the_templates_for_braze_are_those_of_the_docs_with_this_programs_addresses(
+    site: Site, stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+
+    page = site.browser().get(f"{site.url}/admin/programs/demo/templates", timeout=20).text
+
+    documented = (ROOT / "docs" / "braze.md").read_text()
+    documented = documented.replace("<SERVICE_HOST>", "api.example.com").replace("<PROGRAM_ID>", "demo")
+    of_braze = page.partition("Braze: webhooks")[2]
+    headers, *blocks = [html.unescape(block) for block in re.findall(r"<pre[^>]*>(.*?)</pre>", of_braze, re.DOTALL)]
+    assert headers == "X-Convercus-Key: <KEY>\nContent-Type: application/json"
+    assert len(blocks) == 8
+    for block in blocks:
+        assert block in documented, block

@@ -1,0 +1,174 @@
+"""Who is an operator: tokens good and bad, and the groups in them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from local.sandbox.server import json_answer, serving
+from loyalty_bridge.admin import operators
+from loyalty_bridge.admin.operators import Operator, claims, configuration, operator
+from loyalty_bridge.errors import Unauthorized, Unavailable
+from loyalty_bridge.settings import AdminSettings
+from tests.issuer import CLIENT, Issuer, issuing
+
+Make = Callable[[Issuer], str]
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    """Run an issuer."""
+    with issuing() as running:
+        yield running
+
+
+def settings(issuer: str, **changes: Any) -> AdminSettings:
+    told = dict.fromkeys(
+        ("programs_table", "secrets_key", "journal_table", "audit_table", "sessions_table", "ledger_table"), "-"
+    )
+    told |= dict.fromkeys(("members_table", "kept_table", "kept_bucket"), "-")
+    told |= {"sign_in_issuer": issuer, "sign_in_configuration": f"{issuer}/.well-known/openid-configuration"}
+    return AdminSettings.model_validate(told | {"sign_in_client": CLIENT} | changes)
+
+
+GOOD: dict[str, Make] = {
+    "an ID token": lambda issuer: issuer.token(),
+    "an access token of this client": lambda issuer: issuer.access_token(),
+    "an ID token of an issuer without token_use": lambda issuer: issuer.token(token_use=None),
+    "for several audiences, made for this client": lambda issuer: issuer.token(aud=[CLIENT, "other"], azp=CLIENT),
+    "made by a clock that is a little ahead": lambda issuer: issuer.token(iat=int(time.time()) + 20),
+}
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_a_good_token_tells_who_it_is(issuer: Issuer, case: str) -> None:
+    told = claims(settings(issuer.url), GOOD[case](issuer))
+
+    assert told["sub"] == "person-1"
+
+
+def _unsigned(issuer: Issuer) -> str:
+    """Take the signature off a good token and say that it needs none."""
+    head = base64.urlsafe_b64encode(json.dumps({"alg": "none", "kid": "own"}).encode()).rstrip(b"=").decode()
+    return f"{head}.{issuer.token().split('.')[1]}."
+
+
+def _changed(issuer: Issuer) -> str:
+    """Put another subject into a good token."""
+    head, _, signature = issuer.token().split(".")
+    return f"{head}.{issuer.token(sub='person-2').split('.')[1]}.{signature}"
+
+
+BAD: dict[str, Make] = {
+    "expired": lambda issuer: issuer.token(iat=1_700_000_000, exp=1_700_003_600),
+    "expired, longer ago than clocks differ": lambda issuer: issuer.token(exp=int(time.time()) - 60),
+    "not yet valid": lambda issuer: issuer.token(nbf=int(time.time()) + 600),
+    "made in the future": lambda issuer: issuer.token(iat=int(time.time()) + 600),
+    "of another issuer": lambda issuer: issuer.token(iss="https://issuer.example"),
+    "for another audience": lambda issuer: issuer.token(aud="other"),
+    "without an audience": lambda issuer: issuer.token(aud=None),
+    "for this audience, made for another client": lambda issuer: issuer.token(aud=[CLIENT, "other"], azp="other"),
+    "an access token of another client": lambda issuer: issuer.access_token(client_id="other"),
+    "an access token of no client": lambda issuer: issuer.access_token(client_id=None),
+    "a refresh token": lambda issuer: issuer.token(token_use="refresh"),
+    "without an end": lambda issuer: issuer.token(exp=None),
+    "without a subject": lambda issuer: issuer.token(sub=None),
+    "without a beginning": lambda issuer: issuer.token(iat=None),
+    "signed with another key": lambda issuer: issuer.token(signed_with="foreign"),
+    "signed with a word": lambda issuer: issuer.token(algorithm="HS256"),
+    "algorithm none": lambda issuer: issuer.token(algorithm="none"),
+    "a good one without its signature": _unsigned,
+    "a good one with another subject": _changed,
+    "no token": lambda _: "hello",
+    "empty": lambda _: "",
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_token_is_nobodys(issuer: Issuer, case: str) -> None:
+    with pytest.raises(Unauthorized) as raised:
+        claims(settings(issuer.url), BAD[case](issuer))
+
+    assert str(raised.value) == "the token is not valid"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda issuer: issuer.token(nonce="other"),
+        lambda issuer: issuer.token(),
+        lambda issuer: issuer.access_token(nonce="begun"),
+    ],
+    ids=["of another sign-in", "without a nonce", "an access token"],
+)
+def test_only_the_id_token_of_the_sign_in_that_was_begun_signs_in(issuer: Issuer, make: Make) -> None:
+    assert claims(settings(issuer.url), issuer.token(nonce="begun"), nonce="begun")
+
+    with pytest.raises(Unauthorized):
+        claims(settings(issuer.url), make(issuer), nonce="begun")
+
+
+def test_keys_that_cannot_be_read_say_nothing_about_a_token(issuer: Issuer) -> None:
+    with issuing() as gone:
+        token, told = gone.token(), settings(gone.url)
+        configuration(told.sign_in_configuration, told.sign_in_issuer)
+
+    with pytest.raises(Unavailable):
+        claims(told, token)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"issuer": "https://issuer.example"},
+        {"jwks_uri": None},
+        {"jwks_uri": "http://keys.example/keys"},
+        {"token_endpoint": "file:///etc/passwd"},
+    ],
+)
+def test_a_configuration_that_is_not_the_issuers_is_not_used(change: dict[str, Any]) -> None:
+    def answer(_: object) -> Any:
+        good = {name: f"{url}/{name}" for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")}
+        return json_answer(200, {"issuer": url, **good} | change)
+
+    with serving(answer) as url, pytest.raises(Unavailable):
+        configuration(f"{url}/.well-known/openid-configuration", url)
+
+
+@pytest.mark.parametrize(
+    ("groups", "all_programs", "programs"),
+    [
+        (["loyalty-bridge"], True, set()),
+        (["loyalty-bridge:demo", "loyalty-bridge:other", "staff"], False, {"demo", "other"}),
+        ("loyalty-bridge:demo", False, {"demo"}),
+        (["loyalty-bridge-admins", "Loyalty-Bridge", "xloyalty-bridge:demo"], False, set()),
+        (["loyalty-bridge:", 7, None], False, set()),
+        ([], False, set()),
+        (None, False, set()),
+        (7, False, set()),
+        ({"loyalty-bridge": True}, False, set()),
+    ],
+)
+def test_groups_tell_the_programs_and_whoever_is_in_none_gets_none(
+    groups: Any, all_programs: bool, programs: set[str]
+) -> None:
+    told = operator(settings("https://issuer.example"), {"sub": "person-1", "cognito:groups": groups})
+
+    assert told == Operator("person-1", all_programs=all_programs, programs=frozenset(programs))
+
+
+def test_claim_and_group_have_the_names_that_are_set() -> None:
+    own = settings("https://issuer.example", sign_in_groups="roles", operators_group="crm")
+
+    told = operator(own, {"sub": "person-1", "roles": ["crm:demo"], "cognito:groups": ["loyalty-bridge"]})
+
+    assert told == Operator("person-1", programs=frozenset({"demo"}))
+
+
+def test_algorithms_are_those_with_a_key_pair() -> None:
+    assert all(name[:2] in {"RS", "PS", "ES"} for name in operators.ALGORITHMS)
