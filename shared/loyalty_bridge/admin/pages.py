@@ -47,11 +47,14 @@ NOTES = {
 """What a page says after something was done, by the word in its address."""
 
 
+_KINDS = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
+
+
 @cache
-def _style() -> tuple[bytes, str]:
-    """Give the style sheet and a word that changes with it."""
-    text = files("loyalty_bridge.admin").joinpath("static/style.css").read_bytes()
-    return text, hashlib.sha256(text).hexdigest()[:12]
+def _file(name: str) -> tuple[bytes, str]:
+    """Give a file, and an address that changes with it."""
+    text = files("loyalty_bridge.admin").joinpath(f"static/{name}").read_bytes()
+    return text, f"{HOME}/static/{hashlib.sha256(text).hexdigest()[:12]}/{name}"
 
 
 @cache
@@ -66,7 +69,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     made.globals |= {
-        "style": f"{HOME}/static/{_style()[1]}.css",
+        "file": lambda name: _file(name)[1],
         "notes": NOTES,
         "loyalty": forms.LOYALTY,
         "engagement": forms.ENGAGEMENT,
@@ -164,11 +167,12 @@ def _signed_out(*_: object) -> Response:
     return render("message", title="You are signed out", text="Your session is over.", link=f"{HOME}/sign-in")
 
 
-def _static(_: Request, call: Call) -> Response:
-    text, word = _style()
-    if call.path["name"] != f"{word}.css":
+def _static(request: Request, call: Call) -> Response:
+    name = call.path["name"]
+    if name not in _KINDS or request.url.path != _file(name)[1]:
         raise NotFound("there is no such page")
-    return Response(text, headers={"content-type": "text/css", "cache-control": "public, max-age=31536000, immutable"})
+    kept = "public, max-age=31536000, immutable"
+    return Response(_file(name)[0], headers={"content-type": _KINDS[name], "cache-control": kept})
 
 
 # Programs and their connections.
@@ -523,7 +527,7 @@ def routes(settings: AdminSettings) -> list[Route]:
         ("GET", "/signed-in", of(_signed_in)),
         ("POST", "/sign-out", of(_sign_out)),
         ("GET", "/signed-out", _signed_out),
-        ("GET", "/static/{name}", _static),
+        ("GET", "/static/{word}/{name}", _static),
     )
     works = [*open_to_all, *((method, path, signed(page)) for method, path, page in PAGES)]
     made = [Route(HOME + path, web.served(work, failed), methods=[method]) for method, path, work in works]
