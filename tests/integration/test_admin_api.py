@@ -23,6 +23,7 @@ from loyalty_bridge.settings import DeliverySettings
 from tests.admin_site import Site
 from tests.conftest import KEY, connect
 from tests.events import event, queued
+from tests.functions import CONTEXT, handler
 from tests.http_events import ACTIONS, Api
 
 ALL = ("loyalty-bridge",)
@@ -254,6 +255,8 @@ CALLS: tuple[tuple[str, str, Any], ...] = (
     ("DELETE", "/programs/demo/keys/0123456789ab", None),
     ("POST", "/programs/demo/explain", {"record": {}}),
     ("GET", "/programs/demo/trace?id=x", None),
+    ("GET", "/programs/demo/statistics", None),
+    ("GET", "/programs/demo/errors", None),
     ("GET", "/programs/demo/actions", None),
     ("GET", "/programs/demo/actions/x", None),
     ("POST", "/programs/demo/actions/x/decision", {"happened": False}),
@@ -439,6 +442,40 @@ def test_an_unknown_action_is_decided(api: Api, site: Site, decision: dict[str, 
     assert call(site, "GET", "/programs/demo/actions").json() == {"actions": []}
     code = api.post(path, body | {"dispatch_id": "d-1"}).body["couponCode"]
     assert (code, len(api.upstream.account_coupons)) == ((again, 0) if again else (code, 1))
+
+
+def test_statistics_and_errors_tell_what_was_done(site: Site, stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    deliver = handler("forward_events")
+    deliver(queued(event(eventId="good"), event("teleported", eventId="odd")), CONTEXT)
+
+    statistics = call(site, "GET", "/programs/demo/statistics?days=7").json()
+    errors = call(site, "GET", "/programs/demo/errors?endpoint=forward_events").json()["errors"]
+    others = call(site, "GET", "/programs/demo/errors?direction=to_loyalty").json()
+
+    counted = statistics["endpoints"]["forward_events"]["events"]
+    assert (counted["sent"], counted["refused"], len(statistics["days"])) == (1, 1, 7)
+    assert [(one["count"], one["records"]) for one in errors] == [(1, ["odd"])]
+    assert others == {"errors": [], "next": ""}
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("statistics?days=0", "days"),
+        ("statistics?days=91", "days"),
+        ("statistics?days=many", "days"),
+        ("errors?since=yesterday", "since"),
+        ("errors?direction=up", "direction"),
+        ("errors?page=nowhere", "page"),
+    ],
+)
+def test_a_period_that_is_none_is_refused(site: Site, stores: DeliverySettings, query: str, field: str) -> None:
+    connect(stores, "http://127.0.0.1:9")
+
+    answer = call(site, "GET", f"/programs/demo/{query}")
+
+    assert (answer.status_code, answer.json()["field"]) == (400, field)
 
 
 # The audit.

@@ -17,6 +17,7 @@ from loyalty_bridge.settings import DeliverySettings
 from tests.admin_site import Site
 from tests.conftest import KEY, connect
 from tests.events import event, queued
+from tests.functions import CONTEXT, handler
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -120,6 +121,25 @@ def test_a_refused_record_is_looked_at_and_redriven(page: Page, site: Site, stor
     assert "<script>alert(1)</script>" in record
     assert page.get_by_text("on their way again").is_visible()
     assert page.get_by_text("There is none.").count() == 2
+
+
+def test_an_error_is_found_by_its_code_and_leads_to_its_record(
+    page: Page, site: Site, stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    handler("forward_events")(queued(event(eventId="good"), event("teleported", eventId="odd")), CONTEXT)
+    page.goto(f"{site.url}/admin/programs/demo/activity")
+    drawn = page.locator("svg rect").count()
+
+    page.get_by_role("link", name="Errors").click()
+    page.get_by_label("Code").fill("refused")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_role("link", name="Details").click()
+    page.get_by_role("link", name="odd").click()
+
+    assert drawn >= 3
+    assert page.get_by_label("Id of an event or of a member").input_value() == "odd"
+    assert page.get_by_text("eventType").first.is_visible()
 
 
 def test_signing_out_ends_at_the_issuer_and_back(page: Page, site: Site) -> None:

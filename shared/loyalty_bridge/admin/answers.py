@@ -113,7 +113,7 @@ class Explained(_Answer):
     events: list[dict[str, Any]]
 
 
-class Traced(BaseModel):
+class Traced(_Answer):
     """What is known of an id."""
 
     accepted_parts: list[str]
@@ -121,6 +121,51 @@ class Traced(BaseModel):
     waits_behind_held_records: bool
     held: list[dict[str, Any]]
     refused: list[dict[str, Any]]
+    errors: list[ErrorOfADay]
+
+
+class Numbers(_Answer):
+    """What was counted: calls by outcome, events by what became of them, and upper bounds of latencies."""
+
+    calls: dict[str, int]
+    events: dict[str, int]
+    latency: dict[str, float | None]
+
+
+class DayOfStatistics(_Answer):
+    """What a program did on one day (UTC), by function."""
+
+    day: str
+    endpoints: dict[str, Numbers]
+
+
+class Statistics(_Answer):
+    """What a program did."""
+
+    program: str
+    endpoints: dict[str, Numbers]
+    days: list[DayOfStatistics]
+
+
+class ErrorOfADay(_Answer):
+    """Equal errors of one day."""
+
+    first: str
+    last: str
+    count: int
+    direction: Literal["to_engagement", "to_loyalty"]
+    platform: str
+    endpoint: str
+    code: str
+    reason: str
+    records: list[str]
+
+
+class Errors(_Answer):
+    """A page of the error history; `next` is told to get the page after it, and empty on the last one."""
+
+    errors: list[ErrorOfADay]
+    next: str
 
 
 class ActionRow(_Answer):

@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from loyalty_bridge.activity import summary
 from loyalty_bridge.admin import answers, bodies, desk, web
 from loyalty_bridge.admin.desk import Desk
 from loyalty_bridge.api import requests, responses
@@ -46,6 +47,17 @@ class Endpoint(NamedTuple):
 def _which(call: Call) -> bodies.WhichRefused:
     told = {name: call.query[name] for name in ("reason", "since", "until") if call.query.get(name)}
     return requests.checked(told, bodies.WhichRefused)
+
+
+def _statistics(at: Desk, call: Call, _: object) -> dict[str, Any]:
+    period = requests.checked({name: call.query[name] for name in ("days",) if name in call.query}, bodies.Period)
+    return summary.told(call.program, desk.statistics(at, call.program, period.days))
+
+
+def _errors(at: Desk, call: Call, _: object) -> dict[str, Any]:
+    told = {name: call.query[name] for name in bodies.WhichErrors.model_fields if call.query.get(name)}
+    found = desk.errors(at, call.program, requests.checked(told, bodies.WhichErrors))
+    return {"errors": [line.told() for line in found.lines], "next": found.next}
 
 
 def _needed(call: Call, name: str) -> str:
@@ -163,6 +175,22 @@ ENDPOINTS = (
         lambda at, call, _: desk.trace_id(at, call.program, _needed(call, "id")),
         answers.Traced,
         query={"id": True},
+    ),
+    Endpoint(
+        "get",
+        f"{ONE}/statistics",
+        "Calls, events and latencies of the last days (30 when not told, 90 at most), by function",
+        _statistics,
+        answers.Statistics,
+        query={"days": False},
+    ),
+    Endpoint(
+        "get",
+        f"{ONE}/errors",
+        "The error history of 90 days, latest first; equal errors of a day are one",
+        _errors,
+        answers.Errors,
+        query=dict.fromkeys(bodies.WhichErrors.model_fields, False),
     ),
     Endpoint(
         "get",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from loyalty_bridge.activity.store import DAYS
 from loyalty_bridge.delivery.redrive import Which
 
 Id = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
@@ -67,6 +68,28 @@ class Decide(_Body):
     happened: bool
     result: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)] = ""
     """Of what happened: the coupon's code, or the booking's id."""
+
+
+class Period(_Body):
+    """How far back statistics go, today included."""
+
+    days: Annotated[int, Field(ge=1, le=DAYS)] = 30
+
+
+class WhichErrors(_Body):
+    """Which errors are meant: all that are not left out."""
+
+    since: date | None = None
+    until: date | None = None
+    """First and last day (UTC)."""
+    code: str = ""
+    direction: Literal["", "to_engagement", "to_loyalty"] = ""
+    endpoint: str = ""
+    platform: str = ""
+    record: str = ""
+    """Id of a source event or an action."""
+    page: str = ""
+    """Where the page before ended."""
 
 
 class WhichRefused(_Body):

@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from loyalty_bridge.activity import Counts, Day
+from loyalty_bridge.activity.tally import BUCKETS, direction
+
 WIDTH, HEIGHT = 640, 200
 _LEFT, _TOP, _BOTTOM = 56, 10, 24
 _LOWEST = 10.0
@@ -42,6 +45,51 @@ class Chart:
     ticks: tuple[tuple[float, str], ...]
     marks: tuple[tuple[float, str], ...]
     rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def of(days: Sequence[Day]) -> list[Chart]:
+    """Draw what a program did: events, calls, latency, and what went wrong."""
+    names = [str(day.day) for day in days]
+    totals = [day.total for day in days]
+    by_direction = {way: [_sum(day, way) for day in days] for way in ("to_engagement", "to_loyalty")}
+    calls = by_direction["to_loyalty"]
+    events = {name: [total.events[name] for total in totals] for name in ("sent", "refused", "held")}
+    return [
+        stacked("Events", names, events),
+        stacked(
+            "Calls",
+            names,
+            {
+                "answered": [counts.calls["ok"] for counts in calls],
+                "failed": [counts.calls.total() - counts.calls["ok"] for counts in calls],
+            },
+        ),
+        side_by_side(
+            "Latency: 99 of 100 within",
+            names,
+            {
+                "calls": [_within(counts) for counts in calls],
+                "events, from arrival to acceptance": [_within(counts) for counts in by_direction["to_engagement"]],
+            },
+        ),
+        stacked(
+            "Errors",
+            names,
+            {
+                "calls that failed": [counts.calls.total() - counts.calls["ok"] for counts in calls],
+                "events that were refused": events["refused"],
+            },
+        ),
+    ]
+
+
+def _sum(day: Day, way: str) -> Counts:
+    return sum((counts for name, counts in day.endpoints.items() if direction(name) == way), Counts())
+
+
+def _within(counts: Counts) -> float:
+    bound = counts.percentile(0.99)
+    return 0 if bound is None else min(bound, BUCKETS[-1])
 
 
 def stacked(title: str, days: Sequence[str], series: Mapping[str, Sequence[float]]) -> Chart:

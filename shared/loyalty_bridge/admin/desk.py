@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from loyalty_bridge import activity
 from loyalty_bridge.actions import decisions, journal
 from loyalty_bridge.admin.audit import EVERY_PROGRAM, audited, lines
 from loyalty_bridge.delivery import explain, forget, kept, redrive, sample, trace
@@ -20,6 +22,8 @@ from loyalty_bridge.programs import administer, keys, store
 from loyalty_bridge.programs.connection import Program, program_id
 
 if TYPE_CHECKING:
+    from loyalty_bridge.activity import Day, ErrorLine, ErrorPage
+    from loyalty_bridge.admin.bodies import WhichErrors
     from loyalty_bridge.admin.operators import Operator
     from loyalty_bridge.delivery.redrive import Which
     from loyalty_bridge.settings import AdminSettings
@@ -186,6 +190,35 @@ def explain_record(desk: Desk, program: str, record: bytes) -> dict[str, Any]:
 def trace_id(desk: Desk, program: str, name: str) -> dict[str, Any]:
     """Tell what happened to an event, or to a member's events."""
     return trace.trace(desk.settings, find(desk, program), name)
+
+
+def statistics(desk: Desk, program: str, days: int) -> list[Day]:
+    """Tell what a program did on each of the last days (UTC)."""
+    return activity.statistics(desk.settings, find(desk, program).id, days)
+
+
+def errors(desk: Desk, program: str, which: WhichErrors, limit: int = 100) -> ErrorPage:
+    """List a program's errors, the latest first."""
+    return activity.errors(desk.settings, find(desk, program).id, limit=limit, **dict(which))
+
+
+def error(desk: Desk, program: str, line: str) -> ErrorLine:
+    """Show equal errors of one day.
+
+    Raises
+    ------
+    NotFound
+        There are none of that id.
+    """
+    try:
+        day = date.fromisoformat(line[:10])
+    except ValueError:
+        raise NotFound("there is no such error") from None
+    of_day = activity.errors(desk.settings, find(desk, program).id, since=day, until=day, limit=1000).lines
+    found = next((one for one in of_day if one.id == line), None)
+    if found is None:
+        raise NotFound("there is no such error")
+    return found
 
 
 def list_actions(desk: Desk, program: str) -> list[dict[str, Any]]:

@@ -13,7 +13,8 @@ from urllib.parse import parse_qs, quote, urlencode
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from loyalty_bridge.admin import bodies, desk, forms, sign_in, web
+from loyalty_bridge.activity import summary
+from loyalty_bridge.admin import bodies, charts, desk, forms, sign_in, web
 from loyalty_bridge.admin.desk import Desk
 from loyalty_bridge.admin.snippets import snippets
 from loyalty_bridge.api import requests, responses
@@ -457,6 +458,41 @@ def _member(_: Request, call: Call, at: Desk) -> Response:
     return _to("programs", call.program, "lookup", done="forgotten")
 
 
+# What was done.
+
+PERIODS = (1, 7, 30, 90)
+
+
+def _activity(_: Request, call: Call, at: Desk) -> Response:
+    program = desk.find(at, call.program)
+    days = requests.checked({"days": call.query.get("days", "7")}, bodies.Period).days
+    told = desk.statistics(at, program.id, days)
+    return render(
+        "activity",
+        at=at,
+        program=program,
+        here="activity",
+        days=days,
+        periods=PERIODS,
+        charts=charts.of(told),
+        endpoints={name: summary.numbers(counts) for name, counts in summary.totals(told).items()},
+    )
+
+
+def _errors(_: Request, call: Call, at: Desk) -> Response:
+    program = desk.find(at, call.program)
+    chosen = {name: call.query.get(name, "") for name in ("code", "endpoint", "direction", "since", "until")}
+    told = {name: text for name, text in {**chosen, "page": call.query.get("page", "")}.items() if text}
+    found = desk.errors(at, program.id, requests.checked(told, bodies.WhichErrors))
+    return render("errors", at=at, program=program, here="errors", chosen=chosen, found=found)
+
+
+def _error(_: Request, call: Call, at: Desk) -> Response:
+    program = desk.find(at, call.program)
+    line = desk.error(at, program.id, call.query.get("line", ""))
+    return render("error", at=at, program=program, here="errors", line=line)
+
+
 def _snippets(_: Request, call: Call, at: Desk) -> Response:
     program = desk.find(at, call.program)
     groups = list(snippets(at.settings, program))
@@ -505,6 +541,9 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", f"{ONE}/lookup", _lookup),
     ("POST", f"{ONE}/lookup", _explain),
     ("POST", f"{ONE}/members/{{what}}", _member),
+    ("GET", f"{ONE}/activity", _activity),
+    ("GET", f"{ONE}/errors", _errors),
+    ("GET", f"{ONE}/error", _error),
     ("GET", f"{ONE}/templates", _snippets),
     ("GET", f"{ONE}/audit", _audit),
 )

@@ -137,7 +137,7 @@ def answer(
         # Where, but not the error's own text: it may hold what was sent.
         places = traceback.format_tb(defect.__traceback__)
         _log(logger.error, "defect", call, told, type(defect).__name__, traceback="".join(places))
-    _count(context.function_name, told["statusCode"], error)
+    count(context.function_name, told["statusCode"], error)
     _note(endpoint(context.function_name), call.program, error, time.monotonic() - began)
     # Who has no key does not make us write for each call.
     if not writes_beside and (not isinstance(error, Unauthorized) or container.is_due()):
@@ -165,7 +165,7 @@ _ALARMING = (
 )
 
 
-def _count(function: str, status: int, error: BridgeError | None) -> None:
+def count(function: str, status: int, error: BridgeError | None = None) -> None:
     """Count a call by its class of status, and what raises an alarm for all functions together."""
     for kind, name in _ALARMING:
         if isinstance(error, kind):

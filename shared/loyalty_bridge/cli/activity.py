@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from loyalty_bridge import activity
-from loyalty_bridge.activity import Counts, ErrorLine
+from loyalty_bridge.activity import Counts, ErrorLine, summary
 from loyalty_bridge.activity.store import DAYS
 from loyalty_bridge.activity.tally import EVENTS
 from loyalty_bridge.cli import stack
@@ -27,21 +27,13 @@ def stats(program: ActivityArgument, days: DaysOption = 30, json_output: JsonOpt
     Example: bridge stats demo --days 7
     """
     told = activity.statistics(stack.settings(), program, days)
-    totals: dict[str, Counts] = {}
-    for day in told:
-        for name, counts in day.endpoints.items():
-            totals[name] = totals.get(name, Counts()) + counts
-    by_day = [
-        {"day": str(day.day), "endpoints": {name: _numbers(counts) for name, counts in day.endpoints.items()}}
-        for day in told
-    ]
     if json_output:
-        endpoints = {name: _numbers(counts) for name, counts in sorted(totals.items())}
-        show({"program": program, "endpoints": endpoints, "days": by_day}, as_json=True)
+        show(summary.told(program, told), as_json=True)
         return
+    totals = summary.totals(told)
     seen = [name for name in EVENTS if any(counts.events[name] for counts in totals.values())]
     show([_day(str(day.day), day.total, seen) for day in told if day.endpoints], as_json=False)
-    show([_calls(name, counts) for name, counts in sorted(totals.items())], as_json=False)
+    show([_calls(name, counts) for name, counts in totals.items()], as_json=False)
 
 
 def errors(
@@ -85,15 +77,6 @@ def _row(line: ErrorLine) -> dict[str, Any]:
     return {name: told[name] for name in ("last", "count", "endpoint", "platform", "code", "reason")} | {
         "records": some
     }
-
-
-def _numbers(counts: Counts) -> dict[str, Any]:
-    percentiles = {"p50_ms": counts.percentile(0.5), "p99_ms": counts.percentile(0.99)}
-    # Beyond the last bucket there is no bound, for which JSON has no number.
-    bounds = {
-        name: bound if bound is not None and math.isfinite(bound) else None for name, bound in percentiles.items()
-    }
-    return {"calls": dict(counts.calls), "events": dict(counts.events), "latency": bounds}
 
 
 def _day(day: str, counts: Counts, events: list[str]) -> dict[str, Any]:
