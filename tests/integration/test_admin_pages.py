@@ -303,6 +303,18 @@ def _shown(form: str, field: forms.Field) -> str | None:
     return html.unescape(found[1]) if found else ""
 
 
+def test_records_of_unknown_programs_are_shown_to_an_operator_of_all(site: Site, stores: DeliverySettings) -> None:
+    forward(queued(event(programId="stranger", eventId="lost")), stores, 30)
+    place = f"{site.url}/admin/programs/-/records"
+
+    shown = site.browser().get(place, timeout=20)
+    site.issuer.person["cognito:groups"] = ["loyalty-bridge:demo"]
+    hidden = site.browser().get(place, timeout=20)
+
+    assert (shown.status_code, "programId" in shown.text) == (200, True)
+    assert hidden.status_code == 404
+
+
 # Templates.
 
 

@@ -16,6 +16,7 @@ from loyalty_bridge.activity import summary
 from loyalty_bridge.admin import answers, bodies, desk, web
 from loyalty_bridge.admin.desk import Desk
 from loyalty_bridge.api import requests, responses
+from loyalty_bridge.api.contract import RETRY_AFTER
 from loyalty_bridge.api.requests import Call
 from loyalty_bridge.errors import BridgeError, NotFound, Refused
 from loyalty_bridge.programs import administer
@@ -406,4 +407,5 @@ def _content(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _response(status: int, model: type[BaseModel]) -> dict[str, Any]:
-    return {"description": _MEANS[status], "content": _content(model)}
+    told: dict[str, Any] = {"description": _MEANS[status], "content": _content(model)}
+    return told | ({"headers": RETRY_AFTER} if status == 503 else {})

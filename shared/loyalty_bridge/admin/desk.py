@@ -17,7 +17,7 @@ from loyalty_bridge.actions import decisions, journal
 from loyalty_bridge.admin.audit import EVERY_PROGRAM, audited, lines
 from loyalty_bridge.delivery import explain, forget, kept, redrive, sample, trace
 from loyalty_bridge.delivery.lanes import probe
-from loyalty_bridge.errors import NotConnected, NotFound
+from loyalty_bridge.errors import NotConnected, NotFound, Refused
 from loyalty_bridge.programs import administer, keys, store
 from loyalty_bridge.programs.connection import Program, program_id
 
@@ -42,9 +42,13 @@ class Desk:
 
 def _known(desk: Desk, program: str) -> str:
     """Check that a program may be seen, before it is known whether it is there."""
-    if not desk.operator.may(program):
-        raise NotFound(f"there is no program {program}")
-    return program
+    try:
+        name = program_id(program)
+    except Refused:
+        name = ""
+    if not name or not desk.operator.may(name):
+        raise NotFound(f"there is no program {program[:64]}")
+    return name
 
 
 def _everything(desk: Desk) -> None:

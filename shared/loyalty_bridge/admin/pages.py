@@ -19,16 +19,16 @@ from loyalty_bridge.admin.desk import Desk
 from loyalty_bridge.admin.snippets import snippets
 from loyalty_bridge.api import requests, responses
 from loyalty_bridge.api.requests import Call
+from loyalty_bridge.delivery.kept import UNKNOWN_PROGRAM
 from loyalty_bridge.delivery.stores import side_by_side
 from loyalty_bridge.errors import BridgeError, NotFound, Refused, SavedMeanwhile, Unauthorized
 from loyalty_bridge.programs import administer
-from loyalty_bridge.programs.connection import Connection, program_id
+from loyalty_bridge.programs.connection import Connection, Program, program_id
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from starlette.requests import Request
 
-    from loyalty_bridge.programs.connection import Program
     from loyalty_bridge.settings import AdminSettings
 
 Page = Callable[["Request", Call, Desk], Response]
@@ -353,15 +353,21 @@ def _which(told: Mapping[str, str]) -> bodies.WhichRefused:
     )
 
 
+def _of_shelf(at: Desk, program: str) -> Program:
+    """Read the program of a shelf; the records of unknown programs lie on one of their own."""
+    nobodys = desk.shelf(at, program) == UNKNOWN_PROGRAM
+    return Program(UNKNOWN_PROGRAM, Connection()) if nobodys else desk.find(at, program)
+
+
 def _records(_: Request, call: Call, at: Desk) -> Response:
-    program = desk.find(at, call.program)
+    program = _of_shelf(at, call.program)
     chosen = {name: call.query.get(name, "") for name in ("reason", "since", "until")}
     return render(
         "records",
         at=at,
         program=program,
         here="records",
-        held=desk.list_held(at, program.id),
+        held=[] if program.id == UNKNOWN_PROGRAM else desk.list_held(at, program.id),
         refused=desk.list_refused(at, program.id, _which(chosen).which()),
         chosen=chosen,
         limit=desk.SHOWN,
@@ -370,14 +376,14 @@ def _records(_: Request, call: Call, at: Desk) -> Response:
 
 
 def _record(_: Request, call: Call, at: Desk) -> Response:
-    program = desk.find(at, call.program)
+    program = _of_shelf(at, call.program)
     told = desk.show_refused(at, program.id, call.query.get("event_id", ""))
     return render("record", at=at, program=program, here="records", told=told)
 
 
 def _confirm_records(_: Request, call: Call, at: Desk) -> Response:
     _known(call.path["what"], "redrive", "drop")
-    program = desk.find(at, call.program)
+    program = _of_shelf(at, call.program)
     chosen = {name: call.query.get(name, "") for name in ("reason", "since", "until")}
     meant = desk.list_refused(at, program.id, _which(chosen).which())
     return render(

@@ -143,9 +143,7 @@ _MEANS = {
 }
 
 
-_RETRY_AFTER = {
-    "Retry-After": {"description": "Seconds", "required": True, "schema": {"type": "integer", "minimum": 1}}
-}
+RETRY_AFTER = {"Retry-After": {"description": "Seconds", "required": True, "schema": {"type": "integer", "minimum": 1}}}
 _ID = {"type": "string", "maxLength": requests.MAX_ID, "pattern": requests.ID_PATTERN}
 _PROGRAM = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
 _KEY = {"type": "string", "maxLength": 255, "pattern": r"^[ -z|}~]*$"}
@@ -226,4 +224,4 @@ def _content(schema: dict[str, Any]) -> dict[str, Any]:
 def _response(status: int, model: type[BaseModel]) -> dict[str, Any]:
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     told: dict[str, Any] = {"description": _MEANS[status], "content": {"application/json": {"schema": schema}}}
-    return told | ({"headers": _RETRY_AFTER} if status in {502, 503} else {})
+    return told | ({"headers": RETRY_AFTER} if status in {502, 503} else {})
