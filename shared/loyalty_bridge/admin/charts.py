@@ -17,13 +17,13 @@ _LOWEST = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar; `series` is the number of what it shows."""
+    """A bar; `tone` is the letter of its colour."""
 
     x: float
     y: float
     width: float
     height: float
-    series: int
+    tone: str
     title: str
 
 
@@ -33,6 +33,8 @@ class Chart:
 
     Attributes
     ----------
+    names
+        What the bars show, each with the letter of its colour: ``b`` is for what went wrong.
     bars, ticks, marks
         What is drawn: bars, lines across (y and word), and words below (x and word).
     rows
@@ -40,7 +42,7 @@ class Chart:
     """
 
     title: str
-    names: tuple[str, ...]
+    names: tuple[tuple[str, str], ...]
     bars: tuple[Bar, ...]
     ticks: tuple[tuple[float, str], ...]
     marks: tuple[tuple[float, str], ...]
@@ -55,7 +57,7 @@ def of(days: Sequence[Day]) -> list[Chart]:
     calls = by_direction["to_loyalty"]
     events = {name: [total.events[name] for total in totals] for name in ("sent", "refused", "held")}
     return [
-        stacked("Events", names, events),
+        stacked("Events", names, events, "abc"),
         stacked(
             "Calls",
             names,
@@ -63,6 +65,7 @@ def of(days: Sequence[Day]) -> list[Chart]:
                 "answered": [counts.calls["ok"] for counts in calls],
                 "failed": [counts.calls.total() - counts.calls["ok"] for counts in calls],
             },
+            "ab",
         ),
         side_by_side(
             "Latency: 99 of 100 within",
@@ -71,6 +74,7 @@ def of(days: Sequence[Day]) -> list[Chart]:
                 "calls": [_within(counts) for counts in calls],
                 "events, from arrival to acceptance": [_within(counts) for counts in by_direction["to_engagement"]],
             },
+            "ac",
         ),
         stacked(
             "Errors",
@@ -79,6 +83,7 @@ def of(days: Sequence[Day]) -> list[Chart]:
                 "calls that failed": [counts.calls.total() - counts.calls["ok"] for counts in calls],
                 "events that were refused": events["refused"],
             },
+            "bc",
         ),
     ]
 
@@ -92,7 +97,7 @@ def _within(counts: Counts) -> float:
     return 0 if bound is None else min(bound, BUCKETS[-1])
 
 
-def stacked(title: str, days: Sequence[str], series: Mapping[str, Sequence[float]]) -> Chart:
+def stacked(title: str, days: Sequence[str], series: Mapping[str, Sequence[float]], tones: str) -> Chart:
     """Draw a bar for each day, of parts that add up."""
     top = _ceiling(max((sum(parts) for parts in zip(*series.values(), strict=True)), default=0))
     step = _step(days)
@@ -104,13 +109,13 @@ def stacked(title: str, days: Sequence[str], series: Mapping[str, Sequence[float
             if value:
                 y = _linear(base + value, top)
                 x, height = _LEFT + place * step + step * 0.1, _linear(base, top) - y
-                bars.append(Bar(x, y, step * 0.8, height, number, f"{day}: {name} {value:,.0f}"))
+                bars.append(Bar(x, y, step * 0.8, height, tones[number], f"{day}: {name} {value:,.0f}"))
                 base += value
     ticks = tuple((_linear(top * part, top), f"{top * part:,.0f}") for part in (0, 0.5, 1))
-    return _chart(title, days, series, bars, ticks)
+    return _chart(title, days, series, tones, bars, ticks)
 
 
-def side_by_side(title: str, days: Sequence[str], series: Mapping[str, Sequence[float]]) -> Chart:
+def side_by_side(title: str, days: Sequence[str], series: Mapping[str, Sequence[float]], tones: str) -> Chart:
     """Draw bars beside each other for each day, on a logarithmic scale (for milliseconds)."""
     top = 10.0 ** math.ceil(math.log10(max([_LOWEST * 10, *(value for values in series.values() for value in values)])))
     step = _step(days)
@@ -121,7 +126,7 @@ def side_by_side(title: str, days: Sequence[str], series: Mapping[str, Sequence[
             _logarithmic(value, top),
             width,
             _logarithmic(_LOWEST, top) - _logarithmic(value, top),
-            number,
+            tones[number],
             f"{day}: {name} {value:,.0f} ms",
         )
         for number, (name, values) in enumerate(series.items())
@@ -130,20 +135,21 @@ def side_by_side(title: str, days: Sequence[str], series: Mapping[str, Sequence[
     ]
     powers = range(round(math.log10(_LOWEST)), round(math.log10(top)) + 1)
     ticks = tuple((_logarithmic(10.0**power, top), _seconds(10.0**power)) for power in powers)
-    return _chart(title, days, series, bars, ticks)
+    return _chart(title, days, series, tones, bars, ticks)
 
 
 def _chart(
     title: str,
     days: Sequence[str],
     series: Mapping[str, Sequence[float]],
+    tones: str,
     bars: Sequence[Bar],
     ticks: tuple[tuple[float, str], ...],
 ) -> Chart:
     rows = tuple((day, tuple(f"{values[place]:,.0f}" for values in series.values())) for place, day in enumerate(days))
     chosen = sorted({0, len(days) // 2, len(days) - 1}) if len(days) > 2 else range(len(days))
     marks = tuple((_LEFT + (place + 0.5) * _step(days), days[place]) for place in chosen)
-    return Chart(title, tuple(series), tuple(bars), ticks, marks, rows)
+    return Chart(title, tuple(zip(series, tones, strict=True)), tuple(bars), ticks, marks, rows)
 
 
 def _step(days: Sequence[str]) -> float:
@@ -152,11 +158,11 @@ def _step(days: Sequence[str]) -> float:
 
 
 def _ceiling(value: float) -> float:
-    """Find the next round number: 1, 2 or 5 with noughts."""
+    """Find the next round number with a round half: 1, 2 or 4 with noughts."""
     if value <= 2:
         return 2
     power = 10.0 ** math.floor(math.log10(value))
-    return next(power * part for part in (1, 2, 5, 10) if value <= power * part)
+    return next(power * part for part in (1, 2, 4, 10) if value <= power * part)
 
 
 def _linear(value: float, top: float) -> float:

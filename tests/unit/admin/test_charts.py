@@ -29,11 +29,11 @@ def test_a_chart_fits_whatever_its_numbers(numbers: list[tuple[int, int, int]]) 
     series = dict(zip("abc", zip(*numbers, strict=True), strict=True))
 
     for draw in (stacked, side_by_side):
-        check(draw("A chart", days, series), len(days))
+        check(draw("A chart", days, series, "abc"), len(days))
 
 
 def test_parts_of_a_day_stand_on_each_other() -> None:
-    chart = stacked("Events", ["2026-03-01"], {"sent": [30], "refused": [10]})
+    chart = stacked("Events", ["2026-03-01"], {"sent": [30], "refused": [10]}, "ab")
 
     sent, refused = chart.bars
     assert refused.y + refused.height == pytest.approx(sent.y)
@@ -43,14 +43,14 @@ def test_parts_of_a_day_stand_on_each_other() -> None:
 
 
 def test_days_without_anything_have_no_bar() -> None:
-    chart = stacked("Events", ["2026-03-01", "2026-03-02"], {"sent": [0, 0]})
+    chart = stacked("Events", ["2026-03-01", "2026-03-02"], {"sent": [0, 0]}, "a")
 
     assert chart.bars == ()
     assert [word for _, word in chart.ticks] == ["0", "1", "2"]
 
 
 def test_a_slow_day_does_not_hide_the_others() -> None:
-    chart = side_by_side("Latency", ["2026-03-01", "2026-03-02"], {"p99": [100, 100_000]})
+    chart = side_by_side("Latency", ["2026-03-01", "2026-03-02"], {"p99": [100, 100_000]}, "a")
 
     quick, slow = chart.bars
     assert 3 * quick.height < slow.height < 5 * quick.height
