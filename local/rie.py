@@ -19,7 +19,7 @@ import requests
 
 from local.stack import ROOT, free_port
 
-_LAYER = ROOT / ".aws-sam/build/SharedLayer/python"
+_LAYERS = ":".join(str(ROOT / f".aws-sam/build/{name}/python") for name in ("SharedLayer", "AdminLayer"))
 _START_SECONDS = 20
 
 
@@ -69,7 +69,7 @@ def running(
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
             "AWS_REGION": environment.get("AWS_DEFAULT_REGION", "us-east-1"),
             "LAMBDA_TASK_ROOT": str(folder),
-            "PYTHONPATH": f"{folder}:{_LAYER}",
+            "PYTHONPATH": f"{folder}:{_LAYERS}",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
     )

@@ -21,6 +21,7 @@ from loyalty_bridge.cli import main, stack
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import DeliverySettings, PlanSettings
 from tests.admin_site import Site, serving_admin
+from tests.conftest import connect as connect_to_braze
 from tests.http_events import Api, connect, connect_punchh
 from tests.issuer import Issuer, issuing
 from tests.stores import environment, make_key, make_stores
@@ -154,4 +155,16 @@ def site(stores: DeliverySettings, issuer: Issuer, monkeypatch: pytest.MonkeyPat
     """Give the operator's page, without a program."""
     issuer.person = {"sub": "person-1", "email": "ops@example.com", "cognito:groups": ["loyalty-bridge"]}
     with serving_admin(stores, issuer, monkeypatch) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_site(secrets_key: str, issuer: Issuer) -> Iterator[Site]:
+    """Give the operator's page with a program, for the tests of a file that ask whatever comes."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        _stores(secrets_key, patch) as stores,
+        serving_admin(stores, issuer, patch) as running,
+    ):
+        connect_to_braze(stores, "http://127.0.0.1:9")
         yield running
