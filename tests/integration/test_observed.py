@@ -413,9 +413,8 @@ def test_an_alarm_watches_what_is_emitted(observed: Observed, name: str) -> None
         assert metric["MetricName"] in metrics
         assert template()["Resources"][resource]["Type"] == kind
         needed = template()["Resources"][resource].get("Condition")
-        assert alarm["Condition"] == {"UseSqs": "HasQueueAlarms", "UseKinesis": "HasStreamAlarms"}.get(
-            needed, "HasAlarms"
-        )
+        of_some = {"UseSqs": "HasQueueAlarms", "UseKinesis": "HasStreamAlarms", "HasPage": "HasPageAlarms"}
+        assert alarm["Condition"] == of_some.get(needed, "HasAlarms")
 
 
 @pytest.mark.parametrize("metric", ["Errors", "Throttles"])
@@ -478,6 +477,8 @@ def test_the_dashboard_shows_every_alarm_and_only_what_is_emitted(
         "HasAlarms": alarms,
         "HasQueueAlarms": alarms and sqs,
         "HasStreamAlarms": alarms and kinesis,
+        "HasPage": True,
+        "HasPageAlarms": alarms,
     }
 
     told = json.loads(rendered(dashboard["Properties"]["DashboardBody"], conditions))["widgets"]
