@@ -333,3 +333,36 @@ def test_the_templates_for_braze_are_those_of_the_docs_with_this_programs_addres
     assert len(blocks) == 8
     for block in blocks:
         assert block in documented, block
+
+
+def test_the_templates_for_moengage_are_those_of_the_docs_with_this_programs_addresses(
+    site: Site, stores: DeliverySettings
+) -> None:
+    side = {"loyalty": {"platform": "punchh"}, "engagement": {"platform": "moengage"}}
+    site.call("PUT", "/programs/diner", {"version": 0, "connection": side})
+
+    page = site.browser().get(f"{site.url}/admin/programs/diner/templates", timeout=20).text
+
+    documented = (ROOT / "docs" / "moengage.md").read_text()
+    documented = documented.replace("<SERVICE_HOST>", "api.example.com").replace("<PROGRAM_ID>", "diner")
+    of_moengage = page.partition("MoEngage: sign")[2]
+    blocks = [html.unescape(block) for block in re.findall(r"<pre[^>]*>(.*?)</pre>", of_moengage, re.DOTALL)]
+    blocks = [block for block in blocks if "X-Bridge-Key" not in block]
+    assert len(blocks) == 4
+    for block in blocks:
+        assert block in documented, block
+
+
+def test_a_campaigns_token_is_kept_by_the_campaigns_id(site: Site, stores: DeliverySettings) -> None:
+    site.call("PUT", "/programs/diner", {"version": 0, "connection": {"loyalty": {"platform": "punchh"}}})
+    browser = site.browser()
+    place = f"{site.url}/admin/programs/diner/connection"
+    form = browser.get(place, timeout=20).text
+    sent = {field.path: _shown(form, field) for field in forms.fields("punchh", "braze")}
+    sent |= {"loyalty": "punchh", "engagement": "braze", "version": "1", "coupon_campaign": "58293"}
+
+    saved = browser.post(place, data=sent | {"coupon_token": "token-of-the-campaign"}, timeout=20)
+
+    assert saved.status_code == 200
+    assert "punchh_coupon_token_58293" in store.load(stores, ["diner"])["diner"].secrets
+    assert "58293" in browser.get(place, timeout=20).text

@@ -139,3 +139,14 @@ def test_handlers_are_short() -> None:
     for path in (ROOT / "functions").glob("*/app.py"):
         lines = [line for line in Path(path).read_text().splitlines() if line.strip()]
         assert len(lines) <= 50, path
+
+
+def test_what_only_the_page_needs_is_in_its_own_layer() -> None:
+    shared, own = (
+        {line.split("==")[0] for line in (ROOT / "shared" / name).read_text().splitlines() if re.match(r"\w.*==", line)}
+        for name in ("requirements.lock", "admin.lock")
+    )
+
+    assert {"starlette", "mangum", "jinja2", "pyjwt", "cryptography"} <= own
+    assert shared.isdisjoint(own)
+    assert [name for name, one in FUNCTIONS.items() if "Layers" in one["Properties"]] == ["Admin"]

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from loyalty_bridge.programs.connection import PUNCHH_COUPON_TOKEN
+
 Form = Mapping[str, Sequence[str]]
 Kind = Literal["text", "list", "flag", "choice", "number", "secret"]
 
@@ -39,6 +41,8 @@ class Group:
     is_folded: bool = False
 
 
+COUPON_CAMPAIGN, COUPON_TOKEN = "coupon_campaign", "coupon_token"
+"""Fields of their own: a secret for each coupon campaign of Punchh, which is named by the campaign's id."""
 LOYALTY = {"convercus": "Convercus", "punchh": "Punchh", "brevo": "Brevo Loyalty"}
 ENGAGEMENT = {"braze": "Braze", "moengage": "MoEngage"}
 """The platforms by the names that people know."""
@@ -153,6 +157,39 @@ _GROUPS: Mapping[str, tuple[Group, ...]] = {
                     "loyalty.rules.default_country",
                     "Default country",
                     "Two letters, for phone numbers without a country code. Empty: these are refused.",
+                    is_optional=True,
+                ),
+            ),
+        ),
+        Group(
+            "Signups and coupon codes at Punchh",
+            (
+                Field(
+                    "loyalty.api.base_url",
+                    "Server",
+                    "Example: https://server.punchh.com. Empty: no signup, no coupon code.",
+                ),
+                Field("loyalty.api.client", "Client key", "From your Punchh representative, with the secret."),
+                Field("secrets.punchh_client_secret", "Client secret", "For signups.", "secret"),
+                Field(
+                    "loyalty.api.flavour",
+                    "API",
+                    "The one that the client belongs to.",
+                    "choice",
+                    ("mobile", "online_ordering"),
+                ),
+                Field(
+                    "secrets.punchh_admin_key",
+                    "Business admin key",
+                    "For coupon codes, and to find out whether a signup of unknown outcome happened.",
+                    "secret",
+                ),
+                Field("loyalty.api.external_source", "External source", "What Punchh calls the system of the ids."),
+                Field(
+                    "loyalty.coupon_code_days",
+                    "Days of a coupon code",
+                    "For how long a member is given the same code of a campaign. Empty: always.",
+                    "number",
                     is_optional=True,
                 ),
             ),
@@ -344,10 +381,15 @@ def read(form: Form, loyalty: str, engagement: str) -> tuple[dict[str, Any], dic
         for parent in parents:
             place = place.setdefault(parent, {})
         place[name] = _value(field, typed)
+    campaign, token = ("".join(form.get(name, ())[:1]).strip() for name in (COUPON_CAMPAIGN, COUPON_TOKEN))
+    if token:
+        secrets[f"{PUNCHH_COUPON_TOKEN}{campaign}"] = token
     return change, secrets
 
 
 def _value(field: Field, typed: str) -> Any:
+    if field.is_optional and not typed:
+        return None
     match field.kind:
         case "flag":
             return typed == "on"
@@ -356,7 +398,7 @@ def _value(field: Field, typed: str) -> Any:
         case "number":
             return int(typed) if typed.isascii() and typed.isdigit() else typed
         case _:
-            return None if field.is_optional and not typed else typed
+            return typed
 
 
 def shown(settings: Mapping[str, Any], field: Field) -> str:

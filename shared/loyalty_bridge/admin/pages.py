@@ -23,7 +23,7 @@ from loyalty_bridge.delivery.kept import UNKNOWN_PROGRAM
 from loyalty_bridge.delivery.stores import side_by_side
 from loyalty_bridge.errors import BridgeError, NotFound, Refused, SavedMeanwhile, Unauthorized
 from loyalty_bridge.programs import administer
-from loyalty_bridge.programs.connection import Connection, Program, program_id
+from loyalty_bridge.programs.connection import PUNCHH_COUPON_TOKEN, Connection, Program, program_id
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -279,6 +279,7 @@ def _connection_form(
         conflict=conflict,
         kept={f"secrets.{key}": secret.last_four for key, secret in (program.secrets if program else {}).items()},
         version=program.version if program else 0,
+        token_name=f"secrets.{PUNCHH_COUPON_TOKEN}",
     )
 
 

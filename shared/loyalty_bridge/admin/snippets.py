@@ -32,6 +32,23 @@ _SUBSCRIBE = """{
   "status": "allowed",
   "dispatch_id": "{{campaign.${dispatch_id}}}"
 }"""
+_SIGN_UP = """{
+  "user": {
+    "email": "{{UserAttribute['Email (Standard)']}}",
+    "first_name": "{{UserAttribute['First Name']}}",
+    "last_name": "{{UserAttribute['Last Name']}}",
+    "terms_and_conditions": "true",
+    "zip_code": "{{UserAttribute['Last Known Pincode']}}",
+    "birthday": "{{UserAttribute['Birthday']}}",
+    "external_source": "customer_id",
+    "external_source_id": "{{UserAttribute['ID']}}"
+  }
+}"""
+_PARAMETERS = """{"params": {"member": UserAttribute['ID'], "campaign": "<CAMPAIGN_ID>"}}"""
+_COUPON = """{% set coupon = ContentApi.punchh_coupon(<PARAMETERS>) %}
+{% if coupon and coupon.coupon_code %}
+<p>Your code: <strong>{{ coupon.coupon_code }}</strong></p>
+{% endif %}"""
 _CONNECTED_CONTENT = """{% connected_content
   <URL>
   :headers {"X-Convercus-Key": "<KEY>"}
@@ -64,6 +81,8 @@ def snippets(settings: AdminSettings, program: Program) -> Iterator[Snippets]:
                     ("Endpoint of the webhook", f"/v1/programs/{program.id}/webhooks/punchh"),
                 ),
             )
+            if isinstance(program.connection.engagement, MoEngageSide):
+                yield from _moengage(api)
         case BrevoSide():
             url = f"{settings.loyalty_webhook_base_url}/v1/programs/{program.id}/webhooks/loyalty"
             yield Snippets(
@@ -90,6 +109,28 @@ def _feeds(settings: AdminSettings, program: Program) -> Iterator[tuple[str, str
         yield "By the stream", f"{send} \\\n  --partition-key {group} --data fileb://event.json"
     yield "By HTTP: POST", f"{settings.api_url}/v1/programs/{program.id}/events"
     yield "Headers", _HEADERS
+
+
+def _moengage(api: str) -> Iterator[Snippets]:
+    yield Snippets(
+        "MoEngage: sign members up",
+        "Create Campaign, Connectors, Custom: method POST, body type JSON.",
+        (
+            ("URL", f"{api}/members"),
+            ("Headers", "X-Bridge-Key: <KEY>\nContent-Type: application/json"),
+            ("Body", _SIGN_UP),
+        ),
+    )
+    yield Snippets(
+        "MoEngage: show a coupon code",
+        "Settings, Advanced Settings, Content API, Add: name punchh_coupon, method GET, "
+        "URL parameters member (the user's id) and campaign.",
+        (
+            ("URL", f"{api}/members/-/coupon-code"),
+            ("Header", "X-Bridge-Key: <KEY>"),
+            ("In the message", _COUPON.replace("<PARAMETERS>", _PARAMETERS)),
+        ),
+    )
 
 
 def _braze(api: str) -> Iterator[Snippets]:
