@@ -62,10 +62,18 @@ class DeliverySettings(MemberSettings):
     crashed_queue_url: str = ""
 
 
-class AdminSettings(DeliverySettings, ActionSettings):
-    """Where the operator's page finds everything, and who signs its operators in."""
+class OperatorSettings(DeliverySettings, ActionSettings):
+    """Where what an operator does finds everything, and where it is noted."""
 
     audit_table: str = Field(min_length=1)
+    api_url: str = ""
+    punchh_webhook_base_url: str = ""
+    loyalty_webhook_base_url: str = ""
+
+
+class AdminSettings(OperatorSettings):
+    """Who signs the operators of the page in."""
+
     sessions_table: str = Field(min_length=1)
     sign_in_issuer: str = Field(min_length=1)
     """As the tokens name it (``iss``)."""
@@ -78,9 +86,6 @@ class AdminSettings(DeliverySettings, ActionSettings):
     """The claim that lists an operator's groups."""
     operators_group: str = "loyalty-bridge"
     """Who is in it is the operator of all programs; of one program, who is in ``<group>:<program>``."""
-    api_url: str = ""
-    punchh_webhook_base_url: str = ""
-    loyalty_webhook_base_url: str = ""
 
 
 @cache

@@ -118,16 +118,15 @@ def bridge(
     stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """Give ``bridge ARGUMENTS``, which answers exit code, output and errors; the stack is deployed."""
+    others = {"journal_table": "JournalTable", "audit_table": "AuditTable", "api_url": "https://api.example.com"}
     outputs = {
         "".join(part.capitalize() for part in name.split("_")): {"Value": value}
-        for name, value in {**stores.model_dump(), "journal_table": "JournalTable"}.items()
+        for name, value in {**stores.model_dump(), **others}.items()
         if value
     }
     template = {"Resources": {"Nothing": {"Type": "AWS::SNS::Topic"}}, "Outputs": outputs}
     boto3.client("cloudformation").create_stack(StackName="loyalty-bridge", TemplateBody=json.dumps(template))
-    forget = (stack.settings.cache_clear, stack.action_settings.cache_clear)
-    for clear in forget:
-        clear()
+    stack.settings.cache_clear()
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["bridge", *arguments])
@@ -139,8 +138,7 @@ def bridge(
 
     yield call
     boto3.client("cloudformation").delete_stack(StackName="loyalty-bridge")
-    for clear in forget:
-        clear()
+    stack.settings.cache_clear()
 
 
 @pytest.fixture(scope="session")

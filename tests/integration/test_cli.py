@@ -267,3 +267,44 @@ def test_a_missing_stack_is_one_line(monkeypatch: pytest.MonkeyPatch, bridge: Br
 
     assert code == 3
     assert complained == "bridge: AWS: ValidationError\n"
+
+
+def test_the_connection_is_tried(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    connect(stores, braze.url, "other", "a-wrong-key")
+
+    assert bridge("program", "test", "demo")[0] == 0
+    assert bridge("program", "test", "other")[0] == 1
+
+
+def test_what_is_to_be_pasted_names_the_program(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+
+    code, told, _ = bridge("program", "templates", "demo")
+
+    assert code == 0
+    assert "https://api.example.com/v1/programs/demo/campaigns/" in told
+    assert "--message-group-id 'demo#<ACCOUNT_ID>'" in told
+
+
+def test_every_change_is_noted_with_who_made_it(put: Bridge, bridge: Bridge, braze: Braze) -> None:
+    put(CONNECTION | {"engagement": {"api_endpoint": braze.url}})
+    _, made, _ = bridge("key", "create", "demo", "--name", "canvas", "--json")
+    key = json.loads(made)
+    bridge("key", "revoke", "demo", key["id"], "--yes")
+    assert bridge("held", "drain", "demo")[0] == 1
+    bridge("member", "forget", "demo", "A1", "--yes")
+
+    _, told, _ = bridge("program", "audit", "demo", "--json")
+
+    lines = json.loads(told)
+    assert [(line["what"], line["outcome"]) for line in lines] == [
+        ("forget_member", "done"),
+        ("resume", "not done (NotConnected)"),
+        ("revoke_key", "done"),
+        ("create_key", "done"),
+        ("save_connection", "done"),
+    ]
+    assert {line["who"] for line in lines} == {"arn:aws:sts::123456789012:user/moto"}
+    assert KEY not in told
+    assert key["key"] not in told

@@ -18,7 +18,7 @@ from loyalty_bridge.errors import BridgeError
 
 if TYPE_CHECKING:
     from loyalty_bridge.admin.operators import Operator
-    from loyalty_bridge.settings import AdminSettings
+    from loyalty_bridge.settings import OperatorSettings
 
 DAYS = 400
 EVERY_PROGRAM = "-"
@@ -27,7 +27,7 @@ EVERY_PROGRAM = "-"
 
 @contextmanager
 def audited(
-    settings: AdminSettings, operator: Operator, what: str, program: str = EVERY_PROGRAM, about: str = ""
+    settings: OperatorSettings, operator: Operator, what: str, program: str = EVERY_PROGRAM, about: str = ""
 ) -> Iterator[None]:
     """Note a change before it is made, and after it how it ended; what cannot be noted is not done.
 
@@ -62,12 +62,12 @@ def audited(
     _put(settings, line | {"outcome": {"S": "done"}})
 
 
-def _put(settings: AdminSettings, line: dict[str, Any]) -> None:
+def _put(settings: OperatorSettings, line: dict[str, Any]) -> None:
     with aws.reaching("the audit"):
         aws.dynamodb().put_item(TableName=settings.audit_table, Item=line)
 
 
-def lines(settings: AdminSettings, program: str, limit: int = 200) -> list[dict[str, str]]:
+def lines(settings: OperatorSettings, program: str, limit: int = 200) -> list[dict[str, str]]:
     """List what was changed of a program, newest first.
 
     Raises

@@ -1,4 +1,4 @@
-"""What an operator can do: the same for the page and for its API, and as the command line does it.
+"""What an operator can do: the same for the page, for its API, and for the command line.
 
 Everything asks first whether the operator may: another operator's program does not exist. Every change leaves its line
 in the audit.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from loyalty_bridge.admin.bodies import WhichErrors
     from loyalty_bridge.admin.operators import Operator
     from loyalty_bridge.delivery.redrive import Which
-    from loyalty_bridge.settings import AdminSettings
+    from loyalty_bridge.settings import OperatorSettings
 
 SHOWN = 200
 """So many lines of a list are shown; to redrive and to drop, `Which` says which, however many."""
@@ -36,7 +36,7 @@ SHOWN = 200
 class Desk:
     """An operator at work."""
 
-    settings: AdminSettings
+    settings: OperatorSettings
     operator: Operator
 
 
@@ -102,9 +102,9 @@ def find(desk: Desk, program: str) -> Program:
 
 
 def save(
-    desk: Desk, program: str, change: Mapping[str, Any], secrets: Any, seen: int, *, new_workspace: bool = False
+    desk: Desk, program: str, change: Mapping[str, Any], secrets: Any, seen: int | None, *, new_workspace: bool = False
 ) -> Program:
-    """Create a program (`seen` is 0), or change what is told and leave the rest.
+    """Create a program (`seen` is 0), or change what is told and leave the rest (`seen` None: whatever it is).
 
     Raises
     ------
@@ -113,7 +113,8 @@ def save(
     SavedMeanwhile
         Somebody else saved it since it was seen.
     """
-    names = sorted([*_paths(change), *(f"secrets.{name}" for name in secrets if isinstance(secrets, Mapping))])
+    given = secrets if isinstance(secrets, Mapping) else ()
+    names = sorted([*_paths(change), *(f"secrets.{name}" for name in given)])
     with audited(desk.settings, desk.operator, "save_connection", _known(desk, program_id(program)), ", ".join(names)):
         return administer.put(desk.settings, program, change, secrets, seen=seen, new_workspace=new_workspace)
 

@@ -10,7 +10,7 @@ from loyalty_bridge.programs.connection import BrevoSide, ConvercusSide, MoEngag
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
-    from loyalty_bridge.settings import AdminSettings
+    from loyalty_bridge.settings import OperatorSettings
 
 _HEADERS = "X-Convercus-Key: <KEY>\nContent-Type: application/json"
 _MEMBER = "{{custom_attribute.${convercus_account_id}}}"
@@ -67,7 +67,7 @@ class Snippets:
     texts: tuple[tuple[str, str], ...]
 
 
-def snippets(settings: AdminSettings, program: Program) -> Iterator[Snippets]:
+def snippets(settings: OperatorSettings, program: Program) -> Iterator[Snippets]:
     """Give what a program's platforms need."""
     side = program.connection.loyalty
     api = f"{settings.api_url}/v1/programs/{program.id}"
@@ -99,7 +99,7 @@ def snippets(settings: AdminSettings, program: Program) -> Iterator[Snippets]:
                 yield from _braze(api)
 
 
-def _feeds(settings: AdminSettings, program: Program) -> Iterator[tuple[str, str]]:
+def _feeds(settings: OperatorSettings, program: Program) -> Iterator[tuple[str, str]]:
     group = f"'{program.id}#<ACCOUNT_ID>'"
     if settings.events_queue_url:
         send = f"aws sqs send-message --queue-url '{settings.events_queue_url}'"

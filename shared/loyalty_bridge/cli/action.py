@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from loyalty_bridge.actions import decisions, journal
+from loyalty_bridge.admin import desk
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
 
@@ -17,14 +18,14 @@ ActionArgument = Annotated[str, typer.Argument(metavar="ID", help="As `bridge ac
 @commands.command("list")
 def list_open(program: ProgramArgument, json_output: JsonOption = False) -> None:
     """List the actions whose outcome is unknown, oldest first: look them up on the loyalty platform, then decide."""
-    rows = [decisions.row(record) for record in journal.open_actions(stack.action_settings(), find(program).id)]
+    rows = [decisions.row(record) for record in journal.open_actions(stack.settings(), find(program).id)]
     show(rows, json_output)
 
 
 @commands.command("show")
 def show_one(program: ProgramArgument, action_id: ActionArgument, json_output: JsonOption = False) -> None:
     """Show what is known of an action, and under which reference it was sent."""
-    show(decisions.described(decisions.find(stack.action_settings(), find(program).id, action_id)), json_output)
+    show(decisions.described(decisions.find(stack.settings(), find(program).id, action_id)), json_output)
 
 
 @commands.command("decide")
@@ -43,9 +44,7 @@ def decide(
 
     Example: bridge action decide demo 5f0c7a5e7a4e4c539a5b0d1c7a3b0001 --happened --result WELCOME-1A2B
     """
-    settings = stack.action_settings()
-    record = decisions.find(settings, find(program).id, action_id)
-    answer = decisions.answer(record, result, happened=happened)
+    record = decisions.find(stack.settings(), find(program).id, action_id)
     if not yes:
         typer.confirm(f"Decide that {record.action} {'happened' if happened else 'did not happen'}?", abort=True)
-    journal.decide(settings, record.program, record.id, answer)
+    desk.decide(stack.desk(), program, action_id, happened=happened, result=result)

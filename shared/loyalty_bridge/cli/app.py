@@ -13,10 +13,10 @@ from typing import Annotated
 import typer
 
 from loyalty_bridge import aws
+from loyalty_bridge.admin import desk
 from loyalty_bridge.cli import action, activity, kept, key, member, program, stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, find, show
 from loyalty_bridge.delivery.explain import explain as explain_record
-from loyalty_bridge.delivery.sample import send_sample as send_sample_event
 from loyalty_bridge.delivery.trace import trace as trace_id
 from loyalty_bridge.errors import BridgeError, Unavailable
 
@@ -54,7 +54,7 @@ def send_sample(
 
     Example: bridge send-sample demo --member test-member
     """
-    answer = send_sample_event(find(program), member)
+    answer = desk.send_sample(stack.desk(), program, member)
     show(answer, json_output)
     if answer.get("verdict") != "accepted":
         raise typer.Exit(1)

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from loyalty_bridge.admin import desk
 from loyalty_bridge.cli import stack
-from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
+from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, show
 from loyalty_bridge.delivery import kept, redrive
 from loyalty_bridge.delivery.redrive import Which
-from loyalty_bridge.programs import administer
 
 held = typer.Typer(no_args_is_help=True, help="Records of programs whose destination fails.")
 refused = typer.Typer(no_args_is_help=True, help="Records that can never be accepted as they are.")
@@ -34,7 +34,7 @@ def list_held(program: ProgramArgument, json_output: JsonOption = False) -> None
 @held.command("drain")
 def drain(program: ProgramArgument) -> None:
     """Let held records pass from the next minute on, without waiting for the probe."""
-    administer.resume(stack.settings(), find(program))
+    desk.resume(stack.desk(), program)
 
 
 @refused.command("list")
@@ -55,7 +55,7 @@ def list_refused(
 @refused.command("show")
 def show_refused(program: ShelfArgument, event_id: Annotated[str, typer.Argument(metavar="EVENT_ID")]) -> None:
     """Show a refused record itself. It is a member's data: mind where it goes."""
-    show(redrive.described(stack.settings(), program, event_id), as_json=True)
+    show(desk.show_refused(stack.desk(), program, event_id), as_json=True)
 
 
 @refused.command("redrive")
@@ -63,7 +63,7 @@ def redrive_refused(
     program: ShelfArgument, reason: ReasonOption = "", since: SinceOption = None, until: UntilOption = None
 ) -> None:
     """Put refused records on their way again, after what was wrong has been mended."""
-    count = redrive.redrive(stack.settings(), program, _which(reason, since, until))
+    count = desk.redrive_refused(stack.desk(), program, _which(reason, since, until))
     typer.echo(f"{count} records are on their way again")
 
 
@@ -78,7 +78,8 @@ def drop(
     """Forget refused records for good."""
     if not yes:
         typer.confirm("Forget these records for good?", abort=True)
-    typer.echo(f"{redrive.drop(stack.settings(), program, _which(reason, since, until))} records are forgotten")
+    count = desk.drop_refused(stack.desk(), program, _which(reason, since, until))
+    typer.echo(f"{count} records are forgotten")
 
 
 @crashed.command("list")
@@ -90,7 +91,7 @@ def list_crashed(json_output: JsonOption = False) -> None:
 @crashed.command("redrive")
 def redrive_crashed() -> None:
     """Put what crashed the forwarder on the transport again."""
-    typer.echo(f"{redrive.redrive_crashed(stack.settings())} records are on their way again")
+    typer.echo(f"{desk.redrive_crashed(stack.desk())} records are on their way again")
 
 
 def _which(reason: str, since: datetime | None, until: datetime | None) -> Which:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from loyalty_bridge.admin import desk
 from loyalty_bridge.cli import stack
-from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
-from loyalty_bridge.programs import keys
+from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, show
 
 commands = typer.Typer(no_args_is_help=True, help="Keys with which campaigns call the bridge.")
 
@@ -23,14 +23,13 @@ def create(
 
     Example: bridge key create demo --name braze-production
     """
-    key, known = keys.create(stack.settings(), find(program).id, name)
-    show({"key": key, **keys.row(known)}, json_output)
+    show(desk.create_key(stack.desk(), program, name), json_output)
 
 
 @commands.command("list")
 def list_all(program: ProgramArgument, json_output: JsonOption = False) -> None:
     """List a program's keys by their ids, oldest first."""
-    show([keys.row(known) for known in keys.list_all(stack.settings(), find(program).id)], json_output)
+    show(desk.list_keys(stack.desk(), program), json_output)
 
 
 @commands.command("revoke")
@@ -42,4 +41,4 @@ def revoke(
     """Revoke a key: the next call with it gets a 401, which Braze does not repeat."""
     if not yes:
         typer.confirm(f"Revoke the key {key_id} of {program}?", abort=True)
-    keys.revoke(stack.settings(), program, key_id)
+    desk.revoke_key(stack.desk(), program, key_id)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from loyalty_bridge.admin import desk
 from loyalty_bridge.cli import stack
-from loyalty_bridge.cli.show import ProgramArgument, YesOption, find
-from loyalty_bridge.delivery import forget as memory
+from loyalty_bridge.cli.show import ProgramArgument, YesOption
 
 commands = typer.Typer(no_args_is_help=True, help="What the bridge remembers of a member.")
 MemberArgument = Annotated[str, typer.Argument(metavar="MEMBER", help="Id of the member in the program.")]
@@ -17,7 +17,7 @@ MemberArgument = Annotated[str, typer.Argument(metavar="MEMBER", help="Id of the
 @commands.command("resync")
 def resync(program: ProgramArgument, member: MemberArgument) -> None:
     """Let the next event of a member send all attributes that it tells, changed or not."""
-    memory.resync(stack.settings(), find(program).id, member)
+    desk.resync_member(stack.desk(), program, member)
 
 
 @commands.command("forget")
@@ -25,4 +25,4 @@ def forget(program: ProgramArgument, member: MemberArgument, yes: YesOption = Fa
     """Remove what is remembered of a member: attribute marks, and the ids it is known by."""
     if not yes:
         typer.confirm(f"Forget {member}?", abort=True)
-    memory.forget(stack.settings(), find(program).id, member)
+    desk.forget_member(stack.desk(), program, member)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated
 
 import typer
 
+from loyalty_bridge.admin import desk
+from loyalty_bridge.admin.snippets import snippets
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
 from loyalty_bridge.errors import Refused
@@ -34,7 +37,7 @@ def put(
     if not isinstance(change, dict):
         raise Refused("file", "is not a JSON object")
     secrets = change.pop("secrets", {})
-    saved = administer.put(stack.settings(), program, change, secrets, new_workspace=new_workspace)
+    saved = desk.save(stack.desk(), program, change, secrets, None, new_workspace=new_workspace)
     show(administer.described(saved), json_output)
 
 
@@ -57,4 +60,31 @@ def delete(program: ProgramArgument, yes: YesOption = False) -> None:
     find(program)
     if not yes:
         typer.confirm(f"Delete the program {program}?", abort=True)
-    store.delete(stack.settings(), program)
+    desk.delete(stack.desk(), program)
+
+
+@commands.command("test")
+def try_connection(program: ProgramArgument, json_output: JsonOption = False) -> None:
+    """Ask the engagement platform whether it takes the key, by a request that changes nothing."""
+    answer = desk.test_connection(stack.desk(), program)
+    show(answer, json_output)
+    if not answer["works"]:
+        raise typer.Exit(1)
+
+
+@commands.command("templates")
+def templates(program: ProgramArgument) -> None:
+    """Show what is to be pasted into the platforms, with this program's URLs."""
+    for one in snippets(stack.settings(), find(program)):
+        typer.echo(f"{one.title}: {one.where}\n")
+        for label, text in one.texts:
+            typer.echo(f"{label}\n{indent(text, '    ')}\n")
+
+
+@commands.command("audit")
+def audit(
+    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="Id; - for what concerned all programs.")],
+    json_output: JsonOption = False,
+) -> None:
+    """List who changed what of a program, by the page or the command line, newest first."""
+    show(desk.audit(stack.desk(), program), json_output)

@@ -8,8 +8,10 @@ import re
 from functools import cache
 from pathlib import Path
 
+from loyalty_bridge.admin.desk import Desk
+from loyalty_bridge.admin.operators import Operator
 from loyalty_bridge.errors import NotConnected
-from loyalty_bridge.settings import ActionSettings, DeliverySettings
+from loyalty_bridge.settings import OperatorSettings
 
 ENDPOINTS = Path(".local/endpoints.json")
 
@@ -35,15 +37,16 @@ def use_local() -> None:
 
 
 @cache
-def settings() -> DeliverySettings:
-    """Tell where the programs and their records are."""
-    return DeliverySettings.model_validate(_outputs())
+def settings() -> OperatorSettings:
+    """Tell where everything is."""
+    return OperatorSettings.model_validate(_outputs())
 
 
-@cache
-def action_settings() -> ActionSettings:
-    """Tell where the journal is."""
-    return ActionSettings.model_validate(_outputs())
+def desk() -> Desk:
+    """Give the desk of whoever runs the command: AWS says who that is, and lets them do what their role may."""
+    import boto3
+
+    return Desk(settings(), Operator(boto3.client("sts").get_caller_identity()["Arn"], all_programs=True))
 
 
 def _outputs() -> dict[str, str]:
