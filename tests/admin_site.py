@@ -17,8 +17,7 @@ from local.sandbox.server import Answer, Request, serving
 from loyalty_bridge import settings
 from loyalty_bridge.admin.operators import configuration
 from loyalty_bridge.settings import DeliverySettings
-from tests.functions import CONTEXT
-from tests.http_events import handler
+from tests.functions import CONTEXT, loaded
 from tests.issuer import CLIENT, Issuer
 
 
@@ -50,7 +49,7 @@ def _answer(request: Request) -> Answer:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
-        told = handler("admin")(event(request), CONTEXT)
+        told = loaded("admin")(event(request), CONTEXT)
     finally:
         loop.close()
     cookies = told.get("cookies", [])
@@ -112,9 +111,9 @@ def serving_admin(stores: DeliverySettings, issuer: Issuer, patch: Any) -> Itera
     }
     for name, value in told.items():
         patch.setenv(name, value)
-    for forget in (settings.settings, handler, configuration):
+    for forget in (settings.settings, loaded, configuration):
         forget.cache_clear()
     with serving(_answer) as url:
         yield Site(url, issuer, stores)
-    for forget in (settings.settings, handler):
+    for forget in (settings.settings, loaded):
         forget.cache_clear()

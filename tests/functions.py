@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -28,3 +29,7 @@ def handler(name: str) -> Callable[[Mapping[str, Any], Any], Any]:
     spec.loader.exec_module(module)
     taken: Callable[[Mapping[str, Any], Any], Any] = module.handler
     return taken
+
+
+loaded = cache(handler)
+"""The same, loaded once."""

@@ -6,11 +6,10 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-in
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -24,7 +23,8 @@ from loyalty_bridge.programs import store
 from loyalty_bridge.programs.connection import Connection, Program, merged
 from loyalty_bridge.settings import MemberSettings, PlanSettings, ProgramSettings
 from tests.contract_check import check
-from tests.template import ROOT, resources
+from tests.functions import loaded
+from tests.template import resources
 
 BASE = "/v1/programs/{programId}"
 
@@ -175,18 +175,6 @@ def make_known(settings: MemberSettings, user_id: int, member: str, program: str
     aliases.learn(settings, aliases.both_ways(program, f"user:{user_id}", member), time.monotonic() + 5)
 
 
-@cache
-def handler(function: str) -> Callable[[Any, Any], Any]:
-    """Load a function's handler."""
-    spec = importlib.util.spec_from_file_location(f"function_{function}", ROOT / "functions" / function / "app.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    taken: Callable[[Any, Any], Any] = module.handler
-    return taken
-
-
 def context(seconds: float = 10.0, function: str = "test") -> Any:
     """Make the context of an invocation that ends in so many seconds."""
     return SimpleNamespace(
@@ -234,7 +222,7 @@ class Api:
 
     def call(self, route: Route, made: Mapping[str, Any]) -> Answer:
         """Let the function of a route answer an event."""
-        told = handler(route.function)(made, context(self.seconds, route.function))
+        told = loaded(route.function)(made, context(self.seconds, route.function))
         answer = Answer(told["statusCode"], json.loads(told["body"]), told["headers"])
         check(route.method, route.path, answer.status, answer.body, answer.headers)
         return answer

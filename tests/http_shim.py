@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from local.sandbox.server import Answer, Request, json_answer, serving
-from tests.http_events import context, event, handler, routed
+from tests.functions import loaded
+from tests.http_events import context, event, routed
 
 
 def answer(request: Request) -> Answer:
@@ -17,7 +18,7 @@ def answer(request: Request) -> Answer:
     route, parameters = found
     query = request.target.partition("?")[2]
     made = event(route, parameters, headers=request.headers, query=query, body=request.body or None)
-    told = handler(route.function)(made, context())
+    told = loaded(route.function)(made, context())
     return Answer(told["statusCode"], told["body"].encode(), told["headers"])
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from loyalty_bridge.errors import Unavailable
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
+T = TypeVar("T")
+R = TypeVar("R")
 
+_PARALLEL = 8
 _lock = threading.Lock()
 _ONCE_SECONDS = 0.3
 
@@ -91,6 +94,16 @@ def secretsmanager() -> SecretsManagerClient:
 def sqs() -> SQSClient:
     """SQS."""
     return cast("SQSClient", _client("sqs"))
+
+
+def side_by_side(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
+    """Do several round trips at once."""
+    if len(parts) <= 1:
+        return [work(part) for part in parts]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(_PARALLEL, len(parts))) as pool:
+        return list(pool.map(work, parts))
 
 
 @contextmanager

@@ -517,7 +517,7 @@ def test_objects_are_kept_with_the_time_they_came_and_a_future_time_becomes_now(
 
 
 def test_when_no_object_is_good_the_request_is_refused_with_the_errors(braze: Braze, workspace: Workspace) -> None:
-    reply = post(braze, workspace, {"events": [event(name="")], "purchases": [purchase(currency="XXXX")]})
+    reply = post(braze, workspace, {"events": [event(name="")], "purchases": [purchase(currency="EURO")]})
 
     assert reply.status_code == 400
     assert (

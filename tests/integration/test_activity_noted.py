@@ -19,7 +19,8 @@ from loyalty_bridge.settings import DeliverySettings, ProgramSettings
 from tests import webhooks
 from tests.conftest import KEY, connect
 from tests.events import event, queued
-from tests.http_events import ACTIONS, LOOK_UPS, Api, context, handler
+from tests.functions import loaded
+from tests.http_events import ACTIONS, LOOK_UPS, Api, context
 
 NOT_KEY = "cvc_" + "x" * 43
 
@@ -133,7 +134,7 @@ def test_each_member_of_a_batch_is_noted(api: Api) -> None:
     [message] = aws.sqs().receive_message(QueueUrl=api.settings.batches_queue_url)["Messages"]
     record = {"messageId": "m", "receiptHandle": message["ReceiptHandle"], "body": message["Body"]}
 
-    handler("carry_out_batch")({"Records": [record | {"attributes": {"ApproximateReceiveCount": "1"}}]}, context(60))
+    loaded("carry_out_batch")({"Records": [record | {"attributes": {"ApproximateReceiveCount": "1"}}]}, context(60))
 
     assert noted(api.settings, "carry_out_batch").calls == {"ok": 1, "upstream_refused": 1}
     [line] = errors(api.settings)
@@ -344,7 +345,7 @@ def test_a_destination_that_fails_for_long_is_one_line(stores: DeliverySettings,
 def test_the_forwarder_writes_what_it_notes(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
 
-    answer = handler("forward_events")(queued(event()), context(30))
+    answer = loaded("forward_events")(queued(event()), context(30))
 
     assert json.dumps(answer) == '{"batchItemFailures": []}'
     assert noted(stores, "forward_events").events == {"received": 1, "sent": 1}

@@ -15,8 +15,7 @@ from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import AdminSettings, DeliverySettings, settings
 from tests.admin_site import serving_admin
 from tests.conftest import connect
-from tests.functions import CONTEXT
-from tests.http_events import handler
+from tests.functions import CONTEXT, loaded
 from tests.issuer import issuing
 from tests.template import ROOT
 
@@ -47,7 +46,7 @@ def signed_in(stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_an_event_is_answered(signed_in: None, stores: DeliverySettings, case: str) -> None:
     event = json.loads((ROOT / "events" / "admin" / f"{case}.json").read_text())
 
-    told: dict[str, Any] = handler("admin")(event, CONTEXT)
+    told: dict[str, Any] = loaded("admin")(event, CONTEXT)
 
     status, text = CASES[case]
     assert told["statusCode"] == status

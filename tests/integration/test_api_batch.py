@@ -15,7 +15,8 @@ from loyalty_bridge.actions import batches, journal
 from loyalty_bridge.actions.journal import Answer as Ended
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import settings
-from tests.http_events import Answer, Api, connect, context, handler
+from tests.functions import loaded
+from tests.http_events import Answer, Api, connect, context
 
 PATH = "campaigns/C1/assign/batch"
 
@@ -67,7 +68,7 @@ def event(message: Any) -> dict[str, Any]:
 
 def carry_out(message: Any, seconds: float = 60.0) -> bool:
     """Let the function carry a message out; tell whether it is done with it."""
-    answer = handler("carry_out_batch")(event(message), context(seconds))
+    answer = loaded("carry_out_batch")(event(message), context(seconds))
     assert answer in ({"batchItemFailures": []}, {"batchItemFailures": [{"itemIdentifier": message["MessageId"]}]})
     return not answer["batchItemFailures"]
 
@@ -144,7 +145,7 @@ def test_a_crash_in_the_middle_doubles_nothing(api: Api, monkeypatch: pytest.Mon
     module = {"_finished": journal, "_note": batches}[step]
     whole: Callable[..., Any] = getattr(module, step)
     left = iter(range(5))
-    function: Any = handler("carry_out_batch")
+    function: Any = loaded("carry_out_batch")
     monkeypatch.setitem(function.__wrapped__.__globals__, "RESERVE_SECONDS", 0.0)
 
     def dying(*arguments: Any) -> Any:

@@ -15,7 +15,8 @@ from loyalty_bridge import aws
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import DeliverySettings
 from tests.contract_check import check
-from tests.http_events import Api, connect, connect_punchh, context, handler, make_known
+from tests.functions import loaded
+from tests.http_events import Api, connect, connect_punchh, context, make_known
 from tests.template import ROOT
 from tests.webhooks import queued
 
@@ -104,7 +105,7 @@ def let_in(api: Api, program: str) -> None:
 def run(case: str) -> Any:
     """Run ``<function>/<case>``."""
     event = json.loads((ROOT / "events" / f"{case}.json").read_text())
-    return handler(case.partition("/")[0])(event, context(30.0))
+    return loaded(case.partition("/")[0])(event, context(30.0))
 
 
 def answered(case: str) -> tuple[int, dict[str, Any]]:

@@ -5,7 +5,6 @@ Beside them the example of https://www.braze.com/docs/partners/data_and_analytic
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import time
@@ -26,6 +25,7 @@ from loyalty_bridge.programs import keys, store
 from loyalty_bridge.programs.connection import Connection, merged
 from loyalty_bridge.settings import DeliverySettings, settings
 from tests.braze_liquid import Aborted, Answer, Braze
+from tests.functions import loaded
 from tests.template import ROOT, resources
 
 PAGE = (ROOT / "docs" / "braze.md").read_text()
@@ -99,18 +99,6 @@ def content(heading: str) -> str:
 
 
 @cache
-def handler(function: str) -> Callable[[Any, Any], Any]:
-    """Load a function's handler."""
-    spec = importlib.util.spec_from_file_location(f"function_{function}", ROOT / "functions" / function / "app.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    taken: Callable[[Any, Any], Any] = module.handler
-    return taken
-
-
-@cache
 def routes() -> list[tuple[str, re.Pattern[str], str]]:
     """List method, path and function of the template's routes; a part of a path may be blank."""
     return [
@@ -166,7 +154,7 @@ class Service:
             "body": body,
             "isBase64Encoded": False,
         }
-        answer = handler(function)({name: value for name, value in event.items() if value not in (None, {})}, CONTEXT)
+        answer = loaded(function)({name: value for name, value in event.items() if value not in (None, {})}, CONTEXT)
         if method == "GET" and time.time() - arrived > GIVES_UP_SECONDS:
             return None
         return Answer(answer["statusCode"], answer["body"])

@@ -37,7 +37,8 @@ from loyalty_bridge.settings import DeliverySettings, MemberSettings, settings
 from tests import webhooks
 from tests.conftest import connect
 from tests.events import queued
-from tests.http_events import BOOKING, Api, connect_punchh, context, handler, make_known, routes
+from tests.functions import loaded
+from tests.http_events import BOOKING, Api, connect_punchh, context, make_known, routes
 from tests.template import resources, template
 
 # Every one of them holds ``zyx`` or 5557731, whatever the case.
@@ -283,7 +284,7 @@ def stumble(*_: Any) -> Any:
 
 
 def call(function: str, told: Mapping[str, Any], seconds: float) -> None:
-    handler(function)(told, context(seconds, function))
+    loaded(function)(told, context(seconds, function))
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +304,7 @@ def observed(shared_api: Api) -> Observed:
         patch.setattr("random.uniform", lambda *_: 0.02)  # pauses before a repeat
         patch.setattr(container, "WRITE_AFTER_SECONDS", 0.0)
         for route in routes():
-            handler(route.function)
+            loaded(route.function)
         everything = logging.StreamHandler(out)
         everything.setFormatter(logging.Formatter("%(message)s %(args)s %(exc_text)s"))
         logging.getLogger().addHandler(everything)

@@ -16,19 +16,16 @@ import random
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, partial
 from itertools import groupby, islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from loyalty_bridge import aws
 from loyalty_bridge.activity.tally import Direction, Problem, Seen, Tally, direction
 from loyalty_bridge.errors import Refused, Unavailable
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 DAYS = 90
 SHARDS = 4
@@ -38,7 +35,6 @@ RECORDS = 16
 """Ids that a line of errors remembers, spread by their hash; of those that share a place, the last."""
 PAUSE_SECONDS = 30.0
 """After a failed write, before the next one is tried."""
-_PARALLEL = 8
 _paused_until = 0.0
 
 
@@ -151,7 +147,7 @@ def write(settings: ActivitySettings, tally: Tally) -> None:
     if not settings.activity_table:
         return
     updates = [*map(_counted, tally.counts.items()), *map(_seen, tally.problems.items())]
-    if lost := len(updates) - sum(_side_by_side(partial(_is_written, settings.activity_table), updates)):
+    if lost := len(updates) - sum(aws.side_by_side(partial(_is_written, settings.activity_table), updates)):
         _tell_lost(lost)
 
 
@@ -187,7 +183,7 @@ def statistics(settings: ActivitySettings, program: str, days: int) -> list[Day]
     wanted = [today - timedelta(days=back) for back in range(min(max(days, 1), DAYS))][::-1]
     logs = [f"{program}#{shard}" for shard in range(SHARDS)]
     found: dict[str, dict[str, Counts]] = {day.isoformat(): {} for day in wanted}
-    for items in _side_by_side(lambda log: list(_lines(settings, log, wanted[0], today)), logs):
+    for items in aws.side_by_side(lambda log: list(_lines(settings, log, wanted[0], today)), logs):
         for item in items:
             day, _, endpoint = item["line"]["S"].partition("#")
             found[day][endpoint] = found[day].get(endpoint, Counts()) + _counts(item)
@@ -260,15 +256,6 @@ def _order(line: ErrorLine) -> tuple[int, int, str]:
 
 def _place(last: int, id_: str) -> tuple[int, int, str]:
     return -date.fromisoformat(id_[:10]).toordinal(), -last, id_
-
-
-def _side_by_side(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
-    if len(parts) <= 1:
-        return [work(part) for part in parts]
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(min(_PARALLEL, len(parts))) as pool:
-        return list(pool.map(work, parts))
 
 
 @cache

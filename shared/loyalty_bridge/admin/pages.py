@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, quote, urlencode
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from loyalty_bridge import aws
 from loyalty_bridge.activity import summary
 from loyalty_bridge.admin import bodies, charts, desk, forms, sign_in, web
 from loyalty_bridge.admin.desk import Desk
@@ -20,7 +21,6 @@ from loyalty_bridge.admin.snippets import snippets
 from loyalty_bridge.api import requests, responses
 from loyalty_bridge.api.requests import Call
 from loyalty_bridge.delivery.kept import UNKNOWN_PROGRAM
-from loyalty_bridge.delivery.stores import side_by_side
 from loyalty_bridge.errors import BridgeError, NotFound, Refused, SavedMeanwhile, Unauthorized
 from loyalty_bridge.programs import administer
 from loyalty_bridge.programs.connection import PUNCHH_COUPON_TOKEN, Connection, Program, program_id
@@ -181,7 +181,7 @@ def _static(request: Request, call: Call) -> Response:
 
 def _programs(_: Request, call: Call, at: Desk) -> Response:
     found = desk.programs(at)
-    counts = side_by_side(lambda program: desk.waiting(at, program), found)
+    counts = aws.side_by_side(lambda program: desk.waiting(at, program), found)
     cards = [(program, administer.state(program), count) for program, count in zip(found, counts, strict=True)]
     return render("programs", at=at, cards=cards, note=call.query.get("done", ""))
 

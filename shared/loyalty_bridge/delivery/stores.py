@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -14,12 +13,10 @@ from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.platforms.http import backoff
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 Keys = Sequence[tuple[str, dict[str, Any]]]
 """Table and key, or table and item."""
 
-_PARALLEL = 8
 _LONGEST_NAME = 1000
 
 
@@ -31,14 +28,6 @@ def name(*parts: str) -> str:
     return f"{parts[0]}#{parts[1]}#{hashlib.blake2b(told.encode(errors='surrogatepass'), digest_size=32).hexdigest()}"
 
 
-def side_by_side(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
-    """Do several round trips at once."""
-    if len(parts) <= 1:
-        return [work(part) for part in parts]
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        return list(pool.map(work, parts))
-
-
 def read(keys: Keys, deadline: float) -> dict[str, list[dict[str, Any]]]:
     """Read items by key, strongly consistent: a hundred in a round trip, several round trips at once.
 
@@ -48,7 +37,7 @@ def read(keys: Keys, deadline: float) -> dict[str, list[dict[str, Any]]]:
         When DynamoDB does not give all of them before `deadline` (of `time.monotonic`).
     """
     found: dict[str, list[dict[str, Any]]] = {table: [] for table, _ in keys}
-    for answer in side_by_side(lambda part: _read(part, deadline), _chunks(keys, 100)):
+    for answer in aws.side_by_side(lambda part: _read(part, deadline), _chunks(keys, 100)):
         for table, items in answer:
             found[table] += items
     return found
@@ -62,7 +51,7 @@ def write(items: Keys, deadline: float) -> None:
     Unavailable
         When DynamoDB does not take all of them before `deadline` (of `time.monotonic`).
     """
-    side_by_side(lambda part: _write(part, deadline), _chunks(items, 25))
+    aws.side_by_side(lambda part: _write(part, deadline), _chunks(items, 25))
 
 
 def update(updates: Sequence[Mapping[str, Any]], deadline: float) -> None:
@@ -81,7 +70,7 @@ def update(updates: Sequence[Mapping[str, Any]], deadline: float) -> None:
     Unavailable
         When DynamoDB does not take all of them before `deadline` (of `time.monotonic`).
     """
-    side_by_side(lambda part: _update(part, deadline), _chunks(updates, 100))
+    aws.side_by_side(lambda part: _update(part, deadline), _chunks(updates, 100))
 
 
 def _chunks(parts: Sequence[T], size: int) -> list[Sequence[T]]:
