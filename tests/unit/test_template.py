@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from loyalty_bridge.api import lookups
 from tests.template import ROOT, resources, template
 
 FUNCTIONS = resources("AWS::Serverless::Function")
@@ -109,6 +110,22 @@ def test_every_stream_mapping_retries_finitely_and_keeps_what_it_gives_up() -> N
 def test_what_cannot_be_made_again_outlives_the_stack() -> None:
     for name in ("ProgramsTable", "MembersTable", "KeptTable", "KeptBucket", "SecretsKey"):
         assert template()["Resources"][name]["DeletionPolicy"] == "Retain", name
+
+
+@pytest.mark.parametrize(
+    ("name", "in_a_row", "limit"),
+    [
+        ("MemberProfile", 2, lookups.LIMIT_SECONDS),  # the program, its secret
+        ("MemberCoupons", 2, lookups.LIMIT_SECONDS),
+        ("MemberCouponCode", 4, lookups.MOENGAGE_SECONDS),  # and what the member has, and a second secret
+    ],
+)
+def test_stores_that_do_not_answer_are_given_up_within_the_limit_of_a_look_up(
+    name: str, in_a_row: int, limit: float
+) -> None:
+    variables = FUNCTIONS[name]["Properties"]["Environment"]["Variables"]
+
+    assert float(variables["STORE_REPLY_SECONDS"]) * in_a_row < limit
 
 
 def test_no_secret_stands_in_the_template() -> None:

@@ -175,8 +175,8 @@ def _send_on(
     if alias is None:
         raise Refused("accountId", "is missing")
     members = taught.get((record.program, alias)) or aliases.members(batch.settings, record.program, alias, batch.until)
-    if len(members) > 1 and alias.startswith("email:"):
-        raise Refused("payload.user.email", "is that of several members")  # it was somebody else's before
+    if len(members) > 1 and (ambiguous := program.source.SEVERAL_MEMBERS.get(alias.partition(":")[0])):
+        raise Refused(*ambiguous)
     if members:
         copies = [
             (replace(record, member=member, drained=""), group_of(record.program, member)) for member in sorted(members)

@@ -19,6 +19,8 @@ class Source(Protocol):
 
     UNKNOWN_PERSON: tuple[str, str]
     """With which field and reason an event is refused whose `alias` nobody has told about; where there are aliases."""
+    SEVERAL_MEMBERS: Mapping[str, tuple[str, str]]
+    """The same for aliases that mean one member and have been told of several, by what they begin with up to ``:``."""
 
     def events(self, record: Json) -> list[Json]:
         """Take a record apart into events."""

@@ -64,6 +64,7 @@ class _Kind(NamedTuple):
 
 
 UNKNOWN_PERSON = ("userId", "belongs to no account that is known")
+SEVERAL_MEMBERS: Mapping[str, tuple[str, str]] = {}  # a user may own several accounts
 _COMMON = ("userId", "partnerId", "interactionId")
 _MEMBERSHIP = _Kind(("membership",), ("membershipId", "memberRole", "status", *_COMMON))
 _OPTINS = _Kind(("membership",), (*_MEMBERSHIP.properties, "optins", "allowedOptins", "declinedOptIns"))

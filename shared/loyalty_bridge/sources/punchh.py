@@ -61,6 +61,7 @@ ASKED_BY = "user:"
 UNKNOWN_EVENT = "punchh_event"
 """The name of events of all other families: a workspace has a limited number of names."""
 UNKNOWN_PERSON = ("payload", "names a user whose external id is not known")
+SEVERAL_MEMBERS = {"email": ("payload.user.email", "is that of several members")}  # it was somebody else's before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
