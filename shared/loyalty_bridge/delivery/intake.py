@@ -146,7 +146,7 @@ def _read_one(
         member = record.member or program.source.member(event, program.connection.loyalty.rules)
         if member is not None:
             work = translate(arrival, record, event, program, member)
-            if work.update.event and work.update.event.name == getattr(program.source, "UNKNOWN_EVENT", None):
+            if work.update.event and work.update.event.name == program.source.UNKNOWN_EVENT:
                 batch.counts["unknown_events"] += 1
             return Mapped(program, work, program.source.known_as(event))
         _send_on(batch, arrival, record, program, program.source.alias(event), taught)

@@ -104,7 +104,7 @@ def _learn(batch: Batch, mapped: Iterable[Mapped], known: Mapping[str, Mapping[s
             name = aliases.key(program.id, alias)
             if member in aliases.opened(known.get(name, {})):
                 continue
-            if alias.startswith(getattr(program.source, "ASKED_BY", ())):
+            if program.source.ASKED_BY and alias.startswith(program.source.ASKED_BY):
                 for key, ids in aliases.both_ways(program.id, alias, member).items():
                     new[key] |= ids
             else:

@@ -17,6 +17,10 @@ from loyalty_bridge.model import Json, MemberUpdate
 class Source(Protocol):
     """The functions that a source module offers; each raises `Refused`. `rules` is that source's own `Rules`."""
 
+    UNKNOWN_EVENT: str
+    """The name of events whose type is not known here; empty where such are refused."""
+    ASKED_BY: str
+    """Beginning of the aliases by which the platform is asked for a member; empty: it is not."""
     UNKNOWN_PERSON: tuple[str, str]
     """With which field and reason an event is refused whose `alias` nobody has told about; where there are aliases."""
     SEVERAL_MEMBERS: Mapping[str, tuple[str, str]]

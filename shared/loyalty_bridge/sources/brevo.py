@@ -50,9 +50,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from loyalty_bridge.errors import Refused
@@ -61,12 +61,10 @@ from loyalty_bridge.sources import reading
 
 UNKNOWN_EVENT = "loyalty_event"
 """What an event is called whose ``event_name`` is not one of the 24."""
+ASKED_BY = ""
 
 MAX_PROPERTIES = 100
 """MoEngage keeps the first hundred: https://www.moengage.com/docs/user-guide/data/key-concepts/data-tracking-policies"""
-
-MAX_AHEAD = timedelta(minutes=5)
-"""A clock may be ahead by this much; a later time becomes the arrival."""
 
 IdentifyBy = Literal["ext_id", "email_id", "phone_id", "contact_id", "loyalty_subscription_id", "card_id"]
 
@@ -106,19 +104,7 @@ _RESERVED = frozenset({
 })  # fmt: skip
 
 
-def events(record: Json) -> list[Json]:
-    """Take a parsed record apart: one event, or an array of them. An element that is no event is refused when read.
-
-    Raises
-    ------
-    Refused
-        The record is neither an object nor an array.
-    """
-    if isinstance(record, Mapping):
-        return [record]
-    if isinstance(record, Sequence) and not isinstance(record, str):
-        return list(record)
-    raise Refused("record", "is neither an object nor an array")
+events = reading.events
 
 
 def envelope(event: Json, event_name: str | None, received: datetime) -> Json:
@@ -198,7 +184,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     member
         What `member` told for this event.
     received
-        When the event arrived (aware, UTC); stands in for a time that is missing or more than `MAX_AHEAD` later.
+        When the event arrived (aware, UTC); stands in for a time that is missing, see `reading.occurred`.
 
     Raises
     ------
@@ -210,7 +196,8 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     identified_by, _ = _identity(told, rules)
     source_id = event_id(event)
     event_type = _text(told, "event_name")
-    time = _time(told, received)
+    date = told.get("event_date")
+    time = received if _is_blank(date) else reading.occurred(date, "event_date", received)
     # pydantic is slow to import, and only who reads an event needs it, not who takes in a delivery.
     from loyalty_bridge.sources import brevo_events
 
@@ -258,15 +245,6 @@ def _text(told: Mapping[str, Json], field: str) -> str:
     if _is_blank(told.get(field)):
         raise Refused(field, "is missing")
     return reading.text(told[field], field)
-
-
-def _time(told: Mapping[str, Json], received: datetime) -> datetime:
-    if _is_blank(told.get("event_date")):
-        return received
-    time = reading.instant(told["event_date"], "event_date")
-    if time.year < 1970:
-        raise Refused("event_date", "is not a possible time")
-    return received if time > received + MAX_AHEAD else time
 
 
 def _iso(time: datetime) -> str:

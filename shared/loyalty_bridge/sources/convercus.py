@@ -22,9 +22,6 @@ from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal
 from loyalty_bridge.sources import reading
 
-MAX_AHEAD = timedelta(minutes=5)
-"""A clock may be ahead by this much; a later time becomes the arrival."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -63,6 +60,7 @@ class _Kind(NamedTuple):
     properties: tuple[str, ...]
 
 
+UNKNOWN_EVENT = ASKED_BY = ""
 UNKNOWN_PERSON = ("userId", "belongs to no account that is known")
 SEVERAL_MEMBERS: Mapping[str, tuple[str, str]] = {}  # a user may own several accounts
 _COMMON = ("userId", "partnerId", "interactionId")
@@ -174,18 +172,8 @@ class _Person(NamedTuple):
 
 
 def events(record: Json) -> list[Json]:
-    """Take a parsed record apart: one event, or an array of them. An element that is no event is refused when read.
-
-    Raises
-    ------
-    Refused
-        The record is neither an object nor an array.
-    """
-    if isinstance(record, Mapping):
-        return [_Event(record)]
-    if isinstance(record, Sequence) and not isinstance(record, str):
-        return [_Event(event) if isinstance(event, Mapping) else event for event in record]
-    raise Refused("record", "is neither an object nor an array")
+    """Take a parsed record apart, as `reading.events` does."""
+    return [_Event(event) if isinstance(event, Mapping) else event for event in reading.events(record)]
 
 
 def member(event: Json, _rules: Rules | None = None) -> str | None:
@@ -248,7 +236,7 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
         The account id. For an event that carries only a user, call once for each account of the user: the update's
         id then ends in ``/<member>``, while the property ``event_id`` stays the source's.
     received
-        When the event arrived (aware, UTC); stands in for a time that is missing or more than `MAX_AHEAD` later.
+        When the event arrived (aware, UTC); stands in for a time that is missing, see `reading.occurred`.
 
     Raises
     ------
@@ -259,7 +247,7 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
     envelope, payload, kind, person = opened.envelope, opened.payload, opened.kind, opened.person
     source_id = _event_id(envelope)
     occurred = _find([envelope], "occurredAt")
-    time = _time(occurred, received) if occurred else received
+    time = reading.occurred(*occurred, received) if occurred else received
 
     refusals: list[Refusal] = []
     body = [*_inner([payload], *_KINDS[kind].wrappers), payload]
@@ -399,13 +387,6 @@ def _event_id(envelope: _Object) -> str:
         return reading.text(*found)
     content = json.dumps(envelope.fields, sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
-
-
-def _time(found: _Found, received: datetime) -> datetime:
-    time = reading.instant(*found)
-    if time.year < 1970:
-        raise Refused(found.path, "is not a possible time")
-    return received if time > received + MAX_AHEAD else time
 
 
 def _alias(objects: list[_Object]) -> str | None:
@@ -616,14 +597,10 @@ def _level(value: Json, field: str) -> Json:
     return {"name": reading.text(value, field)} if isinstance(value, str) else _tidy(value, field)
 
 
-def _iso(value: Json, field: str) -> str:
-    return reading.instant(value, field).isoformat().replace("+00:00", "Z")
-
-
 _PROPERTY_READERS: Mapping[str, Callable[[Json, str], Json]] = {
     **dict.fromkeys(("amount", "points", "lockedPoints", "statusPoints"), reading.number),
     **dict.fromkeys(("redeemCount", "maxRedeemCount"), reading.number),
-    **dict.fromkeys(("transactionTime", "valueTime", "validFrom", "validTo"), _iso),
+    **dict.fromkeys(("transactionTime", "valueTime", "validFrom", "validTo"), reading.iso),
     **dict.fromkeys(("level", "previousLevel"), _level),
 }
 
@@ -643,7 +620,7 @@ def _purchase(body: list[_Object], properties: Mapping[str, Json], rules: Rules,
         product_id=reading.text(*product),
         price=0.0 - abs(amount) if reversal else float(amount),
         currency=reading.currency(*currency),
-        time=_time(spent, time) if spent else time,
+        time=reading.occurred(*spent, time) if spent else time,
         properties={
             name: value
             for name, value in properties.items()

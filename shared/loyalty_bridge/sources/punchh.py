@@ -48,18 +48,14 @@ from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Refusal
 from loyalty_bridge.sources import reading
 
-MAX_AHEAD = timedelta(minutes=5)
-"""A clock may be ahead by this much; a later time becomes the arrival."""
-
 FAMILIES = frozenset({
     "users", "checkins", "redemptions", "rewards", "redeemables", "coupons", "user_coupon_redemptions",
     "marketing_notifications", "transactional_notifications",
 })  # fmt: skip
 
 ASKED_BY = "user:"
-"""Beginning of the aliases by which Punchh's APIs are asked for a user."""
 UNKNOWN_EVENT = "punchh_event"
-"""The name of events of all other families: a workspace has a limited number of names."""
+"""Of all other families together: a workspace has a limited number of names."""
 UNKNOWN_PERSON = ("payload", "names a user whose external id is not known")
 SEVERAL_MEMBERS = {"email": ("payload.user.email", "is that of several members")}  # it was somebody else's before
 
@@ -77,10 +73,6 @@ class Rules:
     default_country: str | None = "US"
 
 
-def _iso(value: Json, field: str) -> str:
-    return reading.instant(value, field).isoformat().replace("+00:00", "Z")
-
-
 def _id(value: Json, field: str) -> int | str:
     """Keep one type for an id, whether it comes as a number or as the text of one."""
     written = reading.text(value, field)
@@ -92,7 +84,7 @@ ATTRIBUTES: Mapping[str, Callable[[Json, str], Json]] = {
     "user_status": reading.text,
     "guest_type": reading.text,
     "signup_channel": reading.text,
-    "joined_at": _iso,
+    "joined_at": reading.iso,
     "anniversary": reading.birth_date,
     "secondary_email": reading.email,
     "sms_subscription": reading.boolean,
@@ -106,7 +98,7 @@ removes."""
 
 BALANCES: Mapping[str, Callable[[Json, str], Json]] = {
     "current_membership_level_name": reading.text,
-    "last_visit": _iso,
+    "last_visit": reading.iso,
     **dict.fromkeys(
         (
             *("banked_currency", "loyalty_points", "net_balance", "net_debits", "pending_points", "total_credits"),
@@ -151,20 +143,7 @@ _CREDENTIAL_PATH = re.compile(
 )
 _JSON_WEB_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 
-
-def events(record: Json) -> list[Json]:
-    """Take a parsed delivery apart: one event, or an array of them. An element that is no event is refused when read.
-
-    Raises
-    ------
-    Refused
-        The delivery is neither an object nor an array.
-    """
-    if isinstance(record, Mapping):
-        return [record]
-    if isinstance(record, Sequence) and not isinstance(record, str):
-        return list(record)
-    raise Refused("record", "is neither an object nor an array")
+events = reading.events
 
 
 def member(event: Json, _rules: Rules | None = None) -> str | None:
@@ -265,7 +244,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
         The external id: the event's own, or the one that its `alias` means. In the second case the update's id ends in
         ``/<member>``, while the property ``event_id`` stays the source's.
     received
-        When the event arrived (aware, UTC); stands in for a time that is missing or more than `MAX_AHEAD` later.
+        When the event arrived (aware, UTC); stands in for a time that is missing, see `reading.occurred`.
 
     Raises
     ------
@@ -274,7 +253,8 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     """
     opened = _opened(event)
     source_id = event_id(event)
-    time = _time(opened.envelope.get("timestamp"), received)
+    told = opened.envelope.get("timestamp")
+    time = received if _is_blank(told) else reading.occurred(told, "timestamp", received)
     refusals: list[Refusal] = []
     properties: dict[str, Json] = {"event_id": source_id, **_described(opened, refusals)}
     profile: dict[ProfileField, Json] = {}
@@ -357,15 +337,6 @@ def _is_blank(value: Json) -> bool:
 def _is_deleted(opened: _Opened) -> bool:
     said = {str(opened.envelope.get("action")).strip().lower(), str(opened.user.get("user_status")).strip().lower()}
     return opened.family == "users" and not said.isdisjoint({"delete", *_DELETED})
-
-
-def _time(value: Json, received: datetime) -> datetime:
-    if _is_blank(value):
-        return received
-    time = reading.instant(value, "timestamp")
-    if time.year < 2000:
-        raise Refused("timestamp", "is not a possible time")
-    return received if time > received + MAX_AHEAD else time
 
 
 @contextmanager

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MAX_DEPTH = 32
 """Arrays and objects inside one another; everything behind it may recurse safely."""
 
+MAX_AHEAD = timedelta(minutes=5)
+"""A clock may be ahead by this much."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECONDS_ABOVE = 10**11
 """As seconds this is the year 5138, as milliseconds 1973."""
@@ -92,6 +95,21 @@ def parse(data: bytes) -> Json:
     return value
 
 
+def events(record: Json) -> list[Json]:
+    """Take a parsed record apart: one event, or an array of them. An element that is no event is refused when read.
+
+    Raises
+    ------
+    Refused
+        The record is neither an object nor an array.
+    """
+    if isinstance(record, Mapping):
+        return [record]
+    if isinstance(record, Sequence) and not isinstance(record, str):
+        return list(record)
+    raise Refused("record", "is neither an object nor an array")
+
+
 def number(value: Json, field: str) -> int | float:
     """Read a finite number, also from a string such as ``"12.50"``. A boolean is not a number."""
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
@@ -143,6 +161,19 @@ def instant(value: Json, field: str) -> datetime:
         return _EPOCH + timedelta(seconds=seconds / 1000 if abs(seconds) > _MILLISECONDS_ABOVE else seconds)
     except (Refused, OverflowError):
         raise Refused(field, "is not a time") from None
+
+
+def iso(value: Json, field: str) -> str:
+    """Read a time as `instant` does, and write it in ISO 8601 with ``Z``."""
+    return instant(value, field).isoformat().replace("+00:00", "Z")
+
+
+def occurred(value: Json, field: str, received: datetime) -> datetime:
+    """Read when an event happened: not before 2000; a time more than `MAX_AHEAD` after its arrival is the arrival's."""
+    time = instant(value, field)
+    if time.year < 2000:
+        raise Refused(field, "is not a possible time")
+    return received if time > received + MAX_AHEAD else time
 
 
 def birth_date(value: Json, field: str, *, not_after: date = date.max) -> str:

@@ -943,7 +943,7 @@ def test_whatever_is_sent_is_read_or_refused(sent: dict[str, Any]) -> None:
     except Refused:
         return
 
-    assert update.time <= JUST_AFTER + convercus.MAX_AHEAD
+    assert update.time <= JUST_AFTER + reading.MAX_AHEAD
     assert set(update.profile) <= {*PROFILE, "push_subscription"}
     balance = update.attributes.get("convercus_balance", {})
     assert isinstance(balance, dict)

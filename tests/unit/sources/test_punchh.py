@@ -689,7 +689,7 @@ def test_reading_refuses_or_gives_an_update_and_never_fails(delivery: Json) -> N
     assert update.event is not None
     assert update.event.name in punchh.FAMILIES | {punchh.UNKNOWN_EVENT}
     assert None not in update.event.properties.values()
-    assert update.time <= JUST_AFTER + punchh.MAX_AHEAD
+    assert update.time <= JUST_AFTER + reading.MAX_AHEAD
     json.dumps([dict(update.event.properties), dict(update.attributes), dict(update.profile)], allow_nan=False)
 
 
