@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from local.sandbox.server import Answer, Request, serving
-from loyalty_bridge import settings
+from loyalty_bridge import aws, settings
 from loyalty_bridge.admin.operators import configuration
 from loyalty_bridge.settings import DeliverySettings
 from tests.functions import CONTEXT, loaded
@@ -100,6 +100,7 @@ def serving_admin(stores: DeliverySettings, issuer: Issuer, patch: Any) -> Itera
     """Serve the page until the block ends."""
     told = {
         "JOURNAL_TABLE": "JournalTable",
+        "BATCHES_QUEUE_URL": aws.sqs().create_queue(QueueName="batches")["QueueUrl"],
         "AUDIT_TABLE": "AuditTable",
         "SESSIONS_TABLE": "SessionsTable",
         "SIGN_IN_ISSUER": issuer.url,

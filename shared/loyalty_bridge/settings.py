@@ -66,6 +66,7 @@ class OperatorSettings(DeliverySettings, ActionSettings):
     """Where what an operator does finds everything, and where it is noted."""
 
     audit_table: str = Field(min_length=1)
+    batches_queue_url: str = Field(min_length=1)
     api_url: str = ""
     punchh_webhook_base_url: str = ""
     loyalty_webhook_base_url: str = ""

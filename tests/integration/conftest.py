@@ -118,7 +118,12 @@ def bridge(
     stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """Give ``bridge ARGUMENTS``, which answers exit code, output and errors; the stack is deployed."""
-    others = {"journal_table": "JournalTable", "audit_table": "AuditTable", "api_url": "https://api.example.com"}
+    others = {
+        "journal_table": "JournalTable",
+        "audit_table": "AuditTable",
+        "batches_queue_url": aws.sqs().create_queue(QueueName="batches")["QueueUrl"],
+        "api_url": "https://api.example.com",
+    }
     outputs = {
         "".join(part.capitalize() for part in name.split("_")): {"Value": value}
         for name, value in {**stores.model_dump(), **others}.items()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from loyalty_bridge import aws
-from loyalty_bridge.actions import batches, journal
+from loyalty_bridge.actions import batches, decisions, journal
 from loyalty_bridge.actions.journal import Answer as Ended
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import settings
@@ -183,6 +183,27 @@ def test_what_may_have_been_assigned_is_told_as_unknown_until_an_operator_decide
     assert {one.get("couponCode") for one in after["members"]} == {"FOUND", None}
     assert second.id in next(one["reason"] for one in after["members"] if one["state"] == "unknown")
     assert Counter(api.done()) == {"A1": 1, "A2": 1}
+
+
+@pytest.mark.parametrize("decision", [("--happened", "--result", "FOUND"), ("--did-not-happen",)])
+def test_what_an_operator_decides_about_a_member_goes_on_with_the_batch(
+    api: Api, bridge: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, decision: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(decisions, "BATCH_PAUSE_SECONDS", 0)
+    api.upstream.misbehave(kind="status", on="assign_coupon", status=500)
+    batch = plan(api, ["A1"])
+    (message,) = messages(api)
+    assert carry_out(message)
+    (unknown,) = journal.open_actions(api.settings, "demo")
+
+    assert bridge("action", "decide", "demo", unknown.id, *decision, "--yes")[0] == 0
+    (asked,) = messages(api)
+    assert carry_out(asked)
+
+    (member,) = progress(api, batch)["members"]
+    codes = [one["externalReference"] for one in coupons(api, "A1")]
+    assert unknown.about["batch_id"] == batch
+    assert [member["couponCode"]] == (codes if decision == ("--did-not-happen",) else ["FOUND"])
 
 
 def test_a_platform_that_is_down_leaves_everything_planned_and_the_message_comes_back(api: Api) -> None:

@@ -33,6 +33,8 @@ MAX_PAUSE_SECONDS = 900
 end in the dead-letter queue."""
 
 ASSIGN_COUPON_BATCH = "assign_coupon_batch"
+BATCH_ID = "batch_id"
+"""Under which the journal keeps the batch that an assignment belongs to."""
 
 ENDPOINT = "carry_out_batch"
 """Under which the activity is noted."""
@@ -49,12 +51,16 @@ class BatchSettings(Protocol):
         """Name of the table."""
 
 
-class PlanSettings(BatchSettings, Protocol):
-    """Where batches are planned."""
+class QueueSettings(Protocol):
+    """Where it is asked that batches be carried out."""
 
     @property
     def batches_queue_url(self) -> str:
-        """URL of the queue from which they are carried out."""
+        """URL of the queue."""
+
+
+class PlanSettings(BatchSettings, QueueSettings, Protocol):
+    """Where batches are planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,7 @@ def plan(
     id_ = fingerprint[:32]
     batch = Batch(program, id_, coupon_id, len(account_ids), valid_from, valid_to, fingerprint)
     if find(settings, program, id_):
-        _ask(settings, batch)
+        ask(settings, program, id_)
         return id_
     lines: list[tuple[str, dict[str, Any]]] = [
         (settings.batches_table, _closed(batch, Line(account_id, "planned"))) for account_id in account_ids
@@ -112,7 +118,7 @@ def plan(
     deadline = time.monotonic() + WRITE_SECONDS
     stores.write(lines, deadline)
     stores.write([(settings.batches_table, _head(batch))], deadline)  # last: where it is, the plan is complete
-    _ask(settings, batch)
+    ask(settings, program, id_)
     return id_
 
 
@@ -215,20 +221,28 @@ def _note_problem(batch: Batch, error: BridgeError, code: str, reason: str) -> N
     container.tally.problem(batch.program, ENDPOINT, platform, code, reason, error.record)
 
 
-def come_back(settings: PlanSettings, handle: str, receives: int) -> None:
+def ask(settings: QueueSettings, program: str, id_: str, *, after_seconds: int = 0) -> None:
+    """Ask for a batch to be carried out, or gone on with; asking twice does no harm.
+
+    Raises
+    ------
+    Unavailable
+        The queue does not take it.
+    """
+    with aws.reaching("the queue of batches"):
+        aws.sqs().send_message(
+            QueueUrl=settings.batches_queue_url,
+            MessageBody=json.dumps({"program": program, "batch": id_}),
+            DelaySeconds=after_seconds,
+        )
+
+
+def come_back(settings: QueueSettings, handle: str, receives: int) -> None:
     """Let a message that asks for a batch come back soon; else it does after the queue's visibility time-out."""
     pause = min(PAUSE_SECONDS * receives, MAX_PAUSE_SECONDS)
     with suppress(Unavailable), aws.reaching("the queue of batches"):
         aws.sqs().change_message_visibility(
             QueueUrl=settings.batches_queue_url, ReceiptHandle=handle, VisibilityTimeout=pause
-        )
-
-
-def _ask(settings: PlanSettings, batch: Batch) -> None:
-    with aws.reaching("the queue of batches"):
-        aws.sqs().send_message(
-            QueueUrl=settings.batches_queue_url,
-            MessageBody=json.dumps({"program": batch.program, "batch": batch.id}),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from loyalty_bridge.actions import journal
@@ -32,6 +32,8 @@ class Caller(Generic[C]):
         The same in epoch seconds.
     repeat_window
         For how many seconds an equal request without a key gets the stored answer.
+    about
+        Ids that the journal keeps with each action, besides the action's own.
     """
 
     settings: JournalSettings
@@ -42,6 +44,7 @@ class Caller(Generic[C]):
     deadline: float
     lease: float
     repeat_window: float
+    about: Mapping[str, str] = field(default_factory=dict)
 
     def perform(
         self,
@@ -60,7 +63,7 @@ class Caller(Generic[C]):
             self.fingerprint + part,
             act,
             look,
-            about=about,
+            about={**about, **self.about},
             deadline=self.lease,
             repeat_window=self.repeat_window,
         )

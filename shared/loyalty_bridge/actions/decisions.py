@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from loyalty_bridge.actions import batches, convercus, journal, punchh
+from loyalty_bridge.actions.batches import QueueSettings
 from loyalty_bridge.actions.journal import Answer, JournalSettings, Record
 from loyalty_bridge.errors import NotFound, Refused
 
@@ -16,6 +17,12 @@ RESULTS = {
     punchh.SIGNUP_MEMBER: "userId",
 }
 """What a success of an action answers, where it answers something."""
+BATCH_PAUSE_SECONDS = 10
+"""After which a batch is gone on with: by then the decision about one of its members is written."""
+
+
+class DecisionSettings(JournalSettings, QueueSettings, Protocol):
+    """Where a decision is written, and who has to learn of it."""
 
 
 def find(settings: JournalSettings, program: str, action_id: str) -> Record:
@@ -80,6 +87,22 @@ def answer(record: Record, result: str, *, happened: bool) -> Answer | None:
     if name and not result.strip():
         raise Refused("result", f"is needed: the {name} that repeats are answered with")
     return Answer(200, {name: result.strip()} if name else {})
+
+
+def decide(settings: DecisionSettings, record: Record, ended: Answer | None) -> None:
+    """End an action as `answer` told, and go on with the batch that it belongs to: nobody repeats a member of one.
+
+    Raises
+    ------
+    SavedMeanwhile
+        Its outcome is not, or no longer, unknown.
+    Unavailable
+        The decision is not written.
+    """
+    if batch_id := record.about.get(batches.BATCH_ID):
+        # First, and in vain if the decision fails: the other way round a crash would leave the member as it is.
+        batches.ask(settings, record.program, batch_id, after_seconds=BATCH_PAUSE_SECONDS)
+    journal.decide(settings, record.program, record.id, ended)
 
 
 def _time(seconds: float) -> str:

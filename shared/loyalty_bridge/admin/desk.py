@@ -237,7 +237,7 @@ def show_action(desk: Desk, program: str, action: str) -> dict[str, Any]:
 
 
 def decide(desk: Desk, program: str, action: str, *, happened: bool, result: str) -> None:
-    """End an action whose outcome is unknown.
+    """End an action whose outcome is unknown; when it did not happen, its next repeat, or its batch, carries it out.
 
     Raises
     ------
@@ -250,7 +250,7 @@ def decide(desk: Desk, program: str, action: str, *, happened: bool, result: str
     ended = decisions.answer(record, result, happened=happened)
     what = "decide_happened" if happened else "decide_did_not_happen"
     with audited(desk.settings, desk.operator, what, program, action):
-        journal.decide(desk.settings, program, action, ended)
+        decisions.decide(desk.settings, record, ended)
 
 
 def list_held(desk: Desk, program: str) -> list[dict[str, Any]]:

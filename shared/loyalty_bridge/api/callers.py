@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from loyalty_bridge.actions import batches
 from loyalty_bridge.actions.caller import Caller
 from loyalty_bridge.actions.convercus import assign_coupon
 from loyalty_bridge.actions.journal import RESERVE_SECONDS as WAITING_RESERVE
@@ -125,6 +126,7 @@ def carrier(settings: ActionSettings, batch: Batch, seconds_left: float) -> Call
         deadline=time.monotonic() + seconds_left - RESERVE_SECONDS,
         lease=time.time() + seconds_left,
         repeat_window=0,
+        about={batches.BATCH_ID: batch.id},
     )
 
     def assign(batch: Batch, account_id: str) -> str:

@@ -40,7 +40,7 @@ def decide(
     ] = "",
     yes: YesOption = False,
 ) -> None:
-    """End an action whose outcome is unknown. When it did not happen, its next repeat carries it out.
+    """End an action whose outcome is unknown. When it did not happen, its next repeat, or its batch, carries it out.
 
     Example: bridge action decide demo 5f0c7a5e7a4e4c539a5b0d1c7a3b0001 --happened --result WELCOME-1A2B
     """
