@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 
 from local.sandbox.punchh import sandbox
 from loyalty_bridge.api import contract
 from loyalty_bridge.programs import keys
 from tests.contract_check import document
+from tests.fuzzing import FUZZ, cases
 from tests.http_events import Api, connect_punchh
 from tests.http_shim import gateway
 
-EXAMPLES = int(os.environ.get("BRIDGE_FUZZ", "20"))
 KNOWN = {"programId": "demo", "couponId": "C1", "accountId": "A1", "memberId": "c-1"}
 MEMBER = {
     "email": "ann@example.com",
@@ -50,25 +48,12 @@ def diners_key(shared_api: Api) -> str:
 def test_only_documented_answers_come_whatever_is_asked(
     shared_api: Api, diners_key: str, url: str, call: contract.Call, mode: str
 ) -> None:
-    # What is taken and what is not has tests of its own: reading is more tolerant than the description, but for ids of
-    # invisible characters, which a pattern does not tell.
-    taken = {check: {"enabled": False} for check in ("positive_data_acceptance", "negative_data_rejection")}
-    config = schemathesis.Config.from_dict({"base-url": url, "checks": taken})
-    description = schemathesis.openapi.from_dict(document(), config=config)
-    operation = description[contract.BASE + call.path][call.method.upper()]
     answers: list[int] = []
     known = KNOWN | ({"programId": "diner"} if call.function in OF_PUNCHH else {})
     key = diners_key if call.function in OF_PUNCHH else shared_api.key
 
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.explicit, Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode)))
+    @FUZZ
+    @given(cases(document(), url, call.method, contract.BASE + call.path, mode))
     def fuzz(case: Any) -> None:
         if len(answers) % 2:  # about what there is
             case.path_parameters = {name: known.get(name, it) for name, it in case.path_parameters.items()}

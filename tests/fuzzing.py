@@ -1,0 +1,33 @@
+"""Requests made up from an API's own description."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.strategies import SearchStrategy
+
+FUZZ = settings(
+    max_examples=int(os.environ.get("BRIDGE_FUZZ", "20")),
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def cases(description: Mapping[str, Any], url: str, method: str, path: str, mode: str) -> SearchStrategy[Any]:
+    """Make up calls of one operation of an API that is served at a URL: ``positive`` ones keep to its description.
+
+    What is taken and what is not has tests of its own: reading is more tolerant than the description, but for ids of
+    invisible characters, which a pattern does not tell.
+    """
+    taken = {check: {"enabled": False} for check in ("positive_data_acceptance", "negative_data_rejection")}
+    config = schemathesis.Config.from_dict({"base-url": url, "checks": taken})
+    operation = schemathesis.openapi.from_dict(dict(description), config=config)[path][method.upper()]
+    made: SearchStrategy[Any] = operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode))
+    return made
