@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from loyalty_bridge import aws
@@ -39,4 +40,4 @@ def make_key() -> str:
 
 def environment(settings: DeliverySettings) -> dict[str, str]:
     """Give the environment of a function that uses them."""
-    return {name.upper(): value for name, value in settings.model_dump().items()}
+    return {name.upper(): value for name, value in asdict(settings).items()}

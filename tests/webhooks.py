@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -185,7 +186,7 @@ def queued(settings: DeliverySettings) -> list[dict[str, Any]]:
 @contextmanager
 def streaming(settings: DeliverySettings) -> Iterator[DeliverySettings]:
     """Give a transport that is a stream, to the functions too."""
-    told = settings.model_copy(update={"events_queue_url": "", "events_stream": "events"})
+    told = replace(settings, events_queue_url="", events_stream="events")
     aws.kinesis().create_stream(StreamName=told.events_stream, ShardCount=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVENTS_QUEUE_URL", "")

@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import boto3
 import pytest
@@ -126,7 +127,7 @@ def bridge(
     }
     outputs = {
         "".join(part.capitalize() for part in name.split("_")): {"Value": value}
-        for name, value in {**stores.model_dump(), **others}.items()
+        for name, value in {**asdict(stores), **others}.items()
         if value
     }
     template = {"Resources": {"Nothing": {"Type": "AWS::SNS::Topic"}}, "Outputs": outputs}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -253,7 +254,7 @@ def test_a_failed_write_is_tried_once_counted_and_not_felt(
 
 
 def test_writing_begins_again_after_a_pause(stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    note(stores.model_copy(update={"activity_table": "NoSuchTable"}))
+    note(replace(stores, activity_table="NoSuchTable"))
     note(stores)
     monkeypatch.setattr(store, "_paused_until", time.monotonic())
 
@@ -263,13 +264,13 @@ def test_writing_begins_again_after_a_pause(stores: DeliverySettings, monkeypatc
 
 
 def test_without_a_table_nothing_is_written(stores: DeliverySettings, capsys: pytest.CaptureFixture[str]) -> None:
-    note(stores.model_copy(update={"activity_table": ""}))
+    note(replace(stores, activity_table=""))
 
     assert capsys.readouterr().out == ""
 
 
 def test_a_table_that_does_not_answer_is_told_to_who_reads(stores: DeliverySettings) -> None:
-    elsewhere = stores.model_copy(update={"activity_table": "NoSuchTable"})
+    elsewhere = replace(stores, activity_table="NoSuchTable")
 
     with pytest.raises(Unavailable):
         activity.statistics(elsewhere, "demo", 1)

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal, cast, get_args
@@ -489,7 +489,7 @@ def test_every_interleaving_ends_with_everything_there_once_and_in_order(
     monkeypatch: pytest.MonkeyPatch,
     moving: type[Transport],
 ) -> None:
-    told = stores if moving is Queue else stores.model_copy(update={"events_queue_url": "", "events_stream": "stream"})
+    told = stores if moving is Queue else replace(stores, events_queue_url="", events_stream="stream")
 
     run_state_machine_as_test(
         cast("Any", partial(Machine, told, braze, mood, seams, monkeypatch, moving)),

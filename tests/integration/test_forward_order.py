@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -169,7 +170,7 @@ def test_a_person_who_cannot_be_told_their_accounts_is_waited_for_by_the_rest_of
     connect(stores, braze.url)
     forward(queued(event("user_changed", eventId="0", payload={"userId": "U1", "memberRole": "OWNER"})), stores, 30)
     person = {name: value for name, value in event("user_logged_in", userId="U1").items() if name != "accountId"}
-    no_queue = stores.model_copy(update={"events_queue_url": f"{stores.events_queue_url}.gone"})
+    no_queue = replace(stores, events_queue_url=f"{stores.events_queue_url}.gone")
 
     outcome = forward(grouped(queued(note(1), person, note(2)), "group"), no_queue, 30)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -220,7 +221,7 @@ def test_only_the_records_that_are_meant_are_redriven_or_dropped(stores: Deliver
 def test_records_stay_refused_when_they_cannot_be_put_on_the_transport(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
     forward(queued(sale()), stores, 30)
-    nowhere = stores.model_copy(update={"events_queue_url": f"{stores.events_queue_url}-gone"})
+    nowhere = replace(stores, events_queue_url=f"{stores.events_queue_url}-gone")
 
     with pytest.raises(Unavailable):
         redrive.redrive(nowhere, "demo", Which())
@@ -234,7 +235,7 @@ def test_records_stay_refused_when_they_cannot_be_put_on_the_transport(stores: D
 @pytest.fixture
 def dead_letters(stores: DeliverySettings) -> Iterator[DeliverySettings]:
     queue = aws.sqs().create_queue(QueueName="crashed.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
-    yield stores.model_copy(update={"crashed_queue_url": queue})
+    yield replace(stores, crashed_queue_url=queue)
     aws.sqs().delete_queue(QueueUrl=queue)
 
 
@@ -298,7 +299,7 @@ def test_what_crashed_stays_when_it_cannot_be_put_on_the_transport(stores: Deliv
         Key=f"{redrive.STREAM_FAILURES}mapping/one",
         Body=failure_of_stream(streamed(event("user_logged_in")), as_text=True),
     )
-    nowhere = stores.model_copy(update={"events_queue_url": f"{stores.events_queue_url}-gone"})
+    nowhere = replace(stores, events_queue_url=f"{stores.events_queue_url}-gone")
 
     with pytest.raises(Unavailable):
         redrive.redrive_crashed(nowhere)

@@ -11,7 +11,7 @@ from pathlib import Path
 from loyalty_bridge.admin.desk import Desk
 from loyalty_bridge.admin.operators import Operator
 from loyalty_bridge.errors import NotConnected
-from loyalty_bridge.settings import OperatorSettings
+from loyalty_bridge.settings import OperatorSettings, read
 
 ENDPOINTS = Path(".local/endpoints.json")
 
@@ -39,7 +39,7 @@ def use_local() -> None:
 @cache
 def settings() -> OperatorSettings:
     """Tell where everything is."""
-    return OperatorSettings.model_validate(_outputs())
+    return read(OperatorSettings, _outputs())
 
 
 def desk() -> Desk:
@@ -55,8 +55,8 @@ def _outputs() -> dict[str, str]:
 
     name = os.environ.get("BRIDGE_STACK", "loyalty-bridge")
     stack = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
-    return {_snake(output["OutputKey"]): output["OutputValue"] for output in stack["Outputs"]}
+    return {_variable(output["OutputKey"]): output["OutputValue"] for output in stack["Outputs"]}
 
 
-def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+def _variable(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).upper()

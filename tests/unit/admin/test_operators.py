@@ -33,7 +33,7 @@ def settings(issuer: str, **changes: Any) -> AdminSettings:
     )
     told |= dict.fromkeys(("members_table", "kept_table", "kept_bucket"), "-")
     told |= {"sign_in_issuer": issuer, "sign_in_configuration": f"{issuer}/.well-known/openid-configuration"}
-    return AdminSettings.model_validate(told | {"sign_in_client": CLIENT} | changes)
+    return AdminSettings(**told | {"sign_in_client": CLIENT} | changes)
 
 
 GOOD: dict[str, Make] = {

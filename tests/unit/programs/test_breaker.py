@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -182,7 +182,7 @@ def test_tries_that_died_hold_nobody_up_for_long(world: World) -> None:
 
 
 def test_a_store_that_fails_lets_nothing_be_sent(world: World) -> None:
-    nowhere = world.settings.model_copy(update={"programs_table": "NoSuchTable"})
+    nowhere = replace(world.settings, programs_table="NoSuchTable")
 
     guarded = Guarded(nowhere, world.program, SECRET, Breaker(), world.send)
 
@@ -194,7 +194,7 @@ def test_a_store_that_fails_lets_nothing_be_sent(world: World) -> None:
 def test_what_works_costs_nothing_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.all(".")
     seen = Breaker(world.program.version, works=True, revision=2)
-    nowhere = world.settings.model_copy(update={"programs_table": "NoSuchTable"})
+    nowhere = replace(world.settings, programs_table="NoSuchTable")
     world.answers = "."
 
     assert Guarded(nowhere, world.program, SECRET, seen, world.send)(REQUEST, FAR).status == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -204,7 +205,7 @@ def test_a_deleted_program_leaves_nothing_and_no_other_goes_with_it(settings: Pr
 
 
 def test_a_table_that_is_not_there_is_unavailable(settings: ProgramSettings) -> None:
-    elsewhere = settings.model_copy(update={"programs_table": "not-there"})
+    elsewhere = replace(settings, programs_table="not-there")
 
     with pytest.raises(Unavailable, match="ResourceNotFoundException"):
         store.load(elsewhere, ["demo"])

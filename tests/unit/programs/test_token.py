@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -307,13 +308,13 @@ def test_a_token_that_was_read_with_the_program_costs_no_further_read(stores: Pr
     login = Logins()
     container(stores, login)(soon())
     known = opened(item(stores))
-    elsewhere = stores.model_copy(update={"programs_table": "no-such-table"})
+    elsewhere = replace(stores, programs_table="no-such-table")
 
     assert container(elsewhere, login, latest=known)(soon()) == "token-1"
 
 
 def test_when_the_store_does_not_answer_nothing_is_sent(stores: ProgramSettings) -> None:
-    elsewhere = stores.model_copy(update={"programs_table": "no-such-table"})
+    elsewhere = replace(stores, programs_table="no-such-table")
     login = Logins()
 
     with pytest.raises(NotSent, match="ResourceNotFoundException"):
