@@ -176,7 +176,7 @@ def _servers(platform: str, *, plain: bool) -> Iterator[tuple[str, str]]:
 def _connect(program: str, platform: str, url: str) -> Program:
     engagement: BrazeSide | MoEngageSide = BrazeSide(api_endpoint=url)
     if platform == "moengage":
-        engagement = MoEngageSide(platform="moengage", api_endpoint=url, workspace_id=program)
+        engagement = MoEngageSide(api_endpoint=url, workspace_id=program)
     side = ConvercusSide(membership_optins=("Newsletter",), default_optins=("Newsletter",))
     (secret,) = SECRETS[platform]
     return store.save(SETTINGS, None, program, Connection(loyalty=side, engagement=engagement), {secret: program})

@@ -151,7 +151,7 @@ MOENGAGE = {"platform": "moengage", "api_endpoint": "https://api-01.moengage.com
     [
         ({"connection": {"engagement": MOENGAGE}, "secrets": {"braze_api_key": KEY}}, "secrets.braze_api_key"),
         ({"connection": {"engagement": {"platform": "braze", "workspace_id": "W"}}}, "engagement.workspace_id"),
-        ({"connection": {"engagement": {"platform": "mailer"}}}, "engagement"),
+        ({"connection": {"engagement": {"platform": "mailer"}}}, "engagement.platform"),
         ({"connection": {"loyalty": {"default_optins": ["Fax"]}}}, "loyalty.default_optins"),
         ({"connection": {"loyalty": {"membership_optins": ["x" * 101]}}}, "loyalty.membership_optins.0"),
         ({"connection": {"repeat_window": -1}}, "repeat_window"),

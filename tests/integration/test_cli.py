@@ -130,10 +130,17 @@ def test_a_change_leaves_the_rest(put: Bridge, bridge: Bridge, braze: Braze) -> 
     assert shown["version"] == 2
 
 
+def test_a_list_is_shown_with_commas(put: Bridge, bridge: Bridge) -> None:
+    put({"loyalty": {"membership_optins": ["Newsletter", "Post"]}})
+
+    assert "Newsletter, Post" in bridge("program", "show", "demo")[1]
+
+
 @pytest.mark.parametrize(
     ("document", "complaint"),
     [
-        ("{", "not JSON"),
+        ("{", "file: is not JSON"),
+        (r'{"loyalty": {"api": {"org": "\udfff"}}}', "file: is not JSON"),
         ("[]", "file: is not a JSON object"),
         ({"engagement": {"api_endpoint": "https://rest.iad-01.braze.com.evil.test"}}, "api_endpoint: is not a host"),
         ({"engagement": {"rules": {"identifier_type": "braze_id"}}}, "engagement.rules.identifier_type"),

@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from loyalty_bridge.actions.journal import Answer
 from loyalty_bridge.delivery import aliases
 from loyalty_bridge.errors import NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
@@ -140,7 +142,7 @@ def _connected(caller: Caller[Client], user: Mapping[str, Any]) -> Answer | None
     source = {name: user[name] for name in ("external_source",) if name in user}
     punchh.set_external_source_id(
         admin.send,
-        client.api.model_copy(update=source),
+        msgspec.structs.replace(client.api, **source),
         known,
         user["external_source_id"],
         admin_key=admin.value,

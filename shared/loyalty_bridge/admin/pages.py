@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlencode
 
+import msgspec
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -230,7 +231,7 @@ def _connection(_: Request, call: Call, at: Desk) -> Response:
     engagement = call.query.get("engagement", side.engagement.platform)
     if loyalty not in forms.LOYALTY or engagement not in forms.ENGAGEMENT:
         raise NotFound("there is no such platform")
-    settings = side.model_dump(mode="json")
+    settings = msgspec.to_builtins(side)
     for name, platform in (("loyalty", loyalty), ("engagement", engagement)):
         if settings[name]["platform"] != platform:
             settings[name] = _defaults(name, platform)
@@ -238,8 +239,8 @@ def _connection(_: Request, call: Call, at: Desk) -> Response:
 
 
 def _defaults(side: str, platform: str) -> Any:
-    fresh = Connection.model_validate({side: {"platform": platform}})
-    return fresh.model_dump(mode="json")[side]
+    fresh = msgspec.convert({side: {"platform": platform}}, Connection)
+    return msgspec.to_builtins(fresh)[side]
 
 
 def _existing(at: Desk, program: str) -> Program | None:

@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 refused or not found, 2 used wrongly, 3 a store or platfor
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -89,8 +88,6 @@ def main() -> None:
             bridge()
     except Unavailable as error:
         _fail(str(error), 3)
-    except json.JSONDecodeError as error:
-        _fail(f"not JSON: {error}", 1)
     except BridgeError as error:
         _fail(str(error), 1)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from textwrap import indent
 from typing import Annotated
 
+import msgspec
 import typer
 
 from loyalty_bridge.admin import desk
@@ -33,7 +33,10 @@ def put(
 
     Example: bridge program put demo connection.json
     """
-    change = json.loads(sys.stdin.read() if file == "-" else Path(file).read_text())
+    try:
+        change = msgspec.json.decode(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
+    except msgspec.DecodeError as error:
+        raise Refused("file", f"is not JSON: {error}") from None
     if not isinstance(change, dict):
         raise Refused("file", "is not a JSON object")
     secrets = change.pop("secrets", {})

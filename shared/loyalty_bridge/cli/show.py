@@ -51,5 +51,6 @@ def _flat(answer: Mapping[str, Any], prefix: str = "") -> list[list[str]]:
         if isinstance(value, Mapping):
             rows += _flat(value, f"{prefix}{name}.")
         else:
-            rows.append([f"{prefix}{name}", ", ".join(map(str, value)) if isinstance(value, list) else str(value)])
+            told = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            rows.append([f"{prefix}{name}", told])
     return rows

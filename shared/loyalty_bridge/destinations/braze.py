@@ -20,10 +20,11 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
 
 from loyalty_bridge.destinations.wire import (
     Accepted,
@@ -102,8 +103,7 @@ class _Limits(NamedTuple):
     flat: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a program's workspace wants its data.
 
     Attributes
@@ -126,19 +126,17 @@ class Rules:
     Raises
     ------
     ValueError
-        A number or text is beyond Braze's limit.
+        A text is beyond Braze's limit.
     """
 
     identifier_type: Literal["external_id", "user_alias"] = "external_id"
     alias_label: str = "convercus_account_id"
     update_existing_only: bool = False
     object_limit: Literal["combined", "per_array"] = "combined"
-    max_objects: int = MAX_OBJECTS
+    max_objects: Annotated[int, msgspec.Meta(ge=1, le=MAX_OBJECTS)] = MAX_OBJECTS
     purchase_product_id: str | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.max_objects <= MAX_OBJECTS:
-            raise ValueError(f"max_objects is not between 1 and {MAX_OBJECTS}")
         try:
             _identifier(self.alias_label, "alias_label", MAX_ALIAS_BYTES)
             if self.purchase_product_id is not None:

@@ -18,10 +18,11 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal, TypeGuard
+
+import msgspec
 
 from loyalty_bridge.destinations.wire import (
     Accepted,
@@ -120,8 +121,7 @@ _BROKEN_TYPES = frozenset({"Blacklisted", "ParamsRequired", "Missing header valu
 """Types of a 400 that is not about what was sent, but about the account or how it is called."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a program's workspace wants its data.
 
     Attributes

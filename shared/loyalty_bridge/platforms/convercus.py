@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote, urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+import msgspec
 
 from loyalty_bridge import aws
 from loyalty_bridge.errors import NotConnected, NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
@@ -49,13 +49,13 @@ _CALL = re.compile(
     r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~-]+|\{[a-z_]+\}))+/?(\?[A-Za-z0-9_=&.,-]+)?"
 )
 _PLACE = re.compile(r"\{([a-z_]+)\}")
+_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _ERROR_CODE = re.compile(rf"(?![A-Z][a-z]+$){_WORD.pattern}")  # a capitalised word alone may be a name
 _TOKEN = re.compile(r"[!-~]{1,65536}")
 _CODE = re.compile(r"[!-;=-~]{1,200}")  # not <: that is a page
 
-HeaderText = Annotated[str, Field(pattern=r"^[!-~]{0,200}$")]
-FieldName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
+HeaderText = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{0,200}\Z")]
 WriteField = Literal[
     "couponId", "validFrom", "validTo", "accountCouponId", "code",
     "bookingType", "bookingTypeCode", "points", "reason", "referenceId", "bookingId", "type", "flag",
@@ -63,10 +63,8 @@ WriteField = Literal[
 """A field of what an action sends, or of the answer to it."""
 
 
-class Calls(BaseModel):
+class Calls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Method and path of each call; what is in braces is filled in. A fixed query may follow."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     oauth: str = "POST /realms/{realm}/protocol/openid-connect/token"
     login: str = "POST /auth/login"
@@ -79,22 +77,24 @@ class Calls(BaseModel):
     account_details: str = "GET /v3/accountdetails/{account_id}"
     account_coupons: str = "GET /v2/accounts/{account_id}/accountcoupons"
 
-    @field_validator("*")
-    @classmethod
-    def _is_a_call(cls, value: str, info: ValidationInfo) -> str:
-        match = _CALL.fullmatch(value)
-        if not match:
-            raise ValueError("is not a method and a path")
-        usual = str(cls.model_fields[str(info.field_name)].default)
-        if set(_PLACE.findall(value)) != set(_PLACE.findall(usual)):
-            raise ValueError(f"must fill in the same as {usual}")
-        # What is read is repeated freely.
-        if (match["method"] == "GET") != usual.startswith("GET "):
-            raise ValueError("must " + ("" if usual.startswith("GET ") else "not ") + "be a GET")
-        return value
+    def __post_init__(self) -> None:
+        for name, usual in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
+            if (value := getattr(self, name)) != usual:
+                _check_call(name, value, usual)
 
 
-class Api(BaseModel):
+def _check_call(name: str, value: str, usual: str) -> None:
+    match = _CALL.fullmatch(value)
+    if not match:
+        raise ValueError(f"{name}: is not a method and a path")
+    if set(_PLACE.findall(value)) != set(_PLACE.findall(usual)):
+        raise ValueError(f"{name}: must fill in the same as {usual}")
+    # What is read is repeated freely.
+    if (match["method"] == "GET") != usual.startswith("GET "):
+        raise ValueError(f"{name}: must " + ("" if usual.startswith("GET ") else "not ") + "be a GET")
+
+
+class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a program's Convercus is reached.
 
     Attributes
@@ -128,12 +128,10 @@ class Api(BaseModel):
         States in which a coupon is not listed; case does not matter.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     base_url: str = ""
     auth: Literal["oauth", "login"] = "oauth"
     auth_url: str = ""
-    realm: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,100}$")] = ""
+    realm: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,100}\Z")] = ""
     client_id: str = "machine-2-machine"
     scope: str = "openid"
     org: str = ""
@@ -141,15 +139,21 @@ class Api(BaseModel):
     interaction_id: HeaderText = ""
     id_type: HeaderText = "ID"
     burn_points: Literal["positive", "negative"] = "positive"
-    turned_away: tuple[Annotated[int, Field(ge=400, le=599)], ...] = ()
+    turned_away: tuple[Annotated[int, msgspec.Meta(ge=400, le=599)], ...] = ()
     calls: Calls = Calls()
-    fields: Mapping[WriteField, FieldName] = Field(default_factory=dict)
-    profile: Mapping[str, FieldName] = Field(default_factory=dict)
-    coupon: Mapping[str, FieldName] = Field(default_factory=dict)
+    fields: Mapping[WriteField, str] = {}
+    profile: Mapping[str, str] = {}
+    coupon: Mapping[str, str] = {}
     inactive_states: tuple[str, ...] = (
         *("inactive", "expired", "redeemed", "used", "deactivated", "disabled", "deleted", "archived"),
         *("blocked", "locked", "cancelled", "canceled", "paused", "draft", "not_activated"),
     )
+
+    def __post_init__(self) -> None:
+        for place in ("fields", "profile", "coupon"):
+            for name, path in getattr(self, place).items():
+                if not _PATH.fullmatch(path):
+                    raise ValueError(f"{place}.{name}: is not the name of a field")
 
     @property
     def secret(self) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict
+import msgspec
 
 from loyalty_bridge.errors import ConnectionBroken, NotConnected, NotSent, OutcomeUnknown, Refused, UpstreamRefused
 from loyalty_bridge.platforms.http import Request
@@ -51,7 +51,7 @@ HEADER = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,60}")
 
 
-class Api(BaseModel):
+class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a program's Punchh is reached.
 
     Attributes
@@ -66,8 +66,6 @@ class Api(BaseModel):
         What Punchh calls the system whose ids are ``external_source_id``: ``customer_id``, or another one that was
         arranged with Punchh.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     base_url: str = ""
     client: str = ""

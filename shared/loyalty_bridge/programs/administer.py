@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from loyalty_bridge.errors import NotConnected, Refused, SavedMeanwhile
 from loyalty_bridge.programs import gate, hosts, store
 from loyalty_bridge.programs.connection import (
@@ -92,7 +94,7 @@ def described(program: Program) -> dict[str, Any]:
         "state": state(program),
         "missing": program.missing(),
         "gate_reason": program.gate.reason,
-        **program.connection.model_dump(mode="json"),
+        **msgspec.to_builtins(program.connection),
         "secrets": {
             name: f"…{secret.last_four}" for name, secret in program.secrets.items() if name != store.STATE_KEY
         },

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from loyalty_bridge import aws
 from loyalty_bridge.errors import NotFound, SavedMeanwhile, Unavailable
 from loyalty_bridge.programs import gate
@@ -192,7 +194,7 @@ def _closed(program: Program) -> dict[str, Any]:
         **_key(program.id, "connection"),
         "version": {"N": str(program.version)},
         "epoch": {"N": str(program.epoch)},
-        "settings": {"S": program.connection.model_dump_json()},
+        "settings": {"S": msgspec.json.encode(program.connection).decode()},
         "secrets": {
             "M": {
                 name: {"M": {"ciphertext": {"B": secret.ciphertext}, "last_four": {"S": secret.last_four}}}
@@ -205,7 +207,7 @@ def _closed(program: Program) -> dict[str, Any]:
 def _opened(item: Mapping[str, Any]) -> Program:
     return Program(
         id=item["program"]["S"],
-        connection=Connection.model_validate_json(item["settings"]["S"]),
+        connection=msgspec.json.decode(item["settings"]["S"], type=Connection),
         version=int(item["version"]["N"]),
         epoch=int(item["epoch"]["N"]),
         secrets={

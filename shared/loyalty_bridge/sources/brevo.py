@@ -51,9 +51,10 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
+
+import msgspec
 
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Event, Json, MemberUpdate, ProfileField, Refusal
@@ -69,8 +70,7 @@ MAX_PROPERTIES = 100
 IdentifyBy = Literal["ext_id", "email_id", "phone_id", "contact_id", "loyalty_subscription_id", "card_id"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a program decides about its Brevo Loyalty events.
 
     Attributes

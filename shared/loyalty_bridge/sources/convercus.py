@@ -13,18 +13,18 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
+
+import msgspec
 
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal
 from loyalty_bridge.sources import reading
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a program decides about its Convercus events.
 
     Attributes

@@ -44,6 +44,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
+import msgspec
+
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Refusal
 from loyalty_bridge.sources import reading
@@ -60,8 +62,7 @@ UNKNOWN_PERSON = ("payload", "names a user whose external id is not known")
 SEVERAL_MEMBERS = {"email": ("payload.user.email", "is that of several members")}  # it was somebody else's before
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a program decides about its Punchh events.
 
     Attributes

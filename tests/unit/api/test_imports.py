@@ -10,6 +10,7 @@ import pytest
 from tests.template import ROOT
 
 AWS_AND_HTTP = {"boto3", "requests", "urllib3"}
+LOOK_UP = AWS_AND_HTTP | {"phonenumbers", "email_validator", "pydantic", "loyalty_bridge.activity.store"}
 
 
 @pytest.mark.parametrize(
@@ -19,9 +20,9 @@ AWS_AND_HTTP = {"boto3", "requests", "urllib3"}
         ("api.responses", AWS_AND_HTTP | {"pydantic"}),
         ("actions.journal", AWS_AND_HTTP | {"pydantic"}),
         ("programs.keys", AWS_AND_HTTP | {"pydantic"}),
-        ("api.access", AWS_AND_HTTP | {"phonenumbers", "email_validator"}),
-        ("api.lookups", AWS_AND_HTTP | {"phonenumbers", "email_validator", "loyalty_bridge.activity.store"}),
-        ("api.coupon_code", AWS_AND_HTTP | {"phonenumbers", "email_validator", "loyalty_bridge.activity.store"}),
+        ("api.access", AWS_AND_HTTP | {"phonenumbers", "email_validator", "pydantic"}),
+        ("api.lookups", LOOK_UP),
+        ("api.coupon_code", LOOK_UP),
         ("api.callers", AWS_AND_HTTP | {"phonenumbers", "email_validator"}),
     ],
 )

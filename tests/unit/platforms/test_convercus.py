@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
+import msgspec
 import pytest
-from pydantic import ValidationError
 
 from local.sandbox.convercus import Convercus, sandbox
 from local.sandbox.convercus_program import Program
@@ -685,7 +685,7 @@ def test_paths_and_names_of_fields_are_settings(convercus: Convercus) -> None:
     ],
 )
 def test_a_call_that_cannot_work_is_not_taken(name: str, call: str) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValueError, match=f"^{name}: "):
         Calls(**{name: call})
 
 
@@ -694,8 +694,8 @@ def test_a_call_that_cannot_work_is_not_taken(name: str, call: str) -> None:
     [{"interaction_id": "a\r\nX: b"}, {"fields": {"unknown": "x"}}, {"fields": {"code": "a b"}}, {"reelm": "x"}],
 )
 def test_a_setting_that_cannot_work_is_not_taken(change: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        Api(**change)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(change, Api)
 
 
 def test_no_error_tells_a_secret_a_token_or_an_id(convercus: Convercus, program: Program) -> None:

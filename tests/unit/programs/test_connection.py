@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, cast
 
+import msgspec
 import pytest
 
 from loyalty_bridge.errors import Refused
@@ -16,7 +18,7 @@ COMPLETE = {
 
 
 def shown(connection: Connection) -> dict[str, Any]:
-    return connection.model_dump(mode="json")
+    return cast("dict[str, Any]", msgspec.json.decode(msgspec.json.encode(connection)))
 
 
 def test_a_change_leaves_what_it_does_not_name() -> None:
@@ -38,11 +40,11 @@ def test_a_list_is_replaced_and_not_merged() -> None:
 
 def test_a_change_does_not_touch_the_connection_it_is_made_from() -> None:
     before = merged(Connection(), COMPLETE)
-    as_it_was = before.model_dump_json()
+    as_it_was = shown(before)
 
     merged(before, {"engagement": {"rules": {"max_objects": 5}}, "loyalty": {"default_optins": ["SMS"]}})
 
-    assert before.model_dump_json() == as_it_was
+    assert shown(before) == as_it_was
 
 
 def test_names_are_trimmed() -> None:
@@ -61,15 +63,15 @@ def test_names_are_trimmed() -> None:
         ({"loyalty": {"membership_optins": ["Newsletter", " "]}}, "loyalty.membership_optins.1"),
         ({"loyalty": {"membership_optins": ["Newsletter", "n" * 101]}}, "loyalty.membership_optins.1"),
         ({"loyalty": {"membership_optins": "Newsletter"}}, "loyalty.membership_optins"),
-        ({"loyalty": {"platform": "acme"}}, "loyalty"),
+        ({"loyalty": {"platform": "acme"}}, "loyalty.platform"),
         ({"loyalty": {"rules": {"opt_in_without_record": "opted_in"}}}, "loyalty.rules.opt_in_without_record"),
-        ({"engagement": {"platform": "acme"}}, "engagement"),
+        ({"engagement": {"platform": "acme"}}, "engagement.platform"),
         ({"engagement": {"api_endpoint": 7}}, "engagement.api_endpoint"),
         ({"engagement": {"end_point": "https://rest.iad-01.braze.com"}}, "engagement.end_point"),
         ({"engagement": {"rules": {"object_limit": "many"}}}, "engagement.rules.object_limit"),
-        ({"engagement": {"rules": {"max_objects": 76}}}, "engagement.rules"),
-        ({"engagement": {"rules": {"max_objects": 0}}}, "engagement.rules"),
-        ({"engagement": {"rules": {"alias_label": " "}}}, "engagement.rules"),
+        ({"engagement": {"rules": {"max_objects": 76}}}, "engagement.rules.max_objects"),
+        ({"engagement": {"rules": {"max_objects": 0}}}, "engagement.rules.max_objects"),
+        ({"engagement": {"rules": {"alias_label": " "}}}, "engagement.rules.alias_label"),
         ({"attribute_writes": "some"}, "attribute_writes"),
         ({"secrets": {"braze_api_key": "key"}}, "secrets"),
         ({"engagement": []}, "engagement"),
@@ -89,10 +91,97 @@ def test_a_reason_names_the_opt_ins_that_are_not_the_programs() -> None:
         merged(Connection(), {"loyalty": {"membership_optins": ["SMS"], "default_optins": ["Pager", "SMS", "Fax"]}})
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"attribute_writes": "Ida's"}, "attribute_writes: is not one of all, changed"),
+        ({"attribute_writes": "Ida - at `$.loyalty`"}, "attribute_writes: is not one of all, changed"),
+        ({"loyalty": {"platform": "Ida"}}, "loyalty.platform: is not one of convercus, punchh, brevo"),
+        ({"engagement": {"platform": "Ida"}}, "engagement.platform: is not one of braze, moengage"),
+        ({"loyalty": {"platform": "punchh", "webhook_auth": "Ida"}}, "webhook_auth: is not one of basic, bearer, hmac"),
+        ({"loyalty": {"platform": "brevo", "webhook_auth": "Ida"}}, "auth: is not one of basic, bearer, header"),
+        ({"loyalty": {"platform": "brevo", "rules": {"identify_by": ["Ida"]}}}, "identify_by.0: is not one of card_id"),
+        ({"loyalty": {"api": {"fields": {"Ida": "code"}}}}, "loyalty.api.fields: is not one of accountCouponId"),
+        ({"loyalty": {"api": {"fields": {"code": "Ida B."}}}}, "loyalty.api.fields.code: is not the name of a field"),
+        ({"loyalty": {"api": {"calls": {"login": "Ida"}}}}, "loyalty.api.calls.login: is not a method and a path"),
+        ({"loyalty": {"api": {"turned_away": [423, 399]}}}, "loyalty.api.turned_away.1: should be int >= 400"),
+        ({"loyalty": {"api": {"realm": "Ida\n"}}}, "loyalty.api.realm: should be str matching"),
+        ({"loyalty": {"api": {"interaction_id": "Ida\n"}}}, "loyalty.api.interaction_id: should be str matching"),
+        ({"loyalty": {"platform": "brevo", "webhook_header": "Ida\n"}}, "webhook_header: should be str matching"),
+        ({"loyalty": {"platform": "punchh", "coupon_code_days": 0}}, "loyalty.coupon_code_days: should be int >= 1"),
+        ({"engagement": {"rules": {"max_objects": "Ida"}}}, "engagement.rules.max_objects: should be int, got str"),
+        ({"engagement": {"rules": {"max_objects": 76}}}, "engagement.rules.max_objects: should be int <= 75"),
+        ({"engagement": {"rules": {"alias_label": " "}}}, "engagement.rules.alias_label: is blank"),
+        ({"engagement": {"colour": "Ida"}}, "engagement.colour: is not a known field"),
+        ({"loyalty": ["Ida"]}, "loyalty: should be object, got array"),
+    ],
+)
+def test_a_reason_says_what_would_be_right_and_never_the_value(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(Refused) as refused:
+        merged(Connection(), change)
+
+    assert told in str(refused.value)
+    assert "Ida" not in str(refused.value)
+
+
+def test_a_number_and_a_flag_may_be_written_as_texts() -> None:
+    after = merged(Connection(), {"repeat_window": "60", "engagement": {"rules": {"update_existing_only": "true"}}})
+
+    assert after.repeat_window == 60
+    assert after.engagement.rules.update_existing_only is True
+
+
 def test_a_connection_survives_being_written_and_read() -> None:
     connection = merged(merged(Connection(), COMPLETE), {"engagement": {"rules": {"identifier_type": "user_alias"}}})
 
-    assert Connection.model_validate_json(connection.model_dump_json()) == connection
+    assert msgspec.json.decode(msgspec.json.encode(connection), type=Connection) == connection
+
+
+STORED = (
+    """
+    {"loyalty":{"platform":"convercus","rules":{"default_currency":"EUR","default_country":null,
+    "opt_in_without_record":"subscribed","email_optins":["email","newsletter"]},
+    "api":{"base_url":"https://api.convercus.io","auth":"oauth","auth_url":"https://auth.convercus.io",
+    "realm":"ABC","client_id":"machine-2-machine","scope":"openid","org":"","user_name":"","interaction_id":"",
+    "id_type":"ID","burn_points":"positive","turned_away":[423],
+    "calls":{"oauth":"POST /realms/{realm}/protocol/openid-connect/token","login":"POST /auth/login",
+    "assign_coupon":"POST /v3/accounts/{account_id}/accountcoupons",
+    "coupon_code":"GET /v2/accountcoupons/{account_coupon_id}/code",
+    "create_booking":"POST /accounts/{account_id}/bookings","bookings":"GET /accounts/{account_id}/bookings",
+    "memberships":"GET /accounts/{account_id}/memberships",
+    "set_optins":"PATCH /accounts/{account_id}/memberships/{user_id}/optins",
+    "account_details":"GET /v3/accountdetails/{account_id}",
+    "account_coupons":"GET /v2/accounts/{account_id}/accountcoupons"},"fields":{"code":"couponCode"},
+    "profile":{"tier_name":"level.title"},"coupon":{},"inactive_states":["inactive"]},
+    "membership_optins":["Newsletter","Post"],"default_optins":["Newsletter"]},"engagement":{"platform":"braze",
+    "api_endpoint":"https://rest.iad-01.braze.com","rules":{"identifier_type":"external_id",
+    "alias_label":"convercus_account_id","update_existing_only":false,"object_limit":"combined",
+    "max_objects":50,"purchase_product_id":null}},"attribute_writes":"all","repeat_window":120}
+    """,
+    """
+    {"loyalty":{"platform":"punchh","rules":{"default_country":"US"},
+    "api":{"base_url":"https://server.punchh.com","client":"c","flavour":"mobile",
+    "external_source":"customer_id"},"coupon_code_days":null,"webhook_auth":"hmac"},
+    "engagement":{"platform":"moengage","api_endpoint":"https://api-01.moengage.com","workspace_id":"W",
+    "rules":{"objects":"flatten","removal":"blank","update_existing_only":false,"identity_resolution":false,
+    "single_calls":false}},"attribute_writes":"changed","repeat_window":120}
+    """,
+    """
+    {"loyalty":{"platform":"brevo","rules":{"identify_by":["email_id"],"forward_contact_properties":false},
+    "webhook_auth":"basic","webhook_header":"X-Webhook-Key"},"engagement":{"platform":"braze","api_endpoint":"",
+    "rules":{"identifier_type":"external_id","alias_label":"convercus_account_id","update_existing_only":false,
+    "object_limit":"combined","max_objects":75,"purchase_product_id":null}},"attribute_writes":"changed",
+    "repeat_window":120}
+    """,
+)
+"""As programs that were connected before are stored."""
+
+
+@pytest.mark.parametrize("document", STORED)
+def test_a_program_that_is_stored_is_read_and_written_with_nothing_lost(document: str) -> None:
+    connection = msgspec.json.decode(document, type=Connection)
+
+    assert shown(connection) == json.loads(document)
 
 
 API_KEY = {"braze_api_key": Secret(b"closed", "1234")}
