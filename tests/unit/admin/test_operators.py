@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields
 from typing import Any
 
 import pytest
@@ -28,10 +29,7 @@ def issuer() -> Iterator[Issuer]:
 
 
 def settings(issuer: str, **changes: Any) -> AdminSettings:
-    told = dict.fromkeys(
-        ("programs_table", "secrets_key", "journal_table", "audit_table", "sessions_table", "ledger_table"), "-"
-    )
-    told |= dict.fromkeys(("members_table", "kept_table", "kept_bucket"), "-")
+    told = dict.fromkeys((field.name for field in fields(AdminSettings) if field.default is MISSING), "-")
     told |= {"sign_in_issuer": issuer, "sign_in_configuration": f"{issuer}/.well-known/openid-configuration"}
     return AdminSettings(**told | {"sign_in_client": CLIENT} | changes)
 
