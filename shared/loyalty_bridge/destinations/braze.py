@@ -25,6 +25,7 @@ from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
+from msgspec.json import encode
 
 from loyalty_bridge.destinations.wire import (
     Accepted,
@@ -81,7 +82,6 @@ _INSTRUCTIONS = frozenset({"add", "remove", "inc"})
 _SUBSCRIPTIONS = frozenset({"opted_in", "subscribed", "unsubscribed"})
 _NO_SUBSCRIPTION = "is none of opted_in, subscribed, unsubscribed"
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _PHONE = re.compile(r"\+[1-9][0-9]{4,14}")
@@ -321,7 +321,7 @@ def _attribute_name(raw: str, path: str, taken: set[str]) -> str:
 def _whole(value: Json, path: str, lost: list[Refused]) -> Json:
     kept = _value(value, path, _IN_ATTRIBUTES, lost)
     if isinstance(kept, dict | list):
-        _require(len(_dump(kept)) <= MAX_ATTRIBUTE_BYTES, path, f"is larger than {MAX_ATTRIBUTE_BYTES} bytes")
+        _require(len(encode(kept)) <= MAX_ATTRIBUTE_BYTES, path, f"is larger than {MAX_ATTRIBUTE_BYTES} bytes")
     is_instruction = isinstance(kept, dict) and kept and kept.keys() <= _INSTRUCTIONS
     _require(not is_instruction, path, "has only keys that Braze reads as an instruction")
     return kept
@@ -344,7 +344,7 @@ def _attribute_objects(
     for path, value in values:
         if len(path) > 1:
             nested.setdefault(path[0], {})[path[1]] = value
-    item = WireObject("attributes", _dump({**identity, **fields, **nested}))
+    item = WireObject("attributes", encode({**identity, **fields, **nested}))
     if len(item.body) < _ROOM or len(values) == 1:
         return [item]
     half = len(values) // 2
@@ -396,19 +396,19 @@ def _with_properties(
     if len(kept) > MAX_PROPERTIES:
         lost.append(Refused(path, f"has {len(kept) - MAX_PROPERTIES} more than the {MAX_PROPERTIES} that are taken"))
         kept = dict(list(kept.items())[:MAX_PROPERTIES])
-    whole = _dump({**fields, "properties": kept} if kept else fields)
+    whole = encode({**fields, "properties": kept} if kept else fields)
     if len(whole) <= limits.size:
         return whole
     kept = _fitting(kept, limits, path, lost)
-    return _dump({**fields, "properties": kept} if kept else fields)
+    return encode({**fields, "properties": kept} if kept else fields)
 
 
 def _fitting(values: dict[str, Json], limits: _Limits, path: str, lost: list[Refused]) -> dict[str, Json]:
     """Leave out the largest values until the rest is small enough."""
-    excess = len(_dump(values)) - limits.size
+    excess = len(encode(values)) - limits.size
     if excess <= 0:
         return values
-    sizes = {name: len(_dump({name: value})) - 1 for name, value in values.items()}  # braces are a comma too many
+    sizes = {name: len(encode({name: value})) - 1 for name, value in values.items()}  # braces are a comma too many
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
         if excess > 0:
             excess -= sizes.pop(name)
@@ -525,10 +525,6 @@ def _shown(name: str) -> str:
 @lru_cache(maxsize=4096)
 def _printable(text: str) -> str:
     return _UNUSABLE.sub("?", text)
-
-
-def _dump(value: Json) -> bytes:
-    return _ENCODER.encode(value).encode()
 
 
 def _said(data: bytes) -> Mapping[str, Json] | None:

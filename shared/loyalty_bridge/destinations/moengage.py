@@ -23,6 +23,7 @@ from functools import lru_cache
 from typing import Literal, TypeGuard
 
 import msgspec
+from msgspec.json import encode
 
 from loyalty_bridge.destinations.wire import (
     Accepted,
@@ -199,7 +200,7 @@ def attribute_objects(
         user["unset_attributes"] = [{"type": "equals", "attr": name, "case_sensitive": True} for name in gone]
     elif gone:
         attributes |= dict.fromkeys(gone, "")
-    item = WireObject("customer", _dump({**user, "attributes": attributes}))
+    item = WireObject("customer", encode({**user, "attributes": attributes}))
     if len(item.body) <= _ROOM or len(values) == 1:
         return [item]
     pairs = list(values.items())
@@ -380,7 +381,7 @@ def _event(
         return None
 
     def written(attributes: Json) -> bytes:
-        return _dump({"type": "event", **identity, "actions": [{**action, "attributes": attributes}]})
+        return encode({"type": "event", **identity, "actions": [{**action, "attributes": attributes}]})
 
     item = WireObject("event", written(kept))
     if len(item.body) > _ROOM:
@@ -390,7 +391,7 @@ def _event(
 
 def _fitting(values: dict[str, Json], room: int, part: Part, lost: list[Refusal]) -> dict[str, Json]:
     """Leave out the largest values until the rest fits."""
-    sizes = {name: len(_dump({name: value})) - 1 for name, value in values.items()}  # a comma for two braces
+    sizes = {name: len(encode({name: value})) - 1 for name, value in values.items()}  # a comma for two braces
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
         if sum(sizes.values()) - 1 <= room:
             break
@@ -422,7 +423,7 @@ def _collect(
 def _bounded(value: Json, where: str) -> Json:
     """Give an array or object that is small enough."""
     final = _value(value, where)
-    if len(_dump(final)) > MAX_OBJECT_BYTES:
+    if len(encode(final)) > MAX_OBJECT_BYTES:
         raise Refused(where, f"is larger than {MAX_OBJECT_BYTES} bytes")
     if _count_keys(final) > MAX_OBJECT_KEYS:
         raise Refused(where, f"has more than {MAX_OBJECT_KEYS} keys")
@@ -551,10 +552,6 @@ def _instant(time: datetime, where: str) -> str:
 def _shown(name: str) -> str:
     """Make a name fit to be part of a path."""
     return _UNUSABLE.sub("?", name[:64])
-
-
-def _dump(value: Json) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _said(data: bytes) -> Mapping[str, Json] | None:
