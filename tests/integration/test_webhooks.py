@@ -376,7 +376,7 @@ def test_a_defect_of_ours_does_not_make_brevo_discard_an_event(
     assert answer["statusCode"] == 429
     assert '"webhook_failed":[1.0]' in capsys.readouterr().out
     told = str(caplog.records[-1].__dict__)
-    assert "RuntimeError in settings:" in told
+    assert "RuntimeError in read:" in told
     assert "KEPT_BUCKET" not in told  # a message may hold what was delivered
 
 
