@@ -29,8 +29,8 @@ from loyalty_bridge.destinations.wire import (
 from loyalty_bridge.errors import OutcomeUnknown, Unavailable
 from loyalty_bridge.platforms.http import backoff
 
-WORKERS = 16
-"""Requests of one program under way at once, hence its connections: a stream's batch needs about 25."""
+WORKERS = 25
+"""Requests of one program under way at once, hence its connections: as many as a stream's batch needs as a rule."""
 ATTEMPTS = 4
 """Tries of one request before the program counts as failing."""
 REPLY_SECONDS = 20.0
