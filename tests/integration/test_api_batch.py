@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from loyalty_bridge import aws
 from loyalty_bridge.actions import batches, decisions, journal
 from loyalty_bridge.actions.journal import Answer as Ended
+from loyalty_bridge.api.callers import carrier
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import settings
 from tests.functions import loaded
@@ -221,16 +223,19 @@ def test_a_platform_that_is_down_leaves_everything_planned_and_the_message_comes
 
 def test_two_messages_of_one_batch_at_once_double_nothing(api: Api) -> None:
     account_ids = members(api, 20)
-    batch = plan(api, account_ids)
-    (message,) = messages(api)
+    planned = batches.find(api.settings, "demo", plan(api, account_ids))
+    assert planned
 
-    threads = [threading.Thread(target=carry_out, args=(message,)) for _ in range(2)]
+    def work() -> None:
+        batches.carry_out(api.settings, planned, carrier(api.settings, planned, 60), time.monotonic() + 40)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]  # not the function itself: it has a process of its own
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert progress(api, batch)["succeeded"] == 20
+    assert progress(api, planned.id)["succeeded"] == 20
     assert Counter(api.done()) == Counter(account_ids)
 
 

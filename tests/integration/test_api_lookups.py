@@ -14,7 +14,9 @@ each_look_up = pytest.mark.parametrize("path", LOOK_UPS)
 
 NOT_FOUND, FAILED = {"error": "member_not_found"}, {"error": "internal_error"}
 LIMIT = 1.5
-NOISE = 0.3
+EARLY = 0.3
+LATE = 2.0
+"""Seconds that a busy machine may stall: what is not ended in time takes ten."""
 
 
 def coupon(api: Api, id_: str, **change: Any) -> None:
@@ -144,7 +146,7 @@ def test_whatever_the_platform_does_the_answer_comes_in_time(api: Api, path: str
 
     answer = api.get(path, at=at)
 
-    assert time.time() - at < LIMIT + NOISE
+    assert time.time() - at < LIMIT + LATE
     assert answer.body == FAILED
 
 
@@ -155,7 +157,7 @@ def test_all_of_the_limit_is_used_and_no_more(api: Api, path: str) -> None:
 
     answer = api.get(path, at=at)
 
-    assert LIMIT - NOISE < time.time() - at < LIMIT + NOISE
+    assert LIMIT - EARLY < time.time() - at < LIMIT + LATE
     assert answer.body == FAILED
 
 
@@ -165,7 +167,7 @@ def test_a_gateway_whose_clock_is_ahead_does_not_give_more_time(api: Api, path: 
     began = time.time()
 
     assert api.get(path, at=began + 60).body == FAILED
-    assert time.time() - began < LIMIT + NOISE
+    assert time.time() - began < LIMIT + LATE
 
 
 @each_look_up

@@ -226,7 +226,7 @@ def test_the_answer_comes_in_time(diner: Api, punchh: Punchh, member: str) -> No
 
     answer = ask(diner, member, at=time.time() - 3.0)
 
-    assert time.monotonic() - began < 1.3
+    assert time.monotonic() - began < 4  # a busy machine may stall; the fault lasts thirty seconds
     assert answer.body == FAILED
 
 
