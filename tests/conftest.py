@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
 
 from local.sandbox.braze import Braze, sandbox
 from loyalty_bridge import aws
@@ -34,6 +36,20 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_at_a_time() -> Iterator[None]:
+    """Let moto answer one request at a time: it checks a condition in one step and writes in another."""
+    lock, whole = threading.RLock(), BotocoreStubber.process_request
+
+    def locked(self: BotocoreStubber, request: Any) -> Any:
+        with lock:
+            return whole(self, request)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BotocoreStubber, "process_request", locked)
+        yield
 
 
 @pytest.fixture
