@@ -24,10 +24,15 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from requests.adapters import HTTPAdapter
+    from urllib3 import HTTPConnectionPool
+    from urllib3.connection import HTTPConnection
 
 USER_AGENT = "loyalty-bridge/0.1"
 CONNECT_SECONDS = 3.0
 MAX_REPLY_BYTES = 4 * 1024 * 1024
+
+_watched = threading.local()
+"""Of each thread's exchange: its deadline, whether all is sent, and the watchdog's timer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ Raises `NotSent` when the request certainly did not arrive, `OutcomeUnknown` whe
 
 def open_transport(connections: int) -> Send:
     """Make a transport that keeps at most so many connections to a host open, and alive between calls."""
-    adapter, watched = _adapter(connections)
+    adapter = _adapter(connections)
 
     def send(request: Request, deadline: float) -> Reply:
         # Imported here: only who sends pays for it at cold start.
@@ -59,7 +64,7 @@ def open_transport(connections: int) -> Send:
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise NotSent("no time left to send")
-        watched.deadline, watched.is_sent = deadline, False
+        _watched.deadline, _watched.is_sent = deadline, False
         try:
             prepared = requests.Request(request.method, request.url, dict(request.headers), data=request.body).prepare()
             response = adapter.send(
@@ -75,11 +80,11 @@ def open_transport(connections: int) -> Send:
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             # The text may hold the key: of a header that cannot be written (a ValueError), the whole is told.
             cause = type(_root(error)).__name__
-            if watched.is_sent:
+            if _watched.is_sent:
                 raise OutcomeUnknown(f"no reply ({cause})") from None
             raise NotSent(f"no connection or no possible request ({cause})") from None
         finally:
-            _unwatch(watched)
+            _unwatch()
         return Reply(response.status_code, {name.lower(): text for name, text in response.headers.items()}, body)
 
     return send
@@ -91,30 +96,38 @@ def _root(error: BaseException) -> BaseException:
     return _root(inner) if isinstance(inner, BaseException) else error
 
 
-def _unwatch(watched: threading.local) -> None:
-    timer = watched.__dict__.pop("timer", None)
+def _watch(connection: HTTPConnection) -> None:
+    _watched.is_sent = True  # all of it; of less, nothing is carried out
+    sock = connection.sock
+    if sock is not None:
+        _watched.timer = threading.Timer(max(_watched.deadline - time.monotonic(), 0), _shut, [sock])
+        _watched.timer.daemon = True
+        _watched.timer.start()
+
+
+def _unwatch() -> None:
+    timer = _watched.__dict__.pop("timer", None)
     if timer:
         timer.cancel()
 
 
-def _adapter(connections: int) -> tuple[HTTPAdapter, threading.local]:
+def _adapter(connections: int) -> HTTPAdapter:
     from requests.adapters import HTTPAdapter
+
+    adapter = HTTPAdapter(max_retries=0)
+    adapter.init_poolmanager(4, connections, block=True, ssl_context=_tls())
+    adapter.poolmanager.pool_classes_by_scheme = _pools()
+    return adapter
+
+
+@cache
+def _pools() -> dict[str, type[HTTPConnectionPool]]:
     from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
     from urllib3.connection import HTTPConnection, HTTPSConnection
 
-    watched = threading.local()
-
-    def watch(connection: HTTPConnection) -> None:
-        watched.is_sent = True  # all of it; of less, nothing is carried out
-        sock = connection.sock
-        if sock is not None:
-            watched.timer = threading.Timer(max(watched.deadline - time.monotonic(), 0), _shut, [sock])
-            watched.timer.daemon = True
-            watched.timer.start()
-
     class Watched(HTTPConnection):
         def getresponse(self) -> Any:
-            watch(self)
+            _watch(self)
             return super().getresponse()
 
     class WatchedTls(HTTPSConnection):
@@ -123,7 +136,7 @@ def _adapter(connections: int) -> tuple[HTTPAdapter, threading.local]:
             super().connect()
 
         def getresponse(self) -> Any:
-            watch(self)
+            _watch(self)
             return super().getresponse()
 
     class Pool(HTTPConnectionPool):
@@ -132,10 +145,7 @@ def _adapter(connections: int) -> tuple[HTTPAdapter, threading.local]:
     class TlsPool(HTTPSConnectionPool):
         ConnectionCls = WatchedTls
 
-    adapter = HTTPAdapter(max_retries=0)
-    adapter.init_poolmanager(4, connections, block=True, ssl_context=_tls())
-    adapter.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": TlsPool}
-    return adapter, watched
+    return {"http": Pool, "https": TlsPool}
 
 
 @cache
