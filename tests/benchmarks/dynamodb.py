@@ -62,7 +62,7 @@ class DynamoDb:
                 "GetItem": self._get_item,
                 "PutItem": self._put_item,
                 "UpdateItem": self._set,
-                "TransactWriteItems": self._add_to_sets,
+                "TransactWriteItems": self._together,
             }[operation](asked)
         return Answer(
             200, json.dumps(reply).encode(), {"content-type": "application/x-amz-json-1.0"}, delay=self._latency
@@ -109,14 +109,16 @@ class DynamoDb:
         self._put(asked["TableName"], asked["Item"])
         return {}
 
-    def _add_to_sets(self, asked: Any) -> Any:
-        """Do the only update there is under way: ``ADD members :members``; a transaction writes twice."""
-        for update in (one["Update"] for one in asked["TransactItems"]):
-            name, key = update["TableName"], update["Key"]
-            before = self._tables[name].get(_key(name, key), key)
-            new = update["ExpressionAttributeValues"][":members"]["SS"]
-            members = sorted({*before.get("members", {"SS": []})["SS"], *new})
-            for _ in range(2):
+    def _together(self, asked: Any) -> Any:
+        """Do the writes of a transaction, each twice; the only update there is says ``ADD members :members``."""
+        for write in asked["TransactItems"] * 2:
+            if put := write.get("Put"):
+                self._put_item(put)
+            elif update := write.get("Update"):
+                name, key = update["TableName"], update["Key"]
+                before = self._tables[name].get(_key(name, key), key)
+                new = update["ExpressionAttributeValues"][":members"]["SS"]
+                members = sorted({*before.get("members", {"SS": []})["SS"], *new})
                 self._put(name, {**before, "members": {"SS": members}})
         return {}
 

@@ -15,6 +15,7 @@ from loyalty_bridge import aws
 from loyalty_bridge.actions import batches, decisions, journal
 from loyalty_bridge.actions.journal import Answer as Ended
 from loyalty_bridge.api.callers import carrier
+from loyalty_bridge.delivery import stores
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import settings
 from tests.functions import loaded
@@ -273,6 +274,30 @@ def test_a_plan_that_was_not_asked_to_be_carried_out_is_resumed_by_its_repeat(
     assert carry_out(*messages(api))
     assert progress(api, answers[0].body["batchId"])["succeeded"] == 1
     assert api.done() == ["A1"]
+
+
+@pytest.mark.parametrize("count", [1, 120])
+def test_a_planner_that_comes_late_leaves_what_is_carried_out_as_it_is(
+    api: Api, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    account_ids = members(api, count)
+    together = stores.together
+
+    def plan_it() -> str:
+        return batches.plan(api.settings, "demo", "reference", "C1", account_ids)
+
+    def late(*arguments: Any) -> bool:
+        monkeypatch.setattr(stores, "together", together)
+        plan_it()
+        assert carry_out(*messages(api))
+        return together(*arguments)
+
+    monkeypatch.setattr(stores, "together", late)
+    batch = plan_it()
+
+    assert progress(api, batch)["succeeded"] == count
+    assert carry_out(*messages(api))
+    assert Counter(api.done()) == Counter(account_ids)
 
 
 def test_a_key_gives_one_batch_and_one_message(api: Api) -> None:

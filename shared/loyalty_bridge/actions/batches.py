@@ -97,8 +97,8 @@ def plan(
 ) -> str:
     """Store a plan, then ask for it to be carried out; gives the batch's id.
 
-    Repeated under the same reference it goes on where it stopped: the members' items are the same, and asking twice
-    does no harm.
+    Repeated under the same reference it goes on where it stopped: a plan that is complete, which its head tells, is
+    not written again, and asking twice does no harm.
 
     Raises
     ------
@@ -109,15 +109,21 @@ def plan(
     fingerprint = hashlib.sha256(content.encode()).hexdigest()
     id_ = fingerprint[:32]
     batch = Batch(program, id_, coupon_id, len(account_ids), valid_from, valid_to, fingerprint)
-    if find(settings, program, id_):
-        ask(settings, program, id_)
-        return id_
-    lines: list[tuple[str, dict[str, Any]]] = [
-        (settings.batches_table, _closed(batch, Line(account_id, "planned"))) for account_id in account_ids
+    puts = [
+        {"Put": {"TableName": settings.batches_table, "Item": _closed(batch, Line(account_id, "planned"))}}
+        for account_id in account_ids
     ]
+    is_new: dict[str, Any] = {
+        "TableName": settings.batches_table,
+        "ConditionExpression": "attribute_not_exists(#batch)",
+        "ExpressionAttributeNames": {"#batch": "batch"},
+    }
+    check = {"ConditionCheck": is_new | {"Key": _key(program, id_, HEAD)}}
+    # The head comes last: where it is, the plan is complete, and nothing of it is planned anew.
+    *parts, last = stores.chunks(puts, stores.TOGETHER - 1)
     deadline = time.monotonic() + WRITE_SECONDS
-    stores.write(lines, deadline)
-    stores.write([(settings.batches_table, _head(batch))], deadline)  # last: where it is, the plan is complete
+    if all(stores.together([*part, check], deadline) for part in parts):
+        stores.together([*last, {"Put": is_new | {"Item": _head(batch)}}], deadline)
     ask(settings, program, id_)
     return id_
 
@@ -133,7 +139,7 @@ def find(settings: BatchSettings, program: str, id_: str) -> Batch | None:
     with aws.reaching("the batches"):
         reply = aws.dynamodb().get_item(
             TableName=settings.batches_table,
-            Key={"batch": {"S": f"{program}#{id_}"}, "member": {"S": HEAD}},
+            Key=_key(program, id_, HEAD),
             ConsistentRead=True,
         )
     item = reply.get("Item")
@@ -250,7 +256,7 @@ def _note(settings: BatchSettings, batch: Batch, line: Line) -> None:
     with aws.reaching("the batches"):
         aws.dynamodb().update_item(
             TableName=settings.batches_table,
-            Key={"batch": {"S": f"{batch.program}#{batch.id}"}, "member": {"S": line.account_id}},
+            Key=_key(batch.program, batch.id, line.account_id),
             UpdateExpression="SET #state = :state, told = :told",
             ExpressionAttributeNames={"#state": "state"},
             ExpressionAttributeValues={":state": {"S": line.state}, ":told": {"S": line.told}},
@@ -272,6 +278,10 @@ def _items(settings: BatchSettings, batch: Batch) -> Iterator[Mapping[str, Any]]
     return (item for page in pages for item in page["Items"])
 
 
+def _key(program: str, id_: str, member: str) -> dict[str, Any]:
+    return {"batch": {"S": f"{program}#{id_}"}, "member": {"S": member}}
+
+
 def _head(batch: Batch) -> dict[str, Any]:
     told = {
         "coupon_id": batch.coupon_id,
@@ -289,8 +299,7 @@ def _closed(batch: Batch, line: Line) -> dict[str, Any]:
 
 def _item(batch: Batch, member: str, told: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "batch": {"S": f"{batch.program}#{batch.id}"},
-        "member": {"S": member},
+        **_key(batch.program, batch.id, member),
         "expires": {"N": str(int(time.time()) + DAYS * 86400)},
         **told,
     }

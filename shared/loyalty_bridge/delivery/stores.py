@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from loyalty_bridge import aws
 from loyalty_bridge.errors import Unavailable
@@ -17,6 +16,9 @@ T = TypeVar("T")
 Keys = Sequence[tuple[str, dict[str, Any]]]
 """Table and key, or table and item."""
 
+TOGETHER = 100
+"""Writes that a transaction takes (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/
+transaction-apis.html)."""
 _LONGEST_NAME = 1000
 
 
@@ -37,7 +39,7 @@ def read(keys: Keys, deadline: float) -> dict[str, list[dict[str, Any]]]:
         When DynamoDB does not give all of them before `deadline` (of `time.monotonic`).
     """
     found: dict[str, list[dict[str, Any]]] = {table: [] for table, _ in keys}
-    for answer in aws.side_by_side(lambda part: _read(part, deadline), _chunks(keys, 100)):
+    for answer in aws.side_by_side(lambda part: _read(part, deadline), chunks(keys, 100)):
         for table, items in answer:
             found[table] += items
     return found
@@ -51,7 +53,7 @@ def write(items: Keys, deadline: float) -> None:
     Unavailable
         When DynamoDB does not take all of them before `deadline` (of `time.monotonic`).
     """
-    aws.side_by_side(lambda part: _write(part, deadline), _chunks(items, 25))
+    aws.side_by_side(lambda part: _write(part, deadline), chunks(items, 25))
 
 
 def update(updates: Sequence[Mapping[str, Any]], deadline: float) -> None:
@@ -70,10 +72,40 @@ def update(updates: Sequence[Mapping[str, Any]], deadline: float) -> None:
     Unavailable
         When DynamoDB does not take all of them before `deadline` (of `time.monotonic`).
     """
-    aws.side_by_side(lambda part: _update(part, deadline), _chunks(updates, 100))
+    aws.side_by_side(lambda part: together([{"Update": one} for one in part], deadline), chunks(updates, TOGETHER))
 
 
-def _chunks(parts: Sequence[T], size: int) -> list[Sequence[T]]:
+def together(writes: Sequence[Mapping[str, Any]], deadline: float) -> bool:
+    """Do several writes in one round trip, all or none of them; tell whether their conditions hold.
+
+    Parameters
+    ----------
+    writes
+        The items of TransactWriteItems, at most `TOGETHER`.
+
+    Raises
+    ------
+    Unavailable
+        When DynamoDB does not take them before `deadline` (of `time.monotonic`).
+    """
+    client = aws.dynamodb()
+    turned_away = client.exceptions.TransactionCanceledException
+    wanted: Any = list(writes)
+    for _ in _rounds(deadline):
+        try:
+            with aws.reaching("DynamoDB", but=turned_away):
+                client.transact_write_items(TransactItems=wanted)
+        except turned_away as error:
+            reasons = cast("Mapping[str, Any]", error.response)["CancellationReasons"]
+            if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
+                return False
+        else:
+            return True
+    raise Unavailable("DynamoDB does not take what was given")
+
+
+def chunks(parts: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Cut a sequence."""
     return [parts[start : start + size] for start in range(0, len(parts), size)]
 
 
@@ -102,16 +134,6 @@ def _write(items: Keys, deadline: float) -> None:
         with aws.reaching("DynamoDB"):
             request = aws.dynamodb().batch_write_item(RequestItems=request)["UnprocessedItems"]
         if not request:
-            return
-    raise Unavailable("DynamoDB does not take what was given")
-
-
-def _update(updates: Sequence[Mapping[str, Any]], deadline: float) -> None:
-    turned_away = aws.dynamodb().exceptions.TransactionCanceledException
-    wanted: Any = [{"Update": one} for one in updates]
-    for _ in _rounds(deadline):
-        with suppress(turned_away), aws.reaching("DynamoDB", but=turned_away):
-            aws.dynamodb().transact_write_items(TransactItems=wanted)
             return
     raise Unavailable("DynamoDB does not take what was given")
 
