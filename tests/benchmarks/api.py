@@ -1,9 +1,10 @@
 """What a call costs: each function under Lambda's runtime interface emulator, beside a bare handler in the same run.
 
 Cold: from the first request of a new process to its answer. Warm: p50 and p99 of the requests after it. Beyond: the p50
-without that of the bare handler, and without the exchanges with the loyalty platform's sandbox, which are counted and
-of which one is measured beside. Trips: to DynamoDB, which is `tests.benchmarks.dynamodb`, in memory. Imports: a
-look-up's against those of Powertools' Logger and Metrics, one boto3 DynamoDB client and requests.
+without that of the bare handler, and without the exchanges with the loyalty platform's sandbox: the same ones, made
+anew with requests alone, over a connection that is open for look-ups and one of its own for each action. Trips: to
+DynamoDB, which is `tests.benchmarks.dynamodb`, in memory. Imports: a look-up's against those of Powertools' Logger and
+Metrics, one boto3 DynamoDB client and requests.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ import requests
 from local import rie, stack
 from local.sandbox import convercus
 from local.sandbox.convercus import Convercus
+from local.sandbox.server import Answer, Request
 from loyalty_bridge.programs import keys, store
 from loyalty_bridge.programs.connection import Connection, merged
 from loyalty_bridge.settings import ProgramSettings
@@ -56,26 +58,38 @@ class Bundle:
         Of the functions: their stores are the stand-in.
     key
         Of the connected program.
+    convercus
+        Where the loyalty platform's sandbox is.
+    asked
+        What the loyalty platform was asked so far.
     """
 
     environment: Mapping[str, str]
-    convercus: Convercus
     key: str
+    convercus: str
+    asked: list[Request]
 
     def trips(self) -> int:
         """Tell how often DynamoDB was asked so far."""
         counts = requests.get(f"{self.environment['AWS_ENDPOINT_URL']}/counts", timeout=10).json()
         return int(counts.get("calls", 0))
 
-    def exchanges(self) -> int:
-        """Tell how often the loyalty platform was asked so far."""
-        return len(self.convercus.program(PROGRAM).requests)
-
 
 @contextmanager
 def bundle() -> Iterator[Bundle]:
     """Run the stand-in and the sandbox, and connect a program."""
-    with process("tests.benchmarks.dynamodb", "0") as aws_url, convercus.sandbox(expires_in=3600) as upstream:
+    asked: list[Request] = []
+    answer = Convercus.answer
+
+    def noting(upstream: Convercus, request: Request) -> Answer:
+        asked.append(request)
+        return answer(upstream, request)
+
+    with (
+        patch.object(Convercus, "answer", noting),
+        process("tests.benchmarks.dynamodb", "0") as aws_url,
+        convercus.sandbox(expires_in=3600) as upstream,
+    ):
         way = stack.credentials(aws_url)
         tables = {_variable(name): name for name in resources("AWS::DynamoDB::Table")}
         queues = {f"{name}_QUEUE_URL": f"{aws_url}/1/{name.lower()}" for name in ("EVENTS", "BATCHES")}
@@ -92,7 +106,7 @@ def bundle() -> Iterator[Bundle]:
         program = upstream.program(PROGRAM, client_secret="secret")
         program.account(MEMBER, points=100)
         program.coupon("WELCOME")
-        yield Bundle(way | tables | queues | named | others, upstream, key)
+        yield Bundle(way | tables | queues | named | others, key, upstream.url, asked)
 
 
 def _variable(table: str) -> str:
@@ -170,15 +184,27 @@ def imports(rounds: int) -> dict[str, float]:
     return {name: statistics.median(seconds) for name, seconds in took.items()}
 
 
-def exchange(url: str, count: int) -> float:
-    """Give the median milliseconds of one exchange with the sandbox Convercus, over a connection that is open."""
+def exchanges(url: str, asked: Sequence[Request], count: int, *, kept: bool) -> float:
+    """Give the median milliseconds of exchanges with the sandbox, made anew with requests alone.
+
+    Parameters
+    ----------
+    kept
+        Over a connection that stays open.
+    """
     took = []
-    with requests.Session() as session:
-        for _ in range(count):
-            began = time.perf_counter()
-            session.get(f"{url}/v3/accountdetails/{MEMBER}", timeout=10)
-            took.append((time.perf_counter() - began) * 1000)
-    return statistics.median(took)
+    session = requests.Session()
+    for _ in range(count if asked else 0):
+        began = time.perf_counter()
+        if not kept:
+            session = requests.Session()
+        for one in asked:
+            headers = {name: text for name, text in one.headers.items() if name not in {"host", "content-length"}}
+            session.request(one.method, url + one.target, headers=headers, data=one.body, timeout=10).raise_for_status()
+        took.append((time.perf_counter() - began) * 1000)
+        if not kept:
+            session.close()
+    return statistics.median(took) if took else 0.0
 
 
 def main() -> None:
@@ -190,17 +216,17 @@ def main() -> None:
     with bundle() as running, tempfile.TemporaryDirectory() as bare:
         Path(bare, "app.py").write_text("def handler(event, context):\n    return {'statusCode': 200}\n")
         bare_p50 = statistics.median(measure("bare", running.environment, dict, count, Path(bare))[1:])
-        upstream = exchange(running.convercus.url, count)
-        _say(f"bare handler: p50 {bare_p50:.1f} ms; an exchange with the loyalty platform's sandbox: {upstream:.1f} ms")
-        _say(f"{'':22}{'cold ms':>10}{'warm p50':>10}{'p99':>8}{'exchanges':>11}{'beyond':>8}{'trips':>7}")
+        _say(f"bare handler: p50 {bare_p50:.1f} ms")
+        _say(f"{'':22}{'cold ms':>10}{'warm p50':>10}{'p99':>8}{'upstream':>10}{'beyond':>8}{'trips':>7}")
         for name, make in calls(running.key).items():
-            trips, exchanges = running.trips(), running.exchanges()
+            trips, before = running.trips(), len(running.asked)
             cold, *warm = measure(name, running.environment, make, count)
             p50, p99 = statistics.median(warm), sorted(warm)[int(len(warm) * 0.99)]
-            asked = round((running.exchanges() - exchanges) / len(warm))
             each = (running.trips() - trips) / len(warm)
-            beyond = p50 - bare_p50 - asked * upstream
-            _say(f"{name:22}{cold:10.0f}{p50:10.1f}{p99:8.1f}{asked:11d}{beyond:8.1f}{each:7.1f}")
+            last = running.asked[len(running.asked) - round((len(running.asked) - before) / len(warm)) :]
+            upstream = exchanges(running.convercus, last, count, kept=name.startswith("member_"))
+            beyond = p50 - bare_p50 - upstream
+            _say(f"{name:22}{cold:10.0f}{p50:10.1f}{p99:8.1f}{upstream:10.1f}{beyond:8.1f}{each:7.1f}")
     seconds = imports(9)
     for name in ("member_profile", "member_coupons"):
         _say(f"imports of {name}: {seconds[name] / seconds['base']:.2f} of the base's {seconds['base'] * 1000:.0f} ms")
