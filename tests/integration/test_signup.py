@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hmac
+import itertools
 import json
 import time
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from local.sandbox.punchh import Punchh
 from loyalty_bridge import aws
@@ -390,6 +393,46 @@ def test_a_fault_is_told_as_what_is_known_and_nobody_is_signed_up_twice(
 
     assert [told(answer) for answer in answers] == [first, repeat]
     assert len(asked(punchh, "/api2/mobile/users")) == 1 + (first == NOT_SENT)
+
+
+NOT_CARRIED_OUT: dict[str, Any] = {"kind": "status", "status": 429}
+FAULTS = st.sampled_from(
+    [
+        {"kind": "pass"},
+        NOT_CARRIED_OUT,
+        {"kind": "status", "status": 500},
+        {"kind": "status", "status": 500, **AFTER},
+        {"kind": "reset"},
+        {"kind": "reset", **AFTER},
+        {"kind": "close"},
+    ]
+)
+_numbers = itertools.count(1000)
+
+
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(faults=st.lists(FAULTS, max_size=6), repeats=st.integers(1, 4))
+def test_no_sequence_of_faults_signs_a_member_up_twice(
+    diner: Api, punchh: Punchh, faults: list[dict[str, Any]], repeats: int
+) -> None:
+    who = user(next(_numbers))
+    punchh.requests.clear()
+    for fault in faults:
+        punchh.faults.add(**fault)
+
+    answers = [sign_up(diner, who) for _ in range(repeats)]
+    punchh.faults.clear()
+    answers.append(sign_up(diner, who))
+
+    created = [it for it in punchh.business.users if it.fields["email"] == who["email"]]
+    tries = [it.status for it in punchh.requests if it.target == "/api2/mobile/users"]
+    done = [answer.body for answer in answers if answer.status == 200]
+    assert {told(answer) for answer in answers} <= {DONE, NOT_SENT, UNKNOWN}
+    assert len([status for status in tries if status != NOT_CARRIED_OUT["status"]]) <= 1
+    assert done == [{"userId": str(it.user_id)} for it in created] * len(done)
+    assert told(answers[-1]) == (DONE if created else UNKNOWN)
+    assert all(it.source == ("customer_id", who["external_source_id"]) for it in created)
 
 
 def test_silence_is_answered_in_time_and_the_member_found_later(diner: Api, punchh: Punchh) -> None:
