@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from local import stack
@@ -213,6 +214,7 @@ def _connect_webhooks(bundle: Deployed) -> None:
     """Connect programs whose loyalty platform delivers by webhook."""
     from loyalty_bridge.cli.stack import settings
     from loyalty_bridge.delivery import aliases
+    from loyalty_bridge.delivery.aliases import Taught
     from loyalty_bridge.programs import store
     from loyalty_bridge.programs.connection import Connection, merged
 
@@ -229,5 +231,5 @@ def _connect_webhooks(bundle: Deployed) -> None:
         store.save(settings(), None, program, connection, secrets)
     _let_in("demo-punchh")
     guest = bundle.punchh.business.sign_up(email="ann.ash@example.com", first_name="Ann", last_name="Ash")
-    known = aliases.both_ways("demo-punchh", f"user:{guest.user_id}", "c-0001")
-    aliases.learn(settings(), known, time.monotonic() + 10)
+    taught = Taught(f"user:{guest.user_id}", "c-0001", datetime.now(UTC))
+    aliases.learn(settings(), "demo-punchh", [taught], time.monotonic() + 10)

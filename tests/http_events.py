@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 from local.sandbox.convercus_program import Program as Upstream
 from loyalty_bridge.delivery import aliases
+from loyalty_bridge.delivery.aliases import Taught
 from loyalty_bridge.programs import store
 from loyalty_bridge.programs.connection import Connection, Program, merged
 from loyalty_bridge.settings import MemberSettings, PlanSettings, ProgramSettings
@@ -172,7 +173,8 @@ def connect_punchh(
 
 def make_known(settings: MemberSettings, user_id: int, member: str, program: str = "diner") -> None:
     """Let the bridge know a member by Punchh's user id."""
-    aliases.learn(settings, aliases.both_ways(program, f"user:{user_id}", member), time.monotonic() + 5)
+    taught = Taught(f"user:{user_id}", member, datetime.now(UTC))
+    aliases.learn(settings, program, [taught], time.monotonic() + 5)
 
 
 def context(seconds: float = 10.0, function: str = "test") -> Any:

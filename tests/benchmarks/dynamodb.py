@@ -110,11 +110,13 @@ class DynamoDb:
         return {}
 
     def _together(self, asked: Any) -> Any:
-        """Do the writes of a transaction, each twice; the only update there is says ``ADD members :members``."""
+        """Do the writes of a transaction, each twice; the updates there are set attributes, or add to ``members``."""
         for write in asked["TransactItems"] * 2:
             if put := write.get("Put"):
                 self._put_item(put)
-            elif update := write.get("Update"):
+            elif (update := write.get("Update")) and update["UpdateExpression"].startswith("SET"):
+                self._set(update)
+            elif update:
                 name, key = update["TableName"], update["Key"]
                 before = self._tables[name].get(_key(name, key), key)
                 new = update["ExpressionAttributeValues"][":members"]["SS"]

@@ -78,7 +78,6 @@ UNUSABLE: list[tuple[str, Any, str, str, str]] = [
     ("a member that is an object", event(accountId={"private": 1}), "demo", "accountId", "is not a text"),
     ("a member that is true", event(accountId=True), "demo", "accountId", "is not a text"),
     ("a member beyond the limit", event(accountId="private" * 142), "demo", "member", "longer than 987 bytes"),
-    ("an unknown user only", without("accountId") | {"userId": "private"}, "demo", "userId", "belongs to no account"),
     ("a day that is none", event(occurredAt="2026-02-30T10:00:00Z"), "demo", "occurredAt", "is not a time"),
     ("a time in words", event(occurredAt="private"), "demo", "occurredAt", "is not a time"),
     ("a time zone that is none", event(occurredAt="2026-02-01T10:00+99:99"), "demo", "occurredAt", "is not a time"),
@@ -127,6 +126,23 @@ def test_a_queue_full_of_unusable_records_costs_no_good_one(stores: DeliverySett
     assert members(braze) == [f"A{number}" for number in range(len(wrong))]
     told = [entry.refusals[0].field for shelf in (NOBODY, "demo") for entry in on_shelf(stores, "refused", shelf)]
     assert sorted(told) == sorted(field for _, _, _, field, _ in wrong)
+
+
+@pytest.mark.parametrize(
+    "unusable", ['"A\\u0000"', "123456789012345678901234567890", "[" * 40 + "]" * 40, "1e999", "NaN"]
+)
+def test_an_unusable_element_of_an_array_takes_no_other_with_it(
+    stores: DeliverySettings, braze: Braze, unusable: str
+) -> None:
+    connect(stores, braze.url)
+    bad = text(payload={"private": 1}).replace("1}", f"{unusable}}}")
+
+    outcome = forward(streamed(f"[{text(accountId='left')}, {bad}, {text(accountId='right')}]"), stores, 30)
+
+    assert (outcome.again, outcome.counts["accepted_event"], outcome.counts["refused"]) == ([], 2, 1)
+    assert members(braze) == ["left", "right"]
+    [entry] = on_shelf(stores, "refused", NOBODY)
+    assert "private" in entry.record.body.decode()
 
 
 def test_bytes_that_are_no_text_are_refused(stores: DeliverySettings, braze: Braze) -> None:

@@ -158,6 +158,26 @@ def test_new_records_wait_while_the_held_ones_pass_at_a_bounded_rate(
     assert (world.there(), world.held(), world.gate().state) == (["e1", "e2", "e3", "e4"], [], "live")
 
 
+def test_records_of_other_groups_pass_while_the_held_ones_are_drained(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "RECORDS_PER_RUN", 1)
+    world.revoke()
+    for name in ("e1", "e2", "e3"):
+        world.come(name)
+        world.deliver()
+    world.mend()
+    world.tend()
+    world.deliver_all()
+
+    world.come("e4")
+    world.come("other", member="A2")
+    world.deliver_all()
+
+    assert world.gate().state == "draining"
+    assert (world.there(), world.held()) == (["e1", "other"], ["e2", "e3", "e4"])
+
+
 def test_a_drained_record_that_is_held_again_keeps_its_place(world: World) -> None:
     world.revoke()
     for name in ("e1", "e2", "e3"):
@@ -359,6 +379,25 @@ def test_of_twenty_programs_one_broken_and_one_slow_the_others_are_delivered_at_
     assert held == 5
     assert outcome.again == [f"{number:056d}" for number, one in enumerate(events) if one["programId"] == "program-11"]
     assert (later.again, later.counts["repeated"], later.counts["held"]) == ([], 9, 1)
+
+
+def test_programs_that_answer_slowly_do_not_keep_the_others_from_being_drained(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws, "sqs", Queue)
+    slow = [f"slow-{number}" for number in range(3)]
+    for program in [*slow, "good"]:
+        braze.workspace(program).misbehave(kind="status", status=401, times=None)
+        connect(stores, braze.url, program, program)
+        forward.forward(queued(event("user_logged_in", programId=program)), stores, 30)
+        braze.workspace(program).faults.clear()
+    for program in slow:
+        braze.workspace(program).misbehave(kind="slow", seconds=4, times=None)
+
+    counts = drain.tend(stores, 2)
+
+    assert (counts["probed"], counts["went_live"]) == (4, 1)
+    assert store.load(stores, ["good"])["good"].gate.state == "live"
 
 
 def test_a_program_that_cannot_be_drained_does_not_keep_the_others_from_it(

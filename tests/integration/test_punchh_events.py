@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from local.sandbox import punchh_sender
 from local.sandbox.braze import Braze
 from local.sandbox.moengage import MoEngage
 from local.sandbox.punchh_events import CATALOGUE, Guest, event, every_event, guest
+from loyalty_bridge.delivery import intake
 from loyalty_bridge.delivery.drain import tend
 from loyalty_bridge.delivery.forward import forward
 from loyalty_bridge.settings import DeliverySettings
@@ -210,6 +212,35 @@ def test_a_redemption_with_an_address_that_two_guests_have_had_is_given_to_neith
         assert (field, reason) == ("payload.user.email", "is that of several members")
 
 
+def test_an_address_that_was_another_guests_before_is_ambiguous_within_one_batch_too(
+    stores: DeliverySettings, platforms: Platforms
+) -> None:
+    other = replace(guest(1), email=ANN.email)
+    deliver(stores, event(ANN, AT, "users"))
+
+    deliver(stores, event(other, AT + 1, "users"), event(ANN, AT + 60, "redemptions"))
+
+    for program, found in platforms.events().items():
+        assert names(found) == ["users", "users"]
+        assert len(refused(stores, program)) == 1
+
+
+def test_events_of_a_guest_go_to_the_newest_external_id_whatever_order_they_were_told_in(
+    stores: DeliverySettings, platforms: Platforms
+) -> None:
+    moved = replace(ANN, external_source_id="c-new")
+    deliver(stores, event(ANN, AT, "users"))
+    deliver(stores, event(moved, AT + 60, "users", action="update"))
+    deliver(stores, event(ANN, AT + 30, "users", action="update"))  # late
+
+    deliver(stores, event(ANN, AT + 90, "rewards"))
+
+    for found in platforms.events().values():
+        assert names(found).count("rewards") == 1
+    assert [it.object["external_id"] for it in platforms.braze.workspace(KEY).events][-1] == "c-new"
+    assert platforms.requests["to-moengage"][-1]["body"]["customer_id"] == "c-new"
+
+
 @pytest.mark.parametrize("printed", [" transactional_notifications", "_notifications", "Transactional_Notifications "])
 def test_a_family_is_known_however_it_is_printed(stores: DeliverySettings, platforms: Platforms, printed: str) -> None:
     told = event(ANN, AT, "transactional_notifications", "points_to_reward")
@@ -347,11 +378,12 @@ def test_an_event_of_a_user_id_waits_until_somebody_tells_whose_it_is(
 
 
 def test_an_event_of_a_user_whom_nobody_tells_of_is_refused_after_a_while(
-    stores: DeliverySettings, platforms: Platforms
+    stores: DeliverySettings, platforms: Platforms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkin = event(ANN, AT, "checkins", "loyalty")
+    monkeypatch.setattr(intake, "KNOWN_AFTER", timedelta(0))
 
-    deliver(stores, checkin, at=time.time() - 901)
+    deliver(stores, checkin)
 
     for program in PROGRAMS:
         reasons = refused(stores, program)[checkin["content_id"]]

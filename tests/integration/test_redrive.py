@@ -15,10 +15,13 @@ from local.sandbox.braze import Braze
 from loyalty_bridge import aws
 from loyalty_bridge.delivery import drain, kept, redrive
 from loyalty_bridge.delivery.forward import Outcome, forward
-from loyalty_bridge.delivery.intake import KNOWN_AFTER_SECONDS
+from loyalty_bridge.delivery.intake import KNOWN_AFTER
+from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.records import SourceRecord, seal
 from loyalty_bridge.delivery.redrive import Which
+from loyalty_bridge.delivery.stores import write
 from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.model import Refusal
 from loyalty_bridge.programs import store
 from loyalty_bridge.programs.connection import Program, merged
 from loyalty_bridge.settings import DeliverySettings
@@ -118,8 +121,8 @@ def test_a_record_of_a_user_with_several_accounts_is_delivered_to_each_once(
 
 def test_a_record_of_a_user_that_nobody_knows_after_a_while_is_refused(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
-    sent = datetime.now(UTC) - timedelta(seconds=KNOWN_AFTER_SECONDS + 1)
-    record = SourceRecord("demo", json.dumps(of_user()).encode(), sent)
+    long_ago = datetime.now(UTC) - KNOWN_AFTER - timedelta(seconds=1)
+    record = SourceRecord("demo", json.dumps(of_user()).encode(), long_ago, sought=long_ago)
 
     outcome = forward(fresh(seal(record, lambda _: "", 1_000_000)), stores, 30)
 
@@ -127,19 +130,101 @@ def test_a_record_of_a_user_that_nobody_knows_after_a_while_is_refused(stores: D
     assert refused(stores) == {"of-user": [("event", "userId", "belongs to no account that is known")]}
 
 
-def test_a_waiting_record_keeps_the_time_at_which_it_came_first(stores: DeliverySettings, braze: Braze) -> None:
+def test_a_waiting_record_keeps_the_times_at_which_it_came_and_was_looked_for_first(
+    stores: DeliverySettings, braze: Braze
+) -> None:
     connect(stores, braze.url)
-    sent = int((time.time() - KNOWN_AFTER_SECONDS + 30) * 1000)
-    forward(queued(of_user(), sent=sent), stores, 30)
+    forward(queued(of_user(), sent=(sent := 1_772_359_200_000)), stores, 30)
+    (first,) = on_shelf(stores, "waiting", kept.UNKNOWN_PROGRAM)
 
     drain.tend(stores, 20)
     deliver(stores)
 
     (entry,) = on_shelf(stores, "waiting", kept.UNKNOWN_PROGRAM)
     assert int(entry.record.received.timestamp() * 1000) == sent
+    assert entry.record.sought == first.record.sought
+
+
+def test_a_record_that_comes_late_waits_for_its_person_all_the_same(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+
+    late = forward(queued(of_user(), membership()), stores, 30)  # sent months ago
+    drain.tend(stores, 20)
+    deliver_all(stores)
+
+    assert late.counts["waiting"] == 1
+    assert there(braze) == ["joins-A1", "of-user"]
+    assert not refused(stores)
+
+
+def test_a_record_goes_to_the_accounts_that_were_told_before_and_to_those_told_with_it(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    forward(fresh(membership("A1")), stores, 30)
+
+    forward(fresh(membership("A2"), of_user()), stores, 30)
+    deliver_all(stores)
+
+    received = [one.object["external_id"] for one in braze.workspace(KEY).events[2:]]
+    assert sorted(received) == ["A1", "A2"]
 
 
 # Refused records.
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_what_came_before_its_program_was_connected_is_redriven_into_it(
+    stores: DeliverySettings, braze: Braze, sealed: bool
+) -> None:
+    early = event("user_logged_in", eventId="early")
+    record = SourceRecord("demo", json.dumps(early).encode(), datetime.now(UTC))
+    forward(fresh(seal(record, lambda _: "", 1_000_000) if sealed else early), stores, 30)
+    connect(stores, braze.url)
+
+    redriven = redrive.redrive(stores, kept.UNKNOWN_PROGRAM, Which())
+    deliver_all(stores)
+
+    assert redriven == 1
+    assert there(braze) == ["early"]
+    assert not on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)
+
+
+def test_what_has_expired_does_not_stand_in_the_way_of_the_rest(stores: DeliverySettings, braze: Braze) -> None:
+    before = connect(stores, braze.url)
+    long_ago = time.time() - (kept.DAYS + 1) * 86400
+    kept.keep(stores, "refused", "demo", [Entry(SourceRecord("demo", b"{}", datetime.now(UTC)), "gone")], long_ago)
+    (key,) = [one["Key"] for one in aws.s3().list_objects_v2(Bucket=stores.kept_bucket)["Contents"]]
+    aws.s3().delete_object(Bucket=stores.kept_bucket, Key=key)  # DynamoDB deletes what names it days later
+    forward(fresh(sale(currencyCode=None)), stores, 30)
+
+    with_currency(stores, before)
+    redriven = redrive.redrive(stores, "demo", Which())
+
+    assert redriven == 1
+    assert not on_shelf(stores, "refused")
+
+
+def test_a_long_shelf_is_seen_to_its_end(stores: DeliverySettings) -> None:
+    lines = [
+        {"shelf": {"S": "demo#refused"}, "position": {"S": f"{number:013d}-x"}, "expires": {"N": "9999999999"}}
+        | {"at": {"N": "0"}, "count": {"N": "1"}, "reasons": {"M": {}}, "missing": {"M": {}}}
+        for number in range(1001)
+    ]
+    write([(stores.kept_table, line) for line in lines], time.monotonic() + 30)
+
+    assert sum(1 for _ in kept.bundles(stores, "refused", "demo")) == 1001
+
+
+def test_a_reason_that_the_index_has_no_room_for_is_found_all_the_same(stores: DeliverySettings) -> None:
+    record = SourceRecord("demo", b"{}", datetime.now(UTC))
+    common = [Entry(record, f"e{n}", "", (Refusal("event", "field", f"reason {n % 50}"),)) for n in range(100)]
+    rare = Entry(record, "rare", "", (Refusal("event", "field", "of its own"),))
+    kept.keep(stores, "refused", "demo", [*common, rare], time.time())
+
+    found = [entry for _, meant in redrive.refused(stores, "demo", Which("of its own")) for entry in meant]
+
+    assert [entry.event_id for entry in found] == ["rare"]
 
 
 def sale(event_id: str = "sale", **changes: Any) -> dict[str, Any]:

@@ -261,6 +261,22 @@ def test_the_good_of_five_hundred_go_on_and_the_bad_one_is_refused(
 
 
 @of_both
+@pytest.mark.parametrize("unusable", ["\x00", 10**30, json.loads("[" * 40 + "]" * 40)])
+def test_the_good_go_on_though_one_of_them_holds_what_no_platform_can_store(
+    stores: DeliverySettings, platform: Platform, unusable: Any
+) -> None:
+    elements = [{**EVENTS[platform], "content_id": str(number), "event_id": str(number)} for number in range(3)]
+    elements[1] |= {"private": unusable}
+
+    answer = answered(delivery(platform, elements, program=platform))
+
+    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 2, "refused": 1})
+    assert {json.loads(record.body)["event_id"] for _, record in unsealed(stores)} == {"0", "2"}
+    [entry] = on_shelf(stores, "refused", platform)
+    assert json.loads(entry.record.body)["event_id"] == "1"
+
+
+@of_both
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

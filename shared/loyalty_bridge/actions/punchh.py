@@ -8,12 +8,14 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from loyalty_bridge.actions.journal import Answer
 from loyalty_bridge.delivery import aliases
+from loyalty_bridge.delivery.aliases import Taught
 from loyalty_bridge.errors import NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
 from loyalty_bridge.platforms import punchh
 from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_CLIENT_SECRET, PUNCHH_COUPON_TOKEN
@@ -99,8 +101,8 @@ def signup_member(
     answer = caller.perform(SIGNUP_MEMBER, act, {"external_source_id": external_id}, look)
     if user_id := answer.body.get("userId"):
         try:
-            known = aliases.both_ways(caller.program, alias_of(user_id), external_id)
-            aliases.learn(settings, known, caller.deadline)
+            taught = Taught(alias_of(user_id), external_id, datetime.now(UTC))
+            aliases.learn(settings, caller.program, [taught], caller.deadline)
         except Unavailable as error:  # the member's first event teaches it
             _logger.warning("that a member is known by another id could not be written down: %s", error)
     return answer

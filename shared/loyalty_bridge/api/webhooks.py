@@ -258,7 +258,12 @@ def _sorted(program: Program, delivery: _Delivery) -> tuple[list[tuple[SourceRec
     try:
         events = source.events(reading.parse(delivery.body))
     except Refused as refusal:
-        return [], [_refused(whole, "", refusal)]
+        # One element that cannot be used must not take the others with it: the sender takes our answer as done.
+        for part in reading.each(delivery.body):
+            good_ones, bad_ones = _sorted(program, replace(delivery, body=part))
+            good += good_ones
+            bad += bad_ones
+        return (good, bad) if good or bad else ([], [_refused(whole, "", refusal)])
     if not events:
         return [], [_refused(whole, "", Refused("record", "holds no event"))]
     for told in events:

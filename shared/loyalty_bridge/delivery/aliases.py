@@ -6,7 +6,10 @@ member's aliases tell under which id its loyalty platform knows it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.delivery import stores
@@ -25,9 +28,20 @@ def key_of_aliases(program: str, member: str) -> str:
     return stores.name(program, "aliases", member)
 
 
-def both_ways(program: str, alias: str, member: str) -> dict[str, set[str]]:
-    """Tell what `learn` has to be taught so that the member's aliases can be looked up, too."""
-    return {key_of_aliases(program, member): {alias}, key(program, alias): {member}}
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """That a member is known by an alias.
+
+    Attributes
+    ----------
+    at
+        When it was told (UTC), for an alias that is one member's at a time: who was told last has it. None: all who
+        were told have it.
+    """
+
+    alias: str
+    member: str
+    at: datetime | None = None
 
 
 def opened(item: Mapping[str, Any]) -> set[str]:
@@ -35,8 +49,15 @@ def opened(item: Mapping[str, Any]) -> set[str]:
     return set(item.get("members", {}).get("SS", ()))
 
 
-def members(settings: MemberSettings, program: str, alias: str, deadline: float) -> set[str]:
+def members(
+    settings: MemberSettings, program: str, alias: str, deadline: float, told: Sequence[Taught] = ()
+) -> set[str]:
     """Tell the members that are known by an alias.
+
+    Parameters
+    ----------
+    told
+        What was told of the alias just now, and may not be stored yet.
 
     Raises
     ------
@@ -45,31 +66,65 @@ def members(settings: MemberSettings, program: str, alias: str, deadline: float)
     """
     name = {"member": {"S": key(program, alias)}}
     found = stores.read([(settings.members_table, name)], deadline)[settings.members_table]
-    return opened(found[0]) if found else set()
+    item = found[0] if found else {}
+    latest = max((one for one in told if one.at), key=_when, default=None)
+    if latest:
+        return {latest.member} if is_news(item, latest) else opened(item)
+    return opened(item) | {one.member for one in told}
 
 
-def learn(settings: MemberSettings, taught: Mapping[str, Set[str]], deadline: float) -> None:
+def is_news(item: Mapping[str, Any], taught: Taught) -> bool:
+    """Tell whether the item of an alias does not say it yet, nor anything that was told later."""
+    if taught.at is None:
+        return taught.member not in opened(item)
+    return opened(item) != {taught.member} and float(item.get("told_at", {}).get("N", 0)) <= _when(taught)
+
+
+def _when(taught: Taught) -> float:
+    return taught.at.timestamp() if taught.at else 0.0
+
+
+def learn(settings: MemberSettings, program: str, taught: Iterable[Taught], deadline: float) -> None:
     """Remember that members are known by aliases, too (several invocations may teach one alias at once).
 
-    Parameters
-    ----------
-    taught
-        Members by the alias's `key`, and aliases by the member's `key_of_aliases`.
+    Of an alias that is one member's, the member's aliases can be looked up, too.
 
     Raises
     ------
     Unavailable
         DynamoDB does not take it.
     """
+    several: defaultdict[str, set[str]] = defaultdict(set)
+    latest: dict[str, Taught] = {}
+    for one in sorted(taught, key=_when):
+        name = key(program, one.alias)
+        if one.at is None:
+            several[name].add(one.member)
+        else:
+            several[key_of_aliases(program, one.member)].add(one.alias)
+            latest[name] = one
     stores.update(
         [
-            {
-                "TableName": settings.members_table,
-                "Key": {"member": {"S": name}},
-                "UpdateExpression": "ADD members :members",
-                "ExpressionAttributeValues": {":members": {"SS": sorted(members)}},
-            }
-            for name, members in taught.items()
+            _update(settings, name, "ADD members :members", {":members": {"SS": sorted(members)}})
+            for name, members in several.items()
+        ]
+        + [
+            _update(
+                settings,
+                name,
+                "SET members = :members, told_at = :at",
+                {":members": {"SS": [one.member]}, ":at": {"N": f"{_when(one):.3f}"}},
+            )
+            for name, one in latest.items()
         ],
         deadline,
     )
+
+
+def _update(settings: MemberSettings, name: str, expression: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "TableName": settings.members_table,
+        "Key": {"member": {"S": name}},
+        "UpdateExpression": expression,
+        "ExpressionAttributeValues": values,
+    }

@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from loyalty_bridge.activity import Tally, container
@@ -85,18 +85,26 @@ class Batch:
         places = [self._order[receipt] for receipt in self.again]
         return bool(places) and min(places) <= self._order[arrival.receipt]
 
-    def note(self, record: SourceRecord, outcome: str) -> None:
+    def note(self, record: SourceRecord, outcome: str, program: str = "") -> None:
         """Note for the activity what became of an event; one that was held before was received then."""
-        self.tally.event(record.program, ENDPOINT, *(() if record.drained else ("received",)), outcome)
+        self.tally.event(program or record.program, ENDPOINT, *(() if record.drained else ("received",)), outcome)
 
-    def refuse(self, arrival: Arrival, entry: Entry, *, is_whole: bool = True) -> None:
-        """Note a record that can never be delivered as it is, as a whole or in part."""
-        self._refused[entry.record.program].append((arrival, entry, is_whole))
+    def refuse(self, arrival: Arrival, entry: Entry, *, is_whole: bool = True, shelf: str = "") -> None:
+        """Note a record that can never be delivered as it is, as a whole or in part.
 
-    def refuse_whole(self, arrival: Arrival, record: SourceRecord, refusal: Refused, event_id: str = "") -> None:
+        Parameters
+        ----------
+        shelf
+            The program on whose shelf it is kept, where that is not its own.
+        """
+        self._refused[shelf or entry.record.program].append((arrival, entry, is_whole))
+
+    def refuse_whole(
+        self, arrival: Arrival, record: SourceRecord, refusal: Refused, event_id: str = "", *, shelf: str = ""
+    ) -> None:
         """Note a record of which nothing can be used."""
         reasons = (Refusal("event", refusal.field, refusal.reason),)
-        self.refuse(arrival, Entry(record, event_id, arrival.group, reasons, PARTS))
+        self.refuse(arrival, Entry(record, event_id, arrival.group, reasons, PARTS), shelf=shelf)
 
     def keep_refused(self) -> None:
         """Store what was refused, but not of entries that come again: those are judged again."""
@@ -112,12 +120,12 @@ class Batch:
                     self.give_back(arrival)
             else:
                 for _, entry, is_whole in final:
-                    self._note_refused(entry, is_whole)
+                    self._note_refused(program, entry, is_whole)
 
-    def _note_refused(self, entry: Entry, is_whole: bool) -> None:
+    def _note_refused(self, program: str, entry: Entry, is_whole: bool) -> None:
         if is_whole:
-            self.note(entry.record, "refused")
-        known = container.known(entry.record.program)
+            self.note(entry.record, "refused", program)
+        known = container.known(program)
         for one in entry.refusals:
             # What the destination refuses is named by its part alone, and said in words that may quote a value.
             is_theirs = one.field == one.part
@@ -201,4 +209,4 @@ class Batch:
 def alone(record: SourceRecord, event: Mapping[str, Json] | Json) -> SourceRecord:
     """Make a record of one event of a record that holds several."""
     body = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
-    return SourceRecord(record.program, body, record.received, record.member, record.drained)
+    return replace(record, body=body, document=None)

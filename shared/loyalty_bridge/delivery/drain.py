@@ -7,12 +7,15 @@ and the ledger sends each once.
 
 from __future__ import annotations
 
+import random
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from loyalty_bridge import aws
 from loyalty_bridge.activity import Tally, write
 from loyalty_bridge.delivery import kept, transport
 from loyalty_bridge.delivery.kept import Bundle
@@ -52,21 +55,30 @@ def _tend(settings: DeliverySettings, until: float, tally: Tally) -> Counter[str
     except Unavailable:
         counts["unavailable"] += 1
         return counts
-    for program in programs:
-        counts["programs"] += 1
-        counts["programs_held"] += program.gate.state != "live"
-        due = program.gate.state != "live" or program.gate.watch_until > time.time()
-        if not due or program.missing() or time.monotonic() >= until:
-            continue
-        done: Counter[str] = Counter()
-        try:
-            _tend_program(settings, program, until, done)
-        except Unavailable as error:
-            done["unavailable"] += 1
-            tally.problem(program.id, ENDPOINT, "", "unavailable", str(error))
-        _note(tally, program, done)
+    counts["programs"] = len(programs)
+    counts["programs_held"] = sum(program.gate.state != "live" for program in programs)
+    due = [
+        program
+        for program in programs
+        if (program.gate.state != "live" or program.gate.watch_until > time.time()) and not program.missing()
+    ]
+    random.shuffle(due)  # of more than are tended at once, the others have their turn in the next minutes
+    for done in aws.side_by_side(partial(_tend_one, settings, until, tally), due):
         counts.update(done)
     return counts
+
+
+def _tend_one(settings: DeliverySettings, until: float, tally: Tally, program: Program) -> Counter[str]:
+    done: Counter[str] = Counter()
+    if time.monotonic() >= until:
+        return done
+    try:
+        _tend_program(settings, program, until, done)
+    except Unavailable as error:
+        done["unavailable"] += 1
+        tally.problem(program.id, ENDPOINT, "", "unavailable", str(error))
+    _note(tally, program, done)
+    return done
 
 
 def _note(tally: Tally, program: Program, done: Counter[str]) -> None:

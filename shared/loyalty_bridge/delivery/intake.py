@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from loyalty_bridge.delivery import aliases, kept, ledger, queues, records, transport
+from loyalty_bridge.delivery.aliases import Taught
 from loyalty_bridge.delivery.batch import Batch, alone
 from loyalty_bridge.delivery.plan import Work, parts
 from loyalty_bridge.delivery.records import Arrival, SourceRecord, group_of
@@ -16,14 +18,12 @@ from loyalty_bridge.errors import Refused, Unavailable
 from loyalty_bridge.sources import reading
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from loyalty_bridge.model import Json, MemberUpdate
     from loyalty_bridge.programs.connection import Program
 
 Opened = list[tuple[Arrival, SourceRecord]]
 
-KNOWN_AFTER_SECONDS = 900.0
+KNOWN_AFTER = timedelta(minutes=15)
 """How long a record waits for its person to become known: platforms tell of a user before they tell of its account."""
 
 
@@ -35,6 +35,14 @@ class Mapped:
     work: Work
     aliases: tuple[str, ...]
 
+    def teaches(self) -> list[Taught]:
+        """Tell under which ids its member is known; one by which the platform is asked belongs to one member."""
+        update, asked_by = self.work.update, self.program.source.ASKED_BY
+        return [
+            Taught(alias, update.member, update.time if asked_by and alias.startswith(asked_by) else None)
+            for alias in self.aliases
+        ]
+
 
 def unseal(batch: Batch, arrivals: list[Arrival]) -> Opened:
     """Open the entries; what is no record is refused, what cannot be fetched is given back."""
@@ -44,12 +52,21 @@ def unseal(batch: Batch, arrivals: list[Arrival]) -> Opened:
             batch.give_back(arrival)
             continue
         try:
-            opened.append((arrival, records.unseal(arrival, lambda key: kept.get_body(batch.settings, key))))
-        except Refused as refusal:
-            batch.refuse_whole(arrival, SourceRecord(kept.UNKNOWN_PROGRAM, arrival.data, arrival.sent), refusal)
+            opened += _unsealed(batch, arrival)
         except Unavailable:
             batch.give_back(arrival)
     return opened
+
+
+def _unsealed(batch: Batch, arrival: Arrival) -> Opened:
+    try:
+        return [(arrival, records.unseal(arrival, lambda key: kept.get_body(batch.settings, key)))]
+    except Refused as refusal:
+        # One element that cannot be used must not take the others with it.
+        if elements := reading.each(arrival.data):
+            return [one for data in elements for one in _unsealed(batch, replace(arrival, data=data))]
+        batch.refuse_whole(arrival, SourceRecord(kept.UNKNOWN_PROGRAM, arrival.data, arrival.sent), refusal)
+        return []
 
 
 def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Opened:
@@ -74,8 +91,8 @@ def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Open
     for arrival, record in opened:
         program = programs.get(record.program)
         if program is None:
-            nobodys = SourceRecord(kept.UNKNOWN_PROGRAM, record.body, record.received)
-            batch.refuse_whole(arrival, nobodys, Refused("programId", "is not the id of a program"))
+            unknown = Refused("programId", "is not the id of a program")
+            batch.refuse_whole(arrival, record, unknown, shelf=kept.UNKNOWN_PROGRAM)
         elif program.missing():
             batch.counts["not_connected"] += 1
             batch.note(record, "not_connected")
@@ -90,13 +107,13 @@ def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Open
 
 
 def _waits(batch: Batch, program: Program, arrival: Arrival, record: SourceRecord, passing: set[str]) -> bool:
-    """Tell whether a record waits: new ones behind all that is held, drained ones behind what is held again.
+    """Tell whether a record waits: a new one behind what is held of its group, a drained one behind what is held again.
 
     `passing` are the places of the drained records of its group that pass before it.
     """
     line = batch.lines.get((program.id, arrival.group))
     if not record.drained:
-        return program.gate.state != "live" or line is not None
+        return program.gate.state == "held" or line is not None
     earlier = line is not None and any(place < record.drained for place in line.again - passing)
     return program.gate.state == "held" or earlier
 
@@ -104,7 +121,7 @@ def _waits(batch: Batch, program: Program, arrival: Arrival, record: SourceRecor
 def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> list[Mapped]:
     """Map each event of each record; what cannot be mapped is refused, and its neighbours go on."""
     mapped: list[Mapped] = []
-    taught: dict[tuple[str, str], set[str]] = {}
+    taught: defaultdict[tuple[str, str], list[Taught]] = defaultdict(list)
     for arrival, record in admitted:
         if batch.overtakes(arrival):
             batch.give_back(arrival)
@@ -120,8 +137,8 @@ def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> lis
             )
             if one:
                 mapped.append(one)
-                for alias in one.aliases:
-                    taught.setdefault((one.program.id, alias), set()).add(one.work.update.member)
+                for told in one.teaches():
+                    taught[one.program.id, told.alias].append(told)
     return mapped
 
 
@@ -138,7 +155,7 @@ def _read_one(
     record: SourceRecord,
     event: Json,
     programs: Mapping[str, Program],
-    taught: Mapping[tuple[str, str], set[str]],
+    taught: Mapping[tuple[str, str], Sequence[Taught]],
 ) -> Mapped | None:
     program = programs[record.program]
     try:
@@ -169,12 +186,13 @@ def _send_on(
     record: SourceRecord,
     program: Program,
     alias: str | None,
-    taught: Mapping[tuple[str, str], set[str]],
+    taught: Mapping[tuple[str, str], Sequence[Taught]],
 ) -> None:
     """Put a record that names only the person on the transport again, for each member the person is."""
     if alias is None:
         raise Refused("accountId", "is missing")
-    members = taught.get((record.program, alias)) or aliases.members(batch.settings, record.program, alias, batch.until)
+    told = taught.get((record.program, alias), ())
+    members = aliases.members(batch.settings, record.program, alias, batch.until, told)
     if len(members) > 1 and (ambiguous := program.source.SEVERAL_MEMBERS.get(alias.partition(":")[0])):
         raise Refused(*ambiguous)
     if members:
@@ -183,8 +201,12 @@ def _send_on(
         ]
         transport.put(batch.settings, copies)
         batch.counts["sent_on"] += 1
-    elif batch.now - record.received.timestamp() < KNOWN_AFTER_SECONDS:
-        batch.wait(arrival, record)
+        return
+    # What was held, or lay on the transport for long, has the same time from then on.
+    now = datetime.fromtimestamp(batch.now, UTC)
+    sought = record.sought or now
+    if now - sought < KNOWN_AFTER:
+        batch.wait(arrival, replace(record, sought=sought))
     else:
         raise Refused(*program.source.UNKNOWN_PERSON)
 

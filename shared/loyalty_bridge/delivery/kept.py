@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from loyalty_bridge import aws
-from loyalty_bridge.delivery.records import SourceRecord
+from loyalty_bridge.delivery.records import SourceRecord, instant_of, milliseconds_of
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.model import Refusal
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
 
 DAYS = 30
+MOST_REASONS = 50
+"""Different reasons that the index tells of a bundle; of one that has more, any may be among its records."""
 UNKNOWN_PROGRAM = "-"
 """Where records are kept whose program is not known: no program can have this id."""
 
@@ -93,7 +96,7 @@ def keep(
         "position": {"S": place},
         "at": {"N": str(int(now * 1000))},
         "count": {"N": str(len(entries))},
-        "reasons": {"M": {reason: {"N": str(count)} for reason, count in reasons.most_common(50)}},
+        "reasons": {"M": {reason: {"N": str(count)} for reason, count in reasons.most_common(MOST_REASONS)}},
         "missing": {"M": {part: {"N": str(count)} for part, count in missing.items()}},
         "expires": {"N": str(int(now) + DAYS * 86400)},
     }
@@ -112,8 +115,10 @@ def place(position: str, number: int) -> str:
     return f"{position}.{number:06d}"
 
 
-def bundles(settings: DeliverySettings, shelf: Shelf, program: str, *, limit: int = 1000) -> Iterator[Bundle]:
-    """List what is kept of a program, in order.
+def bundles(settings: DeliverySettings, shelf: Shelf, program: str, *, limit: int | None = None) -> Iterator[Bundle]:
+    """List what is kept of a program, in order; what has expired is gone, though DynamoDB deletes it days late.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ttl-expired-items.html
 
     Raises
     ------
@@ -126,9 +131,10 @@ def bundles(settings: DeliverySettings, shelf: Shelf, program: str, *, limit: in
         .paginate(
             TableName=settings.kept_table,
             KeyConditionExpression="shelf = :shelf",
-            ExpressionAttributeValues={":shelf": {"S": f"{program}#{shelf}"}},
+            FilterExpression="expires > :now",
+            ExpressionAttributeValues={":shelf": {"S": f"{program}#{shelf}"}, ":now": {"N": str(int(time.time()))}},
             ConsistentRead=True,
-            PaginationConfig={"MaxItems": limit},
+            PaginationConfig={"MaxItems": limit} if limit else {},
         )
     )
     with aws.reaching("the kept records"):
@@ -200,7 +206,8 @@ def _indexed(program: str, shelf: Shelf, item: Mapping[str, Any]) -> Bundle:
 def _written(entry: Entry) -> dict[str, Any]:
     return {
         "program": entry.record.program,
-        "received": int(entry.record.received.timestamp() * 1000),
+        "received": milliseconds_of(entry.record.received),
+        "sought": entry.record.sought and milliseconds_of(entry.record.sought),
         "body": base64.b64encode(entry.record.body).decode(),
         "member": entry.record.member,
         "event_id": entry.event_id,
@@ -214,8 +221,9 @@ def _read(line: Mapping[str, Any]) -> Entry:
     record = SourceRecord(
         program=line["program"],
         body=base64.b64decode(line["body"]),
-        received=datetime.fromtimestamp(line["received"] / 1000, UTC),
+        received=instant_of(line["received"]),
         member=line["member"],
+        sought=instant_of(line["sought"]) if line.get("sought") else None,
     )
     return Entry(
         record,

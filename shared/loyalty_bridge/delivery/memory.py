@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.delivery import aliases, ledger, state, stores
+from loyalty_bridge.delivery.aliases import Taught
 from loyalty_bridge.delivery.batch import WRITE_SECONDS, Batch
 from loyalty_bridge.delivery.intake import Mapped
 from loyalty_bridge.delivery.plan import Member
@@ -97,19 +98,15 @@ def _names(one: Mapped) -> list[str]:
 
 def _learn(batch: Batch, mapped: Iterable[Mapped], known: Mapping[str, Mapping[str, Any]]) -> None:
     """Remember the other ids of members, where they are not known yet."""
-    new: defaultdict[str, set[str]] = defaultdict(set)
+    new: defaultdict[str, list[Taught]] = defaultdict(list)
     for one in mapped:
-        program, member = one.program, one.work.update.member
-        for alias in one.aliases:
-            name = aliases.key(program.id, alias)
-            if member in aliases.opened(known.get(name, {})):
-                continue
-            if program.source.ASKED_BY and alias.startswith(program.source.ASKED_BY):
-                for key, ids in aliases.both_ways(program.id, alias, member).items():
-                    new[key] |= ids
-            else:
-                new[name].add(member)
-    aliases.learn(batch.settings, new, batch.until)
+        new[one.program.id] += [
+            taught
+            for taught in one.teaches()
+            if aliases.is_news(known.get(aliases.key(one.program.id, taught.alias), {}), taught)
+        ]
+    for program, told in new.items():
+        aliases.learn(batch.settings, program, told, batch.until)
 
 
 def write_down(batch: Batch, members: Mapping[str, Iterable[Member]], programs: Mapping[str, Program]) -> None:

@@ -4,7 +4,7 @@ A loyalty platform's record may lie on the queue or the stream as it is (Converc
 in an envelope, which is what the bridge itself puts there:
 
     {"loyalty_bridge": 1, "program": …, "received": <epoch ms>, "body": <base64> | "stored": <S3 key>,
-     "member": …, "drained": …}
+     "member": …, "drained": …, "sought": <epoch ms>}
 
 The body is base64, because a queue takes fewer characters than platforms send.
 """
@@ -72,6 +72,8 @@ class SourceRecord:
         The member it is for, where the record itself does not say.
     drained
         Its place in the held store, when it was held before; empty otherwise.
+    sought
+        Since when the person that it names is looked for (UTC); None while that was not needed.
     document
         The body as JSON, where it was read already.
     """
@@ -81,6 +83,7 @@ class SourceRecord:
     received: datetime
     member: str = ""
     drained: str = ""
+    sought: datetime | None = None
     document: Json = field(default=None, repr=False, compare=False)
 
 
@@ -130,7 +133,8 @@ def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
     stored = document.get("stored")
     try:
         body = fetch(str(stored)) if stored else base64.b64decode(str(document["body"]), validate=True)
-        received = _EPOCH + float(str(document["received"])) * _MILLISECOND
+        received = instant_of(document["received"])
+        sought = instant_of(document["sought"]) if "sought" in document else None
     except (KeyError, ValueError, OverflowError):
         raise Refused("record", "is not a complete envelope") from None
     return SourceRecord(
@@ -139,7 +143,18 @@ def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
         received=received,
         member=str(document.get("member", "")),
         drained=str(document.get("drained", "")),
+        sought=sought,
     )
+
+
+def instant_of(milliseconds: Json) -> datetime:
+    """Read a time as `milliseconds_of` writes it; ValueError or OverflowError when it is none."""
+    return _EPOCH + float(str(milliseconds)) * _MILLISECOND
+
+
+def milliseconds_of(time: datetime) -> int:
+    """Write a time in milliseconds since the epoch."""
+    return (time - _EPOCH) // _MILLISECOND
 
 
 def _program(document: Json) -> str:
@@ -173,7 +188,7 @@ def seal(record: SourceRecord, store: Callable[[bytes], str], limit: int) -> str
     document: dict[str, Json] = {
         _MARK: 1,
         "program": record.program,
-        "received": (record.received - _EPOCH) // _MILLISECOND,
+        "received": milliseconds_of(record.received),
     }
     if len(record.body) > limit:
         document["stored"] = store(record.body)
@@ -183,6 +198,8 @@ def seal(record: SourceRecord, store: Callable[[bytes], str], limit: int) -> str
         document["member"] = record.member
     if record.drained:
         document["drained"] = record.drained
+    if record.sought:
+        document["sought"] = milliseconds_of(record.sought)
     return json.dumps(document, separators=(",", ":"))
 
 

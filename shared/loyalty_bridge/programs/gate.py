@@ -27,8 +27,8 @@ class Gate:
     Attributes
     ----------
     state
-        ``live``: records are sent; ``held``: they are kept in order; ``draining``: what was held passes, the rest
-        waits.
+        ``live``: records are sent; ``held``: they are kept in order; ``draining``: what was held passes, and in its
+        ordered groups the rest waits behind it.
     reason, since
         Why and since when it is not live.
     failing_since

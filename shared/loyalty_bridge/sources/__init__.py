@@ -20,7 +20,8 @@ class Source(Protocol):
     UNKNOWN_EVENT: str
     """The name of events whose type is not known here; empty where such are refused."""
     ASKED_BY: str
-    """Beginning of the aliases by which the platform is asked for a member; empty: it is not."""
+    """Beginning of the aliases by which the platform is asked for a member, and which are one member's at a time;
+    empty: there are none."""
     UNKNOWN_PERSON: tuple[str, str]
     """With which field and reason an event is refused whose `alias` nobody has told about; where there are aliases."""
     SEVERAL_MEMBERS: Mapping[str, tuple[str, str]]

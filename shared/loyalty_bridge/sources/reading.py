@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
@@ -93,6 +94,18 @@ def parse(data: bytes) -> Json:
     if _MAY_BE_UNUSABLE.search(document) or document.count("{") + document.count("[") > MAX_DEPTH:
         _check(value, "", MAX_DEPTH)
     return value
+
+
+def each(data: bytes) -> list[bytes]:
+    """Take an array that `parse` refuses apart, so that each of its elements is judged on its own; else empty."""
+    try:
+        parse(data)
+    except Refused:
+        with suppress(ValueError, RecursionError):
+            found = json.loads(data)
+            if isinstance(found, list) and len(found) > 1:
+                return [json.dumps(one).encode() for one in found]
+    return []
 
 
 def events(record: Json) -> list[Json]:
