@@ -305,6 +305,20 @@ def test_nothing_waits_longer_for_a_held_record_that_is_refused(world: World, us
     assert (world.there(), list(refused(world.settings))) == (["e1", "e2"], ["useless"])
 
 
+def test_nothing_waits_for_a_held_record_that_has_expired(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "DAYS", -1)
+    world.revoke()
+    world.come("e1")
+    world.deliver()
+    world.mend()
+
+    world.tend()
+    world.come("e2")
+    world.deliver_all()
+
+    assert (world.there(), world.gate().state) == (["e2"], "live")
+
+
 def test_a_program_that_fails_for_minutes_is_held(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(send, "backoff", lambda _: 0.001)
     world.braze.workspace(KEY).misbehave(kind="status", status=503, times=None)

@@ -115,6 +115,12 @@ def place(position: str, number: int) -> str:
     return f"{position}.{number:06d}"
 
 
+def lies_there(place: str) -> bool:
+    """Tell whether what was kept at a place may still be there: it has not expired since it was kept there last."""
+    kept_at = int(place.rpartition(".")[0].split("-")[-2]) / 1000
+    return kept_at > time.time() - DAYS * 86400
+
+
 def bundles(settings: DeliverySettings, shelf: Shelf, program: str, *, limit: int | None = None) -> Iterator[Bundle]:
     """List what is kept of a program, in order; what has expired is gone, though DynamoDB deletes it days late.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge import aws
-from loyalty_bridge.delivery import stores
+from loyalty_bridge.delivery import kept, stores
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
@@ -63,10 +63,15 @@ def lines(
     """
     names = {_key(*group): group for group in groups}
     found = stores.read([(settings.members_table, {"member": {"S": name}}) for name in names], deadline)
-    return {
-        names[item["member"]["S"]]: Line(item["position"]["S"], frozenset(item.get("again", {}).get("SS", ())))
-        for item in found.get(settings.members_table, ())
-    }
+    lines = {names[item["member"]["S"]]: _opened(item) for item in found.get(settings.members_table, ())}
+    return {group: line for group, line in lines.items() if line.last}
+
+
+def _opened(item: Mapping[str, Any]) -> Line:
+    """Read a mark; for records that have expired on the shelf nobody waits."""
+    again = frozenset(place for place in item.get("again", {}).get("SS", ()) if kept.lies_there(place))
+    last = item["position"]["S"]
+    return Line(last if kept.lies_there(last) else max(again, default=""), again)
 
 
 def mark(settings: DeliverySettings, program: str, lines: Mapping[str, Line], deadline: float) -> None:
