@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import pytest
 import requests
+from botocore.exceptions import ClientError
 from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
@@ -54,6 +56,19 @@ def call(site: Site, method: str, path: str, body: Any = None, groups: tuple[str
 
 def put(site: Site, program: str = "demo", version: int = 0, **told: Any) -> requests.Response:
     return call(site, "PUT", f"/programs/{program}", {"version": version, **told})
+
+
+def throttled_after(times: int, real: Callable[..., Any]) -> Callable[..., Any]:
+    """Let an AWS call be throttled once it was made so many times."""
+    calls: list[None] = []
+
+    def asked(**told: Any) -> Any:
+        calls.append(None)
+        if len(calls) > times:
+            raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "Any")
+        return real(**told)
+
+    return asked
 
 
 # Programs and their connections.
@@ -141,6 +156,25 @@ def test_a_redirect_is_not_followed_with_the_key(site: Site, stores: DeliverySet
     assert tested.json() == {"works": False}
     assert sample.json()["status"] == 307
     assert asked == []
+
+
+@pytest.mark.parametrize("done", [1, 2])
+def test_a_delete_that_breaks_off_is_repeated_and_leaves_no_key_to_the_next_program(
+    site: Site, stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch, done: int
+) -> None:
+    put(site)
+    call(site, "POST", "/programs/demo/keys", {})
+    gate.note_failure(stores, "demo", 1_772_359_200)
+    with monkeypatch.context() as patch:
+        patch.setattr(aws.dynamodb(), "delete_item", throttled_after(done, aws.dynamodb().delete_item))
+
+        broken_off = call(site, "DELETE", "/programs/demo")
+    repeated = call(site, "DELETE", "/programs/demo")
+    put(site)
+
+    assert (broken_off.status_code, repeated.status_code) == (500, 200)
+    assert keys.list_all(stores, "demo") == []
+    assert store.load(stores, ["demo"])["demo"].gate == gate.Gate()
 
 
 MOENGAGE = {"platform": "moengage", "api_endpoint": "https://api-01.moengage.com", "workspace_id": "W"}

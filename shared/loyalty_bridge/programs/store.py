@@ -158,7 +158,10 @@ def saved_meanwhile(program: str) -> str:
 
 
 def delete(settings: ProgramSettings, program: str) -> None:
-    """Delete a program with all that belongs to it in this table (its keys and its gate too)."""
+    """Delete a program with all that belongs to it in this table (its keys and its gate too).
+
+    The connection goes last: as long as something is left the program is there, and can be deleted again.
+    """
     client = aws.dynamodb()
     pages = client.get_paginator("query").paginate(
         TableName=settings.programs_table,
@@ -166,10 +169,11 @@ def delete(settings: ProgramSettings, program: str) -> None:
         ExpressionAttributeValues={":program": {"S": program}},
         ProjectionExpression="program, #item",
         ExpressionAttributeNames={"#item": "item"},
+        ConsistentRead=True,
     )
-    for page in pages:
-        for key in page["Items"]:
-            client.delete_item(TableName=settings.programs_table, Key=key)
+    found = [key for page in pages for key in page["Items"]]
+    for key in sorted(found, key=lambda key: key["item"]["S"] == "connection"):
+        client.delete_item(TableName=settings.programs_table, Key=key)
 
 
 def _workspace(connection: Connection) -> tuple[str, str]:
