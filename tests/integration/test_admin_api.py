@@ -177,6 +177,19 @@ def test_a_delete_that_breaks_off_is_repeated_and_leaves_no_key_to_the_next_prog
     assert store.load(stores, ["demo"])["demo"].gate == gate.Gate()
 
 
+def test_a_defect_is_counted_where_its_alarm_looks(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(store, "every", lambda _: [None])
+
+    answer = call(site, "GET", "/programs")
+
+    emitted = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    defects = [one["_aws"]["CloudWatchMetrics"][0]["Dimensions"] for one in emitted if "defects" in one]
+    assert (answer.status_code, answer.json()["error"]) == (500, "internal_error")
+    assert defects == [[["service"]]]
+
+
 MOENGAGE = {"platform": "moengage", "api_endpoint": "https://api-01.moengage.com", "workspace_id": "W"}
 
 

@@ -126,6 +126,7 @@ def _answer(work: Work, tell: Callable[[Request, BridgeError], Response], reques
         places = "".join(traceback.format_tb(defect.__traceback__))
         responses.logger.error("defect", extra={"why": type(defect).__name__, "traceback": places})
         responses.metrics.add_metric("defects", "Count", 1)
+        responses.metrics.flush_metrics()  # the alarm is for all functions together: no dimension may join it
         return tell(request, BridgeError("an error of the bridge itself"))
 
 
