@@ -58,17 +58,8 @@ def put(site: Site, program: str = "demo", version: int = 0, **told: Any) -> req
     return call(site, "PUT", f"/programs/{program}", {"version": version, **told})
 
 
-def throttled_after(times: int, real: Callable[..., Any]) -> Callable[..., Any]:
-    """Let an AWS call be throttled once it was made so many times."""
-    calls: list[None] = []
-
-    def asked(**told: Any) -> Any:
-        calls.append(None)
-        if len(calls) > times:
-            raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "Any")
-        return real(**told)
-
-    return asked
+def throttled(**_: Any) -> Any:
+    raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "Any")
 
 
 # Programs and their connections.
@@ -165,16 +156,45 @@ def test_a_delete_that_breaks_off_is_repeated_and_leaves_no_key_to_the_next_prog
     put(site)
     call(site, "POST", "/programs/demo/keys", {})
     gate.note_failure(stores, "demo", 1_772_359_200)
+    calls = iter([aws.dynamodb().delete_item] * done)
+
+    def delete_item(**told: Any) -> Any:
+        return next(calls, throttled)(**told)
+
     with monkeypatch.context() as patch:
-        patch.setattr(aws.dynamodb(), "delete_item", throttled_after(done, aws.dynamodb().delete_item))
+        patch.setattr(aws.dynamodb(), "delete_item", delete_item)
 
         broken_off = call(site, "DELETE", "/programs/demo")
     repeated = call(site, "DELETE", "/programs/demo")
     put(site)
 
-    assert (broken_off.status_code, repeated.status_code) == (500, 200)
+    assert (broken_off.status_code, repeated.status_code) == (503, 200)
     assert keys.list_all(stores, "demo") == []
     assert store.load(stores, ["demo"])["demo"].gate == gate.Gate()
+
+
+@pytest.mark.parametrize(
+    ("client", "operation", "method"),
+    [(aws.kms, "encrypt", "PUT"), (aws.dynamodb, "put_item", "PUT"), (aws.dynamodb, "delete_item", "DELETE")],
+)
+def test_a_change_that_a_store_throttles_is_a_503_and_noted_as_not_done(
+    site: Site, monkeypatch: pytest.MonkeyPatch, client: Callable[[], Any], operation: str, method: str
+) -> None:
+    put(site)
+    real = getattr(client(), operation)
+    body = {"version": 1, "secrets": {"braze_api_key": KEY}} if method == "PUT" else None
+    with monkeypatch.context() as patch:
+        # The audit's own lines are taken.
+        patch.setattr(
+            client(), operation, lambda **told: (real if told.get("TableName") == "AuditTable" else throttled)(**told)
+        )
+
+        answer = call(site, method, "/programs/demo", body)
+
+    assert (answer.status_code, answer.json()["error"], "retry-after" in answer.headers) == (503, "unavailable", True)
+    noted = call(site, "GET", "/programs/demo/audit").json()["audit"][0]
+    assert noted["outcome"] == "not done (Unavailable)"
+    assert call(site, "GET", "/programs/demo").json()["version"] == 1
 
 
 def test_a_defect_is_counted_where_its_alarm_looks(

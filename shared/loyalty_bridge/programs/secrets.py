@@ -17,8 +17,14 @@ def encrypt(key: str, program: str, secret: str) -> bytes:
     ----------
     key
         Id or ARN of the KMS key.
+
+    Raises
+    ------
+    Unavailable
+        KMS does not encrypt it.
     """
-    reply = aws.kms().encrypt(KeyId=key, Plaintext=secret.encode(), EncryptionContext={"program": program})
+    with aws.reaching("the program's secret"):
+        reply = aws.kms().encrypt(KeyId=key, Plaintext=secret.encode(), EncryptionContext={"program": program})
     return reply["CiphertextBlob"]
 
 

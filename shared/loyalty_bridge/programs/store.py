@@ -122,6 +122,8 @@ def save(
     ------
     SavedMeanwhile
         When `before` is no longer what is stored.
+    Unavailable
+        When KMS or DynamoDB does not do it.
     """
     closed = dict(before.secrets) if before else {}
     if STATE_KEY not in closed:
@@ -145,9 +147,11 @@ def save(
             "ExpressionAttributeValues": {":seen": {"N": str(before.version)}},
         }
     client = aws.dynamodb()
+    changed = client.exceptions.ConditionalCheckFailedException
     try:
-        client.put_item(TableName=settings.programs_table, Item=_closed(saved), **condition)
-    except client.exceptions.ConditionalCheckFailedException:
+        with aws.reaching("the programs", but=changed):
+            client.put_item(TableName=settings.programs_table, Item=_closed(saved), **condition)
+    except changed:
         raise SavedMeanwhile(saved_meanwhile(program)) from None
     return saved
 
@@ -161,6 +165,11 @@ def delete(settings: ProgramSettings, program: str) -> None:
     """Delete a program with all that belongs to it in this table (its keys and its gate too).
 
     The connection goes last: as long as something is left the program is there, and can be deleted again.
+
+    Raises
+    ------
+    Unavailable
+        When DynamoDB does not delete all of it.
     """
     client = aws.dynamodb()
     pages = client.get_paginator("query").paginate(
@@ -171,9 +180,10 @@ def delete(settings: ProgramSettings, program: str) -> None:
         ExpressionAttributeNames={"#item": "item"},
         ConsistentRead=True,
     )
-    found = [key for page in pages for key in page["Items"]]
-    for key in sorted(found, key=lambda key: key["item"]["S"] == "connection"):
-        client.delete_item(TableName=settings.programs_table, Key=key)
+    with aws.reaching("the programs"):
+        found = [key for page in pages for key in page["Items"]]
+        for key in sorted(found, key=lambda key: key["item"]["S"] == "connection"):
+            client.delete_item(TableName=settings.programs_table, Key=key)
 
 
 def _workspace(connection: Connection) -> tuple[str, str]:
