@@ -335,6 +335,8 @@ CALLS: tuple[tuple[str, str, Any], ...] = (
     ("POST", "/programs/demo/members/resync", {"member": "A1"}),
     ("POST", "/programs/demo/members/forget", {"member": "A1"}),
     ("GET", "/programs/demo/audit", None),
+    ("GET", "/programs/-/statistics", None),
+    ("GET", "/programs/-/errors", None),
     ("GET", "/programs/-/refused", None),
     ("POST", "/programs/-/refused/redrive", {}),
     ("GET", "/programs/-/audit", None),
@@ -526,6 +528,18 @@ def test_statistics_and_errors_tell_what_was_done(site: Site, stores: DeliverySe
     assert others == {"errors": [], "next": ""}
 
 
+def test_what_belongs_to_no_program_is_counted_and_told_to_an_operator_of_all(
+    site: Site, stores: DeliverySettings
+) -> None:
+    handler("forward_events")(queued(event(programId="stranger")), CONTEXT)
+
+    statistics = call(site, "GET", "/programs/-/statistics").json()
+    errors = call(site, "GET", "/programs/-/errors").json()["errors"]
+
+    assert statistics["endpoints"]["forward_events"]["events"] == {"received": 1, "refused": 1}
+    assert [one["code"] for one in errors] == ["refused"]
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
@@ -575,6 +589,10 @@ def test_every_change_is_noted_with_who_and_what_and_no_secret(site: Site, braze
     assert "secrets.braze_api_key" in lines[0]["about"]
     assert KEY not in told.text
     assert "cvc_" not in told.text
+
+
+def test_a_program_that_never_was_has_no_audit(site: Site) -> None:
+    assert call(site, "GET", "/programs/absent/audit").status_code == 404
 
 
 def test_what_cannot_be_noted_is_not_done(site: Site) -> None:

@@ -183,6 +183,34 @@ def test_a_deleted_program_is_gone(put: Bridge, bridge: Bridge) -> None:
     assert (code, complained) == (1, "bridge: there is no program demo\n")
 
 
+@pytest.mark.parametrize("arguments", ["held list", "refused list", "stats", "errors", "program audit", "program show"])
+def test_a_mistyped_program_is_told(put: Bridge, bridge: Bridge, arguments: str) -> None:
+    put({})
+
+    answer = bridge(*arguments.split(), "demoo")
+
+    assert answer == (1, "", "bridge: there is no program demoo\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", ["held list demo", "refused list demo", "refused list -", "stats demo", "errors demo", "errors -"]
+)
+def test_where_there_is_nothing_it_says_so(put: Bridge, bridge: Bridge, arguments: str) -> None:
+    put({})
+
+    assert bridge(*arguments.split())[:2] == (0, "none\n")
+
+
+def test_who_deleted_a_program_is_told_when_it_is_gone(put: Bridge, bridge: Bridge) -> None:
+    put({})
+    bridge("program", "delete", "demo", "--yes")
+
+    code, told, _ = bridge("program", "audit", "demo", "--json")
+
+    assert code == 0
+    assert [line["what"] for line in json.loads(told)] == ["delete_program", "save_connection"]
+
+
 def test_a_sample_shows_what_braze_answers(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
 

@@ -17,6 +17,7 @@ Bridge = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(autouse=True)
 def noted(stores: DeliverySettings) -> None:
+    connect(stores, "http://127.0.0.1:9")
     tally = Tally()
     tally.event("demo", "forward_events", "received", count=7)
     tally.event("demo", "forward_events", "sent", count=5)
@@ -90,11 +91,7 @@ def test_the_exit_code_says_how_it_went(bridge: Bridge, arguments: tuple[str, ..
 
 
 @pytest.mark.parametrize(("name", "code"), [("e-2", "refused"), ("a-1", "not_sent")])
-def test_trace_tells_the_errors_of_an_event_or_an_action(
-    bridge: Bridge, stores: DeliverySettings, name: str, code: str
-) -> None:
-    connect(stores, "http://127.0.0.1:9")
-
+def test_trace_tells_the_errors_of_an_event_or_an_action(bridge: Bridge, name: str, code: str) -> None:
     [line] = json.loads(bridge("trace", "demo", name)[1])["errors"]
 
     assert (line["code"], name in line["records"]) == (code, True)

@@ -180,7 +180,8 @@ ENDPOINTS = (
     Endpoint(
         "get",
         f"{ONE}/statistics",
-        "Calls, events and latencies of the last days (30 when not told, 90 at most), by function",
+        "Calls, events and latencies of the last days (30 when not told, 90 at most), by function. "
+        "The program `-`: of no known program",
         _statistics,
         answers.Statistics,
         query={"days": False},
@@ -188,7 +189,8 @@ ENDPOINTS = (
     Endpoint(
         "get",
         f"{ONE}/errors",
-        "The error history of 90 days, latest first; equal errors of a day are one",
+        "The error history of 90 days, latest first; equal errors of a day are one. "
+        "The program `-`: of no known program",
         _errors,
         answers.Errors,
         query=dict.fromkeys(bodies.WhichErrors.model_fields, False),
@@ -273,7 +275,7 @@ ENDPOINTS = (
     Endpoint(
         "get",
         f"{ONE}/audit",
-        "Who changed what, newest first. The program `-`: what concerns all programs",
+        "Who changed what, newest first, also of a deleted program. The program `-`: what concerns all programs",
         lambda at, call, _: {"audit": desk.audit(at, call.program)},
         answers.Audit,
     ),

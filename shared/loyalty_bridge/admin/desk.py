@@ -57,7 +57,7 @@ def _everything(desk: Desk) -> None:
 
 
 def shelf(desk: Desk, program: str) -> str:
-    """Check whose refused records are meant; those of unknown programs are for an operator of all.
+    """Check whose records, statistics or errors are meant; those of unknown programs are for an operator of all.
 
     Raises
     ------
@@ -199,12 +199,12 @@ def trace_id(desk: Desk, program: str, name: str) -> dict[str, Any]:
 
 def statistics(desk: Desk, program: str, days: int) -> list[Day]:
     """Tell what a program did on each of the last days (UTC)."""
-    return activity.statistics(desk.settings, find(desk, program).id, days)
+    return activity.statistics(desk.settings, shelf(desk, program), days)
 
 
 def errors(desk: Desk, program: str, which: WhichErrors, limit: int = 100) -> ErrorPage:
     """List a program's errors, the latest first."""
-    return activity.errors(desk.settings, find(desk, program).id, limit=limit, **dict(which))
+    return activity.errors(desk.settings, shelf(desk, program), limit=limit, **dict(which))
 
 
 def error(desk: Desk, program: str, line: str) -> ErrorLine:
@@ -219,7 +219,7 @@ def error(desk: Desk, program: str, line: str) -> ErrorLine:
         day = date.fromisoformat(line[:10])
     except ValueError:
         raise NotFound("there is no such error") from None
-    of_day = activity.errors(desk.settings, find(desk, program).id, since=day, until=day, limit=1000).lines
+    of_day = activity.errors(desk.settings, shelf(desk, program), since=day, until=day, limit=1000).lines
     found = next((one for one in of_day if one.id == line), None)
     if found is None:
         raise NotFound("there is no such error")
@@ -314,8 +314,17 @@ def forget_member(desk: Desk, program: str, member: str) -> None:
 
 
 def audit(desk: Desk, program: str) -> list[dict[str, str]]:
-    """List what was changed of a program, newest first; what was changed of all is for an operator of all."""
+    """List what was changed of a program, newest first; what was changed of all is for an operator of all.
+
+    Raises
+    ------
+    NotFound
+        There is no such program for this operator, and there was none.
+    """
     if program == EVERY_PROGRAM:
         _everything(desk)
         return lines(desk.settings, program)
-    return lines(desk.settings, _known(desk, program))
+    found = lines(desk.settings, _known(desk, program))
+    if not found:
+        find(desk, program)  # a deleted program has its lines still
+    return found

@@ -12,6 +12,7 @@ from loyalty_bridge import activity
 from loyalty_bridge.activity import Counts, ErrorLine, summary
 from loyalty_bridge.activity.store import DAYS
 from loyalty_bridge.activity.tally import EVENTS
+from loyalty_bridge.admin import desk
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, show
 
@@ -26,14 +27,15 @@ def stats(program: ActivityArgument, days: DaysOption = 30, json_output: JsonOpt
 
     Example: bridge stats demo --days 7
     """
-    told = activity.statistics(stack.settings(), program, days)
+    told = desk.statistics(stack.desk(), program, days)
     if json_output:
         show(summary.told(program, told), as_json=True)
         return
     totals = summary.totals(told)
     seen = [name for name in EVENTS if any(counts.events[name] for counts in totals.values())]
     show([_day(str(day.day), day.total, seen) for day in told if day.endpoints], as_json=False)
-    show([_calls(name, counts) for name, counts in totals.items()], as_json=False)
+    if totals:
+        show([_calls(name, counts) for name, counts in totals.items()], as_json=False)
 
 
 def errors(
@@ -54,7 +56,7 @@ def errors(
     since = datetime.now(UTC).date() - timedelta(days=days - 1)
     found = activity.errors(
         stack.settings(),
-        program,
+        desk.shelf(stack.desk(), program),
         since=since,
         code=code,
         direction=direction,

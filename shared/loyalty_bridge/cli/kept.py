@@ -9,7 +9,7 @@ import typer
 
 from loyalty_bridge.admin import desk
 from loyalty_bridge.cli import stack
-from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, show
+from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
 from loyalty_bridge.delivery import kept, redrive
 from loyalty_bridge.delivery.redrive import Which
 
@@ -28,7 +28,7 @@ ShelfArgument = Annotated[
 @held.command("list")
 def list_held(program: ProgramArgument, json_output: JsonOption = False) -> None:
     """List what is held, in order."""
-    show([kept.row(bundle) for bundle in kept.bundles(stack.settings(), "held", program)], json_output)
+    show([kept.row(bundle) for bundle in kept.bundles(stack.settings(), "held", find(program).id)], json_output)
 
 
 @held.command("drain")
@@ -49,7 +49,8 @@ def list_refused(
 
     Example: bridge refused list demo --reason phone --since 2026-03-01
     """
-    show(list(redrive.rows(stack.settings(), program, _which(reason, since, until))), json_output)
+    shelf = desk.shelf(stack.desk(), program)
+    show(list(redrive.rows(stack.settings(), shelf, _which(reason, since, until))), json_output)
 
 
 @refused.command("show")

@@ -32,13 +32,16 @@ def find(program: str) -> Program:
 
 
 def show(answer: Mapping[str, Any] | Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    """Show one thing as a table of its fields, or a list of things as a table with a row each."""
+    """Show one thing as a table of its fields, or a list of things as a table with a row each, or as none."""
     if as_json:
         sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
         return
+    if not answer:
+        sys.stdout.write("none\n")
+        return
     rows = _flat(answer) if isinstance(answer, Mapping) else [[str(cell) for cell in row.values()] for row in answer]
     table = Table(box=None, show_header=not isinstance(answer, Mapping))
-    for name in ("", "") if isinstance(answer, Mapping) else (answer[0] if answer else ()):
+    for name in ("", "") if isinstance(answer, Mapping) else answer[0]:
         table.add_column(name)
     for row in rows:
         table.add_row(*row)
