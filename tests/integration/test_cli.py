@@ -164,6 +164,15 @@ def test_a_wrong_connection_is_refused_with_the_fields_name(put: Bridge, documen
     assert complaint in complained
 
 
+@pytest.mark.parametrize("arguments", [("program", "put", "demo"), ("explain",)])
+def test_a_file_that_cannot_be_read_is_one_line(bridge: Bridge, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    missing = bridge(*arguments, str(tmp_path / "nope.json"))
+    directory = bridge(*arguments, str(tmp_path))
+
+    assert missing == (1, "", "bridge: file: cannot be read: No such file or directory\n")
+    assert directory == (1, "", "bridge: file: cannot be read: Is a directory\n")
+
+
 def test_the_programs_are_listed_with_their_state(put: Bridge, bridge: Bridge, braze: Braze) -> None:
     put(CONNECTION | {"engagement": {"api_endpoint": braze.url}})
     put({}, "other")

@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 refused or not found, 2 used wrongly, 3 a store or platfor
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ import typer
 from loyalty_bridge import aws
 from loyalty_bridge.admin import desk
 from loyalty_bridge.cli import action, activity, kept, key, member, program, stack
-from loyalty_bridge.cli.show import JsonOption, ProgramArgument, find, show
+from loyalty_bridge.cli.show import JsonOption, ProgramArgument, content, find, show
 from loyalty_bridge.delivery.explain import explain as explain_record
 from loyalty_bridge.delivery.trace import trace as trace_id
 from loyalty_bridge.errors import BridgeError, Unavailable
@@ -68,8 +67,7 @@ def explain(
 
     Example: bridge explain record.json --program demo
     """
-    data = sys.stdin.buffer.read() if record == "-" else Path(record).read_bytes()
-    show(explain_record(stack.settings(), data, program), as_json=True)
+    show(explain_record(stack.settings(), content(record), program), as_json=True)
 
 
 @bridge.command("trace")

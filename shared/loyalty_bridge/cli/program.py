@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from textwrap import indent
 from typing import Annotated
 
@@ -13,7 +11,7 @@ import typer
 from loyalty_bridge.admin import desk
 from loyalty_bridge.admin.snippets import snippets
 from loyalty_bridge.cli import stack
-from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
+from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, content, find, show
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.programs import administer, store
 
@@ -34,7 +32,7 @@ def put(
     Example: bridge program put demo connection.json
     """
     try:
-        change = msgspec.json.decode(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
+        change = msgspec.json.decode(content(file))
     except msgspec.DecodeError as error:
         raise Refused("file", f"is not JSON: {error}") from None
     if not isinstance(change, dict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loyalty_bridge.cli import stack
+from loyalty_bridge.errors import Refused
 from loyalty_bridge.programs import store
 from loyalty_bridge.programs.connection import Program
 
@@ -29,6 +31,22 @@ def find(program: str) -> Program:
         There is none of that id.
     """
     return store.find(stack.settings(), program)
+
+
+def content(file: str) -> bytes:
+    """Read a file, or standard input when it is called ``-``.
+
+    Raises
+    ------
+    Refused
+        It cannot be read.
+    """
+    if file == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise Refused("file", f"cannot be read: {error.strerror}") from None
 
 
 def show(answer: Mapping[str, Any] | Sequence[Mapping[str, Any]], as_json: bool) -> None:
