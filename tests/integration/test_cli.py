@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from botocore.exceptions import ClientError
 
 from local.sandbox.braze import Braze
 from loyalty_bridge.cli import stack
@@ -303,14 +305,27 @@ def test_a_member_is_sent_again_after_resync(bridge: Bridge, stores: DeliverySet
     assert len(braze.workspace(KEY).attributes) == 2
 
 
-def test_a_missing_stack_is_one_line(monkeypatch: pytest.MonkeyPatch, bridge: Bridge) -> None:
+def test_a_missing_stack_is_named_and_what_names_another(monkeypatch: pytest.MonkeyPatch, bridge: Bridge) -> None:
     monkeypatch.setenv("BRIDGE_STACK", "elsewhere")
     stack.settings.cache_clear()
 
     code, _, complained = bridge("program", "list")
 
-    assert code == 3
-    assert complained == "bridge: AWS: ValidationError\n"
+    told = "there is no stack elsewhere in this account and region; name yours with BRIDGE_STACK"
+    assert (code, complained) == (1, f"bridge: {told}\n")
+
+
+def test_credentials_that_are_refused_say_nothing_about_the_stack(
+    monkeypatch: pytest.MonkeyPatch, bridge: Bridge
+) -> None:
+    stack.settings.cache_clear()
+    denied = ClientError({"Error": {"Code": "ExpiredToken", "Message": "arn:aws:iam::1:role/secret"}}, "DescribeStacks")
+    with monkeypatch.context() as patch:
+        patch.setattr("boto3.client", lambda _: Mock(**{"describe_stacks.side_effect": denied}))
+
+        answer = bridge("program", "list")
+
+    assert answer == (3, "", "bridge: AWS: ExpiredToken\n")
 
 
 def test_the_connection_is_tried(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from loyalty_bridge.admin.desk import Desk
 from loyalty_bridge.admin.operators import Operator
-from loyalty_bridge.errors import NotConnected
+from loyalty_bridge.errors import NotConnected, NotFound
 from loyalty_bridge.settings import OperatorSettings, read
 
 ENDPOINTS = Path(".local/endpoints.json")
@@ -50,11 +50,24 @@ def desk() -> Desk:
 
 
 def _outputs() -> dict[str, str]:
-    """Read the outputs of the stack that ``BRIDGE_STACK`` names (default ``loyalty-bridge``)."""
+    """Read the outputs of the stack that ``BRIDGE_STACK`` names (default ``loyalty-bridge``).
+
+    Raises
+    ------
+    NotFound
+        There is no such stack; AWS calls that a `ValidationError`:
+        https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html.
+    """
     import boto3
+    from botocore.exceptions import ClientError
 
     name = os.environ.get("BRIDGE_STACK", "loyalty-bridge")
-    stack = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+    try:
+        stack = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationError":
+            raise
+        raise NotFound(f"there is no stack {name} in this account and region; name yours with BRIDGE_STACK") from None
     return {_variable(output["OutputKey"]): output["OutputValue"] for output in stack["Outputs"]}
 
 
