@@ -20,6 +20,7 @@ from loyalty_bridge.settings import DeliverySettings
 from tests.admin_site import Site
 from tests.conftest import KEY, connect
 from tests.events import event, queued
+from tests.functions import CONTEXT, loaded
 from tests.template import ROOT
 
 
@@ -313,6 +314,47 @@ def test_records_of_unknown_programs_are_shown_to_an_operator_of_all(site: Site,
 
     assert (shown.status_code, "programId" in shown.text) == (200, True)
     assert hidden.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        ("activity", "Activity of unknown programs"),
+        ("errors", "Errors of unknown programs"),
+        ("audit", "Audit of all programs"),
+    ],
+)
+def test_what_belongs_to_no_program_is_shown_to_an_operator_of_all(site: Site, page: str, told: str) -> None:
+    place = f"{site.url}/admin/programs/-/{page}"
+
+    shown = site.browser().get(place, timeout=20)
+    site.issuer.person["cognito:groups"] = ["loyalty-bridge:demo"]
+    hidden = site.browser().get(place, timeout=20)
+
+    assert (shown.status_code, told in shown.text) == (200, True)
+    assert hidden.status_code == 404
+
+
+def test_an_error_of_no_program_leads_to_its_details(site: Site, stores: DeliverySettings) -> None:
+    loaded("forward_events")(queued(event(programId="stranger")), CONTEXT)
+    browser = site.browser()
+    listed = browser.get(f"{site.url}/admin/programs/-/errors", timeout=20)
+    link = html.unescape(re.findall(r'href="([^"]+/error\?line=[^"]+)"', listed.text)[0])
+
+    assert "forward_events" in browser.get(site.url + link, timeout=20).text
+
+
+def test_who_deleted_a_program_is_shown_when_it_is_gone(site: Site, stores: DeliverySettings) -> None:
+    connect(stores, "http://127.0.0.1:9")
+    browser = site.browser()
+    browser.post(f"{site.url}/admin/programs/demo/delete", {"confirm": "demo"}, timeout=20)
+
+    of_deleted = browser.get(f"{site.url}/admin/programs/demo/audit", timeout=20)
+    of_none = browser.get(f"{site.url}/admin/programs/demoo/audit", timeout=20)
+
+    assert of_deleted.status_code == 200
+    assert re.search(r"person-1.*delete_program", of_deleted.text, re.DOTALL)
+    assert of_none.status_code == 404
 
 
 # Templates.

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from loyalty_bridge import aws
 from loyalty_bridge.activity import summary
 from loyalty_bridge.admin import bodies, charts, desk, forms, sign_in, web
+from loyalty_bridge.admin.audit import EVERY_PROGRAM
 from loyalty_bridge.admin.desk import Desk
 from loyalty_bridge.admin.snippets import snippets
 from loyalty_bridge.api import requests, responses
@@ -356,7 +357,7 @@ def _which(told: Mapping[str, str]) -> bodies.WhichRefused:
 
 
 def _of_shelf(at: Desk, program: str) -> Program:
-    """Read the program of a shelf; the records of unknown programs lie on one of their own."""
+    """Read the program of records, activity or errors; those of unknown programs are told on their own."""
     nobodys = desk.shelf(at, program) == UNKNOWN_PROGRAM
     return Program(UNKNOWN_PROGRAM, Connection()) if nobodys else desk.find(at, program)
 
@@ -472,7 +473,7 @@ PERIODS = (1, 7, 30, 90)
 
 
 def _activity(_: Request, call: Call, at: Desk) -> Response:
-    program = desk.find(at, call.program)
+    program = _of_shelf(at, call.program)
     days = requests.checked({"days": call.query.get("days", "7")}, bodies.Period).days
     told = desk.statistics(at, program.id, days)
     return render(
@@ -488,7 +489,7 @@ def _activity(_: Request, call: Call, at: Desk) -> Response:
 
 
 def _errors(_: Request, call: Call, at: Desk) -> Response:
-    program = desk.find(at, call.program)
+    program = _of_shelf(at, call.program)
     chosen = {name: call.query.get(name, "") for name in ("code", "endpoint", "direction", "since", "until")}
     told = {name: text for name, text in {**chosen, "page": call.query.get("page", "")}.items() if text}
     found = desk.errors(at, program.id, requests.checked(told, bodies.WhichErrors))
@@ -496,7 +497,7 @@ def _errors(_: Request, call: Call, at: Desk) -> Response:
 
 
 def _error(_: Request, call: Call, at: Desk) -> Response:
-    program = desk.find(at, call.program)
+    program = _of_shelf(at, call.program)
     line = desk.error(at, program.id, call.query.get("line", ""))
     return render("error", at=at, program=program, here="errors", line=line)
 
@@ -508,8 +509,10 @@ def _snippets(_: Request, call: Call, at: Desk) -> Response:
 
 
 def _audit(_: Request, call: Call, at: Desk) -> Response:
-    program = desk.find(at, call.program)
-    return render("audit", at=at, program=program, here="audit", lines=desk.audit(at, program.id))
+    found = desk.audit(at, call.program)
+    program = None if call.program == EVERY_PROGRAM else _existing(at, call.program)
+    # A deleted program, or all of them: there is nothing else to be seen of it.
+    return render("audit", at=at, program=program or Program(call.program, Connection()), here="audit", lines=found)
 
 
 def _crashed(_: Request, call: Call, at: Desk) -> Response:
