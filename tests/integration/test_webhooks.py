@@ -391,9 +391,23 @@ def test_a_defect_of_ours_does_not_make_brevo_discard_an_event(
 
     assert answer["statusCode"] == 429
     assert '"webhook_failed":[1.0]' in capsys.readouterr().out
+    assert caplog.records[-1].levelname == "ERROR"
     told = str(caplog.records[-1].__dict__)
     assert "RuntimeError in read:" in told
     assert "KEPT_BUCKET" not in told  # a message may hold what was delivered
+
+
+def test_a_defect_of_ours_is_found_among_the_errors_of_no_program(
+    bridge: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.delenv("KEPT_BUCKET")
+        answered(delivery("loyalty", VOUCHER, program="loyalty"))
+
+    code, told, _ = bridge("errors", "-", "--code", "failed", "--json")
+
+    assert code == 0
+    assert ["RuntimeError in read:" in line["reason"] for line in json.loads(told)["errors"]] == [True]
 
 
 # --- Being fast, and being there.
