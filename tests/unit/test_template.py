@@ -79,6 +79,26 @@ def test_the_events_queue_hides_what_is_worked_on_for_six_times_the_forwarders_t
     assert queue["VisibilityTimeout"] >= SIX * FUNCTIONS["ForwardEvents"]["Properties"]["Timeout"]
 
 
+def test_a_queue_is_not_drawn_on_by_more_than_its_function_may_run() -> None:
+    """What is drawn and then throttled counts as received, and ends in the dead-letter queue."""
+    mappings = [
+        (one["Properties"]["FunctionName"]["Ref"], one["Properties"])
+        for one in resources("AWS::Lambda::EventSourceMapping").values()
+        if "StartingPosition" not in one["Properties"]
+    ]
+    mappings += [
+        (name, event["Properties"])
+        for name, one in FUNCTIONS.items()
+        for event in one["Properties"].get("Events", {}).values()
+        if event["Type"] == "SQS"
+    ]
+
+    assert {name for name, _ in mappings} == {"ForwardEvents", "CarryOutBatch"}
+    for name, mapping in mappings:
+        most = mapping["ScalingConfig"]["MaximumConcurrency"]
+        assert FUNCTIONS[name]["Properties"].get("ReservedConcurrentExecutions", most) == most, name
+
+
 def test_every_queue_that_is_worked_on_gives_up_into_a_dead_letter_queue() -> None:
     queues = resources("AWS::SQS::Queue")
     targets = {
