@@ -258,12 +258,13 @@ class World:
         with patch.context() as broken:
             broken.setattr(tables, "write", unavailable)
             call("forward_events", queued(event | {"payload": {"y": PHONE}}), 30)
-        self.plan("ZYXACCOUNT2")
-        with patch.context() as broken:
-            broken.setenv("JOURNAL_TABLE", "NoSuchTable")
+        for account, table in ("ZYXACCOUNT2", "JOURNAL_TABLE"), (ACCOUNT, "BATCHES_TABLE"):
+            self.plan(account)
+            with patch.context() as broken:
+                broken.setenv(table, "NoSuchTable")
+                settings.cache_clear()
+                self.carry_out()
             settings.cache_clear()
-            self.carry_out()
-        settings.cache_clear()
         with patch.context() as broken:
             broken.setenv("EVENTS_QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/123456789012/none.fifo")
             contact = brevo.Contact(NUMBER, EXTERNAL, EMAIL, PHONE, FIRST)

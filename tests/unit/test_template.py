@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from loyalty_bridge.actions import batches
 from loyalty_bridge.api import lookups
 from tests.template import ROOT, resources, template
 
 FUNCTIONS = resources("AWS::Serverless::Function")
+ALARMS = resources("AWS::CloudWatch::Alarm")
 SIX = 6
 
 
@@ -169,7 +171,22 @@ def test_every_alarm_has_its_section_in_the_runbook() -> None:
     runbook = (ROOT / "docs" / "operations.md").read_text()
 
     sections = re.findall(r"^### (\w+)$", runbook, re.MULTILINE)
-    assert sections == list(resources("AWS::CloudWatch::Alarm"))
+    assert sections == list(ALARMS)
+
+
+def test_what_is_put_off_of_a_batch_is_told_in_every_period_of_its_alarm() -> None:
+    metrics = [one["MetricStat"] for one in ALARMS["BatchesDue"]["Properties"]["Metrics"] if "MetricStat" in one]
+    between = batches.MAX_PAUSE_SECONDS + FUNCTIONS["CarryOutBatch"]["Properties"]["Timeout"]
+
+    assert {one["Metric"]["MetricName"] for one in metrics} == {"batch_due", "batch_unavailable"}
+    assert all(one["Period"] > between for one in metrics)
+
+
+def test_every_route_has_metrics_of_its_own() -> None:
+    api = resources("AWS::Serverless::HttpApi")["Api"]["Properties"]
+
+    for name, one in {"default": api["DefaultRouteSettings"], **api["RouteSettings"]}.items():
+        assert one["DetailedMetricsEnabled"] is True, name
 
 
 def test_handlers_are_short() -> None:
