@@ -104,7 +104,6 @@ def serving_admin(stores: DeliverySettings, issuer: Issuer, patch: Any) -> Itera
         "AUDIT_TABLE": "AuditTable",
         "SESSIONS_TABLE": "SessionsTable",
         "SIGN_IN_ISSUER": issuer.url,
-        "SIGN_IN_CONFIGURATION": f"{issuer.url}/.well-known/openid-configuration",
         "SIGN_IN_CLIENT": CLIENT,
         "API_URL": "https://api.example.com",
         "PUNCHH_WEBHOOK_BASE_URL": "https://punchh.example.com/hooks",

@@ -83,9 +83,9 @@ class AdminSettings(OperatorSettings):
     sessions_table: str
     sign_in_issuer: str
     """As the tokens name it (``iss``)."""
-    sign_in_configuration: str
-    """URL of the issuer's OpenID Connect configuration."""
     sign_in_client: str
+    sign_in_configuration: str = ""
+    """URL of the issuer's OpenID Connect configuration, where it is not the one below the issuer."""
     sign_in_client_secret: str = ""
     """ARN of the secret that holds the client's, where the issuer wants one besides the proof of the code exchange."""
     sign_in_groups: str = "cognito:groups"

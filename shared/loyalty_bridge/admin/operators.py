@@ -54,10 +54,10 @@ class Operator:
 
 
 @cache
-def configuration(url: str, issuer: str) -> Mapping[str, str]:
-    """Read where the issuer's endpoints are, once for a container.
+def configuration(settings: AdminSettings) -> Mapping[str, str]:
+    """Read where the issuer's endpoints are, once for a container; a slash at the issuer's end is not doubled.
 
-    https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderMetadata
+    https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig
 
     Raises
     ------
@@ -66,6 +66,8 @@ def configuration(url: str, issuer: str) -> Mapping[str, str]:
     """
     from loyalty_bridge.platforms.http import Request
 
+    issuer = settings.sign_in_issuer
+    url = settings.sign_in_configuration or f"{issuer.rstrip('/')}/.well-known/openid-configuration"
     status, told = ask(Request("GET", _safe(url), {"accept": "application/json"}))
     if status != 200 or told.get("issuer") != issuer:
         raise Unavailable("the issuer's configuration is not one of this issuer")
@@ -136,7 +138,7 @@ def claims(settings: AdminSettings, token: str, *, nonce: str | None = None) -> 
     """
     import jwt
 
-    keys = _keys(configuration(settings.sign_in_configuration, settings.sign_in_issuer)["jwks_uri"])
+    keys = _keys(configuration(settings)["jwks_uri"])
     try:
         # Cognito's access tokens have no audience: they name the client in a claim of its own.
         # https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-access-token.html

@@ -62,7 +62,7 @@ def begin(settings: AdminSettings, origin: str, back_to: str) -> tuple[str, str]
         }
     )
     attempt = base64.urlsafe_b64encode(json.dumps([state, nonce, verifier, back_to]).encode()).decode()
-    return f"{_configuration(settings)['authorization_endpoint']}?{query}", attempt
+    return f"{operators.configuration(settings)['authorization_endpoint']}?{query}", attempt
 
 
 def finish(settings: AdminSettings, origin: str, query: Mapping[str, str], attempt: str) -> tuple[Operator, str]:
@@ -102,7 +102,7 @@ def _exchange(settings: AdminSettings, origin: str, code: str, verifier: str) ->
             kept = aws.secretsmanager().get_secret_value(SecretId=settings.sign_in_client_secret)
         form["client_secret"] = kept["SecretString"]
     headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-    request = Request("POST", _configuration(settings)["token_endpoint"], headers, urlencode(form).encode())
+    request = Request("POST", operators.configuration(settings)["token_endpoint"], headers, urlencode(form).encode())
     status, told = operators.ask(request)
     token = told.get("id_token") if status == 200 else None
     if not isinstance(token, str):
@@ -116,14 +116,10 @@ def sign_out_url(settings: AdminSettings, origin: str) -> str:
     Cognito has parameters of its own:
     https://docs.aws.amazon.com/cognito/latest/developerguide/logout-endpoint.html
     """
-    end = _configuration(settings).get("end_session_endpoint")
+    end = operators.configuration(settings).get("end_session_endpoint")
     here = f"{origin}/admin/signed-out"
     query = {"client_id": settings.sign_in_client, "logout_uri": here, "post_logout_redirect_uri": here}
     return f"{end}?{urlencode(query)}" if end else here
-
-
-def _configuration(settings: AdminSettings) -> Mapping[str, str]:
-    return operators.configuration(settings.sign_in_configuration, settings.sign_in_issuer)
 
 
 def open_session(settings: AdminSettings, operator: Operator) -> str:

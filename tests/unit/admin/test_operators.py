@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.server import json_answer, serving
+from local.sandbox.server import Request, json_answer, serving
 from loyalty_bridge.admin import operators
 from loyalty_bridge.admin.operators import Operator, claims, configuration, operator
 from loyalty_bridge.errors import Unauthorized, Unavailable
@@ -30,8 +30,7 @@ def issuer() -> Iterator[Issuer]:
 
 def settings(issuer: str, **changes: Any) -> AdminSettings:
     told = dict.fromkeys((field.name for field in fields(AdminSettings) if field.default is MISSING), "-")
-    told |= {"sign_in_issuer": issuer, "sign_in_configuration": f"{issuer}/.well-known/openid-configuration"}
-    return AdminSettings(**told | {"sign_in_client": CLIENT} | changes)
+    return AdminSettings(**told | {"sign_in_issuer": issuer, "sign_in_client": CLIENT} | changes)
 
 
 GOOD: dict[str, Make] = {
@@ -114,10 +113,25 @@ def test_only_the_id_token_of_the_sign_in_that_was_begun_signs_in(issuer: Issuer
 def test_keys_that_cannot_be_read_say_nothing_about_a_token(issuer: Issuer) -> None:
     with issuing() as gone:
         token, told = gone.token(), settings(gone.url)
-        configuration(told.sign_in_configuration, told.sign_in_issuer)
+        configuration(told)
 
     with pytest.raises(Unavailable):
         claims(told, token)
+
+
+@pytest.mark.parametrize("end", ["", "/", "/application/o/bridge/"])
+def test_a_slash_at_the_end_of_the_issuer_is_not_doubled_before_its_configuration(end: str) -> None:
+    def answer(request: Request) -> Any:
+        asked.append(request.path)
+        good = {name: f"{url}/{name}" for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")}
+        return json_answer(200, {"issuer": url + end, **good})
+
+    asked: list[str] = []
+    with serving(answer) as url:
+        told = configuration(settings(url + end))
+
+    assert asked == [f"{end.rstrip('/')}/.well-known/openid-configuration"]
+    assert told["jwks_uri"] == f"{url}/jwks_uri"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +149,7 @@ def test_a_configuration_that_is_not_the_issuers_is_not_used(change: dict[str, A
         return json_answer(200, {"issuer": url, **good} | change)
 
     with serving(answer) as url, pytest.raises(Unavailable):
-        configuration(f"{url}/.well-known/openid-configuration", url)
+        configuration(settings(url))
 
 
 @pytest.mark.parametrize(
