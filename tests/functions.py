@@ -8,6 +8,7 @@ from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from tests import permissions
 from tests.template import ROOT
 
 CONTEXT = SimpleNamespace(
@@ -28,7 +29,7 @@ def handler(name: str) -> Callable[[Mapping[str, Any], Any], Any]:
     module: ModuleType = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     taken: Callable[[Mapping[str, Any], Any], Any] = module.handler
-    return taken
+    return permissions.watched(name, taken)
 
 
 loaded = cache(handler)

@@ -39,3 +39,25 @@ def template() -> dict[str, Any]:
 def resources(kind: str) -> dict[str, dict[str, Any]]:
     """List the resources of a type, by name."""
     return {name: one for name, one in template()["Resources"].items() if one["Type"] == kind}
+
+
+def statements() -> list[tuple[str, dict[str, Any]]]:
+    """List what is allowed, each statement with the function whose role it is of."""
+    found: list[tuple[str, dict[str, Any]]] = []
+
+    def collect(name: str, value: Any) -> None:
+        if isinstance(value, dict):
+            if value.get("Effect") == "Allow":
+                found.append((name, value))
+            for inner in value.values():
+                collect(name, inner)
+        elif isinstance(value, list):
+            for inner in value:
+                collect(name, inner)
+
+    for name, one in resources("AWS::Serverless::Function").items():
+        collect(name, one["Properties"]["Policies"])
+    for one in resources("AWS::IAM::Policy").values():
+        [role] = one["Properties"]["Roles"]
+        collect(role["Ref"].removesuffix("Role"), one["Properties"]["PolicyDocument"])
+    return found

@@ -21,6 +21,7 @@ from loyalty_bridge import aws, settings
 from loyalty_bridge.cli import main, stack
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import DeliverySettings, PlanSettings
+from tests import permissions
 from tests.admin_site import Site, serving_admin
 from tests.conftest import connect as connect_to_braze
 from tests.http_events import Api, connect, connect_punchh
@@ -28,6 +29,13 @@ from tests.issuer import Issuer, issuing
 from tests.stores import environment, make_key, make_stores
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def _permitted() -> Iterator[None]:
+    """Hold every function to what the template lets its role do."""
+    yield
+    assert permissions.denied() == set()
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -19,6 +20,7 @@ from local.docs import DOCS
 from local.sandbox.braze import Braze
 from local.sandbox.server import Answer, serving
 from loyalty_bridge import aws
+from loyalty_bridge.delivery import aliases
 from loyalty_bridge.delivery.forward import forward
 from loyalty_bridge.programs import gate, keys, store
 from loyalty_bridge.settings import DeliverySettings
@@ -26,7 +28,7 @@ from tests.admin_site import Site
 from tests.conftest import KEY, connect
 from tests.events import event, queued
 from tests.functions import CONTEXT, handler
-from tests.http_events import ACTIONS, Api
+from tests.http_events import ACTIONS, Api, make_known
 
 ALL = ("loyalty-bridge",)
 OPTINS = {"membership_optins": ["Newsletter"], "default_optins": ["Newsletter"]}
@@ -482,12 +484,14 @@ def test_a_held_program_is_resumed(site: Site, stores: DeliverySettings) -> None
 def test_a_trace_tells_of_an_event_and_of_its_member(site: Site, stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
     forward(queued(event(eventId="known")), stores, 30)
+    make_known(stores, 7, "A1", "demo")
 
     assert call(site, "GET", "/programs/demo/trace?id=known").json()["accepted_parts"] == ["attributes", "event"]
     assert "convercus_balance.points" in call(site, "GET", "/programs/demo/trace?id=A1").text
     assert call(site, "GET", "/programs/demo/trace").json()["field"] == "id"
     assert call(site, "POST", "/programs/demo/members/resync", {"member": "A1"}).status_code == 200
     assert call(site, "POST", "/programs/demo/members/forget", {"member": "A1"}).status_code == 200
+    assert aliases.members(stores, "demo", "user:7", time.monotonic() + 5) == set()
     assert "convercus_balance" not in call(site, "GET", "/programs/demo/trace?id=A1").text
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from inspect import unwrap
 from typing import Any
 
 import pytest
@@ -149,7 +150,7 @@ def test_a_crash_in_the_middle_doubles_nothing(api: Api, monkeypatch: pytest.Mon
     whole: Callable[..., Any] = getattr(module, step)
     left = iter(range(5))
     function: Any = loaded("carry_out_batch")
-    monkeypatch.setitem(function.__wrapped__.__globals__, "RESERVE_SECONDS", 0.0)
+    monkeypatch.setitem(unwrap(function).__globals__, "RESERVE_SECONDS", 0.0)
 
     def dying(*arguments: Any) -> Any:
         if next(left, None) is None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
 
+from loyalty_bridge import aws
 from loyalty_bridge.actions import batches
 from loyalty_bridge.api import lookups
-from tests.template import ROOT, resources, template
+from tests.permissions import denied, needed, watched
+from tests.template import ROOT, resources, statements, template
 
 FUNCTIONS = resources("AWS::Serverless::Function")
 ALARMS = resources("AWS::CloudWatch::Alarm")
@@ -34,31 +39,11 @@ def test_a_function_has_a_role_of_its_own(name: str) -> None:
     assert properties["Policies"]
 
 
-def _statements() -> list[tuple[str, dict[str, Any]]]:
-    found: list[tuple[str, dict[str, Any]]] = []
-
-    def collect(name: str, value: Any) -> None:
-        if isinstance(value, dict):
-            if value.get("Effect") == "Allow":
-                found.append((name, value))
-            for inner in value.values():
-                collect(name, inner)
-        elif isinstance(value, list):
-            for inner in value:
-                collect(name, inner)
-
-    for name, one in FUNCTIONS.items():
-        collect(name, one["Properties"]["Policies"])
-    for name, one in resources("AWS::IAM::Policy").items():
-        collect(name, one["Properties"]["PolicyDocument"])
-    return found
-
-
 def test_a_function_may_do_named_things_to_named_resources() -> None:
-    statements = _statements()
+    told = statements()
 
-    assert statements
-    for name, statement in statements:
+    assert told
+    for name, statement in told:
         assert "*" not in json.dumps(statement["Action"]), name
         assert statement["Resource"] != "*", name
 
@@ -73,6 +58,49 @@ def test_a_function_may_add_to_the_activity_and_do_no_more_with_it(name: str) ->
     ]
 
     assert allowed == [["dynamodb:Query" if name == "Admin" else "dynamodb:UpdateItem"]]  # the page shows it
+
+
+def test_who_talks_to_no_platform_opens_no_secret() -> None:
+    may = {name for name, statement in statements() if "kms:Decrypt" in statement["Action"]}
+
+    assert set(FUNCTIONS) - may == {"AssignCouponBatch", "ReceiveEvents"}
+
+
+def test_a_call_that_the_role_of_a_function_does_not_allow_is_told() -> None:
+    def handler(*_: Any) -> None:
+        with mock_aws(), suppress(ClientError):
+            aws.dynamodb().delete_item(TableName="LedgerTable", Key={"event": {"B": b"e"}})
+
+    watched("forward_events", handler)({}, None)
+
+    assert denied() == {("ForwardEvents", "dynamodb:DeleteItem", "LedgerTable")}
+    assert denied() == set()
+
+
+@pytest.mark.parametrize(
+    ("call", "told", "permissions"),
+    [
+        (
+            "dynamodb:BatchGetItem",
+            {"RequestItems": {"A": {}, "B": {}}},
+            ["dynamodb:BatchGetItem A", "dynamodb:BatchGetItem B"],
+        ),
+        ("dynamodb:Query", {"TableName": "A", "IndexName": "open"}, ["dynamodb:Query A/index/open"]),
+        (
+            "dynamodb:TransactWriteItems",
+            {"TransactItems": [{"Put": {"TableName": "A"}}, {"ConditionCheck": {"TableName": "B"}}]},
+            ["dynamodb:PutItem A", "dynamodb:ConditionCheckItem B"],
+        ),
+        ("s3:ListObjectsV2", {"Bucket": "kept"}, ["s3:ListBucket KeptBucket"]),
+        ("s3:PutObject", {"Bucket": "kept", "Key": "bodies/1"}, ["s3:PutObject KeptBucket/bodies/1"]),
+        ("sqs:SendMessageBatch", {"QueueUrl": "https://sqs/1/batches"}, ["sqs:SendMessage BatchesQueue"]),
+        ("kms:Encrypt", {}, ["kms:Encrypt SecretsKey"]),
+    ],
+)
+def test_a_call_needs_the_permissions_of_its_parts(call: str, told: dict[str, Any], permissions: list[str]) -> None:
+    service, _, operation = call.partition(":")
+
+    assert [f"{action} {resource}" for action, resource in needed(service, operation, told)] == permissions
 
 
 def test_the_events_queue_hides_what_is_worked_on_for_six_times_the_forwarders_time_out() -> None:
