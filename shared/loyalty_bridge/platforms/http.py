@@ -120,17 +120,47 @@ def _adapter(connections: int) -> HTTPAdapter:
     return adapter
 
 
+def _connected(connection: HTTPConnection) -> socket.socket:
+    """Connect to a host's addresses in turn, `CONNECT_SECONDS` in all: urllib3 gives each of them so long.
+
+    Half of what is left is for each, and all of it for the last: one that is dead leaves time for the others.
+    """
+    from urllib3.util.connection import allowed_gai_family, create_connection
+
+    until = min(time.monotonic() + CONNECT_SECONDS, _watched.deadline)
+
+    def left() -> float:
+        return float(max(until - time.monotonic(), 0.001))
+
+    found = socket.getaddrinfo(connection.host, connection.port, allowed_gai_family(), socket.SOCK_STREAM)
+    *others, last = ((str(address[0]), int(address[1])) for *_, address in found)
+    made = None
+    for address in others:
+        with suppress(OSError):  # the last one tells why there is no connection
+            made = create_connection(address, left() / 2, socket_options=connection.socket_options)
+            break
+    made = made or create_connection(last, left(), socket_options=connection.socket_options)
+    made.settimeout(left())  # for the handshake
+    return made
+
+
 @cache
 def _pools() -> dict[str, type[HTTPConnectionPool]]:
     from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
     from urllib3.connection import HTTPConnection, HTTPSConnection
 
     class Watched(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _connected(self)
+
         def getresponse(self) -> Any:
             _watch(self)
             return super().getresponse()
 
     class WatchedTls(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _connected(self)
+
         def connect(self) -> None:
             self.ca_certs = None  # they are in the context already
             super().connect()

@@ -176,6 +176,62 @@ def test_nobody_listening_means_not_sent(send: Send) -> None:
         send(post(f"http://127.0.0.1:{port}"), soon())
 
 
+@contextmanager
+def dead() -> Iterator[int]:
+    """Give a port of the loopback address that answers no attempt to connect: its queue is full."""
+    with socket.socket() as listener, socket.socket() as first:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        first.connect(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def resolve(monkeypatch: pytest.MonkeyPatch, host: str, *ports: int) -> None:
+    """Let a host have an address for each of these ports, in this order."""
+    resolver = socket.getaddrinfo
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda name, *more: addresses if name == host else resolver(name, *more))
+
+
+@pytest.mark.parametrize("addresses", [1, 8])
+def test_addresses_that_do_not_answer_are_left_by_the_deadline_however_many(
+    send: Send, monkeypatch: pytest.MonkeyPatch, addresses: int
+) -> None:
+    with dead() as port:
+        resolve(monkeypatch, "many.test", *[port] * addresses)
+        began = time.monotonic()
+
+        with pytest.raises(NotSent):
+            send(post("http://many.test"), soon(0.3))
+
+    assert 0.25 < time.monotonic() - began < 1.5
+
+
+def test_another_address_gets_the_request_while_one_is_dead(
+    server: Server, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with dead() as port:
+        resolve(monkeypatch, "many.test", port, int(server.url.rpartition(":")[2]))
+
+        reply = send(post("http://many.test"), soon(1))
+
+    assert (reply.status, len(server.received)) == (200, 1)
+
+
+def test_a_handshake_that_is_not_answered_is_left_by_the_deadline(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+
+    with dead() as port, listening(lambda _: done.wait(5)) as url:
+        resolve(monkeypatch, "many.test", port, port, int(url.rpartition(":")[2]))
+        began = time.monotonic()
+        with pytest.raises(NotSent):
+            send(post("https://many.test"), soon(0.5))
+        took = time.monotonic() - began
+        done.set()
+
+    assert took < 1.2
+
+
 def test_without_time_nothing_is_sent(server: Server, send: Send) -> None:
     with pytest.raises(NotSent):
         send(post(server.url), time.monotonic())
