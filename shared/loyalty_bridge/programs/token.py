@@ -131,7 +131,8 @@ class SharedToken:
 
     def _renewed(self, seen: Token, now: float, deadline: float, old: str) -> str:
         """Log in under a lease; give nothing when somebody else has it or has renewed the token meanwhile."""
-        seconds = min(deadline - time.monotonic(), LEASE_SECONDS)
+        # With a token that is still good, half of the time is for what needs it.
+        seconds = min((deadline - time.monotonic()) / (2 if old else 1), LEASE_SECONDS)
         if not _take_lease(self.settings, self.program, seen.issue, now, now + seconds):
             return ""
         try:

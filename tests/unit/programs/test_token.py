@@ -279,6 +279,19 @@ def test_when_a_renewal_fails_the_old_token_is_used_to_its_end(stores: ProgramSe
         give(soon())
 
 
+def test_a_slow_renewal_leaves_time_to_use_the_old_token(
+    stores: ProgramSettings, convercus: Convercus, upstream: Upstream
+) -> None:
+    program = connected(stores, convercus, upstream)
+    connect(stores, program, None, open_transport(1)).account_details("A1", deadline=soon())
+    known = replace(opened(item(stores)), renew_at=0.0)
+    upstream.misbehave(kind="slow", on="token", seconds=5)
+
+    client = connect(stores, program, known, open_transport(1))
+
+    assert client.account_details("A1", deadline=soon(1))["accountId"] == "A1"
+
+
 def test_a_token_lies_encrypted_in_the_store_and_opens_for_its_program_only(stores: ProgramSettings) -> None:
     container(stores, lambda _: ("eyVerySecret", 100.0))(soon())
 
