@@ -178,12 +178,24 @@ def test_a_list_of_members_that_is_none_is_refused(api: Api, value: Any) -> None
     refused(api, api.post(ACTIONS["batch"][0], changed({}, account_ids=value)), "account_ids")
 
 
-@pytest.mark.parametrize("value", ["soon", "{{now}}", "2026-13-01T00:00:00Z", 5, True, []])
+NO_TIME = ["soon", "{{now}}", "2026-13-01T00:00:00Z", 5, True, [], "2030-05-31", "20300531", " 2030-05-31 UTC"]
+
+
+@pytest.mark.parametrize("value", NO_TIME)
 @pytest.mark.parametrize("field", ["valid_from", "valid_to"])
 def test_a_time_that_is_none_is_refused(api: Api, field: str, value: Any) -> None:
     path, body = ACTIONS["batch"]
 
     refused(api, api.post(path, body | {field: value}), field)
+
+
+@pytest.mark.parametrize("valid_to", ["2030-05-01T11:59:59Z", "2030-05-01T12:00:00Z", "2030-05-01T13:30:00+02:00"])
+def test_a_validity_that_ends_before_it_begins_is_refused(api: Api, valid_to: str) -> None:
+    path, body = ACTIONS["batch"]
+
+    answer = api.post(path, body | {"valid_from": "2030-05-01T12:00:00Z", "valid_to": valid_to})
+
+    refused(api, answer, "valid_to")
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import date
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 from loyalty_bridge.api.requests import ID_PATTERN, MAX_ID, identifier, rendered
 from loyalty_bridge.destinations.moengage import check_id
@@ -63,7 +74,12 @@ def _read(read: Callable[[Any, str], T]) -> Callable[[Any], T]:
 
 
 def _moment(value: str, field: str) -> str:
-    return reading.instant(value, field).isoformat().replace("+00:00", "Z")
+    moment = reading.iso(value, field)
+    with suppress(ValueError):
+        # Whether a day is meant to its beginning or its end nobody can tell.
+        date.fromisoformat(value.strip().removesuffix(" UTC"))
+        raise Refused(field, "has no time of day")
+    return moment
 
 
 def _external_id(value: str, field: str) -> str:
@@ -162,6 +178,14 @@ class AssignCouponBatch(_Body):
     braze_campaign_id: Text = Field(default_factory=str)
     dispatch_id: OptionalText = None
     idempotency_key: OptionalText = None
+
+    @field_validator("valid_to")
+    @classmethod
+    def _ends_after_its_beginning(cls, valid_to: str | None, info: ValidationInfo) -> str | None:
+        valid_from = info.data.get("valid_from")
+        if valid_from and valid_to and reading.instant(valid_to, "") <= reading.instant(valid_from, ""):
+            raise ValueError("is not after valid_from")
+        return valid_to
 
 
 class BookPoints(_Body):
