@@ -73,6 +73,16 @@ def test_a_key_belongs_to_one_body(api: Api, action: str) -> None:
     assert len(api.done()) <= 1
 
 
+@pytest.mark.parametrize("action", ["assign", "book", "batch", "subscribe"])
+def test_a_key_of_the_callers_own_counts_whatever_the_dispatch(api: Api, action: str) -> None:
+    first = call(api, action, idempotency_key="k-1", dispatch_id="d-1")
+
+    repeat = call(api, action, idempotency_key="k-1", dispatch_id="d-2")
+
+    assert (first.status, repeat) == (200, first)
+    assert len(api.done()) <= 1
+
+
 def test_a_number_and_its_text_are_the_same_request(api: Api) -> None:
     first = call(api, "book", idempotency_key="k-1", points=50)
 

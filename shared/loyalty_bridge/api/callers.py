@@ -53,12 +53,13 @@ def caller(
     parts
         What the action acts on: a dispatch is shared by many members.
     """
+    asked = document.model_dump(mode="json", exclude={"idempotency_key", "dispatch_id"})  # those are the key
     return Caller(
         settings=settings,
         program=access.program.id,
         client=client(settings, access),
         key=requests.idempotency_key(call, document.idempotency_key, document.dispatch_id, action, *parts),
-        fingerprint=requests.fingerprint(call, action, document.model_dump(mode="json", exclude={"idempotency_key"})),
+        fingerprint=requests.fingerprint(call, action, asked),
         deadline=time.monotonic() + seconds_left - RESERVE_SECONDS,
         lease=time.time() + seconds_left,
         repeat_window=access.program.connection.repeat_window,
