@@ -198,10 +198,10 @@ class Client:
         wanted: dict[WriteField, str] = {"couponId": coupon_id, "validFrom": valid_from, "validTo": valid_to}
         body = self._named({name: value for name, value in wanted.items() if value})
         reply = self._call("assign_coupon", deadline, body, account_id=account_id)
-        assigned = _object(_parsed(reply))
+        assigned = _told(reply)
         if code := _code(self._field(assigned, "code")):
             return code
-        id_ = _text(self._field(assigned, "accountCouponId"))
+        id_ = _text(self._field(assigned, "accountCouponId")) or _located(reply)
         try:
             code = self._coupon_code(id_, deadline)
         except (Refused, UpstreamRefused, Unavailable):
@@ -243,9 +243,7 @@ class Client:
             "referenceId": reference,
         }
         reply = self._call("create_booking", deadline, self._named(body), account_id=account_id)
-        located = reply.headers.get("location", "").rstrip("/").rpartition("/")[2]
-        booked = _object(_parsed(reply)) if reply.body.strip() else {}
-        id_ = _text(self._field(booked, "bookingId")) or located
+        id_ = _text(self._field(_told(reply), "bookingId")) or _located(reply)
         if not id_:
             raise OutcomeUnknown("Convercus' answer to a booking names none")
         return id_
@@ -483,6 +481,16 @@ def _parsed(reply: Reply) -> Json:
         return reading.parse(reply.body)
     except Refused as refusal:
         raise OutcomeUnknown(f"Convercus' answer cannot be read: {refusal.reason}") from None
+
+
+def _told(reply: Reply) -> Mapping[str, Json]:
+    """Read what is told of something that was made, which may be nothing but where it is."""
+    return _object(_parsed(reply)) if reply.body.strip() else {}
+
+
+def _located(reply: Reply) -> str:
+    """Take the id of something that was made out of where it is."""
+    return reply.headers.get("location", "").rstrip("/").rpartition("/")[2]
 
 
 def _object(value: Json) -> Mapping[str, Json]:

@@ -138,6 +138,24 @@ def test_a_code_is_read_in_whatever_form_it_comes(assigned: Any, told: Any, code
     assert assign(client) == code
 
 
+@pytest.mark.parametrize("body", [None, b" ", {}], ids=["no body", "blank", "an empty object"])
+def test_an_assigned_coupon_that_is_only_located_is_asked_for_its_code(body: Any) -> None:
+    client, sent = answering(
+        reply(201, body, location="https://api.convercus.io/v2/accountcoupons/ac-7/"), reply(200, {"code": "ABC-1"})
+    )
+
+    assert assign(client) == "ABC-1"
+    assert sent[1].url == "https://api.convercus.io/v2/accountcoupons/ac-7/code"
+
+
+def test_an_assigned_coupon_of_which_nothing_is_told_is_not_reported_as_refused() -> None:
+    client, sent = answering(reply(201))
+
+    with pytest.raises(OutcomeUnknown, match="code could not be read"):
+        assign(client)
+    assert len(sent) == 1
+
+
 @pytest.mark.parametrize("told", [reply(404, {"code": "COUPON_NOT_FOUND"}), reply(200, b"<html>"), reply(401)])
 def test_an_assigned_coupon_whose_code_cannot_be_read_is_not_reported_as_refused(told: Reply) -> None:
     client, _ = answering(reply(201, {"accountCouponId": "ac-7"}), told, told)
