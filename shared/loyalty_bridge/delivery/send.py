@@ -88,9 +88,7 @@ class Lane:
 
 def send(lane: Lane, groups: Sequence[Sequence[Item]]) -> None:
     """Send each member's items; members in parallel, one member's in order."""
-    rules, destination = lane.rules, lane.destination
-    waves = pack(groups, lambda item: destination.weigh(item.object, rules), destination.capacity(rules))
-    for requests in waves:
+    for requests in _pack(lane, groups):
         if lane.failing:
             return  # the rest of a member's items must not overtake
         if len(requests) == 1:
@@ -101,6 +99,11 @@ def send(lane: Lane, groups: Sequence[Sequence[Item]]) -> None:
                 pass
 
 
+def _pack(lane: Lane, groups: Sequence[Sequence[Item]]) -> list[list[list[Item]]]:
+    rules, destination = lane.rules, lane.destination
+    return pack(groups, lambda item: destination.weigh(item.object, rules), destination.capacity(rules))
+
+
 def _settle(lane: Lane, request: Sequence[Item]) -> None:
     """Send one request, and what it splits into, one after the other."""
     queue = deque([list(request)])
@@ -108,9 +111,7 @@ def _settle(lane: Lane, request: Sequence[Item]) -> None:
         items = queue.popleft()
         verdict = _attempt(lane, items)
         if isinstance(verdict, Accepted):
-            again = _settle_each(lane, items, verdict.rejected)
-            if again:
-                queue.appendleft(again)
+            queue.extendleft(reversed(_settle_each(lane, items, verdict.rejected)))
         elif isinstance(verdict, Rejected | TooLarge):
             queue.extendleft(reversed(_split(lane, items, verdict)))
         else:
@@ -171,15 +172,20 @@ def _postpone(lane: Lane, seconds: float) -> None:
         lane.not_before = max(lane.not_before, time.monotonic() + seconds)
 
 
-def _settle_each(lane: Lane, items: Sequence[Item], rejected: Any) -> list[Item]:
-    """Settle the items of a request that was taken; give back what has to be sent in another form."""
+def _settle_each(lane: Lane, items: Sequence[Item], rejected: Any) -> list[list[Item]]:
+    """Settle the items of a request that was taken; give the requests for what has to be sent in another form."""
     again: list[Item] = []
     for position, item in enumerate(items):
         if position in rejected:
             again += _reject(lane, item, rejected[position])
         else:
             _accept(lane, item)
-    return again
+    return _in_order(lane, again)
+
+
+def _in_order(lane: Lane, items: list[Item]) -> list[list[Item]]:
+    """Cut items into requests to be sent one after the other: what was taken apart may be more than one takes."""
+    return [request for wave in _pack(lane, [items]) for request in wave]
 
 
 def _accept(lane: Lane, item: Item) -> None:
@@ -204,9 +210,8 @@ def _split(lane: Lane, items: list[Item], verdict: Rejected | TooLarge) -> list[
     if culprits:
         rest = [item for position, item in enumerate(items) if position not in culprits]
         alone = [one for position in sorted(culprits) for one in _reject(lane, items[position], culprits[position])]
-        return [part for part in (alone, rest) if part]
+        return [*_in_order(lane, alone), *([rest] if rest else [])]
     if len(items) == 1:
-        again = _reject(lane, items[0], verdict.reason)
-        return [again] if again else []
+        return _in_order(lane, _reject(lane, items[0], verdict.reason))
     middle = len(items) // 2
     return [items[:middle], items[middle:]]

@@ -346,6 +346,25 @@ def test_attributes_that_are_taken_apart_still_go_before_everything_else(refuses
     assert [bool(one.refusals) for one in works] == [False, True, *[False] * 6]
 
 
+@pytest.mark.parametrize("refuses", REFUSES)
+def test_attributes_that_are_taken_apart_keep_to_the_limit_of_a_request(refuses: Refuses) -> None:
+    works = [work(second, {("tier",): BAD if second in (5, 12) else f"tier-{second}"}) for second in range(13)]
+    model = Model(refuses=refuses)
+    way = lane(model, braze.Rules(max_objects=4))
+    sizes: list[int] = []
+
+    def post(items: Sequence[Item], deadline: float) -> Reply:
+        sizes.append(len(items))
+        return model.post(items, deadline)
+
+    way.post = post
+    send(way, [plan(one, braze, way.rules, only_changed=True) for one in members(*works)])
+
+    assert max(sizes) <= 4
+    assert [at for at, one in enumerate(works) if one.refusals] == [5, 12]
+    assert model.profiles == {"A1": {"tier": "tier-11"}}
+
+
 def test_a_value_that_is_older_than_the_known_one_does_not_come_up_when_a_newer_one_is_refused() -> None:
     known: dict[str, MemberState] = {}
     model = Model()
