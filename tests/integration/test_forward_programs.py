@@ -8,12 +8,14 @@ import boto3
 import pytest
 
 from local.sandbox.braze import Braze
+from loyalty_bridge import aws
 from loyalty_bridge.delivery.forward import SETTLE_SECONDS, forward
 from loyalty_bridge.delivery.send import WORKERS
 from loyalty_bridge.programs import store
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import KEY, connect
 from tests.events import event, queued, streamed
+from tests.integration.transports import Queue
 from tests.shelves import on_shelf, refused
 
 OTHER = "braze-rest-api-key-5678"
@@ -71,6 +73,24 @@ def test_a_program_that_fails_keeps_its_records_while_the_others_go_on(
     assert (len(on_shelf(stores, "held", "bad")), len(on_shelf(stores, "held", "good"))) == (held, 0)
     assert outcome.problems.keys() == {"bad"}
     assert store.load(stores, ["good"])["good"].gate.state == "live"
+
+
+def test_a_rate_limit_of_one_program_delays_the_entries_of_no_other(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue()
+    monkeypatch.setattr(aws, "sqs", lambda: queue)
+    connect(stores, braze.url, "limited", KEY)
+    connect(stores, braze.url, "failing", OTHER)
+    braze.workspace(KEY).misbehave(kind="status", status=429, headers={"retry-after": "3600"}, times=None)
+    braze.workspace(OTHER).misbehave(kind="status", status=503, times=None)
+
+    outcome = forward(queued(of("limited"), of("failing")), stores, SETTLE_SECONDS + 1)
+
+    assert outcome.again == ["message-0", "message-1"]
+    limited, failing = queue.delays
+    assert 3500 < limited <= 3600
+    assert failing == 2
 
 
 def test_a_key_that_is_not_accepted_stops_the_calls_of_its_program(stores: DeliverySettings, braze: Braze) -> None:

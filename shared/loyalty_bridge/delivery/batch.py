@@ -41,8 +41,8 @@ class Batch:
         When to stop sending and start writing down (of `time.monotonic`).
     again
         The entries that are given back, by receipt.
-    retry_after
-        Seconds for which the destination lets us wait.
+    waits
+        Seconds for which the destination of an entry that is given back lets us wait, by receipt.
     lines
         The held records of each (program, group) that has some.
     tally
@@ -53,7 +53,7 @@ class Batch:
     until: float
     now: float = field(default_factory=time.time)
     again: dict[str, Arrival] = field(default_factory=dict)
-    retry_after: float = 0.0
+    waits: dict[str, float] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     lines: dict[tuple[str, str], Line] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)

@@ -158,20 +158,19 @@ def _settle(batch: Batch, program: Program, lane: Lane | Unavailable, works: lis
     if isinstance(lane, Lane):
         batch.counts += lane.counts
     left = [(work.arrival, work.record) for work in works if work.missing]
+    wait = lane.not_before - time.monotonic() if isinstance(lane, Lane) else 0.0
     try:
         for work in works:
             if not work.missing:
                 _finish(batch, work)
         if left:
-            _leave(batch, program, left, problem, broken=broken)
+            _leave(batch, program, left, problem, broken=broken, wait=wait)
         elif program.gate.failing_since and isinstance(lane, Lane) and lane.counts["requests"]:
             gate.note_success(batch.settings, program.id)
     except Unavailable as error:
         problem = f"{problem}; {error}"
         for work in works:
             batch.give_back(work.arrival)
-    if left and isinstance(lane, Lane):
-        batch.retry_after = max(batch.retry_after, lane.not_before - time.monotonic())
     return problem
 
 
@@ -186,9 +185,21 @@ def _finish(batch: Batch, work: Work) -> None:
 
 
 def _leave(
-    batch: Batch, program: Program, left: list[tuple[Arrival, SourceRecord]], problem: str, *, broken: bool
+    batch: Batch,
+    program: Program,
+    left: list[tuple[Arrival, SourceRecord]],
+    problem: str,
+    *,
+    broken: bool,
+    wait: float = 0.0,
 ) -> None:
-    """Hold what could not be sent, if that will last; else give it back to the transport."""
+    """Hold what could not be sent, if that will last; else give it back to the transport.
+
+    Parameters
+    ----------
+    wait
+        Seconds for which the program's destination lets us wait.
+    """
     failing_for = batch.now - program.gate.failing_since if program.gate.failing_since else 0.0
     if broken or failing_for > HOLD_AFTER_SECONDS:
         if batch.hold(program, left):
@@ -196,6 +207,7 @@ def _leave(
         return
     for arrival, _ in left:
         batch.give_back(arrival)
+        batch.waits[arrival.receipt] = wait
     if not program.gate.failing_since:
         gate.note_failure(batch.settings, program.id, batch.now)
 
@@ -250,7 +262,7 @@ def _delay(batch: Batch) -> None:
                     {
                         "Id": str(number),
                         "ReceiptHandle": arrival.handle,
-                        "VisibilityTimeout": _pause(arrival.receives, batch.retry_after),
+                        "VisibilityTimeout": _pause(arrival.receives, batch.waits.get(arrival.receipt, 0.0)),
                     }
                     for number, arrival in enumerate(handles)
                 ],
