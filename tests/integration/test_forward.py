@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from local.sandbox.braze import Braze
 from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.programs import store
+from loyalty_bridge.programs.connection import merged
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import KEY, connect
 from tests.events import event, queued, streamed
@@ -20,6 +22,21 @@ def test_an_event_becomes_attributes_and_an_event(stores: DeliverySettings, braz
     profile = workspace.profile(external_id="A1")
     assert profile
     assert profile.custom["convercus_balance"] == {"points": 120, "lockedPoints": 0, "statusPoints": 300}
+
+
+def test_users_that_are_found_in_another_way_get_what_the_others_had(stores: DeliverySettings, braze: Braze) -> None:
+    before = connect(stores, braze.url)
+    forward(queued(event("balance_changed")), stores, 30)
+    by_alias = merged(before.connection, {"engagement": {"rules": {"identifier_type": "user_alias"}}})
+    store.save(stores, before, "demo", by_alias, {})
+
+    forward(queued(event("balance_changed")), stores, 30)
+
+    by_id = braze.workspace(KEY).profile(external_id="A1")
+    other = braze.workspace(KEY).profile(user_alias={"alias_name": "A1", "alias_label": "convercus_account_id"})
+    assert by_id
+    assert other
+    assert other.custom == by_id.custom
 
 
 def test_a_second_delivery_of_an_event_sends_nothing(stores: DeliverySettings, braze: Braze) -> None:

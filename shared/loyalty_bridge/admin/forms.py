@@ -237,7 +237,7 @@ _GROUPS: Mapping[str, tuple[Group, ...]] = {
                 Field(
                     "engagement.rules.identifier_type",
                     "Members are",
-                    "How members are matched to profiles, by their account id.",
+                    "How members are matched to profiles. After a change nothing counts as sent already.",
                     "choice",
                     ("external_id", "user_alias"),
                 ),
@@ -252,7 +252,11 @@ _GROUPS: Mapping[str, tuple[Group, ...]] = {
         Group(
             "Rarely needed: Braze",
             (
-                Field("engagement.rules.alias_label", "Alias label", "With user_alias."),
+                Field(
+                    "engagement.rules.alias_label",
+                    "Alias label",
+                    "With user_alias. After a change nothing counts as sent already.",
+                ),
                 Field(
                     "engagement.rules.object_limit",
                     "Object limit",

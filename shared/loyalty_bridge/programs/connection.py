@@ -131,7 +131,8 @@ class Program:
     version
         Rises with every save; who saves tells which version was seen.
     epoch
-        Rises when the program is pointed at another workspace: what was sent before says nothing about it.
+        Rises when the program is pointed at another workspace, or at other users of it: what was sent before says
+        nothing about them.
     """
 
     id: str

@@ -116,7 +116,8 @@ def save(
     new_secrets
         Secrets to set, in the clear; the others stay as they were.
     new_workspace
-        Forget what was sent so far, although endpoint and workspace id stay the same. Another of them always does.
+        Forget what was sent so far, although endpoint and workspace id stay the same. Another of them always does, and
+        so does another way to name Braze's users.
 
     Raises
     ------
@@ -130,7 +131,7 @@ def save(
         new_secrets = {**new_secrets, STATE_KEY: randomness.token_hex(32)}
     for name, secret in new_secrets.items():
         closed[name] = Secret(encrypt(settings.secrets_key, program, secret), secret[-4:] if len(secret) >= 12 else "")
-    moved = before is not None and _workspace(before.connection) not in {("", ""), _workspace(connection)}
+    moved = before is not None and _moved(before.connection, connection)
     # A program that is made anew must not meet what the ledger knows of the one before.
     epoch = before.epoch if before else int(time.time())
     saved = Program(
@@ -186,10 +187,18 @@ def delete(settings: ProgramSettings, program: str) -> None:
             client.delete_item(TableName=settings.programs_table, Key=key)
 
 
-def _workspace(connection: Connection) -> tuple[str, str]:
-    """Tell what is known of the workspace that a connection leads to (Braze's are told apart by their keys only)."""
+def _moved(before: Connection, after: Connection) -> bool:
+    """Tell whether what was sent so far went to other users than what will be sent."""
+    return bool(before.engagement.api_endpoint) and _users(before) != _users(after)
+
+
+def _users(connection: Connection) -> tuple[str, ...]:
+    """Tell what is known of the users that a connection leads to (Braze's workspaces differ by their keys only)."""
     side = connection.engagement
-    return side.api_endpoint, side.workspace_id if isinstance(side, MoEngageSide) else ""
+    if isinstance(side, MoEngageSide):
+        return side.api_endpoint, side.workspace_id
+    alias_label = side.rules.alias_label if side.rules.identifier_type == "user_alias" else ""
+    return side.api_endpoint, side.rules.identifier_type, alias_label
 
 
 def _gated(items: Sequence[Mapping[str, Any]]) -> list[Program]:

@@ -130,10 +130,13 @@ def test_a_program_that_was_deleted_meanwhile_does_not_come_back(settings: Progr
         ("https://rest.iad-01.braze.com", {"engagement": {"api_endpoint": ""}}, False, True),
         ("https://rest.iad-01.braze.com", {}, True, True),
         ("", {"engagement": {"api_endpoint": "https://rest.iad-01.braze.com"}}, False, False),
+        ("", {"engagement": {"rules": {"identifier_type": "user_alias"}}}, False, False),
         ("", {}, False, False),
+        ("https://rest.iad-01.braze.com", {"engagement": {"rules": {"identifier_type": "user_alias"}}}, False, True),
+        ("https://rest.iad-01.braze.com", {"engagement": {"rules": {"alias_label": "card"}}}, False, False),
     ],
 )
-def test_the_epoch_rises_with_another_workspace_only(
+def test_the_epoch_rises_with_another_workspace_or_other_users_only(
     settings: ProgramSettings, endpoint: str, change: dict[str, Any], new_workspace: bool, rises: bool
 ) -> None:
     connection = merged(CONNECTION, {"engagement": {"api_endpoint": endpoint}})
@@ -142,6 +145,18 @@ def test_the_epoch_rises_with_another_workspace_only(
     store.save(settings, before, "demo", merged(connection, change), {}, new_workspace=new_workspace)
 
     assert store.load(settings, ["demo"])["demo"].epoch == before.epoch + rises
+
+
+@pytest.mark.parametrize("rules", [{"alias_label": "card"}, {"identifier_type": "external_id"}], ids=["label", "type"])
+def test_the_epoch_rises_when_users_are_no_longer_found_by_their_alias(
+    settings: ProgramSettings, rules: dict[str, str]
+) -> None:
+    by_alias = merged(CONNECTION, {"engagement": {"rules": {"identifier_type": "user_alias"}}})
+    before = store.save(settings, None, "demo", by_alias, {"braze_api_key": KEY})
+
+    store.save(settings, before, "demo", merged(by_alias, {"engagement": {"rules": rules}}), {})
+
+    assert store.load(settings, ["demo"])["demo"].epoch == before.epoch + 1
 
 
 def test_a_secret_is_not_in_the_table_but_for_its_last_four_characters(settings: ProgramSettings) -> None:
