@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from local.sandbox.braze import Braze
 from loyalty_bridge.delivery.forward import forward
 from loyalty_bridge.programs import store
@@ -37,6 +39,23 @@ def test_users_that_are_found_in_another_way_get_what_the_others_had(stores: Del
     assert by_id
     assert other
     assert other.custom == by_id.custom
+
+
+def test_a_user_that_braze_did_not_know_gets_all_attributes_when_it_does(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url, engagement={"rules": {"update_existing_only": True}})
+    forward(queued(event("balance_changed")), stores, 30)
+    left_out = braze.workspace(KEY).profile(external_id="A1")
+    braze.workspace(KEY).track({"attributes": [{"external_id": "A1", "app": "opened"}]}, time.time())
+
+    forward(queued(event("balance_changed")), stores, 30)
+
+    assert left_out is None
+    profile = braze.workspace(KEY).profile(external_id="A1")
+    assert profile
+    assert profile.custom["convercus_account_id"] == "A1"
+    assert profile.custom["convercus_balance"] == {"points": 120, "lockedPoints": 0, "statusPoints": 300}
 
 
 def test_a_second_delivery_of_an_event_sends_nothing(stores: DeliverySettings, braze: Braze) -> None:

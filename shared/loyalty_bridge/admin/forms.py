@@ -244,7 +244,7 @@ _GROUPS: Mapping[str, tuple[Group, ...]] = {
                 Field(
                     "engagement.rules.update_existing_only",
                     "Only known users",
-                    "Users that Braze does not know are left out.",
+                    "Users that Braze does not know are left out. Unchanged attributes are sent too.",
                     "flag",
                 ),
             ),
@@ -291,7 +291,7 @@ _GROUPS: Mapping[str, tuple[Group, ...]] = {
                 Field(
                     "engagement.rules.update_existing_only",
                     "Only known users",
-                    "Attributes create no users. Events do all the same.",
+                    "Attributes create no users. Events do all the same. Unchanged attributes are sent too.",
                     "flag",
                 ),
             ),

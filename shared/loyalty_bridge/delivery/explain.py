@@ -74,7 +74,7 @@ def _event(
     known = memory.look_up(settings, [Mapped(program, work, ())], time.monotonic() + _SECONDS)
     work.recall(
         known.accepted.get(work.ledger_key, set()),
-        trust_attributes=program.connection.attribute_writes == "all",
+        trust_attributes=not program.connection.only_changed,
     )
     member = known.member(program, state.key(program.id, member_id))
     member.works.append(work)
@@ -86,7 +86,7 @@ def _told(program: Program, work: Work, member: Member) -> dict[str, Any]:
     accepted_before = sorted(work.accepted)
     side = program.connection
     speaks = destination(side.engagement.platform)
-    items = plan(member, speaks, side.engagement.rules, only_changed=side.attribute_writes == "changed")
+    items = plan(member, speaks, side.engagement.rules, only_changed=side.only_changed)
     time_of_event = int(work.update.time.timestamp() * 1000)
     sent = {path for item in items if item.write for _, share in item.write.shares for path in share}
     held_back: Mapping[str, str] = {

@@ -139,7 +139,7 @@ def _send(
             lane = open_lane(program, min(batch.until, time.monotonic() + WAIT_SECONDS))
         except Unavailable as error:
             return error
-        only_changed = program.connection.attribute_writes == "changed"
+        only_changed = program.connection.only_changed
         lane.count("attributes_told", sum(one.told() for one in members[program_id]))
         groups = [plan(one, lane.destination, lane.rules, only_changed=only_changed) for one in members[program_id]]
         lane.count("attributes_sent", sum(group[0].write.values() for group in groups if group and group[0].write))

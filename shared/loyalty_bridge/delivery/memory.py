@@ -82,7 +82,7 @@ def recall(batch: Batch, mapped: list[Mapped]) -> dict[str, list[Member]]:
             batch.note(work.record, "suppressed")
             continue  # twice in one batch: the first of them brings it
         seen.add(work.ledger_key)
-        work.recall(before, trust_attributes=program.connection.attribute_writes == "all")
+        work.recall(before, trust_attributes=not program.connection.only_changed)
         members = programs.setdefault(program.id, {})
         key = state.key(program.id, work.update.member)
         if key not in members:

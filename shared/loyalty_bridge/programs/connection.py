@@ -94,6 +94,15 @@ class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     repeat_window: Annotated[int, msgspec.Meta(ge=0, le=86400)] = 120
     """For how many seconds after an action an equal request without an idempotency key gets the same answer."""
 
+    @property
+    def only_changed(self) -> bool:
+        """Whether an attribute is left out when the value that was sent last is the same.
+
+        No answer tells whom a destination has left out because it does not know them, so that nothing which was sent
+        with `update_existing_only` counts as there.
+        """
+        return self.attribute_writes == "changed" and not self.engagement.rules.update_existing_only
+
 
 WEBHOOK_CREDENTIALS = ("webhook_credential", "webhook_credential_next")
 """Either is valid, so that one can be exchanged for the other without losing a delivery. Basic: ``user:password``."""

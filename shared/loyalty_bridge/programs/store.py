@@ -117,7 +117,7 @@ def save(
         Secrets to set, in the clear; the others stay as they were.
     new_workspace
         Forget what was sent so far, although endpoint and workspace id stay the same. Another of them always does, and
-        so does another way to name Braze's users.
+        so does another way to name Braze's users, or that unknown ones are no longer left out.
 
     Raises
     ------
@@ -188,8 +188,9 @@ def delete(settings: ProgramSettings, program: str) -> None:
 
 
 def _moved(before: Connection, after: Connection) -> bool:
-    """Tell whether what was sent so far went to other users than what will be sent."""
-    return bool(before.engagement.api_endpoint) and _users(before) != _users(after)
+    """Tell whether what was sent so far went to other users than what will be sent, or not to all of them."""
+    left_out = before.engagement.rules.update_existing_only and not after.engagement.rules.update_existing_only
+    return bool(before.engagement.api_endpoint) and (left_out or _users(before) != _users(after))
 
 
 def _users(connection: Connection) -> tuple[str, ...]:

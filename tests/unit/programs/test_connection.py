@@ -47,6 +47,23 @@ def test_a_change_does_not_touch_the_connection_it_is_made_from() -> None:
     assert shown(before) == as_it_was
 
 
+@pytest.mark.parametrize("platform", ["braze", "moengage"])
+@pytest.mark.parametrize(
+    ("writes", "existing_only", "only_changed"),
+    [("changed", False, True), ("all", False, False), ("changed", True, False), ("all", True, False)],
+)
+def test_what_did_not_change_is_left_out_only_where_all_that_was_sent_is_there(
+    platform: str, writes: str, existing_only: bool, only_changed: bool
+) -> None:
+    rules = {"update_existing_only": existing_only}
+
+    connection = merged(
+        Connection(), {"attribute_writes": writes, "engagement": {"platform": platform, "rules": rules}}
+    )
+
+    assert connection.only_changed == only_changed
+
+
 def test_names_are_trimmed() -> None:
     after = merged(Connection(), {"loyalty": {"membership_optins": [" SMS "], "default_optins": ["SMS  "]}})
 

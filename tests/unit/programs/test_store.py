@@ -134,6 +134,7 @@ def test_a_program_that_was_deleted_meanwhile_does_not_come_back(settings: Progr
         ("", {}, False, False),
         ("https://rest.iad-01.braze.com", {"engagement": {"rules": {"identifier_type": "user_alias"}}}, False, True),
         ("https://rest.iad-01.braze.com", {"engagement": {"rules": {"alias_label": "card"}}}, False, False),
+        ("https://rest.iad-01.braze.com", {"engagement": {"rules": {"update_existing_only": True}}}, False, False),
     ],
 )
 def test_the_epoch_rises_with_another_workspace_or_other_users_only(
@@ -147,14 +148,21 @@ def test_the_epoch_rises_with_another_workspace_or_other_users_only(
     assert store.load(settings, ["demo"])["demo"].epoch == before.epoch + rises
 
 
-@pytest.mark.parametrize("rules", [{"alias_label": "card"}, {"identifier_type": "external_id"}], ids=["label", "type"])
-def test_the_epoch_rises_when_users_are_no_longer_found_by_their_alias(
-    settings: ProgramSettings, rules: dict[str, str]
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        pytest.param({"identifier_type": "user_alias"}, {"identifier_type": "external_id"}, id="found by id"),
+        pytest.param({"identifier_type": "user_alias"}, {"alias_label": "card"}, id="found by another label"),
+        pytest.param({"update_existing_only": True}, {"update_existing_only": False}, id="no longer left out"),
+    ],
+)
+def test_the_epoch_rises_when_what_was_sent_is_not_there_for_all_users(
+    settings: ProgramSettings, was: dict[str, Any], becomes: dict[str, Any]
 ) -> None:
-    by_alias = merged(CONNECTION, {"engagement": {"rules": {"identifier_type": "user_alias"}}})
-    before = store.save(settings, None, "demo", by_alias, {"braze_api_key": KEY})
+    connection = merged(CONNECTION, {"engagement": {"rules": was}})
+    before = store.save(settings, None, "demo", connection, {"braze_api_key": KEY})
 
-    store.save(settings, before, "demo", merged(by_alias, {"engagement": {"rules": rules}}), {})
+    store.save(settings, before, "demo", merged(connection, {"engagement": {"rules": becomes}}), {})
 
     assert store.load(settings, ["demo"])["demo"].epoch == before.epoch + 1
 
