@@ -257,14 +257,23 @@ def test_explain_shows_what_would_be_sent_and_what_would_not(
     assert len(braze.workspace(KEY).events) == 1
 
 
-def test_explain_names_the_field_that_is_wrong(bridge: Bridge, stores: DeliverySettings, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("record", "field", "reason"),
+    [
+        pytest.param(event("teleported"), "eventType", "is not a known event type", id="unknown type"),
+        pytest.param({"programId": "demo", "eventType": "user_logged_in"}, "accountId", "is missing", id="nobody"),
+    ],
+)
+def test_explain_names_the_field_that_is_wrong(
+    bridge: Bridge, stores: DeliverySettings, tmp_path: Path, record: dict[str, Any], field: str, reason: str
+) -> None:
     connect(stores, "http://127.0.0.1:9")
-    record = tmp_path / "record.json"
-    record.write_text(json.dumps(event("teleported")))
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps(record))
 
-    told = json.loads(bridge("explain", str(record))[1])
+    told = json.loads(bridge("explain", str(file))[1])
 
-    assert told["events"][0]["refused"][0]["field"] == "eventType"
+    assert told["events"][0] == {"refused": [{"part": "record", "field": field, "reason": reason}]}
 
 
 def test_trace_tells_of_an_accepted_event_and_of_its_member(

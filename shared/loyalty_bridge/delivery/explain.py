@@ -67,7 +67,7 @@ def _event(
     try:
         member_id = record.member or program.source.member(event, program.connection.loyalty.rules)
         if member_id is None:
-            return {"sent_on_to_the_accounts_of": program.source.alias(event)}
+            return {"sent_on_to_the_accounts_of": intake.person(program, event)}
         work = intake.translate(arrival, record, event, program, member_id)
     except Refused as refusal:
         return {"refused": [{"part": "record", "field": refusal.field, "reason": refusal.reason}]}

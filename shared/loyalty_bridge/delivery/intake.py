@@ -166,12 +166,26 @@ def _read_one(
             if work.update.event and work.update.event.name == program.source.UNKNOWN_EVENT:
                 batch.counts["unknown_events"] += 1
             return Mapped(program, work, program.source.known_as(event))
-        _send_on(batch, arrival, record, program, program.source.alias(event), taught)
+        _send_on(batch, arrival, record, program, person(program, event), taught)
     except Refused as refusal:
         batch.refuse_whole(arrival, record, refusal, _event_id(program, event))
     except Unavailable:
         batch.give_back(arrival)
     return None
+
+
+def person(program: Program, event: Json) -> str:
+    """Tell the alias by which an event without a member names its person.
+
+    Raises
+    ------
+    Refused
+        It names nobody.
+    """
+    alias = program.source.alias(event)
+    if alias is None:
+        raise Refused("accountId", "is missing")
+    return alias
 
 
 def _check_program(event: Json, program: str) -> None:
@@ -185,12 +199,10 @@ def _send_on(
     arrival: Arrival,
     record: SourceRecord,
     program: Program,
-    alias: str | None,
+    alias: str,
     taught: Mapping[tuple[str, str], Sequence[Taught]],
 ) -> None:
     """Put a record that names only the person on the transport again, for each member the person is."""
-    if alias is None:
-        raise Refused("accountId", "is missing")
     told = taught.get((record.program, alias), ())
     members = aliases.members(batch.settings, record.program, alias, batch.until, told)
     if len(members) > 1 and (ambiguous := program.source.SEVERAL_MEMBERS.get(alias.partition(":")[0])):
