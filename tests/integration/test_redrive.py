@@ -20,6 +20,7 @@ from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.records import SourceRecord, seal
 from loyalty_bridge.delivery.redrive import Which
 from loyalty_bridge.delivery.stores import write
+from loyalty_bridge.delivery.trace import trace
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.model import Refusal
 from loyalty_bridge.programs import store
@@ -168,6 +169,42 @@ def test_a_record_goes_to_the_accounts_that_were_told_before_and_to_those_told_w
 
     received = [one.object["external_id"] for one in braze.workspace(KEY).events[2:]]
     assert sorted(received) == ["A1", "A2"]
+
+
+def test_a_trace_finds_a_record_of_a_user_while_it_waits(stores: DeliverySettings, braze: Braze) -> None:
+    program, other = connect(stores, braze.url), connect(stores, braze.url, "other")
+    forward(fresh(of_user()), stores, 30)
+
+    told = [trace(stores, program, name)["waiting"] for name in ("of-user", "U1", "another")]
+
+    assert [len(found) for found in told] == [1, 1, 0]
+    assert trace(stores, other, "of-user")["waiting"] == []
+
+
+def test_a_trace_tells_what_was_accepted_for_the_accounts_of_a_user(stores: DeliverySettings, braze: Braze) -> None:
+    program = connect(stores, braze.url)
+    forward(fresh(membership("A1"), membership("A2")), stores, 30)
+    before = trace(stores, program, "of-user")["accepted_parts"]
+
+    forward(fresh(of_user()), stores, 30)
+    deliver_all(stores)
+
+    assert before == []
+    for name in ("of-user", "of-user/A1", "of-user/A2"):
+        assert trace(stores, program, name)["accepted_parts"] == ["attributes", "event"]
+
+
+def test_an_event_of_an_account_is_no_repeat_of_one_of_its_user_with_the_same_id(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    forward(fresh(membership()), stores, 30)
+    forward(fresh(of_user()), stores, 30)
+    deliver_all(stores)
+
+    forward(fresh(event("user_logged_in", eventId="of-user", accountId="A1")), stores, 30)
+
+    assert there(braze) == ["joins-A1", "of-user", "of-user"]
 
 
 # Refused records.

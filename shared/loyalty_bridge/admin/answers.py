@@ -121,6 +121,7 @@ class Traced(_Answer):
     waits_behind_held_records: bool
     held: list[dict[str, Any]]
     refused: list[dict[str, Any]]
+    waiting: list[dict[str, Any]]
     errors: list[ErrorOfADay]
 
 

@@ -16,6 +16,14 @@ def key(program: str, epoch: int, event_id: str) -> bytes:
     return hashlib.blake2b(f"{program}#{epoch}#{event_id}".encode(), digest_size=16).digest()
 
 
+def key_of_copies(program: str, epoch: int, event_id: str) -> bytes:
+    """Name an event that was sent on to several members, whose copies have ids of their own; only traces ask for it.
+
+    No program has a slash in its id, so that it is the name of no other event.
+    """
+    return key(f"{program}/", epoch, event_id)
+
+
 def opened(item: Mapping[str, Any]) -> tuple[bytes, set[Part]]:
     """Read an item: the event and its accepted parts."""
     return item["event"]["B"], cast("set[Part]", set(item["parts"]["SS"]))

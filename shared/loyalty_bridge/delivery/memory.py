@@ -116,17 +116,20 @@ def write_down(batch: Batch, members: Mapping[str, Iterable[Member]], programs: 
     and for certain, while the gap in the ledger doubles them only if they are delivered once more. It is counted.
     """
     items: list[tuple[str, dict[str, Any]]] = []
+    accepted: defaultdict[bytes, set[Part]] = defaultdict(set)
     for program_id, group in members.items():
+        epoch = programs[program_id].epoch
         for member in group:
             if member.learned:
                 member.state.marks |= member.learned
-                written = state.closed(member.key, programs[program_id].epoch, member.state)
+                written = state.closed(member.key, epoch, member.state)
                 items.append((batch.settings.members_table, written))
-            items += [
-                (batch.settings.ledger_table, ledger.closed(work.ledger_key, work.accepted, batch.now))
-                for work in member.works
-                if work.accepted != work.accepted_before
-            ]
+            for work in member.works:
+                if work.accepted != work.accepted_before:
+                    accepted[work.ledger_key] |= work.accepted
+                    if work.copy_of:
+                        accepted[ledger.key_of_copies(program_id, epoch, work.copy_of)] |= work.accepted
+    items += [(batch.settings.ledger_table, ledger.closed(event, done, batch.now)) for event, done in accepted.items()]
     try:
         stores.write(items, time.monotonic() + WRITE_SECONDS)
     except Unavailable:

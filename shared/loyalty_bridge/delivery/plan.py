@@ -37,6 +37,13 @@ class Work:
     refusals: list[Refusal] = field(default_factory=list)
     is_sent: bool = False
 
+    @property
+    def copy_of(self) -> str:
+        """The id that the loyalty platform gave the event, if it was sent on to its person's members; else empty."""
+        suffix = f"/{self.record.member}"
+        is_copy = self.record.member and self.update.event_id.endswith(suffix)
+        return self.update.event_id.removesuffix(suffix) if is_copy else ""
+
     def recall(self, accepted: set[Part], *, trust_attributes: bool) -> None:
         """Take in what the ledger says.
 

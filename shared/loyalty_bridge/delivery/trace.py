@@ -1,14 +1,14 @@
-"""What happened to an event, or to a member's events: ledger, member state, held and refused records, error history."""
+"""What happened to an event, or to a member's events: ledger, member state, kept records, error history."""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from loyalty_bridge import activity
 from loyalty_bridge.delivery import kept, ledger, queues, state, stores
-from loyalty_bridge.delivery.kept import Entry
+from loyalty_bridge.delivery.kept import Entry, Shelf
 from loyalty_bridge.delivery.records import group_of
 
 if TYPE_CHECKING:
@@ -27,27 +27,30 @@ def trace(settings: DeliverySettings, program: Program, name: str) -> dict[str, 
         A store does not answer.
     """
     deadline = time.monotonic() + _SECONDS
-    event, member = ledger.key(program.id, program.epoch, name), state.key(program.id, name)
+    events = [key(program.id, program.epoch, name) for key in (ledger.key, ledger.key_of_copies)]
     found = stores.read(
-        [(settings.ledger_table, {"event": {"B": event}}), (settings.members_table, {"member": {"S": member}})],
+        [
+            *((settings.ledger_table, {"event": {"B": event}}) for event in events),
+            (settings.members_table, {"member": {"S": state.key(program.id, name)}}),
+        ],
         deadline,
     )
-    accepted = [ledger.opened(item)[1] for item in found[settings.ledger_table]]
+    accepted = {part for item in found[settings.ledger_table] for part in ledger.opened(item)[1]}
     known = [state.opened(item, program.epoch, b"-") for item in found[settings.members_table]]
     return {
-        "accepted_parts": sorted(accepted[0]) if accepted else [],
+        "accepted_parts": sorted(accepted),
         "member_attributes_last_set": {
             ".".join(path): datetime.fromtimestamp(mark.time / 1000, UTC).isoformat()
             for one in known
             for path, mark in sorted(one.marks.items())
         },
         "waits_behind_held_records": bool(queues.lines(settings, [(program.id, group_of(program.id, name))], deadline)),
-        **{shelf: _on_shelf(settings, shelf, program.id, name) for shelf in ("held", "refused")},
+        **{shelf: _on_shelf(settings, shelf, program.id, name) for shelf in get_args(Shelf)},
         "errors": [line.told() for line in activity.errors(settings, program.id, record=name).lines],
     }
 
 
-def _on_shelf(settings: DeliverySettings, shelf: kept.Shelf, program: str, name: str) -> list[dict[str, Any]]:
+def _on_shelf(settings: DeliverySettings, shelf: Shelf, program: str, name: str) -> list[dict[str, Any]]:
     return [
         {
             "position": bundle.position,
@@ -56,9 +59,9 @@ def _on_shelf(settings: DeliverySettings, shelf: kept.Shelf, program: str, name:
             "reasons": [f"{refusal.field}: {refusal.reason}" for refusal in entry.refusals],
             "missing": list(entry.missing),
         }
-        for bundle in kept.bundles(settings, shelf, program)
+        for bundle in kept.bundles(settings, shelf, kept.UNKNOWN_PROGRAM if shelf == "waiting" else program)
         for entry in kept.entries(settings, bundle)
-        if _is_about(entry, name)
+        if entry.record.program == program and _is_about(entry, name)
     ]
 
 
