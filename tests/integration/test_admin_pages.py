@@ -12,6 +12,8 @@ import pytest
 import requests
 
 from local.sandbox.braze import Braze
+from local.sandbox.server import Answer, serving
+from loyalty_bridge import settings
 from loyalty_bridge.admin import forms
 from loyalty_bridge.admin.pages import PAGES
 from loyalty_bridge.delivery.forward import forward
@@ -81,6 +83,22 @@ def test_who_comes_back_with_something_else_is_not_signed_in(site: Site, change:
 
     assert answer.status_code == 401
     assert "session" not in browser.cookies
+
+
+@pytest.mark.parametrize("delivery", ["nobody there", "reset", "silent"])
+def test_an_issuer_that_does_not_answer_leaves_the_page_unavailable(
+    site: Site, monkeypatch: pytest.MonkeyPatch, delivery: Any
+) -> None:
+    monkeypatch.setattr("loyalty_bridge.admin.operators._SECONDS", 0.3)
+    with serving(lambda _: Answer(200, b"{}", delivery=delivery)) as url:
+        monkeypatch.setenv("SIGN_IN_CONFIGURATION", "http://127.0.0.1:9" if delivery == "nobody there" else url)
+        settings.settings.cache_clear()
+
+        page = requests.get(f"{site.url}/admin/sign-in", allow_redirects=False, timeout=20)
+        api = site.call("GET", "/programs")
+
+    assert (page.status_code, "the issuer" in page.text) == (503, True)
+    assert (api.status_code, api.json()["error"]) == (503, "unavailable")
 
 
 def test_another_browser_cannot_be_signed_in_with_somebody_elses_code(site: Site) -> None:

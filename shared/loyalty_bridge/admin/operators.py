@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from loyalty_bridge.errors import Unauthorized, Unavailable
+from loyalty_bridge.errors import NotSent, OutcomeUnknown, Unauthorized, Unavailable
 
 if TYPE_CHECKING:
     from jwt import PyJWKClient
@@ -95,7 +95,10 @@ def ask(request: Request) -> tuple[int, Mapping[str, Any]]:
     Unavailable
         It does not answer, or with something else.
     """
-    reply = _transport()(request, time.monotonic() + _SECONDS)
+    try:
+        reply = _transport()(request, time.monotonic() + _SECONDS)
+    except (NotSent, OutcomeUnknown) as error:  # words of actions: here nothing was to be done
+        raise Unavailable(f"the issuer: {error}") from None
     try:
         told = json.loads(reply.body)
     except ValueError:
@@ -152,7 +155,7 @@ def claims(settings: AdminSettings, token: str, *, nonce: str | None = None) -> 
             options={"require": ["exp", "iat", "iss", "sub"], "verify_aud": not is_access},
             leeway=LEEWAY_SECONDS,
         )
-    except jwt.PyJWKClientConnectionError:
+    except (jwt.PyJWKClientConnectionError, OSError):  # urllib lets a connection that is reset pass as it is
         raise Unavailable("the issuer's keys") from None
     except jwt.PyJWTError:
         raise Unauthorized("the token is not valid") from None

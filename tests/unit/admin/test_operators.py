@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.server import Request, json_answer, serving
+from local.sandbox.server import Answer, Request, json_answer, serving
 from loyalty_bridge.admin import operators
 from loyalty_bridge.admin.operators import Operator, claims, configuration, operator
 from loyalty_bridge.errors import Unauthorized, Unavailable
@@ -132,6 +132,18 @@ def test_a_slash_at_the_end_of_the_issuer_is_not_doubled_before_its_configuratio
 
     assert asked == [f"{end.rstrip('/')}/.well-known/openid-configuration"]
     assert told["jwks_uri"] == f"{url}/jwks_uri"
+
+
+@pytest.mark.parametrize("delivery", ["reset", "close", "silent"])
+def test_keys_that_break_off_say_nothing_about_a_token(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch, delivery: Any
+) -> None:
+    monkeypatch.setattr(operators, "_SECONDS", 0.3)
+    with serving(lambda _: Answer(200, b'{"keys": []}', delivery=delivery)) as url:
+        monkeypatch.setattr(operators, "configuration", lambda *_: {"jwks_uri": url})
+
+        with pytest.raises(Unavailable):
+            claims(settings(issuer.url), issuer.token())
 
 
 @pytest.mark.parametrize(
