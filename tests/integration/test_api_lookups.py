@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -197,6 +198,19 @@ def test_an_expired_token_is_renewed_on_the_way(api: Api, path: str) -> None:
 
     assert "error" not in api.get(path).body
     assert api.upstream.logins == 2
+
+
+@each_look_up
+def test_a_refused_secret_raises_the_alarms_metric(api: Api, path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    api.upstream.configure(client_secret="another")
+
+    answer = api.get(path)
+
+    metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"connection_broken":' in line]
+    assert answer.body == FAILED
+    assert [(it["_aws"]["CloudWatchMetrics"][0]["Dimensions"], it["connection_broken"]) for it in metrics] == [
+        ([["service"]], [1.0])
+    ]
 
 
 @each_look_up

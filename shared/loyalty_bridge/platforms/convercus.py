@@ -26,7 +26,15 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from loyalty_bridge import aws
-from loyalty_bridge.errors import NotConnected, NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
+from loyalty_bridge.errors import (
+    ConnectionBroken,
+    NotConnected,
+    NotSent,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+    UpstreamRefused,
+)
 from loyalty_bridge.platforms.http import USER_AGENT, Request, backoff
 from loyalty_bridge.programs.secrets import decrypt
 from loyalty_bridge.programs.token import SharedToken, Token
@@ -181,8 +189,9 @@ class Client:
 
     ``token(deadline, refused)`` gives a token other than the one that was refused, or raises `NotSent`.
 
-    Each raises `NotSent` when it was certainly not carried out, `OutcomeUnknown` when it may have been,
-    `UpstreamRefused` when Convercus said no, and `Refused` for an id that no path can hold (nothing was sent then).
+    Each raises `NotSent` when it was certainly not carried out (`ConnectionBroken` when Convercus refuses the program's
+    credentials), `OutcomeUnknown` when it may have been, `UpstreamRefused` when Convercus said no, and `Refused` for an
+    id that no path can hold (nothing was sent then).
     A refusal keeps Convercus' code, never its words: they may repeat what was sent.
     """
 
@@ -309,7 +318,7 @@ class Client:
             if reply.status != 401:
                 return reply
             refused = given
-        raise NotSent("Convercus refuses a token that it has just given")
+        raise ConnectionBroken("Convercus refuses a token that it has just given")
 
     def _named(self, body: Mapping[WriteField, Any]) -> dict[str, Any]:
         return {self.api.fields.get(name, name): value for name, value in body.items()}
@@ -367,8 +376,10 @@ def login(
 
     Raises
     ------
+    ConnectionBroken
+        Convercus refuses the credentials.
     NotSent
-        Convercus gave none.
+        It gave no token for another reason.
     """
     if api.auth == "oauth":
         form = {"grant_type": "client_credentials", "client_id": api.client_id, "client_secret": secret}
@@ -386,9 +397,9 @@ def login(
     except OutcomeUnknown as error:
         raise NotSent(f"logging in to Convercus: {error}") from None
     except UpstreamRefused as refusal:
-        raise NotSent(f"Convercus refuses the program's credentials ({refusal})") from None
+        raise ConnectionBroken(f"Convercus refuses the program's credentials ({refusal})") from None
     if reply.status == 401:
-        raise NotSent("Convercus refuses the program's credentials")
+        raise ConnectionBroken("Convercus refuses the program's credentials")
     found, life = _granted(reply) if api.auth == "oauth" else (_plain(reply), LEGACY_LIFE_SECONDS)
     if not _TOKEN.fullmatch(found):
         raise NotSent("Convercus' answer to a login holds no token")

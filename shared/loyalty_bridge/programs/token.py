@@ -102,10 +102,12 @@ class SharedToken:
         Raises
         ------
         NotSent
-            Whatever happened to the login: what needed the token was not sent.
+            Whatever happened to the login: what needed the token was not sent. `ConnectionBroken` stays one.
         """
         try:
             return self._give(deadline, refused)
+        except NotSent:
+            raise
         except Unavailable as error:
             raise NotSent(str(error), retry_after=error.retry_after) from error
 

@@ -16,7 +16,15 @@ import pytest
 from local.sandbox.convercus import Convercus, sandbox
 from local.sandbox.convercus_program import Program
 from loyalty_bridge.destinations.wire import Reply
-from loyalty_bridge.errors import BridgeError, NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
+from loyalty_bridge.errors import (
+    BridgeError,
+    ConnectionBroken,
+    NotSent,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+    UpstreamRefused,
+)
 from loyalty_bridge.platforms.convercus import Api, Calls, Client, Membership, login
 from loyalty_bridge.platforms.http import Request, open_transport
 
@@ -564,7 +572,7 @@ def test_a_new_token_that_is_refused_ends_it_without_telling_the_token(convercus
     client = client_of(convercus, program, auth="login", org=program.id, user_name="bridge", secret="sandbox-password")
     wrong = Client(api_of(convercus, program), client.send, client.token)
 
-    with pytest.raises(NotSent) as not_sent:
+    with pytest.raises(ConnectionBroken) as not_sent:
         book(wrong)
 
     assert client.token(soon(), "") not in str(not_sent.value)
@@ -626,8 +634,9 @@ def test_the_older_login_gives_a_token_for_a_day() -> None:
         pytest.param({"kind": "status", "status": 200, "body": {"access_token": "a\r\nX: b"}}, id="impossible token"),
         pytest.param({"kind": "status", "status": 200, "body": [1]}, id="list"),
         pytest.param({"kind": "status", "status": 200, "html": True}, id="page"),
-        pytest.param({"kind": "status", "status": 401, "times": None}, id="refused"),
-        pytest.param({"kind": "status", "status": 400, "body": {"error": "invalid_client"}}, id="refused with 400"),
+        pytest.param(
+            {"kind": "status", "status": 429, "headers": {"retry-after": "9"}, "times": None}, id="turned away"
+        ),
     ],
 )
 def test_without_a_token_nothing_is_sent(convercus: Convercus, program: Program, fault: dict[str, Any]) -> None:
@@ -636,15 +645,21 @@ def test_without_a_token_nothing_is_sent(convercus: Convercus, program: Program,
     with pytest.raises(NotSent) as not_sent:
         book(client_of(convercus, program), deadline=soon(0.5))
 
+    assert not isinstance(not_sent.value, ConnectionBroken)
     assert calls(program, "create_booking") == 0
     assert SECRET not in str(not_sent.value)
 
 
-def test_a_wrong_secret_is_tried_once_and_told_as_what_it_is(convercus: Convercus, program: Program) -> None:
-    with pytest.raises(NotSent, match="credentials"):
-        book(client_of(convercus, program, secret="wrong"))
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_refused_secret_is_tried_once_and_told_as_what_it_is(
+    convercus: Convercus, program: Program, status: int
+) -> None:
+    program.misbehave(kind="status", status=status, body={"error": "invalid_client"}, on="token")
 
-    assert calls(program, "token") == 1
+    with pytest.raises(ConnectionBroken, match="credentials"):
+        book(client_of(convercus, program))
+
+    assert (calls(program, "token"), calls(program, "create_booking")) == (1, 0)
 
 
 def test_a_failing_login_is_repeated(convercus: Convercus, program: Program) -> None:
