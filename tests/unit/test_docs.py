@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from typing import Any, get_args
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -14,6 +16,8 @@ from local.docs import DOCS, documents
 from local.sandbox.convercus_program import Program, Settings
 from loyalty_bridge.api import contract
 from loyalty_bridge.errors import Refused
+from loyalty_bridge.platforms.convercus import Api, Calls, WriteField
+from loyalty_bridge.programs.connection import SECRETS, Connection, merged
 from loyalty_bridge.sources import convercus
 from tests.contract_check import document
 from tests.template import ROOT
@@ -103,6 +107,34 @@ GOOD: dict[str, Any] = {"eventType": "balance_changed", "accountId": "A1", "payl
 def test_what_is_not_an_event_is_not_as_published(change: dict[str, Any]) -> None:
     assert schema("balance_changed").is_valid(GOOD)
     assert not schema("balance_changed").is_valid(GOOD | change)
+
+
+CONVERCUS = (DOCS / "convercus.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        *(f"`loyalty.api.{name}`" for name in Api.__struct_fields__),
+        *(f"| `{name}` | `{usual}` |" for name, usual in msgspec.structs.asdict(Calls()).items()),
+        *(f"`{name}`" for name in (*get_args(WriteField), *Api().inactive_states, *SECRETS["convercus"])),
+    ],
+)
+def test_every_setting_of_convercus_api_is_documented_with_its_default(told: str) -> None:
+    assert told in CONVERCUS
+
+
+@pytest.mark.parametrize("example", re.findall(r"```json\n(.*?)```", CONVERCUS, re.DOTALL))
+def test_an_example_of_convercus_settings_can_be_put(example: str) -> None:
+    change = json.loads(example)
+
+    merged(Connection(), {name: side for name, side in change.items() if name != "secrets"})
+
+
+def test_the_opt_ins_that_mean_e_mail_are_documented() -> None:
+    words = ", ".join(f"`{word}`" for word in convercus.Rules().email_optins)
+
+    assert f"`loyalty.rules.email_optins` | {words} |" in (ROOT / "README.md").read_text()
 
 
 def test_every_event_that_is_read_is_published() -> None:
