@@ -20,7 +20,7 @@ from loyalty_bridge.platforms.convercus import Api, Calls, WriteField
 from loyalty_bridge.programs.connection import SECRETS, Connection, merged
 from loyalty_bridge.sources import convercus
 from tests.contract_check import document
-from tests.template import ROOT
+from tests.template import ROOT, resources
 
 DAY = [one for one in day("demo", members=30, events=600) if isinstance(one.record, dict)]
 
@@ -131,10 +131,26 @@ def test_an_example_of_convercus_settings_can_be_put(example: str) -> None:
     merged(Connection(), {name: side for name, side in change.items() if name != "secrets"})
 
 
+TEXTS = {path.name: path.read_text() for path in (ROOT / "README.md", *DOCS.glob("*.md"))}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_deployment_names_its_configuration(name: str) -> None:
+    assert set(re.findall(r"sam deploy\s+(--\S+)", TEXTS[name])) <= {"--config-env"}
+
+
+def test_the_readme_tells_when_an_event_that_crashes_is_laid_aside() -> None:
+    queue = resources("AWS::SQS::Queue")["EventsQueue"]["Properties"]["RedrivePolicy"]
+    stream = resources("AWS::Lambda::EventSourceMapping")["ForwardEventsFromStream"]["Properties"]
+
+    assert f"(after {queue['maxReceiveCount']} deliveries)" in TEXTS["README.md"]
+    assert f"(after {stream['MaximumRetryAttempts']} retries)" in TEXTS["README.md"]
+
+
 def test_the_opt_ins_that_mean_e_mail_are_documented() -> None:
     words = ", ".join(f"`{word}`" for word in convercus.Rules().email_optins)
 
-    assert f"`loyalty.rules.email_optins` | {words} |" in (ROOT / "README.md").read_text()
+    assert f"`loyalty.rules.email_optins` | {words} |" in TEXTS["README.md"]
 
 
 def test_every_event_that_is_read_is_published() -> None:
