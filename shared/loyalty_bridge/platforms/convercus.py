@@ -25,7 +25,6 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from loyalty_bridge import aws
 from loyalty_bridge.errors import (
     ConnectionBroken,
     NotConnected,
@@ -360,9 +359,7 @@ def connect(settings: ProgramSettings, program: Program, known: Token | None, se
     sealed = program.secrets[api.secret].ciphertext
 
     def log_in(deadline: float) -> tuple[str, float]:
-        with aws.reaching("the program's secret"):
-            secret = decrypt(program.id, sealed)
-        return login(api, secret, send, deadline)
+        return login(api, decrypt(program.id, sealed), send, deadline)
 
     who = (api.base_url, api.auth, api.auth_url, api.realm, api.client_id, api.scope, api.org, api.user_name)
     purpose = hashlib.sha256(repr(who).encode() + sealed).hexdigest()[:32]
