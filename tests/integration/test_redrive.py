@@ -304,6 +304,20 @@ def test_a_record_that_is_redriven_in_vain_is_refused_as_before_and_doubles_noth
     assert (there(braze), braze.workspace(KEY).purchases) == (["sale"], [])
 
 
+def test_a_record_of_no_program_that_is_redriven_in_vain_stays_as_it_came(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    forward(queued(event("user_logged_in", programId="unknown")), stores, 30)
+    before = on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)
+
+    redrive.redrive(stores, kept.UNKNOWN_PROGRAM, Which())
+    deliver_all(stores)
+
+    (after,) = on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)
+    assert [after.record.body] == [it.record.body for it in before]
+
+
 def test_a_redriven_attribute_does_not_overwrite_a_newer_value(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
     braze.workspace(KEY).misbehave(kind="status", status=400, body={"message": "Bad syntax"}, times=3)

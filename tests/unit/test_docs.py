@@ -17,7 +17,7 @@ from local.sandbox.convercus_program import Program, Settings
 from loyalty_bridge.api import contract
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.platforms.convercus import Api, Calls, WriteField
-from loyalty_bridge.programs.connection import SECRETS, Connection, merged
+from loyalty_bridge.programs.connection import SECRETS, Connection, merged, program_id
 from loyalty_bridge.sources import convercus
 from tests.contract_check import document
 from tests.template import ROOT, resources
@@ -47,6 +47,17 @@ def test_the_api_is_described_in_openapi_3_1() -> None:
 
 def test_the_admin_api_is_described_in_openapi_3_1() -> None:
     OpenAPIV31SpecValidator(json.loads((DOCS / "admin-openapi.json").read_text())).validate()
+
+
+def test_the_api_takes_only_ids_that_a_program_can_have() -> None:
+    ids = ["demo", "7-_", "d" * 64, "d" * 65, "-demo", "_demo", "de mo", ""]
+    calls = [call for path in document()["paths"].values() for call in path.values()]
+    told = [it["schema"] for call in calls for it in call["parameters"] if it["name"] == "programId"]
+
+    taken = [[one for one in ids if Draft202012Validator(schema).is_valid(one)] for schema in told]
+
+    assert taken == [["demo", "7-_", "d" * 64]] * len(calls)
+    assert [program_id(one) for one in taken[0]] == taken[0]
 
 
 def test_every_call_names_each_of_its_answers_once() -> None:
@@ -102,6 +113,7 @@ GOOD: dict[str, Any] = {"eventType": "balance_changed", "accountId": "A1", "payl
         {"payload": {"points": "many"}},
         {"payload": {"points": {"value": 7}}},
         {"programId": "de mo"},
+        {"programId": "-demo"},
     ],
 )
 def test_what_is_not_an_event_is_not_as_published(change: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from loyalty_bridge.api import answers, bodies, requests
+from loyalty_bridge.sources import reading
 
 VERSION = "1.0.0"
 BASE = "/v1/programs/{programId}"
@@ -145,7 +146,7 @@ _MEANS = {
 
 RETRY_AFTER = {"Retry-After": {"description": "Seconds", "required": True, "schema": {"type": "integer", "minimum": 1}}}
 _ID = {"type": "string", "maxLength": requests.MAX_ID, "pattern": requests.ID_PATTERN}
-_PROGRAM = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
+_PROGRAM = {"type": "string", "pattern": f"^{reading.PROGRAM_ID}$"}
 _KEY = {"type": "string", "maxLength": 255, "pattern": r"^[ -z|}~]*$"}
 _WHO = {"type": ["string", "integer"], "minimum": -(2**63), "maximum": 2**63 - 1, "pattern": r"\S"}
 _EVENT = {

@@ -28,7 +28,7 @@ from loyalty_bridge.sources import reading
 _MARK = "loyalty_bridge"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_PROGRAM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PROGRAM_ID = re.compile(f"{reading.PROGRAM_ID}|-")  # -: of no known program, refused and put back as it was
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,60}")
 
 

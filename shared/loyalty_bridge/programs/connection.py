@@ -14,7 +14,7 @@ from loyalty_bridge.errors import Refused
 from loyalty_bridge.platforms.convercus import Api
 from loyalty_bridge.platforms.punchh import Api as PunchhApi
 from loyalty_bridge.programs.gate import Gate
-from loyalty_bridge.sources import Source, brevo, convercus, punchh, source
+from loyalty_bridge.sources import Source, brevo, convercus, punchh, reading, source
 
 Name = Annotated[str, msgspec.Meta(max_length=100)]
 
@@ -213,7 +213,7 @@ def program_id(text: str) -> str:
     Refused
         It is none.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text):
+    if not re.fullmatch(reading.PROGRAM_ID, text):
         raise Refused("program", "is not letters, digits, _ and -, beginning with one of the first two, 64 at most")
     return text
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from loyalty_bridge.sources import reading
 from loyalty_bridge.sources.convercus import _ABOUT_PERSON, _KINDS
 
 _TEXT = {"type": ["string", "null"]}
@@ -79,7 +80,7 @@ def _schema(kind: str) -> dict[str, Any]:
         "properties": {
             "eventId": {**_ID, "description": "By it a repeated delivery is recognised"},
             "eventType": {"const": kind},
-            "programId": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+            "programId": {"type": "string", "pattern": f"^{reading.PROGRAM_ID}$"},
             "occurredAt": {**_TIME, "description": "When it is missing, the arrival counts"},
             "accountId": _ID,
             "userId": _ID,

@@ -19,6 +19,9 @@ from loyalty_bridge.errors import Refused
 if TYPE_CHECKING:
     from loyalty_bridge.model import Json
 
+PROGRAM_ID = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+"""The id of a program, wherever it is told, as a regular expression of Python and of JSON Schema."""
+
 MAX_DEPTH = 32
 """Arrays and objects inside one another; everything behind it may recurse safely."""
 

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from loyalty_bridge.delivery.records import Arrival, SourceRecord, arrivals, group_of, seal, unseal
 from loyalty_bridge.errors import Refused
+from loyalty_bridge.sources import reading
 from tests.events import event, queued, streamed
 
 SENT = datetime(2026, 3, 1, 10, tzinfo=UTC)
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1)
 
-programs = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
+programs = st.from_regex(reading.PROGRAM_ID, fullmatch=True)
 milliseconds = st.integers(0, 4_000_000_000_000).map(
     lambda number: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=number)
 )
@@ -134,6 +135,7 @@ ENVELOPE = {"loyalty_bridge": 1, "program": "demo", "received": 1_772_359_200_00
         ({"program": 7.5}, "program"),
         ({"program": "no program"}, "program"),
         ({"program": "p" * 65}, "program"),
+        ({"program": "_p"}, "program"),
     ],
 )
 def test_an_envelope_that_is_not_whole_is_refused(change: dict[str, Any], field: str) -> None:
