@@ -183,6 +183,11 @@ def idempotency_key(call: Call, given: str | None, dispatch: str | None, *parts:
 
     A dispatch is shared by the members of a send, so it counts only together with `parts`; Braze's placeholder in a
     test and blanks are no keys.
+
+    Raises
+    ------
+    Refused
+        The header is not printable ASCII, longer than 255 characters, or not rendered.
     """
     header = call.headers.get("idempotency-key", "").strip()
     if not re.fullmatch(r"[ -~]{0,255}", header):

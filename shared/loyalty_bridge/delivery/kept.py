@@ -169,7 +169,13 @@ def entries(settings: DeliverySettings, bundle: Bundle) -> list[Entry]:
 
 
 def remove(settings: DeliverySettings, bundle: Bundle) -> None:
-    """Take a bundle off its shelf: first the index's line, then the object (which otherwise expires)."""
+    """Take a bundle off its shelf: first the index's line, then the object (which otherwise expires).
+
+    Raises
+    ------
+    Unavailable
+        A store does not answer.
+    """
     key = {"shelf": {"S": f"{bundle.program}#{bundle.shelf}"}, "position": {"S": bundle.position}}
     name = _object(bundle.program, bundle.shelf, bundle.position)
     with aws.reaching("the kept records"):
@@ -178,7 +184,13 @@ def remove(settings: DeliverySettings, bundle: Bundle) -> None:
 
 
 def put_body(settings: DeliverySettings, body: bytes) -> str:
-    """Store a body that is too large for the transport; gives its key."""
+    """Store a body that is too large for the transport; gives its key.
+
+    Raises
+    ------
+    Unavailable
+        A store does not answer.
+    """
     key = f"bodies/{uuid.uuid4().hex}"
     with aws.reaching("the kept records"):
         aws.s3().put_object(Bucket=settings.kept_bucket, Key=key, Body=body)
@@ -186,7 +198,13 @@ def put_body(settings: DeliverySettings, body: bytes) -> str:
 
 
 def get_body(settings: DeliverySettings, key: str) -> bytes:
-    """Read a stored body."""
+    """Read a stored body.
+
+    Raises
+    ------
+    Unavailable
+        S3 does not answer, or the key is not that of a body.
+    """
     if not key.startswith("bodies/"):
         raise Unavailable("the stored body has a foreign key")
     with aws.reaching("the kept records"):

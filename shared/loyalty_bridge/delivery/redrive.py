@@ -55,14 +55,26 @@ class Which:
 
 
 def refused(settings: DeliverySettings, program: str, which: Which) -> Iterator[tuple[Bundle, list[Entry]]]:
-    """List the refused records that are meant, bundle by bundle."""
+    """List the refused records that are meant, bundle by bundle.
+
+    Raises
+    ------
+    Unavailable
+        A store does not answer.
+    """
     for bundle in kept.bundles(settings, "refused", program):
         if which.bundle(bundle):
             yield bundle, [entry for entry in kept.entries(settings, bundle) if which.entry(entry)]
 
 
 def rows(settings: DeliverySettings, program: str, which: Which) -> Iterator[dict[str, Any]]:
-    """Describe the refused records that are meant, each in a line of a list."""
+    """Describe the refused records that are meant, each in a line of a list.
+
+    Raises
+    ------
+    Unavailable
+        A store does not answer.
+    """
     for bundle, entries in refused(settings, program, which):
         for entry in entries:
             yield {
@@ -114,7 +126,13 @@ def redrive(settings: DeliverySettings, program: str, which: Which) -> int:
 
 
 def drop(settings: DeliverySettings, program: str, which: Which) -> int:
-    """Forget the refused records that are meant, for good; gives their number."""
+    """Forget the refused records that are meant, for good; gives their number.
+
+    Raises
+    ------
+    Unavailable
+        A store does not answer.
+    """
     return _take_off(settings, program, which, lambda _: None)
 
 
@@ -131,7 +149,13 @@ def _take_off(settings: DeliverySettings, program: str, which: Which, act: Calla
 
 
 def crashed(settings: DeliverySettings) -> dict[str, int]:
-    """Count what crashed the forwarder: messages in the dead-letter queue, batches given up of the stream."""
+    """Count what crashed the forwarder: messages in the dead-letter queue, batches given up of the stream.
+
+    Raises
+    ------
+    Unavailable
+        A store does not answer.
+    """
     counts = {"messages": 0, "batches": 0}
     with aws.reaching("what crashed"):
         if settings.crashed_queue_url:

@@ -118,6 +118,8 @@ def resume(settings: ProgramSettings, program: Program) -> None:
     ------
     NotConnected
         The program is not held.
+    Unavailable
+        DynamoDB does not answer.
     """
     if program.gate.state == "live":
         raise NotConnected(f"{program.id} is not held")

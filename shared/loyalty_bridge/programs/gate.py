@@ -56,7 +56,13 @@ def opened(item: Mapping[str, Any]) -> Gate:
 
 
 def hold(settings: ProgramSettings, program: str, reason: str, now: float) -> None:
-    """Close the gate: the destination has failed for too long, or an operator has to act."""
+    """Close the gate: the destination has failed for too long, or an operator has to act.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
     _update(
         settings,
         program,
@@ -67,19 +73,37 @@ def hold(settings: ProgramSettings, program: str, reason: str, now: float) -> No
 
 
 def watch(settings: ProgramSettings, program: str, seen: Gate, now: float) -> None:
-    """Note that records were held behind others; written twice a day at most."""
+    """Note that records were held behind others; written twice a day at most.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
     if seen.watch_until < now + WATCH_SECONDS / 2:
         values = {":until": _number(now + WATCH_SECONDS)}
         _update(settings, program, "SET watch_until = :until", values=values)
 
 
 def drain(settings: ProgramSettings, program: str) -> None:
-    """Let what was held pass again, while new records wait behind it."""
+    """Let what was held pass again, while new records wait behind it.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
     _update(settings, program, "SET #state = :draining REMOVE failing_since", state=("draining", ":draining"))
 
 
 def go_live(settings: ProgramSettings, program: str, now: float) -> None:
-    """Open the gate, unless it was closed again meanwhile; what was held is still on its way."""
+    """Open the gate, unless it was closed again meanwhile; what was held is still on its way.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
     client = aws.dynamodb()
     try:
         _update(
@@ -95,12 +119,24 @@ def go_live(settings: ProgramSettings, program: str, now: float) -> None:
 
 
 def note_failure(settings: ProgramSettings, program: str, now: float) -> None:
-    """Remember since when the destination fails."""
+    """Remember since when the destination fails.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
     _update(settings, program, "SET failing_since = if_not_exists(failing_since, :now)", values={":now": _number(now)})
 
 
 def note_success(settings: ProgramSettings, program: str) -> None:
-    """Forget that it failed; called only when the gate that was read says so."""
+    """Forget that it failed; called only when the gate that was read says so.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
     _update(settings, program, "REMOVE failing_since")
 
 

@@ -81,7 +81,13 @@ def load_with(
 
 
 def every(settings: ProgramSettings) -> Iterator[Program]:
-    """Read all programs with their gates, in no order (it scans the table)."""
+    """Read all programs with their gates, in no order (it scans the table).
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
     pages = (
         aws.dynamodb()
         .get_paginator("scan")
