@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from loyalty_bridge import USER_AGENT
 from loyalty_bridge.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _made(service: str, once: bool) -> Any:
         max_pool_connections=16,
         tcp_keepalive=True,
         parameter_validation=False,  # AWS checks too; checking every item here takes a tenth of the forwarder's time
-        user_agent="loyalty-bridge/0.1",  # botocore composes its own anew for each call, in a tenth of the call's time
+        user_agent=USER_AGENT,  # botocore composes its own anew for each call, in a tenth of the call's time
     )
     client = _session().create_client(service, config=config)
     _ = client.exceptions  # made lazily, too: two threads would get different classes

@@ -15,7 +15,6 @@ object. So every documented limit is met here, before anything is sent. The rule
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter, defaultdict
@@ -222,7 +221,7 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     now
         Epoch seconds.
     """
-    status, said = reply.status, _said(reply.body)
+    status, said = reply.status, reply.said()
     if 200 <= status < 300 and (said is not None or not reply.body.strip()):
         return Accepted(_blame_all(said or {}, objects))
     if status == 429:
@@ -525,15 +524,6 @@ def _shown(name: str) -> str:
 @lru_cache(maxsize=4096)
 def _printable(text: str) -> str:
     return _UNUSABLE.sub("?", text)
-
-
-def _said(data: bytes) -> Mapping[str, Json] | None:
-    """Read a reply's body: nothing when it is not JSON, and empty when it is JSON but no object."""
-    try:
-        said = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    return said if isinstance(said, dict) else {}
 
 
 def _blame(

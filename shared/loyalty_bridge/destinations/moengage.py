@@ -248,7 +248,7 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     now
         Epoch seconds.
     """
-    status, said = reply.status, _said(reply.body)
+    status, said = reply.status, reply.said()
     error = said.get("error") if said else None
     error = error if isinstance(error, Mapping) else {}
     reason = _reason(reply, said, error)
@@ -552,15 +552,6 @@ def _instant(time: datetime, where: str) -> str:
 def _shown(name: str) -> str:
     """Make a name fit to be part of a path."""
     return _UNUSABLE.sub("?", name[:64])
-
-
-def _said(data: bytes) -> Mapping[str, Json] | None:
-    """Read a reply's body: nothing when it is not JSON, and empty when it is JSON but no object."""
-    try:
-        said = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    return said if isinstance(said, dict) else {}
 
 
 def _reason(reply: Reply, said: Mapping[str, Json] | None, error: Mapping[str, Json]) -> str:

@@ -5,6 +5,7 @@ A destination is a module with the functions of `Destination`; they are pure.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -46,6 +47,14 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def said(self) -> Mapping[str, Any] | None:
+        """Read the body: None when it is not JSON, and empty when it is JSON but no object."""
+        try:
+            said = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+        return said if isinstance(said, dict) else {}
 
 
 # What a reply means for the request that it answers.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from loyalty_bridge.platforms.http import USER_AGENT, Request
+from loyalty_bridge import USER_AGENT
+from loyalty_bridge.platforms.http import Request
 
 
 def users_track(endpoint: str, api_key: str, body: bytes) -> Request:

@@ -25,6 +25,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from loyalty_bridge import USER_AGENT
 from loyalty_bridge.errors import (
     ConnectionBroken,
     NotConnected,
@@ -34,7 +35,7 @@ from loyalty_bridge.errors import (
     Unavailable,
     UpstreamRefused,
 )
-from loyalty_bridge.platforms.http import USER_AGENT, Request, backoff
+from loyalty_bridge.platforms.http import Request, backoff
 from loyalty_bridge.programs.secrets import decrypt
 from loyalty_bridge.programs.token import SharedToken, Token
 from loyalty_bridge.sources import reading

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from urllib3 import HTTPConnectionPool
     from urllib3.connection import HTTPConnection
 
-USER_AGENT = "loyalty-bridge/0.1"
 CONNECT_SECONDS = 3.0
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 

@@ -7,9 +7,8 @@ import json
 import re
 from urllib.parse import quote
 
+from loyalty_bridge import USER_AGENT
 from loyalty_bridge.platforms.http import Request
-
-USER_AGENT = "loyalty-bridge/0.1"
 
 
 def data(endpoint: str, workspace_id: str, data_key: str, path: str, body: bytes) -> Request:

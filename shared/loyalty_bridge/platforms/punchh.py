@@ -233,7 +233,7 @@ def user_information(
     """
     who = {"user_id": user_id} if email is None else {"email": email}
     reply = send(_as_admin("GET", f"{api.base_url}/api2/dashboard/users/info", who, admin_key), deadline)
-    if reply.status == 404 and _said(reply) is not None:
+    if reply.status == 404 and reply.said() is not None:
         return None
     return _guest(_taken(reply, who))
 
@@ -264,7 +264,7 @@ def coupon_code(send: Send, api: Api, guest: Guest, *, campaign_id: str, token: 
     url = f"{api.base_url}/request_coupons/{quote(token, safe='')}.json?sign={_jwt(claims, token)}"
     headers = {"Accept": "application/json", "User-Agent": ADMIN_USER_AGENT}
     reply = send(Request("GET", url, headers), deadline)
-    answer = _said(reply) or {}
+    answer = reply.said() or {}
     code = answer.get("coupon")
     if 200 <= reply.status < 300 and isinstance(code, str) and code.strip():
         return code.strip()
@@ -292,15 +292,6 @@ def _jwt(claims: Mapping[str, str], key: str) -> str:
     return b".".join([signed, encoded(hmac.digest(key.encode(), signed, hashlib.sha256))]).decode()
 
 
-def _said(reply: Reply) -> dict[str, Any] | None:
-    """Read a reply's body: None when it is not JSON, and empty when it is JSON but no object."""
-    try:
-        said = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return None
-    return said if isinstance(said, dict) else {}
-
-
 def _guest(user: Any) -> Guest:
     if not isinstance(user, dict):
         user = {}
@@ -311,13 +302,13 @@ def _guest(user: Any) -> Guest:
     return Guest(int(user_id), **texts)
 
 
-def _taken(reply: Reply, sent: Mapping[str, Any]) -> dict[str, Any]:
+def _taken(reply: Reply, sent: Mapping[str, Any]) -> Mapping[str, Any]:
     """Give the answer to a request that was taken; raise what anything else means.
 
     Punchh documents no form for errors: https://developers.partech.com/docs/dev-portal-mobile shows ``errors`` as a
     text, an array and an object, and ``error``. A 302 is what an admin without the permission gets.
     """
-    status, said = reply.status, _said(reply)
+    status, said = reply.status, reply.said()
     if 200 <= status < 300:
         if said is None:
             raise OutcomeUnknown("Punchh's answer is not JSON")
