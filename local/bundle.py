@@ -102,7 +102,7 @@ class Deployed:
 
 
 @contextmanager
-def deployed(transport: str = "both") -> Iterator[Deployed]:
+def deployed() -> Iterator[Deployed]:
     """Build, start the local AWS and the sandboxes, deploy, connect the programs; stop everything at the end."""
     from loyalty_bridge.delivery.records import group_of
 
@@ -126,7 +126,7 @@ def deployed(transport: str = "both") -> Iterator[Deployed]:
         os.environ |= stack.credentials(endpoint)
         say(f"deploying template.yaml into the local AWS at {endpoint} …")
         told = {"AllowedHosts": "127.0.0.1", "ForwarderConcurrency": "4", "Alarms": "false"}  # no metric math there
-        outputs = stack.deploy(endpoint, Transport=transport, **told)
+        outputs = stack.deploy(endpoint, Transport="both", **told)
         api = f"{endpoint}/_aws/execute-api/{create_routes(stack.STACK, 'Api')}/$default"
         hooks = {
             "punchh": f"{endpoint}/_aws/execute-api/{outputs['PunchhApiId']}/hooks",

@@ -44,9 +44,9 @@ class Planned:
     purchase: bool = False
 
 
-def day(program: str, *, members: int, events: int, seed: int = 7) -> Iterator[Planned]:
+def day(program: str, *, members: int, events: int) -> Iterator[Planned]:
     """Make a day's events in the order in which they happen."""
-    chance = random.Random(seed)
+    chance = random.Random(7)
     start = datetime.now(UTC) - timedelta(hours=12)
     people = [_person(chance, number) for number in range(members)]
     moment = _clock(chance, start, timedelta(hours=11, minutes=30) / max(events + 3 * members, 1))

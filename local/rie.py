@@ -50,7 +50,6 @@ def running(
     name: str,
     environment: Mapping[str, str],
     *,
-    timeout: int = 60,
     log: Path | None = None,
     folder: Path | None = None,
 ) -> Iterator[Function]:
@@ -65,7 +64,7 @@ def running(
         | dict(environment)
         | {
             "AWS_LAMBDA_FUNCTION_NAME": name,
-            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout),
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": "60",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
             "AWS_REGION": environment.get("AWS_DEFAULT_REGION", "us-east-1"),
             "LAMBDA_TASK_ROOT": str(folder),

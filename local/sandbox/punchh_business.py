@@ -94,7 +94,6 @@ class User:
     email: str
     token: str
     device_id: str
-    signed_up: str
     created_at: float
     fields: dict[str, Any] = field(default_factory=dict)
 
@@ -137,7 +136,7 @@ class Business:
     def sign_up(self, **fields: Any) -> User:
         """Let a guest sign up in Punchh's own app."""
         with self._lock:
-            return self._created(str(fields["email"]), "", "app", 0.0, fields)
+            return self._created(str(fields["email"]), "", 0.0, fields)
 
     def act(self, request: Request, now: float) -> Answer:
         """Answer a request; a blocked caller gets a page from what stands before Punchh."""
@@ -196,11 +195,11 @@ class Business:
         password = fields.pop("password")
         if errors := self._wrong(fields, password, fields.pop("password_confirmation", password), device):
             raise Refusal(422, {"errors": errors})
-        return self._created(fields["email"], device, flavour, now, fields)
+        return self._created(fields["email"], device, now, fields)
 
-    def _created(self, email: str, device: str, signed_up: str, now: float, fields: dict[str, Any]) -> User:
+    def _created(self, email: str, device: str, now: float, fields: dict[str, Any]) -> User:
         user_id = 5_000_000_001 + len(self.users)  # does not fit into 32 bits, as Punchh warns
-        user = User(user_id, email, f"token-{uuid.uuid4()}", device, signed_up, now, fields)
+        user = User(user_id, email, f"token-{uuid.uuid4()}", device, now, fields)
         self.users.append(user)
         return user
 
