@@ -72,7 +72,7 @@ def answer(record: Record, result: str, *, happened: bool) -> Answer | None:
     Parameters
     ----------
     result
-        Of what happened: the coupon's code, the booking's id, or the user's.
+        Of what happened: the coupon's code, the booking's or the batch's id, or the signed-up user's.
 
     Raises
     ------

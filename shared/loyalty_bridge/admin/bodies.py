@@ -67,7 +67,7 @@ class Decide(_Body):
 
     happened: bool
     result: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)] = ""
-    """Of what happened: the coupon's code, or the booking's id."""
+    """Of what happened: the coupon's code, the booking's or the batch's id, or the signed-up user's."""
 
 
 class Period(_Body):

@@ -1,4 +1,6 @@
-"""The commands. Each answers in a table for people, or with ``--json`` for scripts.
+"""The commands. What they list or describe is a table for people, or JSON for scripts with ``--json``.
+
+What is a document in itself (``explain``, ``trace``, ``refused show``) is always JSON.
 
 Exit codes: 0 done, 1 refused or not found, 2 used wrongly, 3 a store or platform did not answer.
 """

@@ -22,7 +22,10 @@ def resync(program: ProgramArgument, member: MemberArgument) -> None:
 
 @commands.command("forget")
 def forget(program: ProgramArgument, member: MemberArgument, yes: YesOption = False) -> None:
-    """Remove what is remembered of a member: attribute marks, and the ids it is known by."""
+    """Remove what is remembered of a member: attribute marks, coupon codes, and the ids it is known by.
+
+    Held and refused records, actions and batches stay.
+    """
     if not yes:
         typer.confirm(f"Forget {member}?", abort=True)
     desk.forget_member(stack.desk(), program, member)

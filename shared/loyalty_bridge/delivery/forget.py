@@ -1,4 +1,7 @@
-"""Forgetting a member on purpose: what was sent (so that all is sent again), or every trace."""
+"""Forgetting a member on purpose: what was sent (so that all is sent again), or all that is remembered of the member.
+
+What is kept elsewhere stays: held and refused records, the journal's actions, the lines of batches.
+"""
 
 from __future__ import annotations
 
