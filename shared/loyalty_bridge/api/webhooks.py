@@ -22,7 +22,6 @@ from urllib.parse import quote, urlencode
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from loyalty_bridge import aws
 from loyalty_bridge.activity import container
 from loyalty_bridge.activity.tally import endpoint, redacted
 from loyalty_bridge.api import responses
@@ -198,12 +197,11 @@ def _addressee(settings: DeliverySettings, delivery: _Delivery, platform: str) -
     if program is None or program.connection.loyalty.platform != platform:
         raise Unauthorized
     container.know(program)
-    with aws.reaching("the secrets"):
-        credentials = [
-            secrets.decrypt(name, program.secrets[secret].ciphertext)
-            for secret in WEBHOOK_CREDENTIALS
-            if secret in program.secrets
-        ]
+    credentials = [
+        secrets.decrypt(name, program.secrets[secret].ciphertext)
+        for secret in WEBHOOK_CREDENTIALS
+        if secret in program.secrets
+    ]
     if not _is_sender(program.connection.loyalty, credentials, delivery):
         raise Unauthorized
     return program
