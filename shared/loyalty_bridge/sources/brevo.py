@@ -137,7 +137,7 @@ def envelope(event: Json, event_name: str | None, received: datetime) -> Json:
         "event_id": f"sha256:{hashlib.sha256(content.encode()).hexdigest()}",
         "event_date": _iso(received),
     }
-    return told | {field: value for field, value in made.items() if _is_blank(told.get(field))}
+    return told | {field: value for field, value in made.items() if reading.is_blank(told.get(field))}
 
 
 def member(event: Json, rules: Rules) -> str:
@@ -197,7 +197,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     source_id = event_id(event)
     event_type = _text(told, "event_name")
     date = told.get("event_date")
-    time = received if _is_blank(date) else reading.occurred(date, "event_date", received)
+    time = received if reading.is_blank(date) else reading.occurred(date, "event_date", received)
     # pydantic is slow to import, and only who reads an event needs it, not who takes in a delivery.
     from loyalty_bridge.sources import brevo_events
 
@@ -237,12 +237,8 @@ def _open(event: Json) -> dict[str, Json]:
     return {**nested, **told} if isinstance(nested, Mapping) else told
 
 
-def _is_blank(value: Json) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
-
-
 def _text(told: Mapping[str, Json], field: str) -> str:
-    if _is_blank(told.get(field)):
+    if reading.is_blank(told.get(field)):
         raise Refused(field, "is missing")
     return reading.text(told[field], field)
 
@@ -269,7 +265,7 @@ def _identity(told: Json, rules: Rules) -> tuple[Literal["id", "email", "phone"]
             for key in path.split("."):
                 value = value.get(key) if isinstance(value, Mapping) else None
             try:
-                if not _is_blank(value):
+                if not reading.is_blank(value):
                     return kind, read_value(value, path)
             except Refused as unreadable:
                 refusal = unreadable
@@ -342,7 +338,7 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Json]]:
     if isinstance(value, Mapping):
         for key, part in value.items():
             yield from _leaves(part, f"{path}_{key}" if path else key)
-    elif not _is_blank(value):
+    elif not reading.is_blank(value):
         yield path, _iso(value) if isinstance(value, datetime) else value
 
 
@@ -353,7 +349,7 @@ def _contact(told: Mapping[str, Json], refusals: list[Refusal]) -> tuple[dict[Pr
     contact = told.get("contact_properties")
     for name, value in contact.items() if isinstance(contact, Mapping) else ():
         field = f"contact_properties.{name[:64]}"
-        if _is_blank(value):
+        if reading.is_blank(value):
             continue
         if standard := _PROFILE.get(name.upper()):
             try:

@@ -209,7 +209,7 @@ def known_as(event: Json) -> tuple[str, ...]:
 def _email_alias(opened: _Opened) -> str | None:
     """Tell an alias that does not show the address."""
     found = opened.user.get("email")
-    if not isinstance(found, str) or _is_blank(found):
+    if not isinstance(found, str) or reading.is_blank(found):
         return None
     return f"email:{hashlib.sha256(found.strip().lower().encode()).hexdigest()}"
 
@@ -226,7 +226,7 @@ def event_id(event: Json) -> str:
     """
     if not isinstance(event, Mapping):
         raise Refused("record", "is not an object")
-    if not _is_blank(found := event.get("content_id")):
+    if not reading.is_blank(found := event.get("content_id")):
         return reading.text(found, "content_id")
     content = [event.get(name) for name in ("event_name", "event_type", "action", "timestamp", "payload")]
     return f"sha256:{hashlib.sha256(json.dumps(content, sort_keys=True, separators=(',', ':')).encode()).hexdigest()}"
@@ -255,7 +255,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     opened = _opened(event)
     source_id = event_id(event)
     told = opened.envelope.get("timestamp")
-    time = received if _is_blank(told) else reading.occurred(told, "timestamp", received)
+    time = received if reading.is_blank(told) else reading.occurred(told, "timestamp", received)
     refusals: list[Refusal] = []
     properties: dict[str, Json] = {"event_id": source_id, **_described(opened, refusals)}
     profile: dict[ProfileField, Json] = {}
@@ -305,7 +305,7 @@ class _Opened:
 def _opened(event: Json) -> _Opened:
     if not isinstance(event, Mapping):
         raise Refused("record", "is not an object")
-    if _is_blank(event.get("event_name")):
+    if reading.is_blank(event.get("event_name")):
         raise Refused("event_name", "is missing")
     family = reading.text(event["event_name"], "event_name").lower()
     # Samples of transactional notifications are printed so.
@@ -326,13 +326,9 @@ def _opened(event: Json) -> _Opened:
 
 def _first(places: list[tuple[str, Mapping[str, Json]]], name: str) -> str | None:
     for path, fields in places:
-        if not _is_blank(fields.get(name)):
+        if not reading.is_blank(fields.get(name)):
             return reading.text(fields[name], f"{path}.{name}")
     return None
-
-
-def _is_blank(value: Json) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _is_deleted(opened: _Opened) -> bool:
@@ -354,9 +350,9 @@ def _described(opened: _Opened, refusals: list[Refusal]) -> dict[str, Json]:
     told: dict[str, Json] = {}
     for name, read_value in _ENVELOPE.items():
         found = opened.envelope.get(name)
-        if _is_blank(found) and name in _OF_BUSINESS:
+        if reading.is_blank(found) and name in _OF_BUSINESS:
             found = opened.payload.get(name)
-        if not _is_blank(found):
+        if not reading.is_blank(found):
             with _part("event", refusals):
                 told[name] = read_value(found, name)
     if opened.family not in FAMILIES:
@@ -392,7 +388,7 @@ def _tidy(value: Json) -> Json:
 
 def _may_leave(name: str, value: Json) -> bool:
     """Tell whether a field says something, and nothing that somebody could act as the member by."""
-    if _is_blank(value) or _names_credential(name):
+    if reading.is_blank(value) or _names_credential(name):
         return False
     if not isinstance(value, str):
         return True
@@ -420,7 +416,7 @@ def _balance(opened: _Opened, refusals: list[Refusal]) -> dict[str, Json]:
     if not isinstance(found, Mapping):
         return balance
     for name, value in found.items():
-        if name in BALANCES and not _is_blank(value):
+        if name in BALANCES and not reading.is_blank(value):
             with _part("attributes", refusals):
                 balance[name] = BALANCES[name](value, f"{opened.path}.account_balance.{name}")
         elif name not in BALANCES and name != "user_id":
@@ -434,7 +430,9 @@ def _attributes(opened: _Opened, refusals: list[Refusal]) -> dict[str, Json]:
         if name in opened.user:
             value = opened.user[name]
             with _part("attributes", refusals):
-                attributes[f"punchh_{name}"] = None if _is_blank(value) else read_value(value, f"{opened.path}.{name}")
+                attributes[f"punchh_{name}"] = (
+                    None if reading.is_blank(value) else read_value(value, f"{opened.path}.{name}")
+                )
     if opened.user_id is not None:
         attributes["punchh_user_id"] = _id(opened.user_id, "user_id")
     return attributes
@@ -462,7 +460,7 @@ def _profile(opened: _Opened, rules: Rules, received: datetime, refusals: list[R
         if name in opened.user:
             value = opened.user[name]
             with _part("attributes", refusals):
-                profile[field] = None if _is_blank(value) else read_value(value, f"{opened.path}.{name}")
+                profile[field] = None if reading.is_blank(value) else read_value(value, f"{opened.path}.{name}")
     with _part("attributes", refusals):
         # What cannot be read may be an objection: it must not become a consent.
         wanted = False if _flag(opened, "unsubscribed") else _flag(opened, "marketing_email_subscription")
@@ -476,7 +474,7 @@ def _profile(opened: _Opened, rules: Rules, received: datetime, refusals: list[R
 
 def _flag(opened: _Opened, name: str) -> bool | None:
     value = opened.user.get(name)
-    return None if _is_blank(value) else reading.boolean(value, f"{opened.path}.{name}")
+    return None if reading.is_blank(value) else reading.boolean(value, f"{opened.path}.{name}")
 
 
 def _gender(value: Json, field: str) -> str | None:

@@ -71,6 +71,11 @@ _COUNTRY_NAMES = {
 """Common names that ISO 3166-1 spells otherwise."""
 
 
+def is_blank(value: Json) -> bool:
+    """Tell whether a value says nothing."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def parse(data: bytes) -> Json:
     """Read strict JSON in UTF-8 (RFC 8259) whose every value the engagement platforms can store.
 
