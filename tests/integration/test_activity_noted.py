@@ -142,6 +142,20 @@ def test_each_member_of_a_batch_is_noted(api: Api) -> None:
     assert "A404" not in line.reason
 
 
+def test_a_member_of_unknown_outcome_is_noted_once_however_often_its_batch_comes_back(api: Api) -> None:
+    api.upstream.misbehave(kind="status", on="assign_coupon", status=500)
+    api.post("campaigns/C1/assign/batch", {"account_ids": ["A1"]})
+    [message] = aws.sqs().receive_message(QueueUrl=api.settings.batches_queue_url)["Messages"]
+    record = {"messageId": "m", "receiptHandle": message["ReceiptHandle"], "body": message["Body"]}
+
+    for _ in range(3):
+        loaded("carry_out_batch")({"Records": [record | {"attributes": {"ApproximateReceiveCount": "1"}}]}, context(60))
+
+    assert noted(api.settings, "carry_out_batch").calls == {"outcome_unknown": 1}
+    [line] = errors(api.settings)
+    assert (line.code, line.count) == ("outcome_unknown", 1)
+
+
 # Look-ups.
 
 

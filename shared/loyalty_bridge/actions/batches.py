@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from loyalty_bridge import aws
@@ -178,7 +178,7 @@ def progress(batch: Batch, found: Sequence[Line]) -> dict[str, Any]:
 def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, str], str], until: float) -> Counter[str]:
     """Assign to the members that are still due, several at once; what is due after that has to be done again later.
 
-    How each ended is noted for the program's activity.
+    How each ended is noted for the program's activity, once: one that is still unknown is no news.
 
     Parameters
     ----------
@@ -193,30 +193,36 @@ def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, st
         DynamoDB does not answer.
     """
 
-    def one(account_id: str) -> str:
+    def one(before: Line) -> str:
+        """Give the member's state where it is new, or that it is still due."""
         if time.monotonic() >= until:
             return "due"
+        problem: tuple[BridgeError, str, str] | None = None
         try:
-            line = Line(account_id, "succeeded", assign(batch, account_id))
+            line = replace(before, state="succeeded", told=assign(batch, before.account_id))
         except UpstreamRefused as refusal:
-            _note_problem(batch, refusal, refusal.code or "upstream_refused", refusal.reason)
-            line = Line(account_id, "refused", f"{refusal.code} {refusal.reason}".strip())
+            problem = refusal, refusal.code or "upstream_refused", refusal.reason
+            line = replace(before, state="refused", told=f"{refusal.code} {refusal.reason}".strip())
         except Refused as refusal:
-            _note_problem(batch, refusal, "invalid_request", str(refusal))
-            line = Line(account_id, "refused", refusal.reason)
+            problem = refusal, "invalid_request", str(refusal)
+            line = replace(before, state="refused", told=refusal.reason)
         except OutcomeUnknown as error:
-            _note_problem(batch, error, "outcome_unknown", str(error))
-            line = Line(account_id, "unknown", str(error))
+            problem = error, "outcome_unknown", str(error)
+            line = replace(before, state="unknown", told=str(error))
         except Unavailable as error:
             _note_problem(batch, error, "unavailable", str(error))
             return "due"
+        if line == before:
+            return ""
         _note(settings, batch, line)
+        if problem:
+            _note_problem(batch, *problem)
         return line.state
 
     # Of an unknown one the journal knows whether an operator has decided it since.
-    due = [line.account_id for line in lines(settings, batch) if line.state in {"planned", "unknown"}]
+    due = [line for line in lines(settings, batch) if line.state in {"planned", "unknown"}]
     with ThreadPoolExecutor(PARALLEL) as pool:
-        counts = Counter(pool.map(one, due))
+        counts = Counter(filter(None, pool.map(one, due)))
     for state, word in _WORDS.items():
         container.tally.call(batch.program, ENDPOINT, word, count=counts[state])
     return counts
