@@ -230,6 +230,17 @@ def test_what_a_member_decided_meanwhile_is_not_turned_back_by_a_repeat(api: Api
     assert optins(api) == {user: {"Newsletter": False}}
 
 
+def test_opt_ins_of_which_one_may_be_set_are_not_told_to_be_certainly_unset(api: Api) -> None:
+    members_of(api, "U1", "U2")
+    api.upstream.misbehave(kind="status", on="set_optins", status=429, headers={"retry-after": "60"})
+    api.upstream.misbehave(kind="status", on="set_optins", status=500, when="after")
+
+    answer = api.post("subscriptions/email", {"account_id": "A1", "status": "allowed"})
+
+    assert (answer.status, answer.body["error"]) == (503, "unavailable")
+    assert optins(api) == {"U1": {}, "U2": {"Newsletter": True}}
+
+
 def test_opt_ins_that_no_membership_takes_are_refused_with_the_platforms_reason(api: Api) -> None:
     api.upstream.misbehave(kind="status", on="set_optins", status=403, body={"code": "NO_RIGHT", "message": "no"})
 

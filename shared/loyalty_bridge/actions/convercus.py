@@ -88,8 +88,10 @@ def subscribe_email(caller: Caller[Client], account_id: str, chosen: Sequence[st
     ------
     UpstreamRefused
         The account is not known, or Convercus refuses every membership.
+    NotSent
+        Certainly none is set, and a repeat is useful.
     Unavailable
-        No membership could be set, and a repeat is useful.
+        No membership is known to be set, and a repeat is useful.
     """
     try:
         memberships = caller.client.memberships(account_id, deadline=caller.deadline)
@@ -111,7 +113,8 @@ def subscribe_email(caller: Caller[Client], account_id: str, chosen: Sequence[st
             errors.append(error)
             failed.append({"membership_id": membership.user_id, "reason": "the loyalty platform did not answer"})
     if not succeeded:
-        raise next((error for error in errors if isinstance(error, Unavailable)), errors[0])
+        # What is told of all must be true of each: first what may have been set, last what no repeat will change.
+        raise min(errors, key=lambda error: (isinstance(error, UpstreamRefused), isinstance(error, NotSent)))
     return Answer(207 if failed else 200, {"succeeded": succeeded, "failed": failed})
 
 
@@ -136,4 +139,6 @@ def _set_optins(caller: Caller[Client], account_id: str, membership: Membership,
     except NotSent as error:
         if isinstance(error.__cause__, UpstreamRefused):
             raise error.__cause__ from None
+        if isinstance(error.__cause__, OutcomeUnknown):
+            raise Unavailable(f"opt-ins may be set or not, a repeat sets them: {error}") from None
         raise

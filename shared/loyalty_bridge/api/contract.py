@@ -139,7 +139,8 @@ _MEANS = {
     500: "`outcome_unknown`: whether the action was carried out is not known, and it is not sent again; "
     "or `internal_error`: a defect of the bridge",
     502: "The loyalty platform could not be reached; nothing was done",
-    503: "Nothing was done, or an equal request is being carried out (`in_progress`); try again after `Retry-After`. "
+    503: "Nothing was done, or an equal request is being carried out (`in_progress`), or opt-ins may be set, which a "
+    "repeat sets once more; try again after `Retry-After`. "
     "`connection_broken`: the loyalty platform refuses the program's secrets",
 }
 
