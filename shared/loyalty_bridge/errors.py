@@ -25,10 +25,13 @@ class BridgeError(Exception):
 
     Attributes
     ----------
+    word
+        What it is called in answers and in the activity.
     record
         Id of the action that it is about, where there is one.
     """
 
+    word: str = "internal_error"
     record: str = ""
 
 
@@ -45,6 +48,8 @@ class Refused(BridgeError):
         The same for logs and error history, where field or reason repeat what the sender wrote.
     """
 
+    word = "invalid_request"
+
     def __init__(self, field: str, reason: str, *, unquoted: str = "") -> None:
         super().__init__(unquoted or f"{field}: {reason}")
         self.field = field
@@ -54,9 +59,13 @@ class Refused(BridgeError):
 class TooLarge(Refused):
     """A request that holds more than is taken at once."""
 
+    word = "too_large"
+
 
 class Unauthorized(BridgeError):
     """The request has no valid key for its program, or its operator is not signed in; why is told to nobody."""
+
+    word = "unauthorized"
 
     def __init__(self, message: str = "no valid key for this program") -> None:
         super().__init__(message)
@@ -65,9 +74,13 @@ class Unauthorized(BridgeError):
 class Forbidden(BridgeError):
     """A change that a foreign page may have asked for in the operator's name."""
 
+    word = "forbidden"
+
 
 class KeyReused(BridgeError):
     """An idempotency key that came before, with another request."""
+
+    word = "key_reused"
 
 
 class UpstreamRefused(BridgeError):
@@ -87,6 +100,7 @@ class UpstreamRefused(BridgeError):
 
     def __init__(self, status: int, code: str, reason: str) -> None:
         super().__init__(f"{status} {code}".rstrip())
+        self.word = "not_found" if status == 404 else "upstream_refused"
         self.status = status
         self.code = code
         self.reason = reason
@@ -95,13 +109,19 @@ class UpstreamRefused(BridgeError):
 class NotFound(BridgeError):
     """There is no such thing."""
 
+    word = "not_found"
+
 
 class SavedMeanwhile(BridgeError):
     """Somebody else saved the connection after it was read."""
 
+    word = "saved_meanwhile"
+
 
 class NotConnected(BridgeError):
     """The program is unknown, or its connection is not complete."""
+
+    word = "not_connected"
 
 
 class Unavailable(BridgeError):
@@ -113,6 +133,8 @@ class Unavailable(BridgeError):
         In how many seconds, where that is known.
     """
 
+    word = "unavailable"
+
     def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
@@ -121,14 +143,22 @@ class Unavailable(BridgeError):
 class NotSent(Unavailable):
     """The request was certainly not carried out: it did not reach the other side, or was turned away unread."""
 
+    word = "not_sent"
+
 
 class ConnectionBroken(NotSent):
     """The other side takes nothing of this program (credentials, address): the operator has to act."""
+
+    word = "connection_broken"
 
 
 class InProgress(Unavailable):
     """An equal request is just being carried out."""
 
+    word = "in_progress"
+
 
 class OutcomeUnknown(Unavailable):
     """The request was sent; whether it was carried out is not known."""
+
+    word = "outcome_unknown"

@@ -13,8 +13,10 @@ from botocore.exceptions import ClientError
 from local.sandbox import brevo
 from local.sandbox.braze import Braze
 from loyalty_bridge import activity, aws
+from loyalty_bridge.actions import journal
 from loyalty_bridge.activity import Counts, ErrorLine, container, store
 from loyalty_bridge.delivery import drain, forward
+from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.settings import DeliverySettings, ProgramSettings
 from tests import webhooks
 from tests.conftest import KEY, connect
@@ -92,6 +94,47 @@ def test_what_the_platform_refuses_is_noted_with_its_code(api: Api) -> None:
     [line] = errors(api.settings)
     assert told(line)[:3] == ("assign_coupon", "convercus", "COUPON_NOT_FOUND")
     assert noted(api.settings, "assign_coupon").calls == {"not_found": 1}
+
+
+def test_opt_ins_that_failed_beside_others_are_noted_and_told_with_what_happened_to_each(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = api.upstream.accounts["A1"]["memberships"][0]
+    users = ("U1", "REFUSED", "THROTTLED", "TURNED_AWAY", "FAILED")
+    api.upstream.account("A1", memberships=[{**owner, "userId": user} for user in users])
+    perform = journal.perform
+
+    def throttled(*arguments: Any, **more: Any) -> journal.Answer:
+        if more["about"]["membership_id"] == "THROTTLED":
+            raise Unavailable("the journal: ThrottlingException")
+        return perform(*arguments, **more)
+
+    monkeypatch.setattr(journal, "perform", throttled)
+    api.upstream.misbehave(kind="pass", on="set_optins")
+    for status, headers in ((409, {}), (429, {"retry-after": "60"}), (500, {})):
+        api.upstream.misbehave(kind="status", on="set_optins", status=status, headers=headers)
+
+    path, body = ACTIONS["subscribe"]
+    answer = api.post(path, body, idempotency_key="k-1")
+
+    assert answer.status == 207
+    reasons = {one["membership_id"]: one["reason"] for one in answer.body["failed"]}
+    assert reasons == {
+        "REFUSED": "it contradicts what Convercus knows",
+        "THROTTLED": "the journal: ThrottlingException",
+        "TURNED_AWAY": "Convercus turns requests away (HTTP 429)",
+        "FAILED": "opt-ins may be set or not, a repeat sets them: Convercus failed (HTTP 500)",
+    }
+    assert noted(api.settings, "subscribe_email").calls == {"ok": 1}
+    assert {told(line) for line in errors(api.settings)} == {
+        ("subscribe_email", "convercus", code, reasons[member])
+        for member, code in {
+            "REFUSED": "upstream_refused",
+            "THROTTLED": "unavailable",
+            "TURNED_AWAY": "not_sent",
+            "FAILED": "unavailable",
+        }.items()
+    }
 
 
 def test_a_wrong_key_is_noted_for_the_program_and_a_call_for_no_program_for_nobody(

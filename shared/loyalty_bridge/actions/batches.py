@@ -197,26 +197,26 @@ def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, st
         """Give the member's state where it is new, or that it is still due."""
         if time.monotonic() >= until:
             return "due"
-        problem: tuple[BridgeError, str, str] | None = None
+        problem: BridgeError | None = None
         try:
             line = replace(before, state="succeeded", told=assign(batch, before.account_id))
         except UpstreamRefused as refusal:
-            problem = refusal, refusal.code or "upstream_refused", refusal.reason
+            problem = refusal
             line = replace(before, state="refused", told=f"{refusal.code} {refusal.reason}".strip())
         except Refused as refusal:
-            problem = refusal, "invalid_request", str(refusal)
+            problem = refusal
             line = replace(before, state="refused", told=refusal.reason)
         except OutcomeUnknown as error:
-            problem = error, "outcome_unknown", str(error)
+            problem = error
             line = replace(before, state="unknown", told=str(error))
         except Unavailable as error:
-            _note_problem(batch, error, "unavailable", str(error))
+            container.problem(batch.program, ENDPOINT, error)
             return "due"
         if line == before:
             return ""
         _note(settings, batch, line)
         if problem:
-            _note_problem(batch, *problem)
+            container.problem(batch.program, ENDPOINT, problem)
         return line.state
 
     # Of an unknown one the journal knows whether an operator has decided it since.
@@ -226,11 +226,6 @@ def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, st
     for state, word in _WORDS.items():
         container.tally.call(batch.program, ENDPOINT, word, count=counts[state])
     return counts
-
-
-def _note_problem(batch: Batch, error: BridgeError, code: str, reason: str) -> None:
-    platform = container.known(batch.program).loyalty
-    container.tally.problem(batch.program, ENDPOINT, platform, code, reason, error.record)
 
 
 def ask(settings: QueueSettings, program: str, id_: str, *, after_seconds: int = 0) -> None:

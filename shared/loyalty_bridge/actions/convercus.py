@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from loyalty_bridge.actions.journal import Answer
+from loyalty_bridge.activity import container
 from loyalty_bridge.errors import NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
 
 if TYPE_CHECKING:
@@ -106,15 +107,15 @@ def subscribe_email(caller: Caller[Client], account_id: str, chosen: Sequence[st
         try:
             _set_optins(caller, account_id, membership, dict.fromkeys(chosen, allowed))
             succeeded.append({"membership_id": membership.user_id})
-        except UpstreamRefused as refusal:
-            errors.append(refusal)
-            failed.append({"membership_id": membership.user_id, "reason": refusal.reason})
-        except Unavailable as error:
+        except (UpstreamRefused, Unavailable) as error:
             errors.append(error)
-            failed.append({"membership_id": membership.user_id, "reason": "the loyalty platform did not answer"})
+            reason = error.reason if isinstance(error, UpstreamRefused) else str(error)
+            failed.append({"membership_id": membership.user_id, "reason": reason})
     if not succeeded:
         # What is told of all must be true of each: first what may have been set, last what no repeat will change.
         raise min(errors, key=lambda error: (isinstance(error, UpstreamRefused), isinstance(error, NotSent)))
+    for failure in errors:  # a 207 is no failed call: nobody else notes them
+        container.problem(caller.program, SUBSCRIBE_EMAIL, failure)
     return Answer(207 if failed else 200, {"succeeded": succeeded, "failed": failed})
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loyalty_bridge.activity.tally import NOBODY, Tally
+from loyalty_bridge.errors import BridgeError, UpstreamRefused
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
@@ -44,6 +45,14 @@ def known(program: str) -> Known:
     One that this container has never read is nobody: anybody can call for any name.
     """
     return _known.get(program, _NOBODY)
+
+
+def problem(program: str, endpoint: str, error: BridgeError) -> None:
+    """Note an error of a program; what its loyalty platform refused under that one's own code."""
+    about, code, why = known(program), error.word, str(error)
+    if isinstance(error, UpstreamRefused):
+        code, why = error.code or code, error.reason
+    tally.problem(about.program, endpoint, about.loyalty, code, why, error.record)
 
 
 def write_now() -> None:

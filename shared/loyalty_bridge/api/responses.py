@@ -50,21 +50,21 @@ RETRY_SECONDS = 5
 Response = dict[str, Any]
 
 # From the special to the general. A repeat is invited by 5xx only where it is useful and does no harm.
-_STATUS: tuple[tuple[type[BridgeError], int, str], ...] = (
-    (TooLarge, 413, "too_large"),
-    (Refused, 400, "invalid_request"),
-    (Unauthorized, 401, "unauthorized"),
-    (Forbidden, 403, "forbidden"),
-    (KeyReused, 422, "key_reused"),
-    (NotFound, 404, "not_found"),
-    (SavedMeanwhile, 409, "saved_meanwhile"),
-    (NotConnected, 409, "not_connected"),
-    (InProgress, 503, "in_progress"),
-    (ConnectionBroken, 503, "connection_broken"),
-    (NotSent, 502, "not_sent"),
-    (OutcomeUnknown, 500, "outcome_unknown"),
-    (Unavailable, 503, "unavailable"),
-    (BridgeError, 500, "internal_error"),
+_STATUS: tuple[tuple[type[BridgeError], int], ...] = (
+    (TooLarge, 413),
+    (Refused, 400),
+    (Unauthorized, 401),
+    (Forbidden, 403),
+    (KeyReused, 422),
+    (NotFound, 404),
+    (SavedMeanwhile, 409),
+    (NotConnected, 409),
+    (InProgress, 503),
+    (ConnectionBroken, 503),
+    (NotSent, 502),
+    (OutcomeUnknown, 500),
+    (Unavailable, 503),
+    (BridgeError, 500),
 )
 _UPSTREAM = {404: 404, 409: 409}
 
@@ -83,8 +83,8 @@ def failed(error: BridgeError) -> Response:
     if isinstance(error, UpstreamRefused):
         code = error.code or "upstream_refused"
         return response(_UPSTREAM.get(error.status, 422), {"error": code, "message": error.reason})
-    status, word = _status(error)
-    body: dict[str, Any] = {"error": word, "message": _message(error)}
+    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    body: dict[str, Any] = {"error": error.word, "message": _message(error)}
     if isinstance(error, Refused):
         body["field"] = error.field
     headers = {}
@@ -92,10 +92,6 @@ def failed(error: BridgeError) -> Response:
         wait = getattr(error, "retry_after", None) or RETRY_SECONDS
         headers["Retry-After"] = str(min(max(math.ceil(wait), 1), 300))
     return response(status, body, headers)
-
-
-def _status(error: BridgeError) -> tuple[int, str]:
-    return next((status, word) for kind, status, word in _STATUS if isinstance(error, kind))
 
 
 def _message(error: BridgeError) -> str:
@@ -178,13 +174,6 @@ def count(function: str, status: int, error: BridgeError | None = None) -> None:
 
 def _note(endpoint: str, called: str, error: BridgeError | None, seconds: float) -> None:
     """Note a call for the activity of its program."""
-    known = container.known(called)
-    outcome = "ok"
     if error:
-        outcome, why = _status(error)[1], str(error)
-        code = outcome
-        if isinstance(error, UpstreamRefused):
-            outcome = "not_found" if error.status == 404 else "upstream_refused"
-            code, why = error.code or outcome, error.reason
-        container.tally.problem(known.program, endpoint, known.loyalty, code, why, error.record)
-    container.tally.call(known.program, endpoint, outcome, seconds)
+        container.problem(called, endpoint, error)
+    container.tally.call(container.known(called).program, endpoint, error.word if error else "ok", seconds)
