@@ -23,7 +23,8 @@ What follows from it:
 - "Not found" proves nothing: the loyalty platform may act minutes after we have given up.
 
 A request without a key acts each time, guarded by a record of its fingerprint: nothing is sent while an equal request
-is started or unknown (for a day), and shortly after a success an equal request gets the stored answer.
+is started or unknown (for a day), and shortly after a success an equal request gets the stored answer. What is unknown
+after that day makes way under an id of its own: it waits for the operator all the same.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, cast
 
 from loyalty_bridge import aws
+from loyalty_bridge.delivery import stores
 from loyalty_bridge.errors import (
     BridgeError,
     InProgress,
@@ -56,6 +58,7 @@ KEPT_SECONDS = 7 * DAY
 """For how long an end is remembered."""
 GUARD_SECONDS = DAY
 """For how long a request without a key is held back by an equal one whose outcome is unknown."""
+WRITE_SECONDS = 5.0
 RESERVE_SECONDS = 5.0
 """What a waiting repeat leaves of its time, so that it does not begin an action that it cannot finish."""
 
@@ -87,7 +90,7 @@ class Record:
     Attributes
     ----------
     id
-        Hash of the program, the action and the key (or, without a key, the fingerprint).
+        Hash of the program, the action and the key (without one, the fingerprint); of what made way, its owner.
     about
         Ids by which an operator finds the action on the loyalty platform.
     reference
@@ -279,7 +282,8 @@ def _hash(*parts: str) -> str:
 def _begin(settings: JournalSettings, mine: Record, now: float) -> Record | None:
     """Write the beginning; give the record that stands in the way."""
     try:
-        stored = _put(settings, mine, "attribute_not_exists(#id) OR guards_until <= :now", now)
+        while (stored := _put(settings, mine, _IS_FREE, now)) and not stored.answer and stored.guards_until <= now:
+            _set_aside(settings, stored, now)
     except Unavailable:
         # It may have been written, and would hold up the repeats of what was never sent.
         with suppress(Unavailable):
@@ -362,6 +366,7 @@ def _finished(settings: JournalSettings, record: Record, now: float) -> Record:
 
 _NAMES = {"#id": "id", "#owner": "owner", "#open": "open"}
 _IS_OPEN = "#owner = :owner AND attribute_exists(#open)"
+_IS_FREE = "attribute_not_exists(#id) OR guards_until <= :now AND attribute_not_exists(#open)"
 
 
 def _put(settings: JournalSettings, record: Record, condition: str, now: float) -> Record | None:
@@ -389,16 +394,26 @@ def _free(settings: JournalSettings, record: Record) -> bool:
     client = aws.dynamodb()
     try:
         with aws.reaching("the journal", but=client.exceptions.ConditionalCheckFailedException):
-            client.delete_item(
-                TableName=settings.journal_table,
-                Key=_key(record.program, record.id),
-                ConditionExpression=_IS_OPEN,
-                ExpressionAttributeNames={"#owner": "owner", "#open": "open"},
-                ExpressionAttributeValues={":owner": {"S": record.owner}},
-            )
+            client.delete_item(**_removal(settings, record))
     except client.exceptions.ConditionalCheckFailedException:
         return False
     return True
+
+
+def _set_aside(settings: JournalSettings, record: Record, now: float) -> None:
+    """Move a record to an id of its own, unless it has ended meanwhile or somebody else has moved it."""
+    moved = {"TableName": settings.journal_table, "Item": _closed(replace(record, id=record.owner), now)}
+    stores.together([{"Put": moved}, {"Delete": _removal(settings, record)}], time.monotonic() + WRITE_SECONDS)
+
+
+def _removal(settings: JournalSettings, record: Record) -> dict[str, Any]:
+    return {
+        "TableName": settings.journal_table,
+        "Key": _key(record.program, record.id),
+        "ConditionExpression": _IS_OPEN,
+        "ExpressionAttributeNames": {"#owner": "owner", "#open": "open"},
+        "ExpressionAttributeValues": {":owner": {"S": record.owner}},
+    }
 
 
 def _key(program: str, id_: str) -> dict[str, Any]:

@@ -527,6 +527,59 @@ def test_without_a_key_nothing_is_sent_for_a_day_after_an_unknown_outcome(world:
     assert len(world.sent) == 2
 
 
+@pytest.mark.parametrize("how", ["no reply", "crash"])
+@pytest.mark.parametrize("decision", [BOOKED, None])
+def test_without_a_key_what_is_unknown_waits_for_the_operator_though_equal_requests_act_again(
+    world: World, how: str, decision: Answer | None
+) -> None:
+    for _ in range(2):
+        world.upstream = OutcomeUnknown("no reply") if how == "no reply" else Crash()
+        with pytest.raises((OutcomeUnknown, Crash)):
+            world.request(key=None)
+        world.clock += DAY
+    world.upstream = BOOKED
+
+    world.request(key=None)
+    waiting = open_actions(world.store, world.program, world.now)
+    for record in waiting:
+        decide(world.store, world.program, record.id, decision, world.now)
+
+    assert [record.reference for record in waiting] == world.sent[:2]
+    assert {record.state for record in waiting} == {"unknown"}
+    assert len(world.sent) == 3
+    assert open_actions(world.store, world.program, world.now) == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_makes_way_stays_on_the_list_though_the_store_fails(world: World, when: str) -> None:
+    world.crash(key=None)
+    world.clock += DAY
+    fail(_2=when)
+
+    with pytest.raises(Unavailable):
+        world.request(key=None)
+
+    [record] = open_actions(world.store, world.program, world.now)
+    assert [record.reference] == world.sent
+    assert world.request(key=None) == BOOKED
+
+
+def test_of_two_equal_requests_for_which_the_unknown_one_makes_way_one_acts(world: World) -> None:
+    world.crash(key=None)
+    world.clock += DAY
+    late = Stepped(lambda _: world.request(key=None))
+    step_the_store()
+    while late.at != "TransactWriteItems":
+        late.step()
+    first = world.request(key=None)
+
+    finish(late)
+
+    assert late.end == first
+    assert len(world.sent) == 2
+    assert world.open().reference == world.sent[0]
+
+
 def test_without_a_key_an_effect_that_is_found_is_the_answer(world: World) -> None:
     world.crash(key=None)
     world.clock += 60

@@ -151,7 +151,11 @@ class Journal(RuleBasedStateMachine):
             steps -= 1
         if request.end is None and then == "dies":
             request.step(Crash())
-        if request.end is None and then == "loses the store" and request.at.startswith(("PutItem", "DeleteItem")):
+        if (
+            request.end is None
+            and then == "loses the store"
+            and request.at.startswith(("PutItem", "DeleteItem", "Transact"))
+        ):
             request.disturbed = True
             request.step(EndpointConnectionError(endpoint_url=""))
         self.check(request)
