@@ -38,7 +38,7 @@ def plan(call: Call, context: LambdaContext) -> Answer:
         return Answer(200, {"batchId": batch_id})
 
     # What stopped half way goes on by planning the same again.
-    return who.perform(batches.ASSIGN_COUPON_BATCH, act, {"coupon_id": coupon_id}, act)
+    return who.perform(batches.ASSIGN_COUPON_BATCH, act, {"coupon_id": coupon_id}, lambda seen: act(seen.reference))
 
 
 def progress(call: Call, _: LambdaContext) -> Answer:

@@ -19,6 +19,10 @@ BridgeError
 Two questions tell them apart: is a repeat useful, and whose turn is it.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 
 class BridgeError(Exception):
     """Base of every error raised on purpose. Its text holds no personal data: it is logged and kept.
@@ -159,6 +163,16 @@ class InProgress(Unavailable):
 
 
 class OutcomeUnknown(Unavailable):
-    """The request was sent; whether it was carried out is not known."""
+    """The request was sent; whether it was carried out, or with what result, is not known.
+
+    Parameters
+    ----------
+    about
+        Further ids by which it is found on the other side.
+    """
 
     word = "outcome_unknown"
+
+    def __init__(self, reason: str, about: Mapping[str, str] | None = None) -> None:
+        super().__init__(reason)
+        self.about = about or {}

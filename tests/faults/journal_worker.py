@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from loyalty_bridge import aws
-from loyalty_bridge.actions.journal import Answer, perform
+from loyalty_bridge.actions.journal import Answer, Record, perform
 from loyalty_bridge.errors import BridgeError
 from tests.journal import Settings
 
@@ -44,9 +44,9 @@ def carry_out(upstream: str, told: dict[str, Any]) -> dict[str, Any]:
         reach("after acting")
         return Answer(200, body)
 
-    def look(reference: str) -> Answer | None:
+    def look(seen: Record) -> Answer | None:
         connection = http.client.HTTPConnection(host, timeout=10)
-        connection.request("GET", f"/{reference}")
+        connection.request("GET", f"/{seen.reference}")
         response = connection.getresponse()
         body = json.load(response)
         connection.close()

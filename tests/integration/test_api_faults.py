@@ -10,6 +10,7 @@ import pytest
 
 from loyalty_bridge.actions import journal
 from loyalty_bridge.actions.journal import Answer as Ended
+from loyalty_bridge.platforms import convercus
 from loyalty_bridge.settings import settings
 from tests.http_events import ACTIONS, Answer, Api
 
@@ -29,7 +30,7 @@ class Case(NamedTuple):
     done: int
 
 
-# A booking is looked up by its reference; an assigned coupon cannot be, so it stays unknown.
+# A booking is looked up by its reference; a coupon of which Convercus has told nothing cannot be, so it stays unknown.
 _LOOKED_UP = {"assign": UNKNOWN, "book": DONE}
 
 CASES = {
@@ -81,6 +82,27 @@ def test_a_fault_is_answered_as_what_is_known_and_its_repeat_does_nothing_twice(
     assert len(api.done()) == done
     if first == NOT_SENT:
         assert answers[0].headers["Retry-After"] == "60"
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 404, "body": {"code": "COUPON_NOT_FOUND"}}, {"status": 500, "times": None}], ids=["404", "500"]
+)
+def test_a_code_that_could_not_be_read_is_read_by_the_repeat(
+    api: Api, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(convercus, "CODE_SECONDS", 0.3)
+    api.upstream.misbehave(kind="status", on="coupon_code", **fault)
+
+    first = told(call(api, "assign", dispatch_id="d-1"))
+    (waiting,) = journal.open_actions(api.settings, "demo")
+    api.upstream.forget_faults()
+    repeat = call(api, "assign", dispatch_id="d-1")
+
+    (account_coupon,) = api.upstream.codes
+    assert first == UNKNOWN
+    assert waiting.about["account_coupon_id"] == account_coupon
+    assert (told(repeat), repeat.body["couponCode"]) == (DONE, api.upstream.codes[account_coupon])
+    assert api.done() == ["A1"]
 
 
 @each_action

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from loyalty_bridge.actions import journal
 
 if TYPE_CHECKING:
-    from loyalty_bridge.actions.journal import Answer, JournalSettings
+    from loyalty_bridge.actions.journal import Answer, JournalSettings, Record
 
 C = TypeVar("C")
 
@@ -51,7 +51,7 @@ class Caller(Generic[C]):
         action: str,
         act: Callable[[str], Answer],
         about: Mapping[str, str],
-        look: Callable[[str], Answer | None] | None = None,
+        look: Callable[[Record], Answer | None] | None = None,
         part: str = "",
     ) -> Answer:
         """Carry an action out unless it was before; `part` tells the steps of one request apart."""

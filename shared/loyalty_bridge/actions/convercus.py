@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from loyalty_bridge.actions.journal import Answer
 from loyalty_bridge.activity import container
 from loyalty_bridge.errors import NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
+from loyalty_bridge.platforms.convercus import ACCOUNT_COUPON_ID
 
 if TYPE_CHECKING:
     from loyalty_bridge.actions.caller import Caller
+    from loyalty_bridge.actions.journal import Record
     from loyalty_bridge.platforms.convercus import Client, Membership
 
 ASSIGN_COUPON = "assign_coupon"
@@ -29,7 +31,13 @@ def assign_coupon(
         )
         return Answer(200, {"couponCode": code})
 
-    return caller.perform(ASSIGN_COUPON, act, {"account_id": account_id, "coupon_id": coupon_id}, part=part)
+    def look(seen: Record) -> Answer | None:
+        # Convercus keeps no reference of ours: what is assigned is known only when it said so.
+        id_ = seen.about.get(ACCOUNT_COUPON_ID)
+        code = caller.client.coupon_code(id_, deadline=caller.deadline) if id_ else ""
+        return Answer(200, {"couponCode": code}) if code else None
+
+    return caller.perform(ASSIGN_COUPON, act, {"account_id": account_id, "coupon_id": coupon_id}, look, part=part)
 
 
 def book_points(
@@ -55,8 +63,8 @@ def book_points(
         )
         return Answer(200, {"bookingId": booking_id})
 
-    def look(reference: str) -> Answer | None:
-        found = caller.client.find_booking(account_id, reference, deadline=caller.deadline)
+    def look(seen: Record) -> Answer | None:
+        found = caller.client.find_booking(account_id, seen.reference, deadline=caller.deadline)
         return Answer(200, {"bookingId": found}) if found else None
 
     return caller.perform(BOOK_POINTS, act, {"account_id": account_id}, look)
@@ -120,7 +128,7 @@ def subscribe_email(caller: Caller[Client], account_id: str, chosen: Sequence[st
 
 
 def _set_optins(caller: Caller[Client], account_id: str, membership: Membership, optins: Mapping[str, bool]) -> None:
-    def act(_: str) -> Answer:
+    def act(_: object) -> Answer:
         try:
             caller.client.set_optins(account_id, membership.user_id, optins, deadline=caller.deadline)
         except (

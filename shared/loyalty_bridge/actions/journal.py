@@ -130,7 +130,7 @@ def perform(
     key: str | None,
     fingerprint: str,
     act: Callable[[str], Answer],
-    look: Callable[[str], Answer | None] | None,
+    look: Callable[[Record], Answer | None] | None,
     *,
     about: Mapping[str, str],
     deadline: float,
@@ -151,8 +151,8 @@ def perform(
         key unless it raised `NotSent`. Raises `NotSent`, `UpstreamRefused` or `OutcomeUnknown`; whatever else it
         raises passes, and the outcome counts as unknown.
     look
-        Looks the effect up by its reference; None when it was not found. May raise `Unavailable` or
-        `UpstreamRefused`. Give None when the loyalty platform does not keep references.
+        Looks the effect up by the record's reference, or by what it is about; None when it was not found. May raise
+        `Unavailable` or `UpstreamRefused`. Give None when there is nothing to find it by.
     about
         Ids by which an operator finds the action on the loyalty platform; no further data of the member.
     deadline
@@ -311,7 +311,7 @@ def _carry_out(
         said = Answer(refusal.status, {"code": refusal.code, "reason": refusal.reason})
         ended = _ended(mine, "refused", said, 0, now())
     except OutcomeUnknown as error:
-        ended = replace(mine, state="unknown", doubt=str(error))
+        ended = replace(mine, state="unknown", doubt=str(error), about={**mine.about, **error.about})
     else:
         ended = _ended(mine, "succeeded", answer, repeat_window, now())
     return _told(_finished(settings, ended, now()))
@@ -320,13 +320,13 @@ def _carry_out(
 def _look_up(
     settings: JournalSettings,
     seen: Record,
-    look: Callable[[str], Answer | None] | None,
+    look: Callable[[Record], Answer | None] | None,
     repeat_window: float,
     now: Callable[[], float],
 ) -> Answer:
     found = None
     with suppress(Unavailable, UpstreamRefused):  # a look-up that fails tells nothing
-        found = look(seen.reference) if look else None
+        found = look(seen) if look else None
     if found is None:
         return _told(seen)
     return _told(_finished(settings, _ended(seen, "succeeded", found, repeat_window, now()), now()))

@@ -82,7 +82,7 @@ def signup_member(
     if api.flavour == "mobile" and (absent := [name for name in ("first_name", "last_name") if name not in user]):
         raise Refused(f"user.{absent[0]}", "is missing, and the mobile API wants it")
 
-    def look(_: str) -> Answer | None:
+    def look(_: object) -> Answer | None:
         return _connected(caller, user)
 
     def act(_: str) -> Answer:
@@ -94,7 +94,7 @@ def signup_member(
             return _existing(caller, user)
         except OutcomeUnknown:
             with suppress(Unavailable, UpstreamRefused):  # a look-up that fails tells nothing
-                if found := look(""):
+                if found := look(None):
                     return found
             raise
 

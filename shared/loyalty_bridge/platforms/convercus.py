@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 LEGACY_LIFE_SECONDS = 86400.0
 """For how long the token of the older login is good (https://convercus.com/coupon-api-documentation)."""
 _UNTOLD_LIFE_SECONDS = 60.0
+CODE_SECONDS = 3.0
+"""For how long an assigned coupon is asked for its code: a repeat may ask again."""
+ACCOUNT_COUPON_ID = "account_coupon_id"
 MAX_ID = 200
 
 _CALL = re.compile(
@@ -203,7 +206,10 @@ class Client:
     def assign_coupon(
         self, account_id: str, coupon_id: str, *, deadline: float, valid_from: str = "", valid_to: str = ""
     ) -> str:
-        """Assign a coupon and give its code. Each call assigns another one."""
+        """Assign a coupon and give its code. Each call assigns another one.
+
+        When it is assigned and only its code cannot be read, `OutcomeUnknown` is about its ``account_coupon_id``.
+        """
         wanted: dict[WriteField, str] = {"couponId": coupon_id, "validFrom": valid_from, "validTo": valid_to}
         body = self._named({name: value for name, value in wanted.items() if value})
         reply = self._call("assign_coupon", deadline, body, account_id=account_id)
@@ -212,16 +218,29 @@ class Client:
             return code
         id_ = _text(self._field(assigned, "accountCouponId")) or _located(reply)
         try:
-            code = self._coupon_code(id_, deadline)
-        except (Refused, UpstreamRefused, Unavailable):
+            code = self.coupon_code(id_, deadline=deadline)
+        except Refused:
+            id_ = code = ""
+        except (UpstreamRefused, Unavailable):
             code = ""
         # The only public client shows the external reference as the code:
         # https://github.com/shopgate-professional-services/ext-loyalty-convercus
         code = code or _code(assigned.get("externalReference"))
         if not code:
-            known = id_ if _WORD.fullmatch(f"x{id_}") else "of unknown id"
-            raise OutcomeUnknown(f"account coupon {known} is assigned, but its code could not be read")
+            known = id_ if id_ and _WORD.fullmatch(f"x{id_}") else "of unknown id"
+            reason = f"account coupon {known} is assigned, but its code could not be read"
+            raise OutcomeUnknown(reason, {ACCOUNT_COUPON_ID: id_} if id_ else None)
         return code
+
+    def coupon_code(self, account_coupon_id: str, *, deadline: float) -> str:
+        """Read the code of an assigned coupon, within `CODE_SECONDS`; empty when it has none that can be one."""
+        until = min(deadline, time.monotonic() + CODE_SECONDS)
+        reply = self._call("coupon_code", until, account_coupon_id=account_coupon_id)
+        try:
+            value = reading.parse(reply.body)
+        except Refused:
+            return _code(reply.body.decode(errors="replace").strip())
+        return _code(self._field(value, "code") if isinstance(value, Mapping) else value)
 
     def create_booking(
         self,
@@ -282,14 +301,6 @@ class Client:
     def account_coupons(self, account_id: str, *, deadline: float) -> list[Mapping[str, Json]]:
         """List the coupons of an account, whatever their state."""
         return _rows(_parsed(self._call("account_coupons", deadline, account_id=account_id)))
-
-    def _coupon_code(self, account_coupon_id: str, deadline: float) -> str:
-        reply = self._call("coupon_code", deadline, account_coupon_id=account_coupon_id)
-        try:
-            value = reading.parse(reply.body)
-        except Refused:
-            return _code(reply.body.decode(errors="replace").strip())
-        return _code(self._field(value, "code") if isinstance(value, Mapping) else value)
 
     def _call(self, call: str, deadline: float, body: Any = None, **ids: str) -> Reply:
         """Make a call; with 401 once more under another token."""

@@ -61,8 +61,8 @@ class World:
             raise self.upstream
         return self.upstream
 
-    def look(self, reference: str) -> Answer | None:
-        self.looked.append(reference)
+    def look(self, seen: Record) -> Answer | None:
+        self.looked.append(seen.reference)
         if isinstance(self.sight, BridgeError):
             raise self.sight
         return self.sight
@@ -627,6 +627,18 @@ def test_open_actions_tell_what_an_operator_needs_to_find_them_oldest_first(worl
     assert (first.doubt, second.doubt) == ("", "no reply (ReadTimeoutError)")
     assert open_actions(world.store, "other", world.now) == []
     working.step(Crash())
+
+
+def test_what_is_told_with_the_doubt_finds_the_effect_later(world: World) -> None:
+    world.upstream = OutcomeUnknown("assigned, but its code could not be read", {"account_coupon_id": "AC1"})
+    with pytest.raises(OutcomeUnknown):
+        world.request()
+    told = world.open().about
+
+    answer = world.request(look=lambda seen: Answer(200, {"found": seen.about["account_coupon_id"]}))
+
+    assert told == {"account_id": "A1", "account_coupon_id": "AC1"}
+    assert answer.body == {"found": "AC1"}
 
 
 def test_a_record_can_be_read_by_its_id(world: World) -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from loyalty_bridge.actions.journal import GUARD_SECONDS, KEPT_SECONDS, Answer, decide, open_actions, perform
+from loyalty_bridge.actions.journal import GUARD_SECONDS, KEPT_SECONDS, Answer, Record, decide, open_actions, perform
 from loyalty_bridge.errors import InProgress, KeyReused, NotSent, OutcomeUnknown, Unavailable, UpstreamRefused
 from tests.journal import Crash, Settings, Stepped, journal, step_the_store
 
@@ -90,11 +90,11 @@ class Journal(RuleBasedStateMachine):
         self.effects[reference].append(answer)
         return answer
 
-    def look(self, request: Request, sight: Sight, reference: str) -> Answer | None:
+    def look(self, request: Request, sight: Sight, seen: Record) -> Answer | None:
         request.pause("looking")
         if sight == "is down":
             raise Unavailable("no reply")
-        found = self.effects[reference] if sight == "sees" else []
+        found = self.effects[seen.reference] if sight == "sees" else []
         if found:
             self.guards[request.subject] = 0  # resolved; what guards now is not this model's matter
         return Answer(200, {**found[0].body, "found": True}) if found else None

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -25,6 +26,7 @@ from loyalty_bridge.errors import (
     Unavailable,
     UpstreamRefused,
 )
+from loyalty_bridge.platforms import convercus as convercus_client
 from loyalty_bridge.platforms.convercus import Api, Calls, Client, Membership, login
 from loyalty_bridge.platforms.http import Request, open_transport
 
@@ -168,8 +170,22 @@ def test_an_assigned_coupon_of_which_nothing_is_told_is_not_reported_as_refused(
 def test_an_assigned_coupon_whose_code_cannot_be_read_is_not_reported_as_refused(told: Reply) -> None:
     client, _ = answering(reply(201, {"accountCouponId": "ac-7"}), told, told)
 
-    with pytest.raises(OutcomeUnknown, match="ac-7"):
+    with pytest.raises(OutcomeUnknown, match="ac-7") as unknown:
         assign(client)
+    assert unknown.value.about == {"account_coupon_id": "ac-7"}
+
+
+def test_a_code_is_not_asked_for_longer_than_a_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convercus_client, "CODE_SECONDS", 0.3)
+    assigned = {"accountCouponId": "ac-7", "externalReference": "ABC-1"}
+    client, _ = answering(reply(201, assigned), *[reply(500)] * 100_000)
+    client = replace(client, sleep=time.sleep)
+
+    began = time.monotonic()
+    code = assign(client, soon(20))
+
+    assert code == "ABC-1"
+    assert time.monotonic() - began < 1
 
 
 def test_a_booking_is_found_by_its_reference(convercus: Convercus, program: Program) -> None:
