@@ -30,7 +30,8 @@ be worse than the rounding in JavaScript that starts at 2^53.
 ``last_activity_at``, is none: each change would cost a data point.
 
 **Never forwarded**, at any depth: fields and links by which somebody could act as the member (reset and confirmation
-links, passwords, passcodes, tokens, card numbers, wallet passes). Of a deleted guest only that it is deleted.
+links, passwords, passcodes, tokens, card numbers and security codes, wallet passes). Of a deleted guest only that it is
+deleted.
 """
 
 from __future__ import annotations
@@ -133,9 +134,9 @@ _CREDENTIAL = re.compile(
     r"passw|passcode|pwd|token|secret|credential|authenticat|signature|api_?key|session_(?:id|key)|cvv"
     r"|(?:^|_)(?:otp|jwt)(?:_|$)|(?:^|_)pin(?:$|_(?:code|number))"
     r"|(?:confirm(?:ation)?|verif(?:y|ication)|reset|magic|log_?in|unlock|activation)_?(?:url|link|code|key)"
-    r"|card_number|(?:^|_)pass(?:_url)?$"
+    r"|cards?_number|security_code|(?:^|_)pass(?:_url)?$"
 )
-"""In the name of a field, or of a link's parameter, in lower case."""
+"""In the name of a field with its object's before it, or of a link's parameter, in lower case."""
 _CREDENTIAL_PARAMETERS = frozenset({"auth", "code", "confirm", "confirmation", "key", "reset", "sig", "verify"})
 _CREDENTIAL_PATH = re.compile(
     r"/(?:passwords?|passcode|confirm(?:ation)?s?|verif(?:y|ication)|reset[\w-]{0,40}|unlock|magic[\w-]{0,40})(?:[/?#]|$)"
@@ -367,28 +368,31 @@ def _add(properties: dict[str, Json], fields: Iterator[tuple[str, Json]]) -> Non
         properties.setdefault(f"punchh_{name}" if name in _RESERVED else name, value)
 
 
-def _flattened(prefix: str, fields: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+def _flattened(prefix: str, fields: Mapping[str, Json], parent: str = "") -> Iterator[tuple[str, Json]]:
     """Join the names of nested objects by ``_``; leave out what is blank or a credential."""
     for name, value in fields.items():
-        if _may_leave(name, value):
+        if _may_leave(parent, name, value):
             if isinstance(value, Mapping):
-                yield from _flattened(f"{prefix}{name}_", value)
-            elif (kept := _tidy(value)) not in ([], {}):
+                yield from _flattened(f"{prefix}{name}_", value, name)
+            elif (kept := _tidy(name, value)) not in ([], {}):
                 yield f"{prefix}{name}", kept
 
 
-def _tidy(value: Json) -> Json:
+def _tidy(parent: str, value: Json) -> Json:
     """Copy an element of an array without what is blank or a credential, at every depth."""
     if isinstance(value, Mapping):
-        return {name: _tidy(item) for name, item in value.items() if _may_leave(name, item)}
+        return {name: _tidy(name, item) for name, item in value.items() if _may_leave(parent, name, item)}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_tidy(item) for item in value if _may_leave("", item)]
+        return [_tidy(parent, item) for item in value if _may_leave("", "", item)]
     return value
 
 
-def _may_leave(name: str, value: Json) -> bool:
-    """Tell whether a field says something, and nothing that somebody could act as the member by."""
-    if reading.is_blank(value) or _names_credential(name):
+def _may_leave(parent: str, name: str, value: Json) -> bool:
+    """Tell whether a field says something, and nothing that somebody could act as the member by.
+
+    What it is called may be told in two steps: a ``card`` has a ``number``.
+    """
+    if reading.is_blank(value) or _names_credential(f"{parent}_{name}"):
         return False
     if not isinstance(value, str):
         return True

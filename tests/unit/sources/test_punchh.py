@@ -600,6 +600,10 @@ CREDENTIALS: list[Any] = [
     ],
     *[{name: SECRET} for name in ("migration_verification_link", "verification_code", "password_confirmation")],
     {"reset_password": {"url": SECRET}},
+    {"card": {"number": SECRET}},
+    {"gift": {"cards": [{"number": SECRET}]}},
+    {"giftCard": {"data": {"securityCode": SECRET}}},
+    {"security": {"code": SECRET}},
     {"access_token": {"value": [SECRET]}},
     {"link": f"https://x.punchh.com/customers/password/edit?code={SECRET}"},
     {"link": f"https://x.punchh.com/p?reset_password_token={SECRET}"},
@@ -627,6 +631,12 @@ def test_live_credentials_never_leave(credential: dict[str, Json], place: str) -
 
     assert SECRET not in repr(update)
     assert properties(update)["user_first_name"] == "Jane"
+
+
+def test_a_number_or_code_of_something_else_leaves() -> None:
+    told = properties(read(event("checkins", {"store": {"number": "42"}, "coupon": {"code": "A1"}, "user": user()})))
+
+    assert (told["store_number"], told["coupon_code"]) == ("42", "A1")
 
 
 @pytest.mark.parametrize(
