@@ -158,6 +158,22 @@ def test_a_guest_whom_punchh_does_not_know_is_not_found(diner: Api, punchh: Punc
     assert ask(diner, member).body == NO_MEMBER
 
 
+@pytest.mark.parametrize("told", [{}, {"email": ""}, {"email": None}], ids=["left out", "blank", "null"])
+def test_no_code_is_made_for_a_blank_address(
+    diner: Api, punchh: Punchh, member: str, told: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    (known,) = punchh.business.users
+    punchh.faults.add(kind="status", status=200, body={"user_id": known.user_id, "first_name": "Ånnabel", **told})
+
+    answer = ask(diner, member)
+
+    assert (answer.status, answer.body) == (200, FAILED)
+    assert len(punchh.requests) == 1
+    (record,) = caplog.records
+    assert "does not tell the member's e-mail address" in vars(record)["why"]
+    assert "coupon_code" in ask(diner, member).body
+
+
 @pytest.mark.parametrize("campaign", [{"is_expired": True}, {"limit": 0}], ids=["expired", "used up"])
 def test_a_campaign_that_gives_none_says_so_and_is_asked_again(
     diner: Api, punchh: Punchh, member: str, campaign: dict[str, Any]

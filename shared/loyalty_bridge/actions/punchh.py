@@ -16,7 +16,7 @@ import msgspec
 from loyalty_bridge.actions.journal import Answer
 from loyalty_bridge.delivery import aliases
 from loyalty_bridge.delivery.aliases import Taught
-from loyalty_bridge.errors import NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
+from loyalty_bridge.errors import NotConnected, NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
 from loyalty_bridge.platforms import punchh
 from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_CLIENT_SECRET, PUNCHH_COUPON_TOKEN
 from loyalty_bridge.sources.punchh import alias_of
@@ -169,6 +169,8 @@ def generate_code(client: Client, user_id: int, campaign: str, deadline: float) 
     ------
     Refused
         Punchh does not know the user.
+    NotConnected
+        Punchh does not tell the user's e-mail address, by which the campaign knows who gets the code.
     UpstreamRefused
         The campaign gives the member no code; ConnectionBroken, NotSent, OutcomeUnknown: nobody says so.
     """
@@ -176,4 +178,6 @@ def generate_code(client: Client, user_id: int, campaign: str, deadline: float) 
     guest = punchh.user_information(admin.send, client.api, admin_key=admin.value, deadline=deadline, user_id=user_id)
     if guest is None:
         raise Refused("memberId", "is not known to Punchh")
+    if not guest.email:  # the business may keep it from its interfaces
+        raise NotConnected("Punchh does not tell the member's e-mail address, which coupon codes need")
     return punchh.coupon_code(token.send, client.api, guest, campaign_id=campaign, token=token.value, deadline=deadline)
