@@ -38,15 +38,15 @@ _SIGN_UP = """{
     "first_name": "{{UserAttribute['First Name']}}",
     "last_name": "{{UserAttribute['Last Name']}}",
     "terms_and_conditions": "true",
-    "zip_code": "{{UserAttribute['Last Known Pincode']}}",
-    "birthday": "{{UserAttribute['Birthday']}}",
+    "zip_code": "{{UserAttribute['Last Known Pincode']|default('')}}",
+    "birthday": "{{UserAttribute['Birthday']|default('')}}",
     "external_source": "customer_id",
     "external_source_id": "{{UserAttribute['ID']}}"
   }
 }"""
-_PARAMETERS = """{"params": {"member": UserAttribute['ID'], "campaign": "<CAMPAIGN_ID>"}}"""
+_PARAMETERS = """{"params": {"member": UserAttribute['ID']|default(''), "campaign": "<CAMPAIGN_ID>"}}"""
 _COUPON = """{% set coupon = ContentApi.punchh_coupon(<PARAMETERS>) %}
-{% if coupon and coupon.coupon_code %}
+{% if coupon and coupon.coupon_code|default('') %}
 <p>Your code: <strong>{{ coupon.coupon_code }}</strong></p>
 {% endif %}"""
 _CONNECTED_CONTENT = """{% connected_content
