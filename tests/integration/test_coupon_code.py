@@ -114,6 +114,26 @@ def test_a_member_is_known_from_the_signup(diner: Api, punchh: Punchh) -> None:
     assert "coupon_code" in ask(diner, "c-9").body
 
 
+@pytest.mark.parametrize("member", ["a/b", "a\\b", "a%2Fb", "a?b", "a#b", "{a}", ".a", "..", "a b", "a+b@example.com"])
+def test_whoever_gets_events_can_be_signed_up_and_gets_a_code(diner: Api, punchh: Punchh, member: str) -> None:
+    who = {"email": "bob@example.com", "first_name": "Bob", "last_name": "Burr", "external_source_id": member}
+
+    signed_up = diner.post("members", {"user": who})
+    code = diner.get("members/-/coupon-code", campaign="58293", member=member)
+
+    assert signed_up.status == 200
+    assert punchh.business.users[0].source == ("customer_id", member)
+    assert code.body == {"coupon_code": punchh.business.coupons[0].code}
+
+
+@pytest.mark.parametrize("member", ["", " ", "{{UserAttribute['ID']}}", "a{% if b %}", "a\nb", "x" * 201])
+def test_what_is_no_id_in_the_query_is_not_found(diner: Api, punchh: Punchh, member: str) -> None:
+    answer = diner.get("members/-/coupon-code", campaign="58293", member=member)
+
+    assert (answer.status, answer.body) == (200, NO_MEMBER)
+    assert punchh.requests == []
+
+
 def test_of_several_accounts_the_last_one_counts(
     diner: Api, punchh: Punchh, member: str, stores: DeliverySettings
 ) -> None:

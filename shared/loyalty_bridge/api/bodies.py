@@ -23,7 +23,7 @@ from pydantic import (
     field_validator,
 )
 
-from loyalty_bridge.api.requests import ID_PATTERN, MAX_ID, identifier, rendered
+from loyalty_bridge.api.requests import EXTERNAL_ID_PATTERN, ID_PATTERN, MAX_ID, external_id, identifier, rendered
 from loyalty_bridge.destinations.moengage import check_id
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.sources import reading
@@ -82,7 +82,7 @@ def _moment(value: str, field: str) -> str:
     return moment
 
 
-def _external_id(value: str, field: str) -> str:
+def _of_moengage(value: str, field: str) -> str:
     check_id(value, field)
     return value
 
@@ -102,6 +102,13 @@ Id = Annotated[
     BeforeValidator(_as_text),
     AfterValidator(identifier),
     WithJsonSchema({"type": ["string", "integer"], "maxLength": MAX_ID, "pattern": ID_PATTERN}),
+]
+ExternalId = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    AfterValidator(external_id),
+    AfterValidator(_read(_of_moengage)),
+    WithJsonSchema({"type": ["string", "integer"], "maxLength": MAX_ID, "pattern": EXTERNAL_ID_PATTERN}),
 ]
 Text = Annotated[
     str,
@@ -219,7 +226,7 @@ class SignupUser(_Body):
     """
 
     email: Email
-    external_source_id: Annotated[Id, AfterValidator(_read(_external_id))]
+    external_source_id: ExternalId
     external_source: OptionalText = None
     first_name: OptionalText = None
     last_name: OptionalText = None

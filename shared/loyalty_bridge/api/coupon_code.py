@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.actions import coupon_codes
 from loyalty_bridge.actions.punchh import generate_code
 from loyalty_bridge.api import access, lookups
 from loyalty_bridge.api.clients import punchh_client
-from loyalty_bridge.api.requests import identifier
+from loyalty_bridge.api.requests import external_id, identifier
 from loyalty_bridge.api.responses import Response, response
 from loyalty_bridge.delivery import aliases, stores
 from loyalty_bridge.errors import BridgeError, NotConnected, Refused, UpstreamRefused
@@ -30,7 +30,8 @@ def look(call: Call, deadline: float) -> Mapping[str, Any]:
     """
     told = settings(MemberSettings)
     named = call.path.get("memberId", "")
-    campaign, member = _id(call.query.get("campaign", "")), _id(call.query.get("member", "") if named == "-" else named)
+    campaign = _id(identifier, call.query.get("campaign", ""))
+    member = _id(external_id, call.query.get("member", "")) if named == "-" else _id(identifier, named)
     secrets = (PUNCHH_ADMIN_KEY, f"{PUNCHH_COUPON_TOKEN}{campaign}")
     admitted = access.admit(told, call.program, call.headers, [breaker.item_of(secret) for secret in secrets])
     program = admitted.program
@@ -67,9 +68,9 @@ def told(error: BridgeError) -> Response:
     return lookups.told(error)
 
 
-def _id(value: str) -> str:
+def _id(read: Callable[[str], str], value: str) -> str:
     """Give an id; empty when it is none, since a wrong key is told before a wrong id."""
     try:
-        return identifier(value)
+        return read(value)
     except ValueError:
         return ""

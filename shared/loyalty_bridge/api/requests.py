@@ -30,6 +30,8 @@ MAX_BODY = 256 * 1024
 MAX_ID = 200
 ID_PATTERN = r"^[^\s./\\%?#{}][^/\\%?#{}\x00-\x1f\x7f]*$"
 """Ids become parts of paths, which gateways on the way decode, some twice; none holds what separates there."""
+EXTERNAL_ID_PATTERN = r"^[^\s{\x00-\x1f\x7f]([^{\x00-\x1f\x7f]|\{[^{%\x00-\x1f\x7f])*$"
+"""Of ids that become no part of a path: they are what events may carry."""
 _UNRENDERED = re.compile(r"\{\{|\{%")
 _TEST_DISPATCH = "dispatch_id_for_unsent_campaign"
 """What Braze renders for a dispatch id in a test (https://www.braze.com/docs/help/help_articles/api/dispatch_id)."""
@@ -87,10 +89,18 @@ def rendered(value: str) -> str:
     return value.strip()
 
 
+def external_id(value: str) -> str:
+    """Give an id that becomes no part of a path, without the blanks around it; raises ValueError when it is none."""
+    id_ = rendered(value)
+    if len(id_) > MAX_ID or not id_.isprintable():
+        raise ValueError("is not an id")
+    return id_
+
+
 def identifier(value: str) -> str:
     """Give an id without the blanks around it; raises ValueError when it is none, or could mean another path."""
-    id_ = rendered(value)
-    if not re.fullmatch(ID_PATTERN, id_) or len(id_) > MAX_ID or not id_.isprintable():
+    id_ = external_id(value)
+    if not re.fullmatch(ID_PATTERN, id_):
         raise ValueError("is not an id")
     return id_
 
