@@ -327,7 +327,7 @@ def test_a_rate_limit_without_a_header_is_backed_off_from(stores: DeliverySettin
 def test_one_wait_is_enough_for_all_requests_of_a_program(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url, engagement={"rules": {"max_objects": 2}})
     braze.workspace(KEY, rate_limit=1, rate_window=120)
-    batch = streamed(*[event("user_logged_in", accountId=f"A{number}") for number in range(30)])
+    batch = queued(*[event("user_logged_in", accountId=f"A{number}") for number in range(30)])
 
     outcome = forward(batch, stores, 60)
 

@@ -97,6 +97,8 @@ def _bring_back(settings: DeliverySettings, counts: Counter[str]) -> None:
 
 def _tend_program(settings: DeliverySettings, program: Program, until: float, counts: Counter[str]) -> None:
     if program.gate.state == "held":
+        if program.gate.not_before > time.time():
+            return  # the destination has said for how long it takes nothing
         counts["probed"] += 1
         if not probe(program):
             counts["still_failing"] += 1

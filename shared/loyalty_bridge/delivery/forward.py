@@ -201,15 +201,18 @@ def _leave(
         Seconds for which the program's destination lets us wait.
     """
     failing_for = batch.now - program.gate.failing_since if program.gate.failing_since else 0.0
-    if broken or failing_for > HOLD_AFTER_SECONDS:
+    # A stream delivers again at once, and gives up what it has delivered often.
+    too_often = wait > WAIT_SECONDS and not all(arrival.handle for arrival, _ in left)
+    not_before = time.time() + wait
+    if not broken and (not program.gate.failing_since or not_before > program.gate.not_before + 1):
+        gate.note_failure(batch.settings, program.id, batch.now, not_before)
+    if broken or too_often or failing_for > HOLD_AFTER_SECONDS:
         if batch.hold(program, left):
             gate.hold(batch.settings, program.id, problem, batch.now)
         return
     for arrival, _ in left:
         batch.give_back(arrival)
         batch.waits[arrival.receipt] = wait
-    if not program.gate.failing_since:
-        gate.note_failure(batch.settings, program.id, batch.now)
 
 
 def _never_there(work: Work) -> list[str]:

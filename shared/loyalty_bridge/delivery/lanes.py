@@ -57,7 +57,8 @@ def open_lane(program: Program, until: float) -> Lane:
     def post(items: Sequence[Item], deadline: float) -> Reply:
         return send(request([item.object for item in items]), deadline)
 
-    return Lane(destination=destination(side.platform), rules=side.rules, post=post, until=until)
+    not_before = time.monotonic() + max(program.gate.not_before - time.time(), 0)
+    return Lane(destination=destination(side.platform), rules=side.rules, post=post, until=until, not_before=not_before)
 
 
 def probe(program: Program) -> bool:

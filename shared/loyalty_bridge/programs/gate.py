@@ -33,6 +33,8 @@ class Gate:
         Why and since when it is not live.
     failing_since
         Since when the destination has failed without a success; 0 when it has not.
+    not_before
+        Until when the destination lets all containers wait.
     watch_until
         Until when records may still be on the held shelf, or on their way from it, though the gate is live.
     """
@@ -41,6 +43,7 @@ class Gate:
     reason: str = ""
     since: float = 0.0
     failing_since: float = 0.0
+    not_before: float = 0.0
     watch_until: float = 0.0
 
 
@@ -51,6 +54,7 @@ def opened(item: Mapping[str, Any]) -> Gate:
         reason=item.get("reason", {}).get("S", ""),
         since=float(item.get("since", {}).get("N", 0)),
         failing_since=float(item.get("failing_since", {}).get("N", 0)),
+        not_before=float(item.get("not_before", {}).get("N", 0)),
         watch_until=float(item.get("watch_until", {}).get("N", 0)),
     )
 
@@ -86,14 +90,16 @@ def watch(settings: ProgramSettings, program: str, seen: Gate, now: float) -> No
 
 
 def drain(settings: ProgramSettings, program: str) -> None:
-    """Let what was held pass again, while new records wait behind it.
+    """Let what was held pass again; new records of its ordered groups wait behind it.
 
     Raises
     ------
     Unavailable
         DynamoDB does not answer.
     """
-    _update(settings, program, "SET #state = :draining REMOVE failing_since", state=("draining", ":draining"))
+    _update(
+        settings, program, "SET #state = :draining REMOVE failing_since, not_before", state=("draining", ":draining")
+    )
 
 
 def go_live(settings: ProgramSettings, program: str, now: float) -> None:
@@ -109,7 +115,7 @@ def go_live(settings: ProgramSettings, program: str, now: float) -> None:
         _update(
             settings,
             program,
-            "SET #state = :live, watch_until = :until REMOVE reason, since, failing_since",
+            "SET #state = :live, watch_until = :until REMOVE reason, since, failing_since, not_before",
             state=("live", ":live"),
             values={":draining": {"S": "draining"}, ":until": _number(now + WATCH_SECONDS)},
             condition="#state = :draining",
@@ -118,15 +124,16 @@ def go_live(settings: ProgramSettings, program: str, now: float) -> None:
         return  # it is held again: the next probe decides
 
 
-def note_failure(settings: ProgramSettings, program: str, now: float) -> None:
-    """Remember since when the destination fails.
+def note_failure(settings: ProgramSettings, program: str, now: float, not_before: float = 0.0) -> None:
+    """Remember since when the destination fails, and until when it lets us wait.
 
     Raises
     ------
     Unavailable
         DynamoDB does not answer.
     """
-    _update(settings, program, "SET failing_since = if_not_exists(failing_since, :now)", values={":now": _number(now)})
+    expression = "SET failing_since = if_not_exists(failing_since, :now), not_before = :not_before"
+    _update(settings, program, expression, values={":now": _number(now), ":not_before": _number(not_before)})
 
 
 def note_success(settings: ProgramSettings, program: str) -> None:
@@ -137,7 +144,7 @@ def note_success(settings: ProgramSettings, program: str) -> None:
     Unavailable
         DynamoDB does not answer.
     """
-    _update(settings, program, "REMOVE failing_since")
+    _update(settings, program, "REMOVE failing_since, not_before")
 
 
 def _number(value: float) -> dict[str, str]:
