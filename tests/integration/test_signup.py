@@ -354,7 +354,19 @@ def test_an_external_id_belongs_to_one_body(diner: Api, punchh: Punchh) -> None:
     answer = sign_up(diner, ANN | {"first_name": "Bob"})
 
     assert told(answer) == (422, "key_reused")
+    assert "external_source_id" in answer.body["message"]
     assert len(asked(punchh)) == 1
+
+
+def test_a_refused_signup_may_be_corrected_or_repeated(diner: Api, punchh: Punchh) -> None:
+    for _ in range(2):
+        punchh.faults.add(kind="status", status=422, body={"errors": {"zip_code": ["is invalid"]}})
+
+    answers = [sign_up(diner, ANN | {"zip_code": code}) for code in ("3020", "3020", "30201", "30201")]
+
+    assert [told(answer) for answer in answers] == [(422, "zip_code")] * 2 + [DONE] * 2
+    assert len(asked(punchh)) == 3
+    assert [it.fields["zip_code"] for it in punchh.business.users] == ["30201"]
 
 
 def test_a_refusal_is_told_with_punchhs_reason_and_without_what_was_sent(diner: Api, punchh: Punchh) -> None:

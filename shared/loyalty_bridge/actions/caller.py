@@ -53,6 +53,8 @@ class Caller(Generic[C]):
         about: Mapping[str, str],
         look: Callable[[Record], Answer | None] | None = None,
         part: str = "",
+        *,
+        keeps_refusals: bool = True,
     ) -> Answer:
         """Carry an action out unless it was before; `part` tells the steps of one request apart."""
         return journal.perform(
@@ -66,4 +68,5 @@ class Caller(Generic[C]):
             about={**about, **self.about},
             deadline=self.lease,
             repeat_window=self.repeat_window,
+            keeps_refusals=keeps_refusals,
         )

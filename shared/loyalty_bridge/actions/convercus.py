@@ -131,10 +131,7 @@ def _set_optins(caller: Caller[Client], account_id: str, membership: Membership,
     def act(_: object) -> Answer:
         try:
             caller.client.set_optins(account_id, membership.user_id, optins, deadline=caller.deadline)
-        except (
-            OutcomeUnknown,
-            UpstreamRefused,
-        ) as error:  # setting it once more does no harm, unlike all other actions
+        except OutcomeUnknown as error:  # setting it once more does no harm, unlike all other actions
             raise NotSent(str(error)) from error
         return Answer(200, {})
 
@@ -142,12 +139,10 @@ def _set_optins(caller: Caller[Client], account_id: str, membership: Membership,
     try:
         if caller.key is not None:
             # What a crash left open is looked up by setting it once more.
-            caller.perform(SUBSCRIBE_EMAIL, act, about, act, part=f"/{membership.user_id}")
+            caller.perform(SUBSCRIBE_EMAIL, act, about, act, part=f"/{membership.user_id}", keeps_refusals=False)
         elif any(membership.optins.get(channel) is not flag for channel, flag in optins.items()):
             act("")
     except NotSent as error:
-        if isinstance(error.__cause__, UpstreamRefused):
-            raise error.__cause__ from None
         if isinstance(error.__cause__, OutcomeUnknown):
             raise Unavailable(f"opt-ins may be set or not, a repeat sets them: {error}") from None
         raise

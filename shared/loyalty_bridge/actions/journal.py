@@ -4,6 +4,7 @@ The platforms that call us repeat what failed, and the loyalty platform's action
 written down before it is sent, and again when its end is known; each is one conditional write of one item::
 
                   ┌─ act: NotSent ── the record goes; a repeat begins anew
+                  ├─ act: UpstreamRefused, and refusals are not kept ── the same
                   │
     (none) ──► started ── act: an answer ────────► succeeded    a repeat gets the same answer
                   │  ├─── act: UpstreamRefused ──► refused      a repeat gets the same refusal
@@ -135,6 +136,7 @@ def perform(
     about: Mapping[str, str],
     deadline: float,
     repeat_window: float,
+    keeps_refusals: bool = True,
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Answer:
@@ -148,8 +150,8 @@ def perform(
         Hash of the whole request.
     act
         Carries the action out under a reference; called at most once here, and at most once for all requests with the
-        key unless it raised `NotSent`. Raises `NotSent`, `UpstreamRefused` or `OutcomeUnknown`; whatever else it
-        raises passes, and the outcome counts as unknown.
+        key unless it raised `NotSent` (or a refusal that is not kept). Raises `NotSent`, `UpstreamRefused` or
+        `OutcomeUnknown`; whatever else it raises passes, and the outcome counts as unknown.
     look
         Looks the effect up by the record's reference, or by what it is about; None when it was not found. May raise
         `Unavailable` or `UpstreamRefused`. Give None when there is nothing to find it by.
@@ -159,6 +161,8 @@ def perform(
         When the invocation ends, in epoch seconds.
     repeat_window
         For how many seconds after a success an equal request without a key gets the stored answer; 0: not at all.
+    keeps_refusals
+        A repeat gets the same refusal; else it asks anew, and may be another request.
 
     Raises
     ------
@@ -195,7 +199,7 @@ def perform(
         )
         seen = _begin(settings, mine, began)
         if seen is None:
-            return _carry_out(settings, mine, act, repeat_window, now)
+            return _carry_out(settings, mine, act, repeat_window, keeps_refusals, now)
         if seen.fingerprint != fingerprint:
             raise KeyReused("this idempotency key came before, with another request")
         if seen.state in {"succeeded", "refused"}:
@@ -298,16 +302,17 @@ def _carry_out(
     mine: Record,
     act: Callable[[str], Answer],
     repeat_window: float,
+    keeps_refusals: bool,
     now: Callable[[], float],
 ) -> Answer:
     try:
         answer = act(mine.reference)
-    except NotSent as error:
-        with suppress(Unavailable):  # it will read as unknown: too cautious, but safe
-            _free(settings, mine)
-        error.record = mine.id
-        raise
-    except UpstreamRefused as refusal:
+    except (NotSent, UpstreamRefused) as refusal:
+        refusal.record = mine.id
+        if isinstance(refusal, NotSent) or not keeps_refusals:
+            with suppress(Unavailable):  # it will read as unknown: too cautious, but safe
+                _free(settings, mine)
+            raise
         said = Answer(refusal.status, {"code": refusal.code, "reason": refusal.reason})
         ended = _ended(mine, "refused", said, 0, now())
     except OutcomeUnknown as error:

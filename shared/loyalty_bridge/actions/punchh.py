@@ -16,7 +16,15 @@ import msgspec
 from loyalty_bridge.actions.journal import Answer
 from loyalty_bridge.delivery import aliases
 from loyalty_bridge.delivery.aliases import Taught
-from loyalty_bridge.errors import NotConnected, NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
+from loyalty_bridge.errors import (
+    KeyReused,
+    NotConnected,
+    NotSent,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+    UpstreamRefused,
+)
 from loyalty_bridge.platforms import punchh
 from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_CLIENT_SECRET, PUNCHH_COUPON_TOKEN
 from loyalty_bridge.sources.punchh import alias_of
@@ -64,7 +72,8 @@ def signup_member(
     """Sign a member up; the answer has the ``userId``, and says when the member is an ``existing`` one.
 
     An e-mail address that is taken already belongs to the member: with an admin key, its account gets the external id.
-    So does, when the outcome is unknown, the account that is found then.
+    So does, when the outcome is unknown, the account that is found then. A refusal is not kept: a corrected signup of
+    the same member asks Punchh anew.
 
     Parameters
     ----------
@@ -98,14 +107,21 @@ def signup_member(
                     return found
             raise
 
-    answer = caller.perform(SIGNUP_MEMBER, act, {"external_source_id": external_id}, look)
+    try:
+        answer = caller.perform(SIGNUP_MEMBER, act, {"external_source_id": external_id}, look, keeps_refusals=False)
+    except KeyReused:
+        raise KeyReused("this external_source_id came before, with other data") from None
     if user_id := answer.body.get("userId"):
-        try:
-            taught = Taught(alias_of(user_id), external_id, datetime.now(UTC))
-            aliases.learn(settings, caller.program, [taught], caller.deadline)
-        except Unavailable as error:  # the member's first event teaches it
-            _logger.warning("that a member is known by another id could not be written down: %s", error)
+        _learn(settings, caller, user_id, external_id)
     return answer
+
+
+def _learn(settings: SignupSettings, caller: Caller[Client], user_id: str, external_id: str) -> None:
+    try:
+        taught = Taught(alias_of(user_id), external_id, datetime.now(UTC))
+        aliases.learn(settings, caller.program, [taught], caller.deadline)
+    except Unavailable as error:  # the member's first event teaches it
+        _logger.warning("that a member is known by another id could not be written down: %s", error)
 
 
 def _signed_up(caller: Caller[Client], user: Mapping[str, Any], device_id: str, user_agent: str | None) -> str:

@@ -133,6 +133,21 @@ def test_a_repeat_of_what_was_refused_gets_the_same_refusal(world: World) -> Non
     assert len(world.sent) == 1
 
 
+def test_a_refusal_that_is_not_kept_lets_another_request_with_the_key_act(world: World) -> None:
+    world.upstream = UpstreamRefused(422, "zip_code", "is invalid")
+    with pytest.raises(UpstreamRefused) as refusal:
+        world.request(keeps_refusals=False)
+    world.upstream = BOOKED
+
+    answer = world.request(fingerprint="corrected", keeps_refusals=False)
+
+    assert refusal.value.record == world.sent[0]
+    assert answer == BOOKED
+    assert len(world.sent) == 2
+    with pytest.raises(KeyReused):
+        world.request(keeps_refusals=False)
+
+
 @pytest.mark.parametrize("outcome", [BOOKED, OutcomeUnknown("no reply"), UpstreamRefused(409, "NO", "no")])
 def test_a_key_with_another_request_is_told_so_whatever_became_of_the_first(
     world: World, outcome: Answer | BridgeError

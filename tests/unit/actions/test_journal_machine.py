@@ -26,6 +26,7 @@ Told = tuple[Any, ...]
 FATES = st.sampled_from(["pauses", "pauses", "runs to its end", "runs to its end", "dies", "loses the store"])
 
 WINDOW = 120.0
+FORGETS = "key of an action whose refusals are not kept"
 _programs = itertools.count()
 
 
@@ -102,7 +103,7 @@ class Journal(RuleBasedStateMachine):
     # What can happen
 
     @rule(
-        subject=st.sampled_from(["key 1", "key 2", "key 3", "no key"]),
+        subject=st.sampled_from(["key 1", "key 2", "key 3", FORGETS, "no key"]),
         upstream=st.sampled_from(["acts", "acts, answer lost", "acts late", "fails", "is not reached", "refuses"]),
         sight=st.sampled_from(["sees", "sees", "sees nothing", "is down"]),
         steps=st.integers(0, 10),
@@ -133,6 +134,7 @@ class Journal(RuleBasedStateMachine):
                 about={},
                 deadline=self.clock + 15,
                 repeat_window=WINDOW,
+                keeps_refusals=subject != FORGETS,
                 now=now,
                 sleep=sleep,
             )
@@ -198,6 +200,9 @@ class Journal(RuleBasedStateMachine):
             return  # what the store did not take is told, but not remembered
         if request.expected:
             assert told == request.expected, "a finished answer changed, or was not told"
+        if told and told[0] == "refusal" and request.subject == FORGETS:
+            assert request.acted is not None, "a refusal was kept"
+            return
         if told:
             assert told == self.ends.setdefault(request.subject, told), "two different ends"
         if isinstance(request.end, InProgress):
