@@ -6,8 +6,12 @@ calls hundreds of times at once. So only a few calls try a secret that has not w
 becomes of these::
 
     untried ── any answer but a refusal ──► works         calls pass, and cost nothing more
-       ▲  └─── LIMIT refusals ──► stopped ── PAUSE_SECONDS ──► one call tries again
+       ▲  └─── LIMIT refusals ──► stopped ── PAUSE_SECONDS, or the connection is saved ──► one call tries again
        └────── a refusal, or the connection is saved
+
+No answer, and one that says nothing of the secret (408, 429, 5xx), let the next call try. What is on its way at the
+moment when a secret that worked is refused is not held back. The platform counts refusals whatever the connection is:
+after `MOST` of them, saving lets no call try before the pause is over.
 
 One item for each secret beside the connection, so that all come in one round trip. Each change is written on condition
 that nobody else has changed the item since it was read.
@@ -31,11 +35,14 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import ProgramSettings
 
 LIMIT = 3
+MOST = 8
+"""Refusals within the pause: two fewer than the platform takes."""
 PAUSE_SECONDS = 600.0
 """In which the platform forgets the refusals."""
 TRY_SECONDS = 10.0
 """A call that has told nothing by then has died."""
 REFUSALS = frozenset({401, 403, 412})
+_SAYS_NOTHING = frozenset({408, 429})
 
 _logger = logging.getLogger(__name__)
 
@@ -56,6 +63,10 @@ class Breaker:
         How many of these were refused.
     until
         When the tries, or the pause, are over (epoch seconds).
+    recent
+        How many refusals, each within the pause after the one before, whatever the connection was.
+    refused_at
+        When the last of these was (epoch seconds).
     revision
         Rises with every change.
     """
@@ -65,7 +76,19 @@ class Breaker:
     tries: int = 0
     refusals: int = 0
     until: float = 0.0
+    recent: int = 0
+    refused_at: float = 0.0
     revision: int = 0
+
+    def renewed(self, version: int, now: float) -> Breaker:
+        """Begin anew with another connection: nothing is known of it but how often the one before was refused."""
+        fresh = Breaker(version, recent=self._lately(now), refused_at=self.refused_at, revision=self.revision)
+        if fresh.recent >= MOST:
+            return replace(fresh, tries=LIMIT, refusals=LIMIT, until=self.refused_at + PAUSE_SECONDS)
+        return replace(fresh, tries=LIMIT, refusals=LIMIT - 1) if fresh.recent else fresh
+
+    def _lately(self, now: float) -> int:
+        return self.recent if now < self.refused_at + PAUSE_SECONDS else 0
 
     def tried(self, now: float) -> Breaker:
         """Let one more call try, unless it need not or has to wait."""
@@ -77,17 +100,19 @@ class Breaker:
 
     def refused(self, now: float) -> Breaker:
         """Count a refusal."""
+        counted = replace(self, recent=self._lately(now) + 1, refused_at=now)
         if self.stopped(now):
-            return self
+            return counted
         refusals = min(self.refusals + 1, LIMIT)
-        return replace(self, works=False, tries=max(self.tries, refusals), refusals=refusals, until=now + PAUSE_SECONDS)
+        tries = max(self.tries, refusals)
+        return replace(counted, works=False, tries=tries, refusals=refusals, until=now + PAUSE_SECONDS)
 
     def worked(self, _: float) -> Breaker:
         """Let calls pass."""
-        return self if self.works else Breaker(self.version, works=True, revision=self.revision)
+        return self if self.works else replace(self, works=True, tries=0, refusals=0, until=0.0)
 
     def given_back(self, _: float) -> Breaker:
-        """Let another call try: this one got no answer."""
+        """Let another call try: this one was told nothing."""
         return replace(self, tries=max(self.tries - 1, 0))
 
     def stopped(self, now: float) -> bool:
@@ -112,6 +137,8 @@ def opened(item: Mapping[str, Any]) -> Breaker:
         tries=int(number("tries")),
         refusals=int(number("refusals")),
         until=number("until"),
+        recent=int(number("recent")),
+        refused_at=number("refused_at"),
         revision=int(number("revision")),
     )
 
@@ -160,7 +187,12 @@ class Guarded:
             if tries:
                 self._note(Breaker.given_back)
             raise
-        self._note(Breaker.refused if reply.status in REFUSALS else Breaker.worked)
+        if reply.status in REFUSALS:
+            self._note(Breaker.refused)
+        elif reply.status < 500 and reply.status not in _SAYS_NOTHING:
+            self._note(Breaker.worked)
+        elif tries:
+            self._note(Breaker.given_back)
         return reply
 
     def _admitted(self, deadline: float) -> bool:
@@ -192,8 +224,7 @@ class Guarded:
         """Change the breaker; tell whether there was something to change."""
         while True:
             seen, version = self.latest, self.program.version
-            # What is known of another connection says nothing about this one.
-            known = seen if seen.version == version else Breaker(version, revision=seen.revision)
+            known = seen if seen.version == version else seen.renewed(version, self.clock())
             wanted = to(known, self.clock())
             if wanted == known:
                 self.latest = known
@@ -221,6 +252,8 @@ def _write(settings: ProgramSettings, program: str, secret: str, before: Breaker
         ":tries": {"N": str(wanted.tries)},
         ":refusals": {"N": str(wanted.refusals)},
         ":until": {"N": f"{wanted.until:.3f}"},
+        ":recent": {"N": str(wanted.recent)},
+        ":refused_at": {"N": f"{wanted.refused_at:.3f}"},
         ":revision": {"N": str(wanted.revision)},
     }
     request: dict[str, Any] = {

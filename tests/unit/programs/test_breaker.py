@@ -11,7 +11,7 @@ from loyalty_bridge.destinations.wire import Reply
 from loyalty_bridge.errors import ConnectionBroken, NotSent, OutcomeUnknown
 from loyalty_bridge.platforms.http import Request
 from loyalty_bridge.programs import breaker, store
-from loyalty_bridge.programs.breaker import LIMIT, PAUSE_SECONDS, TRY_SECONDS, Breaker, Guarded
+from loyalty_bridge.programs.breaker import LIMIT, MOST, PAUSE_SECONDS, TRY_SECONDS, Breaker, Guarded
 from loyalty_bridge.programs.connection import Connection, Program
 from loyalty_bridge.settings import DeliverySettings
 
@@ -32,14 +32,14 @@ class World:
     during: list[Callable[[], object]] = field(default_factory=list)
 
     def send(self, _: Request, __: float) -> Reply:
-        """Answer: ``x`` refuses, ``?`` says nothing, ``f`` is a failure that has nothing to do with the secret."""
+        """Answer: ``x`` refuses, ``?`` says nothing, ``f`` and ``b`` are failures that say nothing of it."""
         answer, self.answers = self.answers[0], self.answers[1:]
         self.sent += 1
         while self.during:
             self.during.pop()()
         if answer == "?":
             raise OutcomeUnknown("no reply")
-        return Reply({"x": 412, "u": 401, ".": 200, "f": 500, "r": 422}[answer], {}, b"")
+        return Reply({"x": 412, "u": 401, ".": 200, "f": 500, "b": 429, "r": 422}[answer], {}, b"")
 
     def call(self, deadline: float = FAR) -> str:
         """Make a call of a container that reads everything anew."""
@@ -50,6 +50,10 @@ class World:
             return str(guarded(REQUEST, deadline).status)
         except (ConnectionBroken, NotSent, OutcomeUnknown) as error:
             return type(error).__name__
+
+    def save(self) -> None:
+        """Save the connection."""
+        self.program = store.save(self.settings, self.program, "diner", Connection(), {})
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
@@ -82,6 +86,9 @@ def world(stores: DeliverySettings) -> World:
         pytest.param("xxrxxrxxf", 9, id="another refusal is none of the secret"),
         pytest.param("?????????", 9, id="no answer is no refusal"),
         pytest.param("x?x?x?x?", 5, id="no answer is no success"),
+        pytest.param("fbfbfbfbf", 9, id="a failure is no refusal"),
+        pytest.param("xfxbxfxb", 5, id="a failure is no success"),
+        pytest.param("xxxx fxx", 5, id="a try that fails is made again"),
         pytest.param("xxxx xx xx", 5, id="one try after each pause"),
         pytest.param("xxxx ....xx", 9, id="works again after the pause"),
         pytest.param("xxxx ?xx", 5, id="a try without an answer is made again"),
@@ -112,12 +119,37 @@ def test_who_is_stopped_is_told_when_to_come_back(world: World) -> None:
     assert stopped.value.retry_after == PAUSE_SECONDS - 100
 
 
-def test_another_connection_begins_anew(world: World) -> None:
+def test_another_connection_is_tried_at_once_by_one_call(world: World) -> None:
     world.all("xxxx")
 
-    world.program = store.save(world.settings, world.program, "diner", Connection(), {})
+    world.save()
+
+    assert world.all("xxx") == ["412", "ConnectionBroken", "ConnectionBroken"]
+    world.save()
+    assert world.all("...") == ["200"] * 3
+
+
+def test_another_connection_begins_anew_when_the_refusals_are_long_ago(world: World) -> None:
+    world.all("xxxx ")
+
+    world.save()
 
     assert world.all("xxxx") == ["412", "412", "412", "ConnectionBroken"]
+
+
+@pytest.mark.parametrize("answers", ["xxx", "x.x", "xfx"])
+def test_no_connection_is_tried_after_too_many_refusals_until_the_pause_is_over(world: World, answers: str) -> None:
+    refused = 0
+    for _ in range(20):
+        refused += world.all(answers).count("412")
+        world.save()
+
+    held_up = world.all(".")
+    world.now += PAUSE_SECONDS
+
+    assert refused == MOST
+    assert held_up == ["ConnectionBroken"]
+    assert world.all(".") == ["200"]
 
 
 def test_each_secret_has_a_breaker_of_its_own(world: World) -> None:
@@ -129,8 +161,10 @@ def test_each_secret_has_a_breaker_of_its_own(world: World) -> None:
     assert other(REQUEST, FAR).status == 200
 
 
-def test_of_many_at_once_a_few_try_and_the_others_wait_for_them(world: World) -> None:
+@pytest.mark.parametrize("before", ["", "f", "b", "?"])
+def test_of_many_at_once_a_few_try_and_the_others_wait_for_them(world: World, before: str) -> None:
     ends: list[str] = []
+    world.all(before)
 
     def nested(depth: int) -> Callable[[], None]:
         def more() -> None:
@@ -144,7 +178,7 @@ def test_of_many_at_once_a_few_try_and_the_others_wait_for_them(world: World) ->
     world.during.append(nested(20))
     ends.append(world.call())
 
-    assert world.sent == LIMIT
+    assert world.sent == len(before) + LIMIT
     assert ends.count("412") == LIMIT
     assert set(ends) == {"412", "NotSent"}
 
