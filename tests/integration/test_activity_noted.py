@@ -17,6 +17,7 @@ from loyalty_bridge.actions import journal
 from loyalty_bridge.activity import Counts, ErrorLine, container, store
 from loyalty_bridge.delivery import drain, forward
 from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.programs import gate
 from loyalty_bridge.settings import DeliverySettings, ProgramSettings
 from tests import webhooks
 from tests.conftest import KEY, connect
@@ -381,6 +382,7 @@ def test_what_is_given_back_is_noted_when_it_is_settled(
     braze.workspace(KEY).misbehave(kind="status", status=429, headers={"retry-after": "3600"})
 
     again = deliver(stores, event(eventId="e-1")).again
+    gate.note_success(stores, "demo")  # the wait is over
     deliver(stores, event(eventId="e-1"))
 
     counts = noted(stores, "forward_events")

@@ -185,7 +185,7 @@ def _settle_each(lane: Lane, items: Sequence[Item], rejected: Any) -> list[list[
 
 def _in_order(lane: Lane, items: list[Item]) -> list[list[Item]]:
     """Cut items into requests to be sent one after the other: what was taken apart may be more than one takes."""
-    return [request for wave in _pack(lane, [items]) for request in wave]
+    return [request for wave in _pack(lane, [items]) for request in wave] if items else []
 
 
 def _accept(lane: Lane, item: Item) -> None:

@@ -194,4 +194,4 @@ def test_twenty_thousand_members_are_packed_in_a_blink() -> None:
     seconds = time.process_time() - started
 
     assert len(requests) == math.ceil(sum(map(len, groups)) / 75)
-    assert seconds < 1.0  # about 0.1 s; what is quadratic takes many seconds
+    assert seconds < 5.0  # about 0.1 s, on a busy machine ten times that; what is quadratic takes minutes
