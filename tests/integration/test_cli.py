@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -322,6 +323,18 @@ def test_a_missing_stack_is_named_and_what_names_another(monkeypatch: pytest.Mon
 
     told = "there is no stack elsewhere in this account and region; name yours with BRIDGE_STACK"
     assert (code, complained) == (1, f"bridge: {told}\n")
+
+
+def test_a_stack_that_was_not_deployed_to_its_end_says_so(monkeypatch: pytest.MonkeyPatch, bridge: Bridge) -> None:
+    empty = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
+    boto3.client("cloudformation", region_name="us-east-1").create_stack(StackName="half", TemplateBody=empty)
+    monkeypatch.setenv("BRIDGE_STACK", "half")
+    stack.settings.cache_clear()
+
+    code, _, complained = bridge("program", "list")
+
+    assert code == 1
+    assert complained.startswith("bridge: the stack half has no outputs (")
 
 
 def test_credentials_that_are_refused_say_nothing_about_the_stack(

@@ -54,6 +54,8 @@ def _outputs() -> dict[str, str]:
 
     Raises
     ------
+    NotConnected
+        It was never deployed to its end.
     NotFound
         There is no such stack; AWS calls that a `ValidationError`:
         https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html.
@@ -68,6 +70,8 @@ def _outputs() -> dict[str, str]:
         if error.response["Error"]["Code"] != "ValidationError":
             raise
         raise NotFound(f"there is no stack {name} in this account and region; name yours with BRIDGE_STACK") from None
+    if not stack.get("Outputs"):
+        raise NotConnected(f"the stack {name} has no outputs ({stack['StackStatus']}): deploy it again")
     return {_variable(output["OutputKey"]): output["OutputValue"] for output in stack["Outputs"]}
 
 
