@@ -45,11 +45,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_paused_until", 0.0)
-
-
 def note(settings: DeliverySettings, reason: str = "phone: is no number", record: str = "e-1", **change: Any) -> None:
     told = {"program": "demo", "endpoint": "forward_events", "platform": "braze", "code": "refused"} | change
     tally = Tally()

@@ -14,7 +14,7 @@ from local.sandbox import brevo
 from local.sandbox.braze import Braze
 from loyalty_bridge import activity, aws
 from loyalty_bridge.actions import journal
-from loyalty_bridge.activity import Counts, ErrorLine, container, store
+from loyalty_bridge.activity import Counts, ErrorLine, container
 from loyalty_bridge.delivery import drain, forward
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.programs import gate
@@ -30,9 +30,8 @@ NOT_KEY = "cvc_" + "x" * 43
 
 @pytest.fixture(autouse=True)
 def new_container(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin with nothing noted, no program known, and no failed write."""
+    """Begin with nothing noted, and no program known."""
     monkeypatch.setattr(container, "_known", {})
-    monkeypatch.setattr(store, "_paused_until", 0.0)
     container.tally.take()
 
 
