@@ -173,8 +173,8 @@ def connect_punchh(
 
 def make_known(settings: MemberSettings, user_id: int, member: str, program: str = "diner") -> None:
     """Let the bridge know a member by Punchh's user id."""
-    taught = Taught(f"user:{user_id}", member, datetime.now(UTC))
-    aliases.learn(settings, program, [taught], time.monotonic() + 5)
+    taught = Taught(program, f"user:{user_id}", member, datetime.now(UTC))
+    aliases.learn(settings, [taught], time.monotonic() + 5)
 
 
 def context(seconds: float = 10.0, function: str = "test") -> Any:

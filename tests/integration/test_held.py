@@ -64,6 +64,14 @@ class World:
     def mend(self) -> None:
         self.braze.workspace(KEY).faults.clear()
 
+    def outage(self, *names: str) -> None:
+        """Let events be held one by one, while the key is wrong."""
+        self.revoke()
+        for name in names:
+            self.come(name)
+            self.deliver()
+        self.mend()
+
     def there(self) -> list[str]:
         """Name the events that Braze has, in the order in which it got them."""
         return [one.object["properties"]["event_id"] for one in self.braze.workspace(KEY).events]
@@ -138,11 +146,7 @@ def test_new_records_wait_while_the_held_ones_pass_at_a_bounded_rate(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drain, "RECORDS_PER_RUN", 2)
-    world.revoke()
-    for name in ("e1", "e2", "e3"):
-        world.come(name)
-        world.deliver()
-    world.mend()
+    world.outage("e1", "e2", "e3")
 
     first = world.tend()
     world.deliver_all()
@@ -162,11 +166,7 @@ def test_records_of_other_groups_pass_while_the_held_ones_are_drained(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drain, "RECORDS_PER_RUN", 1)
-    world.revoke()
-    for name in ("e1", "e2", "e3"):
-        world.come(name)
-        world.deliver()
-    world.mend()
+    world.outage("e1", "e2", "e3")
     world.tend()
     world.deliver_all()
 
@@ -179,11 +179,7 @@ def test_records_of_other_groups_pass_while_the_held_ones_are_drained(
 
 
 def test_a_drained_record_that_is_held_again_keeps_its_place(world: World) -> None:
-    world.revoke()
-    for name in ("e1", "e2", "e3"):
-        world.come(name)
-        world.deliver()
-    world.mend()
+    world.outage("e1", "e2", "e3")
     world.tend()
     world.revoke()
 
@@ -358,6 +354,7 @@ def test_a_program_that_fails_for_minutes_is_held(world: World, monkeypatch: pyt
     for minutes in (0, 1, 2):
         monkeypatch.setattr(forward, "Batch", partial(Batch, now=began + minutes * 60))
         assert len(world.deliver().again) == 2
+        assert world.gate().not_before == 0  # it told no wait
     monkeypatch.setattr(forward, "Batch", partial(Batch, now=began + forward.HOLD_AFTER_SECONDS + 1))
     outcome = world.deliver()
     gate = world.gate()

@@ -39,6 +39,7 @@ class Taught:
         were told have it.
     """
 
+    program: str
     alias: str
     member: str
     at: datetime | None = None
@@ -84,7 +85,7 @@ def _when(taught: Taught) -> float:
     return taught.at.timestamp() if taught.at else 0.0
 
 
-def learn(settings: MemberSettings, program: str, taught: Iterable[Taught], deadline: float) -> None:
+def learn(settings: MemberSettings, taught: Iterable[Taught], deadline: float) -> None:
     """Remember that members are known by aliases, too (several invocations may teach one alias at once).
 
     Of an alias that is one member's, the member's aliases can be looked up, too.
@@ -97,11 +98,11 @@ def learn(settings: MemberSettings, program: str, taught: Iterable[Taught], dead
     several: defaultdict[str, set[str]] = defaultdict(set)
     latest: dict[str, Taught] = {}
     for one in sorted(taught, key=_when):
-        name = key(program, one.alias)
+        name = key(one.program, one.alias)
         if one.at is None:
             several[name].add(one.member)
         else:
-            several[key_of_aliases(program, one.member)].add(one.alias)
+            several[key_of_aliases(one.program, one.member)].add(one.alias)
             latest[name] = one
     stores.update(
         [

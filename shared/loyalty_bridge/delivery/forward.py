@@ -201,11 +201,13 @@ def _leave(
         Seconds for which the program's destination lets us wait.
     """
     failing_for = batch.now - program.gate.failing_since if program.gate.failing_since else 0.0
-    # A stream delivers again at once, and gives up what it has delivered often.
-    too_often = wait > WAIT_SECONDS and not all(arrival.handle for arrival, _ in left)
-    not_before = time.time() + wait
+    # A shorter wait is over within an invocation: it is worth no write, and is the lane's own.
+    is_long = wait > WAIT_SECONDS
+    not_before = time.time() + wait if is_long else 0.0
     if not broken and (not program.gate.failing_since or not_before > program.gate.not_before + 1):
         gate.note_failure(batch.settings, program.id, batch.now, not_before)
+    # A stream delivers again at once, and gives up what it has delivered often.
+    too_often = is_long and not all(arrival.handle for arrival, _ in left)
     if broken or too_often or failing_for > HOLD_AFTER_SECONDS:
         if batch.hold(program, left):
             gate.hold(batch.settings, program.id, problem, batch.now)

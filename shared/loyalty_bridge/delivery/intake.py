@@ -39,7 +39,9 @@ class Mapped:
         """Tell under which ids its member is known; one by which the platform is asked belongs to one member."""
         update, asked_by = self.work.update, self.program.source.ASKED_BY
         return [
-            Taught(alias, update.member, update.time if asked_by and alias.startswith(asked_by) else None)
+            Taught(
+                self.program.id, alias, update.member, update.time if asked_by and alias.startswith(asked_by) else None
+            )
             for alias in self.aliases
         ]
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.delivery import aliases, ledger, state, stores
-from loyalty_bridge.delivery.aliases import Taught
 from loyalty_bridge.delivery.batch import WRITE_SECONDS, Batch
 from loyalty_bridge.delivery.intake import Mapped
 from loyalty_bridge.delivery.plan import Member
@@ -98,15 +97,9 @@ def _names(one: Mapped) -> list[str]:
 
 def _learn(batch: Batch, mapped: Iterable[Mapped], known: Mapping[str, Mapping[str, Any]]) -> None:
     """Remember the other ids of members, where they are not known yet."""
-    new: defaultdict[str, list[Taught]] = defaultdict(list)
-    for one in mapped:
-        new[one.program.id] += [
-            taught
-            for taught in one.teaches()
-            if aliases.is_news(known.get(aliases.key(one.program.id, taught.alias), {}), taught)
-        ]
-    for program, told in new.items():
-        aliases.learn(batch.settings, program, told, batch.until)
+    taught = [told for one in mapped for told in one.teaches()]
+    news = [told for told in taught if aliases.is_news(known.get(aliases.key(told.program, told.alias), {}), told)]
+    aliases.learn(batch.settings, news, batch.until)
 
 
 def write_down(batch: Batch, members: Mapping[str, Iterable[Member]], programs: Mapping[str, Program]) -> None:

@@ -132,8 +132,10 @@ def note_failure(settings: ProgramSettings, program: str, now: float, not_before
     Unavailable
         DynamoDB does not answer.
     """
-    expression = "SET failing_since = if_not_exists(failing_since, :now), not_before = :not_before"
-    _update(settings, program, expression, values={":now": _number(now), ":not_before": _number(not_before)})
+    expression, values = "SET failing_since = if_not_exists(failing_since, :now)", {":now": _number(now)}
+    if not_before:
+        expression, values = f"{expression}, not_before = :not_before", values | {":not_before": _number(not_before)}
+    _update(settings, program, expression, values=values)
 
 
 def note_success(settings: ProgramSettings, program: str) -> None:
