@@ -164,10 +164,14 @@ class World:
         self.diner.post("members", {"user": person | {"birthday": FIRST}})
 
     def act_on_many(self) -> None:
-        """Carry a batch out, of which one member is unknown and one stays unknown."""
-        self.api.upstream.account("ZYXACCOUNT2")
+        """Carry out a batch of which one member is refused, and one whose outcome stays unknown."""
+        for account in ("ZYXACCOUNT2", "ZYXACCOUNT3"):
+            self.api.upstream.account(account)
+        self.plan(ACCOUNT, "ZYXNOBODY")
+        self.carry_out()
+        # A batch of its own: members are carried out side by side, and the fault is for this one.
         self.api.upstream.misbehave(kind="status", on="assign_coupon", status=500, body=SAID)
-        self.plan(ACCOUNT, "ZYXACCOUNT2", "ZYXNOBODY")
+        self.plan("ZYXACCOUNT3")
         self.carry_out()
 
     def plan(self, *accounts: str) -> None:
