@@ -12,7 +12,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from loyalty_bridge.actions import batches
 from loyalty_bridge.activity import container
 from loyalty_bridge.api.callers import carrier
-from loyalty_bridge.errors import BridgeError
+from loyalty_bridge.errors import BridgeError, ConnectionBroken
 from loyalty_bridge.settings import PlanSettings, settings
 
 if TYPE_CHECKING:
@@ -50,5 +50,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         batches.come_back(told, message["receiptHandle"], int(message["attributes"]["ApproximateReceiveCount"]))
     container.write_now()
     for name, count in (counts or {"nothing_due": 1}).items():
-        metrics.add_metric(f"batch_{name}", MetricUnit.Count, count)
+        watched = name if name == ConnectionBroken.word else f"batch_{name}"  # every function's, under one name
+        metrics.add_metric(watched, MetricUnit.Count, count)
     return {"batchItemFailures": [{"itemIdentifier": message["messageId"]}] if again else []}

@@ -223,6 +223,23 @@ def test_a_platform_that_is_down_leaves_everything_planned_and_the_message_comes
     assert api.done() == ["A1"]
 
 
+def test_a_broken_connection_is_told_at_once_and_no_further_member_is_tried(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan(api, members(api, 40))
+    (message,) = messages(api)
+    api.upstream.misbehave(kind="status", on="token", status=401, body={"error": "invalid_client"}, times=None)
+
+    assert not carry_out(message)
+
+    assert 1 <= api.upstream.logins + len(api.upstream.requests) <= batches.PARALLEL
+    metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"connection_broken":' in line]
+    assert [(it["connection_broken"], it["batch_due"]) for it in metrics] == [([1.0], [40.0])]
+    api.upstream.forget_faults()
+    assert carry_out(message)
+    assert len(api.done()) == 40
+
+
 def test_two_messages_of_one_batch_at_once_double_nothing(api: Api) -> None:
     account_ids = members(api, 20)
     planned = batches.find(api.settings, "demo", plan(api, account_ids))

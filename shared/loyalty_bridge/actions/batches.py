@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Any, Literal, Protocol
 from loyalty_bridge import aws
 from loyalty_bridge.activity import container
 from loyalty_bridge.delivery import stores
-from loyalty_bridge.errors import BridgeError, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
+from loyalty_bridge.errors import ConnectionBroken, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
 
 HEAD = "#"
 DAYS = 30
@@ -178,7 +179,8 @@ def progress(batch: Batch, found: Sequence[Line]) -> dict[str, Any]:
 def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, str], str], until: float) -> Counter[str]:
     """Assign to the members that are still due, several at once; what is due after that has to be done again later.
 
-    How each ended is noted for the program's activity, once: one that is still unknown is no news.
+    How each ended is noted for the program's activity, once: one that is still unknown is no news. A connection that
+    is broken for one member is for all: the others are not tried, and the counts tell of it.
 
     Parameters
     ----------
@@ -192,25 +194,18 @@ def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, st
     Unavailable
         DynamoDB does not answer.
     """
+    broken = threading.Event()
 
     def one(before: Line) -> str:
         """Give the member's state where it is new, or that it is still due."""
-        if time.monotonic() >= until:
+        if time.monotonic() >= until or broken.is_set():
             return "due"
-        problem: BridgeError | None = None
         try:
-            line = replace(before, state="succeeded", told=assign(batch, before.account_id))
-        except UpstreamRefused as refusal:
-            problem = refusal
-            line = replace(before, state="refused", told=f"{refusal.code} {refusal.reason}".strip())
-        except Refused as refusal:
-            problem = refusal
-            line = replace(before, state="refused", told=refusal.reason)
-        except OutcomeUnknown as error:
-            problem = error
-            line = replace(before, state="unknown", told=str(error))
+            line, problem = _tried(batch, before, assign)
         except Unavailable as error:
             container.problem(batch.program, ENDPOINT, error)
+            if isinstance(error, ConnectionBroken):
+                broken.set()
             return "due"
         if line == before:
             return ""
@@ -225,7 +220,23 @@ def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, st
         counts = Counter(filter(None, pool.map(one, due)))
     for state, word in _WORDS.items():
         container.tally.call(batch.program, ENDPOINT, word, count=counts[state])
+    if broken.is_set():
+        counts[ConnectionBroken.word] = 1
     return counts
+
+
+def _tried(
+    batch: Batch, before: Line, assign: Callable[[Batch, str], str]
+) -> tuple[Line, UpstreamRefused | Refused | OutcomeUnknown | None]:
+    """Assign to one member; gives how it ended, and what stood in the way."""
+    try:
+        return replace(before, state="succeeded", told=assign(batch, before.account_id)), None
+    except UpstreamRefused as refusal:
+        return replace(before, state="refused", told=f"{refusal.code} {refusal.reason}".strip()), refusal
+    except Refused as refusal:
+        return replace(before, state="refused", told=refusal.reason), refusal
+    except OutcomeUnknown as error:
+        return replace(before, state="unknown", told=str(error)), error
 
 
 def ask(settings: QueueSettings, program: str, id_: str, *, after_seconds: int = 0) -> None:
