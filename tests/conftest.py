@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -81,3 +82,19 @@ def connect(settings: DeliverySettings, endpoint: str, program: str = "demo", ke
         },
     )
     return store.save(settings, None, program, merged(connection, change), {"braze_api_key": key})
+
+
+@contextmanager
+def asked_of_aws() -> Iterator[list[str]]:
+    """Give the list of what is asked of DynamoDB, KMS and SQS from now on."""
+    asked: list[str] = []
+
+    def note(model: Any, **_: Any) -> None:
+        asked.append(model.name)
+
+    clients = (aws.dynamodb(), aws.kms(), aws.sqs())
+    for client in clients:
+        client.meta.events.register("before-call", note)
+    yield asked
+    for client in clients:
+        client.meta.events.unregister("before-call", note)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge import aws
 from loyalty_bridge.programs import keys
+from tests.conftest import asked_of_aws
 from tests.http_events import ACTIONS, EVENT, LOOK_UPS, Answer, Api, connect
 
 CALLS: dict[str, tuple[str, str, Any]] = {
@@ -28,18 +28,9 @@ def called(api: Api, call: str, key: str | None = None) -> Answer:
 
 @pytest.fixture
 def round_trips(api: Api) -> Iterator[list[str]]:
-    """Give the list of what is asked of AWS."""
-    asked: list[str] = []
-
-    def note(model: Any, **_: Any) -> None:
-        asked.append(model.name)
-
-    clients = (aws.dynamodb(), aws.kms(), aws.sqs())
-    for client in clients:
-        client.meta.events.register("before-call", note)
-    yield asked
-    for client in clients:
-        client.meta.events.unregister("before-call", note)
+    """Give the list of what is asked of AWS once the API is there."""
+    with asked_of_aws() as asked:
+        yield asked
 
 
 def wrong_keys(api: Api) -> dict[str, str]:

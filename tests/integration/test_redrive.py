@@ -26,7 +26,7 @@ from loyalty_bridge.model import Refusal
 from loyalty_bridge.programs import store
 from loyalty_bridge.programs.connection import Program, merged
 from loyalty_bridge.settings import DeliverySettings
-from tests.conftest import KEY, connect
+from tests.conftest import KEY, asked_of_aws, connect
 from tests.events import event, queued, streamed
 from tests.shelves import on_shelf, refused
 
@@ -65,16 +65,16 @@ def there(braze: Braze) -> list[str]:
     return [one.object["properties"]["event_id"] for one in braze.workspace(KEY).events]
 
 
-def of_user(event_id: str = "of-user", **changes: Any) -> dict[str, Any]:
+def of_user(event_id: str = "of-user", user: str = "U1", **changes: Any) -> dict[str, Any]:
     """Make an event that names a user and no account."""
-    made = event("user_logged_in", eventId=event_id, userId="U1", **changes)
+    made = event("user_logged_in", eventId=event_id, userId=user, **changes)
     del made["accountId"]
     return made
 
 
-def membership(account: str = "A1") -> dict[str, Any]:
+def membership(account: str = "A1", user: str = "U1") -> dict[str, Any]:
     """Make an event that tells which account is the user's."""
-    payload = {"membership": {"userId": "U1", "memberRole": "OWNER", "status": "ACTIVE"}}
+    payload = {"membership": {"userId": user, "memberRole": "OWNER", "status": "ACTIVE"}}
     return event("membership_created", eventId=f"joins-{account}", accountId=account, payload=payload)
 
 
@@ -149,7 +149,8 @@ def test_a_waiting_record_keeps_the_times_at_which_it_came_and_was_looked_for_fi
 def test_a_record_that_comes_late_waits_for_its_person_all_the_same(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
 
-    late = forward(queued(of_user(), membership()), stores, 30)  # sent months ago
+    late = forward(queued(of_user()), stores, 30)  # sent months ago
+    forward(queued(membership()), stores, 30)
     drain.tend(stores, 20)
     deliver_all(stores)
 
@@ -169,6 +170,35 @@ def test_a_record_goes_to_the_accounts_that_were_told_before_and_to_those_told_w
 
     received = [one.object["external_id"] for one in braze.workspace(KEY).events[2:]]
     assert sorted(received) == ["A1", "A2"]
+
+
+def test_the_records_of_ten_users_cost_as_many_round_trips_as_that_of_one(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    users = [f"U{number}" for number in range(10)]
+    forward(fresh(*(membership(f"A{user}", user) for user in users)), stores, 30)
+    deliver_all(stores)
+
+    with asked_of_aws() as of_one:
+        forward(fresh(of_user("one")), stores, 30)
+    with asked_of_aws() as of_ten:
+        ten = forward(fresh(*(of_user(user, user) for user in users)), stores, 30)
+    deliver_all(stores)
+
+    assert (of_ten, ten.counts["sent_on"]) == (of_one, 10)
+    got = {(one.object["external_id"], one.object["properties"]["event_id"]) for one in braze.workspace(KEY).events}
+    assert got >= {(f"A{user}", user) for user in users}
+
+
+def test_a_record_is_sent_on_to_an_account_that_is_told_behind_it(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+
+    outcome = forward(fresh(of_user(), membership()), stores, 30)
+    deliver_all(stores)
+
+    assert (outcome.counts["sent_on"], outcome.counts["waiting"]) == (1, 0)
+    assert there(braze) == ["joins-A1", "of-user"]
 
 
 def test_a_trace_finds_a_record_of_a_user_while_it_waits(stores: DeliverySettings, braze: Braze) -> None:

@@ -482,7 +482,8 @@ def test_what_an_operator_decides_is_what_repeats_are_told(diner: Api, punchh: P
 def test_a_member_is_known_by_punchhs_id_from_the_signup_on(diner: Api, punchh: Punchh, stores: Any) -> None:
     user_id = sign_up(diner).body["userId"]
 
-    assert aliases.members(stores, "diner", f"user:{user_id}", time.monotonic() + 5) == {ANN["external_source_id"]}
+    name = ("diner", f"user:{user_id}")
+    assert aliases.members(stores, [name], time.monotonic() + 5) == {name: {ANN["external_source_id"]}}
 
 
 def test_a_member_who_cannot_be_remembered_is_signed_up_all_the_same(

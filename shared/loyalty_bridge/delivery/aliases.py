@@ -28,6 +28,10 @@ def key_of_aliases(program: str, member: str) -> str:
     return stores.name(program, "aliases", member)
 
 
+Name = tuple[str, str]
+"""Program and alias."""
+
+
 @dataclass(frozen=True, slots=True)
 class Taught:
     """That a member is known by an alias.
@@ -51,23 +55,30 @@ def opened(item: Mapping[str, Any]) -> set[str]:
 
 
 def members(
-    settings: MemberSettings, program: str, alias: str, deadline: float, told: Sequence[Taught] = ()
-) -> set[str]:
-    """Tell the members that are known by an alias.
+    settings: MemberSettings, names: Iterable[Name], deadline: float, taught: Iterable[Taught] = ()
+) -> dict[Name, set[str]]:
+    """Tell the members that are known by each of several aliases, in one round trip.
 
     Parameters
     ----------
-    told
-        What was told of the alias just now, and may not be stored yet.
+    taught
+        What was told just now, and may not be stored yet.
 
     Raises
     ------
     Unavailable
         The map cannot be read.
     """
-    name = {"member": {"S": key(program, alias)}}
-    found = stores.read([(settings.members_table, name)], deadline)[settings.members_table]
-    item = found[0] if found else {}
+    keys = {name: key(*name) for name in names}
+    asked = [(settings.members_table, {"member": {"S": one}}) for one in sorted(set(keys.values()))]
+    items = {item["member"]["S"]: item for item in stores.read(asked, deadline).get(settings.members_table, ())}
+    told: defaultdict[Name, list[Taught]] = defaultdict(list)
+    for one in taught:
+        told[one.program, one.alias].append(one)
+    return {name: _members(items.get(stored, {}), told[name]) for name, stored in keys.items()}
+
+
+def _members(item: Mapping[str, Any], told: Sequence[Taught]) -> set[str]:
     latest = max((one for one in told if one.at), key=_when, default=None)
     if latest:
         return {latest.member} if is_news(item, latest) else opened(item)

@@ -46,6 +46,21 @@ class Mapped:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """A record that names only the person, and by which alias."""
+
+    arrival: Arrival
+    record: SourceRecord
+    event: Json
+    alias: str
+
+    @property
+    def name(self) -> aliases.Name:
+        """The alias among those of all programs."""
+        return self.record.program, self.alias
+
+
 def unseal(batch: Batch, arrivals: list[Arrival]) -> Opened:
     """Open the entries; what is no record is refused, what cannot be fetched is given back."""
     opened: Opened = []
@@ -123,25 +138,30 @@ def _waits(batch: Batch, program: Program, arrival: Arrival, record: SourceRecor
 def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> list[Mapped]:
     """Map each event of each record; what cannot be mapped is refused, and its neighbours go on."""
     mapped: list[Mapped] = []
-    taught: defaultdict[tuple[str, str], list[Taught]] = defaultdict(list)
+    sought: list[Sought] = []
     for arrival, record in admitted:
         if batch.overtakes(arrival):
             batch.give_back(arrival)
             continue
+        program = programs[record.program]
         try:
-            events = _events(programs[record.program], record)
+            events = _events(program, record)
         except Refused as refusal:
             batch.refuse_whole(arrival, record, refusal)
             continue
         for event in events:
-            one = _read_one(
-                batch, arrival, record if len(events) == 1 else alone(record, event), event, programs, taught
-            )
-            if one:
+            one = _read_one(batch, arrival, record if len(events) == 1 else alone(record, event), event, program)
+            if isinstance(one, Mapped):
                 mapped.append(one)
-                for told in one.teaches():
-                    taught[one.program.id, told.alias].append(told)
-    return mapped
+            elif one:
+                sought.append(one)
+    if not sought:
+        return mapped
+    _send_on(batch, sought, programs, [told for one in mapped for told in one.teaches()])
+    for one in mapped:
+        if batch.overtakes(one.work.arrival):
+            batch.give_back(one.work.arrival)
+    return [one for one in mapped if not batch.overtakes(one.work.arrival)]
 
 
 def _events(program: Program, record: SourceRecord) -> list[Json]:
@@ -152,28 +172,20 @@ def _events(program: Program, record: SourceRecord) -> list[Json]:
 
 
 def _read_one(
-    batch: Batch,
-    arrival: Arrival,
-    record: SourceRecord,
-    event: Json,
-    programs: Mapping[str, Program],
-    taught: Mapping[tuple[str, str], Sequence[Taught]],
-) -> Mapped | None:
-    program = programs[record.program]
+    batch: Batch, arrival: Arrival, record: SourceRecord, event: Json, program: Program
+) -> Mapped | Sought | None:
     try:
         _check_program(event, record.program)
         member = record.member or program.source.member(event, program.connection.loyalty.rules)
-        if member is not None:
-            work = translate(arrival, record, event, program, member)
-            if work.update.event and work.update.event.name == program.source.UNKNOWN_EVENT:
-                batch.counts["unknown_events"] += 1
-            return Mapped(program, work, program.source.known_as(event))
-        _send_on(batch, arrival, record, program, person(program, event), taught)
+        if member is None:
+            return Sought(arrival, record, event, person(program, event))
+        work = translate(arrival, record, event, program, member)
+        if work.update.event and work.update.event.name == program.source.UNKNOWN_EVENT:
+            batch.counts["unknown_events"] += 1
+        return Mapped(program, work, program.source.known_as(event))
     except Refused as refusal:
         batch.refuse_whole(arrival, record, refusal, _event_id(program, event))
-    except Unavailable:
-        batch.give_back(arrival)
-    return None
+        return None
 
 
 def person(program: Program, event: Json) -> str:
@@ -196,33 +208,50 @@ def _check_program(event: Json, program: str) -> None:
         raise Refused("programId", "is another one than that of the record")
 
 
-def _send_on(
-    batch: Batch,
-    arrival: Arrival,
-    record: SourceRecord,
-    program: Program,
-    alias: str,
-    taught: Mapping[tuple[str, str], Sequence[Taught]],
-) -> None:
-    """Put a record that names only the person on the transport again, for each member the person is."""
-    told = taught.get((record.program, alias), ())
-    members = aliases.members(batch.settings, record.program, alias, batch.until, told)
-    if len(members) > 1 and (ambiguous := program.source.SEVERAL_MEMBERS.get(alias.partition(":")[0])):
+def _send_on(batch: Batch, sought: Sequence[Sought], programs: Mapping[str, Program], taught: Sequence[Taught]) -> None:
+    """Put records that name only the person on the transport again, for each member the person is."""
+    found: list[tuple[Sought, set[str]]] = []
+    try:
+        known = aliases.members(batch.settings, [one.name for one in sought], batch.until, taught)
+        for one in sought:
+            try:
+                if members := _members(batch, one, programs[one.record.program], known[one.name]):
+                    found.append((one, members))
+            except Refused as refusal:
+                event_id = _event_id(programs[one.record.program], one.event)
+                batch.refuse_whole(one.arrival, one.record, refusal, event_id)
+        transport.put(
+            batch.settings,
+            [
+                (replace(one.record, member=member, drained=""), group_of(one.record.program, member))
+                for one, members in found
+                for member in sorted(members)
+            ],
+        )
+        batch.counts["sent_on"] += len(found)
+    except Unavailable:
+        for one in sought:
+            batch.give_back(one.arrival)
+
+
+def _members(batch: Batch, sought: Sought, program: Program, members: set[str]) -> set[str]:
+    """Give the members that a record is for; none while it waits for its person to become known.
+
+    Raises
+    ------
+    Refused
+        It may be one of several, or has waited for long enough.
+    """
+    if len(members) > 1 and (ambiguous := program.source.SEVERAL_MEMBERS.get(sought.alias.partition(":")[0])):
         raise Refused(*ambiguous)
-    if members:
-        copies = [
-            (replace(record, member=member, drained=""), group_of(record.program, member)) for member in sorted(members)
-        ]
-        transport.put(batch.settings, copies)
-        batch.counts["sent_on"] += 1
-        return
-    # What was held, or lay on the transport for long, has the same time from then on.
-    now = datetime.fromtimestamp(batch.now, UTC)
-    sought = record.sought or now
-    if now - sought < KNOWN_AFTER:
-        batch.wait(arrival, replace(record, sought=sought))
-    else:
-        raise Refused(*program.source.UNKNOWN_PERSON)
+    if not members:
+        # What was held, or lay on the transport for long, has the same time from then on.
+        now = datetime.fromtimestamp(batch.now, UTC)
+        since = sought.record.sought or now
+        if now - since >= KNOWN_AFTER:
+            raise Refused(*program.source.UNKNOWN_PERSON)
+        batch.wait(sought.arrival, replace(sought.record, sought=since))
+    return members
 
 
 def translate(arrival: Arrival, record: SourceRecord, event: Json, program: Program, member: str) -> Work:
