@@ -37,8 +37,7 @@ def plan(call: Call, context: LambdaContext) -> Answer:
         batch_id = batches.plan(told, call.program, reference, coupon_id, body.account_ids, **validity)
         return Answer(200, {"batchId": batch_id})
 
-    # What stopped half way goes on by planning the same again.
-    return who.perform(batches.ASSIGN_COUPON_BATCH, act, {"coupon_id": coupon_id}, lambda seen: act(seen.reference))
+    return who.perform(batches.ASSIGN_COUPON_BATCH, act, {"coupon_id": coupon_id}, resumes=True)
 
 
 def progress(call: Call, _: LambdaContext) -> Answer:

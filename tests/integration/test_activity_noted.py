@@ -83,7 +83,7 @@ def test_an_action_of_unknown_outcome_is_named_by_its_id(api: Api) -> None:
         "book_points",
         "convercus",
         "outcome_unknown",
-        "whether action was carried out is not known",
+        "the outcome of action is not known: Convercus failed (HTTP 500)",
     )
     assert (line.count, len(line.records), line.direction) == (2, 2, "to_loyalty")
 

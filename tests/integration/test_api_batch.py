@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from inspect import unwrap
 from typing import Any
 
@@ -17,6 +18,8 @@ from loyalty_bridge.actions import batches, decisions, journal
 from loyalty_bridge.actions.journal import Answer as Ended
 from loyalty_bridge.api.callers import carrier
 from loyalty_bridge.delivery import stores
+from loyalty_bridge.errors import ConnectionBroken, OutcomeUnknown
+from loyalty_bridge.platforms.convercus import ACCOUNT_COUPON_ID
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import settings
 from tests.functions import loaded
@@ -208,6 +211,85 @@ def test_what_an_operator_decides_about_a_member_goes_on_with_the_batch(
     codes = [one["externalReference"] for one in coupons(api, "A1")]
     assert unknown.about["batch_id"] == batch
     assert [member["couponCode"]] == (codes if decision == ("--did-not-happen",) else ["FOUND"])
+
+
+def test_a_code_that_could_not_be_read_is_read_when_the_batch_comes_back(api: Api) -> None:
+    api.upstream.misbehave(kind="status", on="coupon_code", status=404, times=None)
+    batch = plan(api, ["A1"])
+    (message,) = messages(api)
+
+    assert not carry_out(message)
+    (before,) = progress(api, batch)["members"]
+    api.upstream.forget_faults()
+
+    assert carry_out(message)
+    (after,) = progress(api, batch)["members"]
+    assert (before["state"], "is assigned, but its code could not be read" in before["reason"]) == ("unknown", True)
+    assert after["couponCode"] == coupons(api, "A1")[0]["externalReference"]
+    assert api.done() == ["A1"]
+
+
+def test_members_that_were_not_tried_come_before_those_whose_code_cannot_be_read(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "PARALLEL", 1)
+    planned = batches.find(api.settings, "demo", plan(api, members(api, 4)))
+    assert planned
+    tried: list[str] = []
+
+    def assign(_: batches.Batch, account_id: str) -> str:
+        tried.append(account_id)
+        if len(tried) == 3:
+            raise ConnectionBroken("the secret is wrong")
+        raise OutcomeUnknown("the code could not be read", {ACCOUNT_COUPON_ID: account_id})
+
+    for _ in range(2):
+        assert batches.carry_out(api.settings, planned, assign, time.monotonic() + 40)["due"] == 4
+
+    assert tried == ["M000", "M001", "M002", "M002", "M003", "M000", "M001"]
+
+
+def test_an_assignment_is_remembered_for_as_long_as_its_message_may_come_back(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = batches.find(api.settings, "demo", plan(api, ["A1"]))
+    assert planned
+    (message,) = messages(api)
+    assert carry_out(message)
+    batches._note(api.settings, planned, batches.Line("A1", "planned"))  # as if the first had died just before it
+
+    monkeypatch.setattr(journal, "perform", partial(journal.perform, now=lambda: time.time() + 29 * journal.DAY))
+
+    assert carry_out(message)
+    assert (progress(api, planned.id)["succeeded"], api.done()) == (1, ["A1"])
+
+
+@pytest.mark.parametrize("fields", [{"dispatch_id": "d-1"}, {}])
+def test_a_plan_that_nobody_could_be_asked_to_carry_out_is_gone_on_with_by_each_repeat(
+    api: Api, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
+) -> None:
+    body = {"account_ids": ["A1"], **fields}
+    with monkeypatch.context() as patch:
+        patch.setenv("BATCHES_QUEUE_URL", f"{api.settings.batches_queue_url}-gone")
+        settings.cache_clear()
+        first = api.post(PATH, body)
+        perform = journal.perform
+        # The first invocation is over.
+        patch.setattr(journal, "perform", lambda *told, **more: perform(*told, **more, now=lambda: time.time() + 60))
+        second = api.post(PATH, body)
+        settings.cache_clear()
+    settings.cache_clear()
+    monkeypatch.setattr(journal, "perform", lambda *told, **more: perform(*told, **more, now=lambda: time.time() + 60))
+
+    third = api.post(PATH, body)
+
+    assert [(one.status, one.body.get("error")) for one in (first, second, third)] == [
+        (503, "unavailable"),
+        (503, "unavailable"),
+        (200, None),
+    ]
+    assert carry_out(*messages(api))
+    assert api.done() == ["A1"]
 
 
 def test_a_platform_that_is_down_leaves_everything_planned_and_the_message_comes_back(api: Api) -> None:

@@ -220,6 +220,31 @@ def test_a_repeat_after_a_partial_success_touches_only_what_failed(api: Api, hea
     assert [one.id for one in api.upstream.effects] == ["U1", "U3", "U2"]
 
 
+def test_a_key_that_comes_with_another_request_tells_which_memberships_it_changed(api: Api) -> None:
+    members_of(api, "U1", "U2")
+    api.upstream.misbehave(kind="status", on="set_optins", status=409)
+    body = {"account_id": "A1", "idempotency_key": "k1"}
+    api.post("subscriptions/email", body | {"status": "allowed"})  # U1 is refused, U2 is set
+
+    other = api.post("subscriptions/email", body | {"status": "declined"})
+    third = api.post("subscriptions/email", body | {"status": "allowed"})
+
+    assert (other.status, other.body["succeeded"]) == (207, [{"membership_id": "U1"}])
+    assert optins(api) == {"U1": {"Newsletter": False}, "U2": {"Newsletter": True}}
+    assert (third.status, third.body["succeeded"]) == (207, [{"membership_id": "U2"}])
+
+
+def test_a_key_that_comes_with_another_request_for_each_membership_changes_nothing(api: Api) -> None:
+    members_of(api, "U1", "U2")
+    body = {"account_id": "A1", "idempotency_key": "k1"}
+    api.post("subscriptions/email", body | {"status": "allowed"})
+
+    other = api.post("subscriptions/email", body | {"status": "declined"})
+
+    assert (other.status, other.body["error"]) == (422, "key_reused")
+    assert optins(api) == {"U1": {"Newsletter": True}, "U2": {"Newsletter": True}}
+
+
 def test_what_a_member_decided_meanwhile_is_not_turned_back_by_a_repeat(api: Api) -> None:
     body = {"account_id": "A1", "status": "allowed", "dispatch_id": "d1"}
     api.post("subscriptions/email", body)

@@ -21,6 +21,7 @@ from loyalty_bridge import aws
 from loyalty_bridge.activity import container
 from loyalty_bridge.delivery import stores
 from loyalty_bridge.errors import ConnectionBroken, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
+from loyalty_bridge.platforms.convercus import ACCOUNT_COUPON_ID
 
 HEAD = "#"
 DAYS = 30
@@ -207,15 +208,19 @@ def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, st
             if isinstance(error, ConnectionBroken):
                 broken.set()
             return "due"
-        if line == before:
-            return ""
-        _note(settings, batch, line)
-        if problem:
-            container.problem(batch.program, ENDPOINT, problem)
-        return line.state
+        if line != before:
+            _note(settings, batch, line)
+            if problem:
+                container.problem(batch.program, ENDPOINT, problem)
+        # Nobody repeats a member of a batch: a code that could not be read is read when the batch comes back.
+        if isinstance(problem, OutcomeUnknown) and ACCOUNT_COUPON_ID in problem.about:
+            return "due"
+        return line.state if line != before else ""
 
-    # Of an unknown one the journal knows whether an operator has decided it since.
-    due = [line for line in lines(settings, batch) if line.state in {"planned", "unknown"}]
+    # Of an unknown one the journal knows whether an operator has decided it since. To learn that may take its time:
+    # those that have not been tried come first.
+    found = lines(settings, batch)
+    due = [line for state in ("planned", "unknown") for line in found if line.state == state]
     with ThreadPoolExecutor(PARALLEL) as pool:
         counts = Counter(filter(None, pool.map(one, due)))
     for state, word in _WORDS.items():

@@ -34,6 +34,8 @@ class Caller(Generic[C]):
         For how many seconds an equal request without a key gets the stored answer.
     about
         Ids that the journal keeps with each action, besides the action's own.
+    kept
+        For how many seconds the journal remembers how a request with a key ended.
     """
 
     settings: JournalSettings
@@ -45,6 +47,7 @@ class Caller(Generic[C]):
     lease: float
     repeat_window: float
     about: Mapping[str, str] = field(default_factory=dict)
+    kept: float = journal.KEPT_SECONDS
 
     def perform(
         self,
@@ -55,6 +58,7 @@ class Caller(Generic[C]):
         part: str = "",
         *,
         keeps_refusals: bool = True,
+        resumes: bool = False,
     ) -> Answer:
         """Carry an action out unless it was before; `part` tells the steps of one request apart."""
         return journal.perform(
@@ -69,4 +73,6 @@ class Caller(Generic[C]):
             deadline=self.lease,
             repeat_window=self.repeat_window,
             keeps_refusals=keeps_refusals,
+            resumes=resumes,
+            kept=self.kept,
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from loyalty_bridge.actions.journal import Answer
 from loyalty_bridge.activity import container
-from loyalty_bridge.errors import NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
+from loyalty_bridge.errors import KeyReused, NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
 from loyalty_bridge.platforms.convercus import ACCOUNT_COUPON_ID
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ def subscribe_email(caller: Caller[Client], account_id: str, chosen: Sequence[st
     ------
     UpstreamRefused
         The account is not known, or Convercus refuses every membership.
+    KeyReused
+        The key came before with another request, for each membership that Convercus does not refuse.
     NotSent
         Certainly none is set, and a repeat is useful.
     Unavailable
@@ -110,18 +112,18 @@ def subscribe_email(caller: Caller[Client], account_id: str, chosen: Sequence[st
         raise UpstreamRefused(404, "NO_MEMBERSHIP", "the account has no membership")
     succeeded: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
-    errors: list[UpstreamRefused | Unavailable] = []
+    errors: list[UpstreamRefused | KeyReused | Unavailable] = []
     for membership in memberships:
         try:
             _set_optins(caller, account_id, membership, dict.fromkeys(chosen, allowed))
             succeeded.append({"membership_id": membership.user_id})
-        except (UpstreamRefused, Unavailable) as error:
+        except (UpstreamRefused, KeyReused, Unavailable) as error:
             errors.append(error)
             reason = error.reason if isinstance(error, UpstreamRefused) else str(error)
             failed.append({"membership_id": membership.user_id, "reason": reason})
     if not succeeded:
         # What is told of all must be true of each: first what may have been set, last what no repeat will change.
-        raise min(errors, key=lambda error: (isinstance(error, UpstreamRefused), isinstance(error, NotSent)))
+        raise min(errors, key=lambda error: (not isinstance(error, Unavailable), isinstance(error, NotSent)))
     for failure in errors:  # a 207 is no failed call: nobody else notes them
         container.problem(caller.program, SUBSCRIBE_EMAIL, failure)
     return Answer(207 if failed else 200, {"succeeded": succeeded, "failed": failed})
@@ -138,8 +140,8 @@ def _set_optins(caller: Caller[Client], account_id: str, membership: Membership,
     about = {"account_id": account_id, "membership_id": membership.user_id}
     try:
         if caller.key is not None:
-            # What a crash left open is looked up by setting it once more.
-            caller.perform(SUBSCRIBE_EMAIL, act, about, act, part=f"/{membership.user_id}", keeps_refusals=False)
+            part = f"/{membership.user_id}"
+            caller.perform(SUBSCRIBE_EMAIL, act, about, part=part, keeps_refusals=False, resumes=True)
         elif any(membership.optins.get(channel) is not flag for channel, flag in optins.items()):
             act("")
     except NotSent as error:

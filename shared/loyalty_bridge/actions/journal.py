@@ -56,7 +56,7 @@ from loyalty_bridge.errors import (
 
 DAY = 86400.0
 KEPT_SECONDS = 7 * DAY
-"""For how long an end is remembered."""
+"""For how long an end is remembered, where nothing else is said."""
 GUARD_SECONDS = DAY
 """For how long a request without a key is held back by an equal one whose outcome is unknown."""
 WRITE_SECONDS = 5.0
@@ -106,6 +106,8 @@ class Record:
         How it ended: the answer, or the refusal's status, code and reason.
     doubt
         Why its outcome is, or was, unknown; empty when its owner did not come to say.
+    kept
+        For how many seconds its end is remembered.
     """
 
     program: str
@@ -122,6 +124,7 @@ class Record:
     guards_until: float = math.inf
     answer: Answer | None = None
     doubt: str = ""
+    kept: float = KEPT_SECONDS
 
 
 def perform(
@@ -137,6 +140,8 @@ def perform(
     deadline: float,
     repeat_window: float,
     keeps_refusals: bool = True,
+    resumes: bool = False,
+    kept: float = KEPT_SECONDS,
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Answer:
@@ -163,6 +168,10 @@ def perform(
         For how many seconds after a success an equal request without a key gets the stored answer; 0: not at all.
     keeps_refusals
         A repeat gets the same refusal; else it asks anew, and may be another request.
+    resumes
+        To act once more, under the same reference, does no harm: that is what becomes of an unknown outcome.
+    kept
+        For how many seconds the end is remembered, of a request with a key.
 
     Raises
     ------
@@ -177,7 +186,7 @@ def perform(
     OutcomeUnknown
         It may have been carried out. With a key this stays so until it is found or an operator decides.
     Unavailable
-        The journal did not answer; nothing was sent.
+        The journal did not answer; nothing was sent. Or `act` raised it.
     """
     id_ = _hash(program, action, "request" if key is None else "key", fingerprint if key is None else key)
     owner = uuid.uuid4().hex
@@ -196,6 +205,7 @@ def perform(
             since=began,
             lease=deadline,
             guards_until=began + GUARD_SECONDS if key is None else math.inf,
+            kept=kept,
         )
         seen = _begin(settings, mine, began)
         if seen is None:
@@ -205,6 +215,8 @@ def perform(
         if seen.state in {"succeeded", "refused"}:
             return _told(seen)
         if seen.state == "unknown":
+            if resumes:
+                return _carry_out(settings, seen, act, repeat_window, keeps_refusals, now)
             return _look_up(settings, seen, look, repeat_window, now)
         if now() + pause > deadline - RESERVE_SECONDS:
             raise _about(InProgress(f"action {id_} is being carried out", retry_after=seen.lease - now()), id_)
@@ -340,7 +352,8 @@ def _look_up(
 def _told(record: Record) -> Answer:
     """Tell how an action ended."""
     if record.answer is None:
-        raise _about(OutcomeUnknown(f"whether action {record.id} was carried out is not known"), record.id)
+        doubt = f"the outcome of action {record.id} is not known" + (f": {record.doubt}" if record.doubt else "")
+        raise _about(OutcomeUnknown(doubt, record.about), record.id)
     if record.state == "refused":
         raise _about(UpstreamRefused(record.answer.status, **record.answer.body), record.id)
     return record.answer
@@ -353,7 +366,7 @@ def _about(error: BridgeError, id_: str) -> BridgeError:
 
 
 def _ended(record: Record, state: State, answer: Answer, repeat_window: float, now: float) -> Record:
-    kept = KEPT_SECONDS if record.keyed else repeat_window
+    kept = record.kept if record.keyed else repeat_window
     # A guard of no length must not depend on how exactly two clocks agree.
     return replace(record, state=state, answer=answer, guards_until=now + kept if kept else 0)
 
@@ -438,6 +451,7 @@ def _closed(record: Record, now: float) -> dict[str, Any]:
         "lease": {"N": f"{record.lease:.3f}"},
         "state": {"S": record.state},
         "doubt": {"S": record.doubt},
+        "kept": {"N": str(record.kept)},
     }
     if record.guards_until < math.inf:
         item["guards_until"] = {"N": f"{record.guards_until:.3f}"}
@@ -445,7 +459,7 @@ def _closed(record: Record, now: float) -> dict[str, Any]:
         item["open"] = {"S": record.program}  # in the index of open actions as long as it has no end
     else:
         item["answer"] = {"S": json.dumps([record.answer.status, record.answer.body])}
-        item["expires"] = {"N": str(int(now + KEPT_SECONDS))}
+        item["expires"] = {"N": str(int(now + record.kept))}
     return item
 
 
@@ -468,6 +482,7 @@ def _opened(item: Mapping[str, Any], now: float) -> Record:
         guards_until=_number(item, "guards_until", math.inf),
         answer=Answer(*json.loads(item["answer"]["S"])) if "answer" in item else None,
         doubt=item["doubt"]["S"],
+        kept=_number(item, "kept", KEPT_SECONDS),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from loyalty_bridge.actions import batches
 from loyalty_bridge.actions.caller import Caller
 from loyalty_bridge.actions.convercus import assign_coupon
+from loyalty_bridge.actions.journal import DAY
 from loyalty_bridge.actions.journal import RESERVE_SECONDS as WAITING_RESERVE
 from loyalty_bridge.actions.punchh import SIGNUP_MEMBER
 from loyalty_bridge.activity import container
@@ -128,6 +129,7 @@ def carrier(settings: ActionSettings, batch: Batch, seconds_left: float) -> Call
         lease=time.time() + seconds_left,
         repeat_window=0,
         about={batches.BATCH_ID: batch.id},
+        kept=batches.DAYS * DAY,  # a message may come back from the dead-letter queue after a week
     )
 
     def assign(batch: Batch, account_id: str) -> str:

@@ -227,9 +227,9 @@ class Client:
         # https://github.com/shopgate-professional-services/ext-loyalty-convercus
         code = code or _code(assigned.get("externalReference"))
         if not code:
-            known = id_ if id_ and _WORD.fullmatch(f"x{id_}") else "of unknown id"
-            reason = f"account coupon {known} is assigned, but its code could not be read"
-            raise OutcomeUnknown(reason, {ACCOUNT_COUPON_ID: id_} if id_ else None)
+            raise OutcomeUnknown(
+                "the coupon is assigned, but its code could not be read", {ACCOUNT_COUPON_ID: id_} if id_ else None
+            )
         return code
 
     def coupon_code(self, account_coupon_id: str, *, deadline: float) -> str:

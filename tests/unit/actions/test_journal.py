@@ -173,6 +173,20 @@ def test_the_same_key_in_another_program_or_for_another_action_is_another_key(
     assert len(set(world.sent)) == 2
 
 
+@pytest.mark.parametrize("is_decided", [False, True])
+def test_a_key_is_remembered_for_as_long_as_was_asked_for(world: World, *, is_decided: bool) -> None:
+    if is_decided:
+        world.crash(kept=30 * DAY)
+        world.clock += 60
+        decide(world.store, world.program, world.open().id, BOOKED, world.now)
+    else:
+        world.request(kept=30 * DAY)
+    world.clock += 29 * DAY
+
+    assert world.request(kept=30 * DAY) == BOOKED
+    assert len(world.sent) == 1
+
+
 def test_a_key_is_forgotten_after_seven_days_though_the_table_has_not_deleted_it(world: World) -> None:
     world.request()
     [id_] = world.sent
@@ -264,6 +278,34 @@ def test_without_references_upstream_only_an_operator_can_tell(world: World) -> 
         world.request(look=None)
 
     assert len(world.sent) == 1
+
+
+@pytest.mark.parametrize("key", ["K", None])
+def test_what_may_be_done_once_more_is_done_by_each_repeat_until_it_is_known(world: World, key: str | None) -> None:
+    world.crash(key, resumes=True)
+    world.clock += 60
+    world.upstream = Unavailable("the queue")
+
+    with pytest.raises(Unavailable, match="the queue"):
+        world.request(key, resumes=True)
+    world.upstream = BOOKED
+    answer = world.request(key, resumes=True)
+    again = world.request(key, resumes=True)
+
+    assert answer == again == BOOKED
+    assert world.sent == [world.sent[0]] * 3
+    assert open_actions(world.store, world.program, world.now) == []
+
+
+def test_what_is_resumed_in_vain_and_was_not_sent_begins_anew(world: World) -> None:
+    world.crash(resumes=True)
+    world.clock += 60
+    world.upstream = NotSent("down")
+
+    with pytest.raises(NotSent):
+        world.request(resumes=True)
+
+    assert open_actions(world.store, world.program, world.now) == []
 
 
 # While another request works on it
