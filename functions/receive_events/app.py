@@ -9,8 +9,7 @@ from loyalty_bridge.actions.journal import Answer
 from loyalty_bridge.api import access, requests, responses
 from loyalty_bridge.api.callers import convercus_side
 from loyalty_bridge.delivery import transport
-from loyalty_bridge.delivery.batch import alone
-from loyalty_bridge.delivery.records import SourceRecord, group_of
+from loyalty_bridge.delivery.records import SourceRecord, alone, group_of
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.settings import DeliverySettings, settings
 from loyalty_bridge.sources import convercus

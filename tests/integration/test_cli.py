@@ -277,6 +277,17 @@ def test_explain_names_the_field_that_is_wrong(
     assert told["events"][0] == {"refused": [{"part": "record", "field": field, "reason": reason}]}
 
 
+def test_explain_judges_each_element_of_an_array(bridge: Bridge, stores: DeliverySettings, tmp_path: Path) -> None:
+    connect(stores, "http://127.0.0.1:9")
+    file = tmp_path / "record.json"
+    file.write_text(f"[{json.dumps(event(eventId='good'))}, {json.dumps(event()).replace('"A1"', 'NaN')}]")
+
+    good, bad = json.loads(bridge("explain", str(file))[1])["events"]
+
+    assert good["event_id"] == "good"
+    assert bad == {"refused": [{"part": "record", "field": "record", "reason": "holds NaN, which is not JSON"}]}
+
+
 def test_trace_tells_of_an_accepted_event_and_of_its_member(
     bridge: Bridge, stores: DeliverySettings, braze: Braze
 ) -> None:

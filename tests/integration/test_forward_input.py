@@ -141,8 +141,30 @@ def test_an_unusable_element_of_an_array_takes_no_other_with_it(
 
     assert (outcome.again, outcome.counts["accepted_event"], outcome.counts["refused"]) == ([], 2, 1)
     assert members(braze) == ["left", "right"]
-    [entry] = on_shelf(stores, "refused", NOBODY)
+    [entry] = on_shelf(stores, "refused")
     assert "private" in entry.record.body.decode()
+
+
+def test_an_element_beside_an_unusable_one_is_of_the_program_that_the_others_name(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    plain = text(accountId="plain").replace('"programId": "demo", ', "")
+    bad = text(payload={"private": 1}).replace("1}", "NaN}")
+
+    forward(streamed(f"[{text(accountId='left')}, {bad}, {plain}]"), stores, 30)
+
+    assert "programId" not in plain
+    assert members(braze) == ["left", "plain"]
+
+
+@pytest.mark.parametrize("depth", [1_100, 3_000])
+def test_arrays_inside_arrays_are_refused_as_one_record(stores: DeliverySettings, braze: Braze, depth: int) -> None:
+    connect(stores, braze.url)
+
+    outcome = forward(streamed("[1," * depth + "2" + "]" * depth, event(accountId="right")), stores, 30)
+
+    assert (outcome.again, outcome.counts["refused"], members(braze)) == ([], 1, ["right"])
 
 
 def test_bytes_that_are_no_text_are_refused(stores: DeliverySettings, braze: Braze) -> None:

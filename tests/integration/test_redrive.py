@@ -23,7 +23,7 @@ from loyalty_bridge.delivery.stores import write
 from loyalty_bridge.delivery.trace import trace
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.model import Refusal
-from loyalty_bridge.programs import store
+from loyalty_bridge.programs import gate, store
 from loyalty_bridge.programs.connection import Program, merged
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import KEY, asked_of_aws, connect
@@ -81,6 +81,23 @@ def membership(account: str = "A1", user: str = "U1") -> dict[str, Any]:
 def fresh(*bodies: Any) -> dict[str, Any]:
     """Make a batch that was sent just now."""
     return queued(*bodies, sent=int(time.time() * 1000))
+
+
+def test_an_array_that_was_held_is_judged_element_by_element_when_it_passes(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    gate.hold(stores, "demo", "401", time.time())
+    bad = json.dumps(event(eventId="bad", payload={"private": 1})).replace("1}", "NaN}")
+
+    held = forward(streamed(f"[{json.dumps(event(eventId='good'))}, {bad}]"), stores, 30)
+    gate.drain(stores, "demo")
+    drain.tend(stores, 20)
+    deliver_all(stores)
+
+    assert (held.counts["held"], there(braze)) == (1, ["good"])
+    [entry] = on_shelf(stores, "refused")
+    assert "bad" in entry.record.body.decode()
 
 
 # Records that name only the person.

@@ -26,14 +26,14 @@ from loyalty_bridge.activity.tally import endpoint, redacted
 from loyalty_bridge.api import responses
 from loyalty_bridge.api.punchh_auth import Credential, is_punchh
 from loyalty_bridge.delivery import kept, transport
-from loyalty_bridge.delivery.batch import PARTS, alone
+from loyalty_bridge.delivery.batch import PARTS
 from loyalty_bridge.delivery.kept import Entry
-from loyalty_bridge.delivery.records import SourceRecord, group_of
+from loyalty_bridge.delivery.records import SourceRecord, alone, apart, group_of
 from loyalty_bridge.errors import Refused, Unauthorized, Unavailable
 from loyalty_bridge.model import Refusal
 from loyalty_bridge.programs import secrets, store
 from loyalty_bridge.programs.connection import WEBHOOK_CREDENTIALS, BrevoSide, PunchhSide, program_id
-from loyalty_bridge.sources import brevo, reading
+from loyalty_bridge.sources import brevo
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -246,23 +246,13 @@ def _sorted(program: Program, delivery: _Delivery) -> tuple[list[tuple[SourceRec
     whole = SourceRecord(program.id, delivery.body, delivery.received)
     source, rules = program.source, program.connection.loyalty.rules
     good: list[tuple[SourceRecord, str]] = []
-    bad: list[Entry] = []
-    try:
-        events = source.events(reading.parse(delivery.body))
-    except Refused as refusal:
-        # One element that cannot be used must not take the others with it: the sender takes our answer as done.
-        for part in reading.each(delivery.body):
-            good_ones, bad_ones = _sorted(program, replace(delivery, body=part))
-            good += good_ones
-            bad += bad_ones
-        return (good, bad) if good or bad else ([], [_refused(whole, "", refusal)])
-    if not events:
-        return [], [_refused(whole, "", Refused("record", "holds no event"))]
-    for told in events:
-        event, record = told, whole if len(events) == 1 else alone(whole, told)
+    told, unusable = apart(whole, source)
+    bad = [_refused(record, "", refusal) for record, refusal in unusable]
+    for own, element in told:
+        record, event = own, element
         try:
             if program.connection.loyalty.platform == "brevo":
-                event = brevo.envelope(told, delivery.event_name or None, delivery.received)
+                event = brevo.envelope(element, delivery.event_name or None, delivery.received)
                 record = alone(whole, event)
             name = source.member(event, rules) or source.alias(event) or ""
             good.append((record, group_of(program.id, name)))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from loyalty_bridge.activity import Tally, container
@@ -15,7 +14,7 @@ from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.queues import Line
 from loyalty_bridge.delivery.records import Arrival, SourceRecord
 from loyalty_bridge.errors import Refused, Unavailable
-from loyalty_bridge.model import Json, Refusal
+from loyalty_bridge.model import Refusal
 from loyalty_bridge.programs import gate
 
 if TYPE_CHECKING:
@@ -204,9 +203,3 @@ class Batch:
         else:
             queues.clear(self.settings, record.program, group)
         self.lines[record.program, group] = after
-
-
-def alone(record: SourceRecord, event: Mapping[str, Json] | Json) -> SourceRecord:
-    """Make a record of one event of a record that holds several."""
-    body = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
-    return replace(record, body=body, document=None)

@@ -16,7 +16,6 @@ from loyalty_bridge.destinations import destination
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Json
 from loyalty_bridge.programs import store
-from loyalty_bridge.sources import reading
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
@@ -50,14 +49,15 @@ def explain(settings: DeliverySettings, data: bytes, program_id: str = "") -> di
     program = store.load(settings, [record.program]).get(record.program)
     if program is None:
         raise Refused("programId", "is not the id of a program")
+    told, unusable = records.apart(record, program.source)
+    if not told:
+        raise unusable[0][1]
     return {
         "program": program.id,
         "not_connected_because_missing": program.missing(),
         "gate": program.gate.state,
-        "events": [
-            _event(settings, arrival, record, event, program)
-            for event in program.source.events(reading.parse(record.body))
-        ],
+        "events": [_event(settings, arrival, record, event, program) for _, event in told]
+        + [_refused(refusal) for _, refusal in unusable],
     }
 
 
@@ -70,7 +70,7 @@ def _event(
             return {"sent_on_to_the_accounts_of": intake.person(program, event)}
         work = intake.translate(arrival, record, event, program, member_id)
     except Refused as refusal:
-        return {"refused": [{"part": "record", "field": refusal.field, "reason": refusal.reason}]}
+        return _refused(refusal)
     known = memory.look_up(settings, [Mapped(program, work, ())], time.monotonic() + _SECONDS)
     work.recall(
         known.accepted.get(work.ledger_key, set()),
@@ -79,6 +79,10 @@ def _event(
     member = known.member(program, state.key(program.id, member_id))
     member.works.append(work)
     return _told(program, work, member)
+
+
+def _refused(refusal: Refused) -> dict[str, Any]:
+    return {"refused": [{"part": "record", "field": refusal.field, "reason": refusal.reason}]}
 
 
 def _told(program: Program, work: Work, member: Member) -> dict[str, Any]:

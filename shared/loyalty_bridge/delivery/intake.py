@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 from loyalty_bridge.delivery import aliases, kept, ledger, queues, records, transport
 from loyalty_bridge.delivery.aliases import Taught
-from loyalty_bridge.delivery.batch import Batch, alone
+from loyalty_bridge.delivery.batch import Batch
 from loyalty_bridge.delivery.plan import Work, parts
 from loyalty_bridge.delivery.records import Arrival, SourceRecord, group_of
 from loyalty_bridge.destinations import destination
 from loyalty_bridge.errors import Refused, Unavailable
-from loyalty_bridge.sources import reading
 
 if TYPE_CHECKING:
     from loyalty_bridge.model import Json, MemberUpdate
@@ -69,21 +68,12 @@ def unseal(batch: Batch, arrivals: list[Arrival]) -> Opened:
             batch.give_back(arrival)
             continue
         try:
-            opened += _unsealed(batch, arrival)
+            opened.append((arrival, records.unseal(arrival, lambda key: kept.get_body(batch.settings, key))))
+        except Refused as refusal:
+            batch.refuse_whole(arrival, SourceRecord(kept.UNKNOWN_PROGRAM, arrival.data, arrival.sent), refusal)
         except Unavailable:
             batch.give_back(arrival)
     return opened
-
-
-def _unsealed(batch: Batch, arrival: Arrival) -> Opened:
-    try:
-        return [(arrival, records.unseal(arrival, lambda key: kept.get_body(batch.settings, key)))]
-    except Refused as refusal:
-        # One element that cannot be used must not take the others with it.
-        if elements := reading.each(arrival.data):
-            return [one for data in elements for one in _unsealed(batch, replace(arrival, data=data))]
-        batch.refuse_whole(arrival, SourceRecord(kept.UNKNOWN_PROGRAM, arrival.data, arrival.sent), refusal)
-        return []
 
 
 def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Opened:
@@ -144,13 +134,11 @@ def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> lis
             batch.give_back(arrival)
             continue
         program = programs[record.program]
-        try:
-            events = _events(program, record)
-        except Refused as refusal:
-            batch.refuse_whole(arrival, record, refusal)
-            continue
-        for event in events:
-            one = _read_one(batch, arrival, record if len(events) == 1 else alone(record, event), event, program)
+        told, unusable = records.apart(record, program.source)
+        for own, refusal in unusable:
+            batch.refuse_whole(arrival, own, refusal)
+        for own, event in told:
+            one = _read_one(batch, arrival, own, event, program)
             if isinstance(one, Mapped):
                 mapped.append(one)
             elif one:
@@ -162,13 +150,6 @@ def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> lis
         if batch.overtakes(one.work.arrival):
             batch.give_back(one.work.arrival)
     return [one for one in mapped if not batch.overtakes(one.work.arrival)]
-
-
-def _events(program: Program, record: SourceRecord) -> list[Json]:
-    events = program.source.events(reading.parse(record.body) if record.document is None else record.document)
-    if not events:
-        raise Refused("record", "holds no event")
-    return events
 
 
 def _read_one(

@@ -17,13 +17,16 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Json
 from loyalty_bridge.sources import reading
+
+if TYPE_CHECKING:
+    from loyalty_bridge.sources import Source
 
 _MARK = "loyalty_bridge"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -75,7 +78,7 @@ class SourceRecord:
     sought
         Since when the person that it names is looked for (UTC); None while that was not needed.
     document
-        The body as JSON, where it was read already.
+        The body as JSON, where it was read already and all of it can be used.
     """
 
     program: str
@@ -85,6 +88,10 @@ class SourceRecord:
     drained: str = ""
     sought: datetime | None = None
     document: Json = field(default=None, repr=False, compare=False)
+
+
+Told = tuple[SourceRecord, Json]
+"""An event, and the record of it alone."""
 
 
 def arrivals(event: Mapping[str, Any]) -> list[Arrival]:
@@ -127,9 +134,9 @@ def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
     Refused
         It is not JSON, or does not tell its program.
     """
-    document = reading.parse(arrival.data)
+    document, unusable = reading.parse_each(arrival.data)
     if not (isinstance(document, Mapping) and document.get(_MARK) == 1):
-        return SourceRecord(_program(document), arrival.data, arrival.sent, document=document)
+        return SourceRecord(_program(document), arrival.data, arrival.sent, document=None if unusable else document)
     stored = document.get("stored")
     try:
         body = fetch(str(stored)) if stored else base64.b64decode(str(document["body"]), validate=True)
@@ -145,6 +152,27 @@ def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
         drained=str(document.get("drained", "")),
         sought=sought,
     )
+
+
+def apart(record: SourceRecord, source: Source) -> tuple[list[Told], list[tuple[SourceRecord, Refused]]]:
+    """Take a record apart: its events, each with a record of its own, and what cannot be used, with the reason."""
+    try:
+        document, unusable = reading.parse_each(record.body) if record.document is None else (record.document, [])
+        events = source.events(document)
+    except Refused as refusal:
+        return [], [(record, refusal)]
+    if not events:
+        return [], [(record, Refused("record", "holds no event"))]
+    refused = [(replace(record, body=body), refusal) for body, refusal in unusable]
+    if len(events) == 1 and not refused:
+        return [(record, events[0])], []
+    return [(alone(record, event), event) for event in events], refused
+
+
+def alone(record: SourceRecord, event: Json) -> SourceRecord:
+    """Make a record of one event of a record that holds several."""
+    body = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
+    return replace(record, body=body, document=None)
 
 
 def instant_of(milliseconds: Json) -> datetime:

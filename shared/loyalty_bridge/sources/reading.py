@@ -104,15 +104,39 @@ def parse(data: bytes) -> Json:
     return value
 
 
-def each(data: bytes) -> list[bytes]:
-    """Take an array that `parse` refuses apart, so that each of its elements is judged on its own; else empty."""
+def parse_each(data: bytes) -> tuple[Json, list[tuple[bytes, Refused]]]:
+    """Read as `parse` does, but judge each element of an array on its own: one must not take the others with it.
+
+    Returns
+    -------
+    tuple
+        The document, without the elements that cannot be used; and those, each with the reason.
+
+    Raises
+    ------
+    Refused
+        Nothing of it can be used.
+    """
     try:
-        parse(data)
+        return parse(data), []
     except Refused:
-        with suppress(ValueError, RecursionError):
-            found = json.loads(data)
-            if isinstance(found, list) and len(found) > 1:
-                return [json.dumps(one).encode() for one in found]
+        elements = _elements(data)
+        usable, unusable = [], []
+        for element in elements:
+            try:
+                usable.append(parse(element))
+            except Refused as refusal:
+                unusable.append((element, refusal))
+        if not usable:
+            raise
+        return usable, unusable
+
+
+def _elements(data: bytes) -> list[bytes]:
+    with suppress(ValueError, RecursionError):
+        found = json.loads(data)
+        if isinstance(found, list):
+            return [json.dumps(one).encode() for one in found]
     return []
 
 
