@@ -280,7 +280,7 @@ def test_explain_names_the_field_that_is_wrong(
 def test_explain_judges_each_element_of_an_array(bridge: Bridge, stores: DeliverySettings, tmp_path: Path) -> None:
     connect(stores, "http://127.0.0.1:9")
     file = tmp_path / "record.json"
-    file.write_text(f"[{json.dumps(event(eventId='good'))}, {json.dumps(event()).replace('"A1"', 'NaN')}]")
+    file.write_text(json.dumps([event(eventId="good"), event(accountId="BAD")]).replace('"BAD"', "NaN"))
 
     good, bad = json.loads(bridge("explain", str(file))[1])["events"]
 
