@@ -16,7 +16,7 @@ from loyalty_bridge.delivery import drain, forward, kept, send
 from loyalty_bridge.delivery.batch import Batch
 from loyalty_bridge.delivery.forward import SETTLE_SECONDS, Outcome
 from loyalty_bridge.delivery.records import group_of
-from loyalty_bridge.programs import store
+from loyalty_bridge.programs import gate, store
 from loyalty_bridge.programs.gate import Gate
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import KEY, connect
@@ -237,6 +237,44 @@ def test_a_drained_record_waits_for_one_that_is_drained_again_behind_it(world: W
     assert (world.there(), world.held(), world.gate().state) == (["e1", "e2"], [], "live")
 
 
+@pytest.mark.parametrize(("second", "change"), [("e1", {}), ("e2", {"occurredAt": "no time"})])
+def test_a_new_record_waits_for_one_that_is_held_again_though_one_behind_it_needs_no_sending(
+    world: World, second: str, change: dict[str, Any]
+) -> None:
+    gate.hold(world.settings, "demo", "401", time.time())
+    world.come("e1")
+    world.come(second, **change)
+    world.deliver()
+    world.tend()
+    world.revoke()
+    world.deliver()  # the first is held again; the second is the same, or refused
+    world.mend()
+    gate.drain(world.settings, "demo")  # saved, before the schedule comes
+
+    world.come("e3")
+    world.deliver()
+    not_yet = world.there()
+    world.tend()
+    world.deliver_all()
+
+    assert not_yet == []
+    assert (world.there(), world.held()) == (["e1", "e3"], [])
+
+
+def test_what_a_stream_brings_again_is_held_once(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url, "held")
+    connect(stores, "http://127.0.0.1:9", "failing")
+    gate.hold(stores, "held", "401", time.time())
+    of_failing = event("user_logged_in", programId="failing")
+    of_held = [event("user_logged_in", programId="held", eventId=str(number)) for number in range(3)]
+
+    first = forward.forward(streamed(of_failing, *of_held), stores, BRIEFLY)
+    again = forward.forward(streamed(*of_held), stores, BRIEFLY)
+
+    assert (first.counts["held"], len(first.again), again.counts["held"]) == (0, 1, 3)
+    assert len(on_shelf(stores, "held", "held")) == 3
+
+
 def test_what_comes_between_two_records_of_one_bundle_waits_for_both(world: World) -> None:
     world.revoke()
     world.come("e1", "e2")
@@ -417,7 +455,7 @@ def test_of_twenty_programs_one_broken_and_one_slow_the_others_are_delivered_at_
     assert latest - began < took - 0.5  # the slow one is waited for, but nobody waits for it to begin
     assert arrived == {program: 0 if program == "program-03" else 5 for program in arrived}
     assert outcome.problems.keys() == {"program-03", "program-11"}
-    assert held == 5
+    assert held == 1  # the stream brings the others again: they lie behind one of the slow program
     assert outcome.again == [f"{number:056d}" for number, one in enumerate(events) if one["programId"] == "program-11"]
     assert (later.again, later.counts["repeated"], later.counts["held"]) == ([], 9, 1)
 

@@ -176,6 +176,22 @@ def test_a_record_that_comes_late_waits_for_its_person_all_the_same(stores: Deli
     assert not refused(stores)
 
 
+def test_a_record_that_waited_before_it_was_held_waits_anew_when_it_passes(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    long_ago = datetime.now(UTC) - KNOWN_AFTER - timedelta(seconds=1)
+    gate.hold(stores, "demo", "401", time.time())
+    waited = SourceRecord("demo", json.dumps(of_user()).encode(), long_ago, sought=long_ago)
+    held = forward(fresh(seal(waited, lambda _: "", 1_000_000)), stores, 30)
+
+    gate.drain(stores, "demo")
+    drain.tend(stores, 20)
+    passed = deliver(stores)  # who it is may have been held behind it
+
+    assert (held.counts["held"], passed.counts["waiting"], refused(stores)) == (1, 1, {})
+
+
 def test_a_record_goes_to_the_accounts_that_were_told_before_and_to_those_told_with_it(
     stores: DeliverySettings, braze: Braze
 ) -> None:

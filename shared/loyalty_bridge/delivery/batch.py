@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,8 @@ class Batch:
     counts: Counter[str] = field(default_factory=Counter)
     lines: dict[tuple[str, str], Line] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
+    _behind: dict[str, list[tuple[Arrival, SourceRecord]]] = field(default_factory=dict)
+    _broken: dict[str, str] = field(default_factory=dict)
     _held: set[str] = field(default_factory=set)
     _waiting: list[tuple[Arrival, SourceRecord]] = field(default_factory=list)
     _order: dict[str, int] = field(default_factory=dict)
@@ -149,8 +151,35 @@ class Batch:
             for arrival, _ in final:
                 self.give_back(arrival)
 
-    def hold(self, program: Program, behind: list[tuple[Arrival, SourceRecord]]) -> bool:
-        """Keep a program's records in order until its connection works; where that fails, give them back.
+    def hold(self, program: str, behind: list[tuple[Arrival, SourceRecord]], problem: str = "") -> None:
+        """Note records of a program that are to be held.
+
+        Parameters
+        ----------
+        problem
+            Why whatever comes next is to be held, too; empty when these only wait behind others.
+        """
+        self._behind.setdefault(program, []).extend(behind)
+        self._held |= {arrival.receipt for arrival, _ in behind}
+        if problem:
+            self._broken[program] = problem
+
+    def keep_held(self, programs: Mapping[str, Program]) -> None:
+        """Keep what is to be held, but not of entries that come again; where that fails, give them back."""
+        for program_id, noted in self._behind.items():
+            final = [one for one in noted if not self._comes_again(one[0])]
+            try:
+                if final:
+                    self._keep_held(programs[program_id], final)
+                if program_id in self._broken:
+                    gate.hold(self.settings, program_id, self._broken[program_id], self.now)
+            except Unavailable:
+                self.counts["keep_failed"] += len(final)
+                for arrival, _ in final:
+                    self.give_back(arrival)
+
+    def _keep_held(self, program: Program, behind: list[tuple[Arrival, SourceRecord]]) -> None:
+        """Keep a program's records in order until its connection works.
 
         Their groups are marked after they are on the shelf, and before they are acknowledged: whatever comes later in
         a group finds the mark and waits behind them. The schedule is told to look for them before all that.
@@ -164,28 +193,19 @@ class Batch:
         }
         # Behind what is held of their groups, though it was held by a container whose clock is ahead.
         now = max([self.now, *((int(line.last[:13]) + 1.5) / 1000 for line in lines.values() if line.last)])
-        try:
-            gate.watch(self.settings, program.id, program.gate, self.now)
-            for position, records in sorted(by_position.items(), key=lambda one: one[0] or "~"):  # the new ones last
-                entries = [Entry(record, group=arrival.group) for arrival, record in records]
-                bundle = kept.keep(self.settings, "held", program.id, entries, now, position)
-                ends = {arrival.group: kept.place(bundle, number) for number, (arrival, _) in enumerate(records)}
-                lines |= {group: lines[group].joined_at(end, again=bool(position)) for group, end in ends.items()}
-            queues.mark(self.settings, program.id, lines, time.monotonic() + WRITE_SECONDS)
-        except Unavailable:
-            self.counts["keep_failed"] += len(behind)
-            for arrival, _ in behind:
-                self.give_back(arrival)
-            return False
+        gate.watch(self.settings, program.id, program.gate, self.now)
+        for position, records in sorted(by_position.items(), key=lambda one: one[0] or "~"):  # the new ones last
+            entries = [Entry(record, group=arrival.group) for arrival, record in records]
+            bundle = kept.keep(self.settings, "held", program.id, entries, now, position)
+            ends = {arrival.group: kept.place(bundle, number) for number, (arrival, _) in enumerate(records)}
+            lines |= {group: lines[group].joined_at(end, again=bool(position)) for group, end in ends.items()}
+        queues.mark(self.settings, program.id, lines, time.monotonic() + WRITE_SECONDS)
         self.counts["held"] += len(behind)
         for _, record in behind:
             self.note(record, "held")
-        self.lines |= {(program.id, group): line for group, line in lines.items()}
-        self._held |= {arrival.receipt for arrival, _ in behind}
-        return True
 
     def let_pass(self, opened: list[tuple[Arrival, SourceRecord]]) -> None:
-        """Let what waits behind drained records pass, when they are settled."""
+        """Let what waits behind drained records pass, when they are settled; those to be held once more come after."""
         for arrival, record in opened:
             if record.drained and arrival.receipt not in self.again and arrival.receipt not in self._held:
                 try:

@@ -104,6 +104,7 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
             outcome.latencies += _latencies(works)
             _note(batch, program_id, lanes[program_id], works, problem)
         batch.let_pass(opened)
+        batch.keep_held(programs)
     batch.keep_refused()
     batch.keep_waiting()
     _delay(batch)
@@ -209,8 +210,7 @@ def _leave(
     # A stream delivers again at once, and gives up what it has delivered often.
     too_often = is_long and not all(arrival.handle for arrival, _ in left)
     if broken or too_often or failing_for > HOLD_AFTER_SECONDS:
-        if batch.hold(program, left):
-            gate.hold(batch.settings, program.id, problem, batch.now)
+        batch.hold(program.id, left, problem)
         return
     for arrival, _ in left:
         batch.give_back(arrival)

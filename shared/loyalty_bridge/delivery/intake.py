@@ -109,7 +109,7 @@ def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Open
             admitted.append((arrival, record))
             passing[arrival.group].add(record.drained)
     for program_id, behind in waiting.items():
-        batch.hold(programs[program_id], behind)
+        batch.hold(program_id, behind)
     return admitted
 
 
@@ -226,7 +226,7 @@ def _members(batch: Batch, sought: Sought, program: Program, members: set[str]) 
     if len(members) > 1 and (ambiguous := program.source.SEVERAL_MEMBERS.get(sought.alias.partition(":")[0])):
         raise Refused(*ambiguous)
     if not members:
-        # What was held, or lay on the transport for long, has the same time from then on.
+        # Since it was looked for first; what was held has the same time after it.
         now = datetime.fromtimestamp(batch.now, UTC)
         since = sought.record.sought or now
         if now - since >= KNOWN_AFTER:

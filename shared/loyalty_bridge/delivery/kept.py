@@ -88,7 +88,7 @@ def keep(
         When S3 or DynamoDB does not take them.
     """
     place = f"{position}{'-' if position else ''}{int(now * 1000):013d}-{uuid.uuid4().hex[:12]}"
-    lines = "\n".join(json.dumps(_written(entry), separators=(",", ":")) for entry in entries)
+    lines = "\n".join(json.dumps(_written(entry, shelf), separators=(",", ":")) for entry in entries)
     reasons = Counter(f"{refusal.field}: {refusal.reason}"[:200] for e in entries for refusal in e.refusals)
     missing = Counter(part for entry in entries for part in entry.missing)
     item: dict[str, Any] = {
@@ -227,11 +227,12 @@ def _indexed(program: str, shelf: Shelf, item: Mapping[str, Any]) -> Bundle:
     )
 
 
-def _written(entry: Entry) -> dict[str, Any]:
+def _written(entry: Entry, shelf: Shelf) -> dict[str, Any]:
+    sought = entry.record.sought if shelf == "waiting" else None  # while it lies elsewhere, nobody could become known
     return {
         "program": entry.record.program,
         "received": milliseconds_of(entry.record.received),
-        "sought": entry.record.sought and milliseconds_of(entry.record.sought),
+        "sought": sought and milliseconds_of(sought),
         "body": base64.b64encode(entry.record.body).decode(),
         "member": entry.record.member,
         "event_id": entry.event_id,
