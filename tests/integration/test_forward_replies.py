@@ -10,7 +10,7 @@ import pytest
 
 from local.sandbox.braze import Braze
 from loyalty_bridge.delivery.forward import SETTLE_SECONDS, forward
-from loyalty_bridge.programs import store
+from loyalty_bridge.programs import gate, store
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import KEY, connect
 from tests.events import event, queued, streamed
@@ -322,6 +322,32 @@ def test_a_rate_limit_without_a_header_is_backed_off_from(stores: DeliverySettin
     assert (outcome.again, statuses(braze)) == ([], [429, 201])
     first, second = braze.workspace(KEY).requests
     assert second.received_at - first.received_at > 0.2
+
+
+def test_a_request_that_follows_a_long_wait_has_time_for_its_reply(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loyalty_bridge.delivery.forward.WAIT_SECONDS", 1.0)
+    connect(stores, braze.url)
+    braze.workspace(KEY).misbehave(kind="status", status=429, headers={"retry-after": "0.7"})
+    braze.workspace(KEY).misbehave(kind="slow", seconds=0.6)
+
+    outcome = forward(queued(event("user_logged_in")), stores, 30)
+
+    assert (outcome.again, outcome.counts["outcome_unknown"]) == ([], 0)
+    assert names(braze) == ["convercus_user_logged_in"]
+
+
+def test_a_wait_after_which_too_little_time_is_left_for_a_reply_is_left_to_the_next_delivery(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    gate.note_failure(stores, "demo", time.time(), time.time() + 1.7)
+    braze.workspace(KEY).misbehave(kind="slow", seconds=0.6)
+
+    outcome = forward(queued(event("user_logged_in")), stores, SETTLE_SECONDS + 2)
+
+    assert (outcome.again, outcome.counts["outcome_unknown"], statuses(braze)) == (["message-0"], 0, [])
 
 
 def test_one_wait_is_enough_for_all_requests_of_a_program(stores: DeliverySettings, braze: Braze) -> None:

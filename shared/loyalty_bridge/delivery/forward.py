@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
 
 WAIT_SECONDS = 15.0
-"""The longest a batch waits for one destination: the other programs' entries are acknowledged only after it."""
+"""The longest a batch goes on to begin requests to one destination: the other programs' entries are acknowledged only
+after it and the last replies."""
 SETTLE_SECONDS = 10.0
 """Kept back at the end of the invocation, to write down and settle."""
 HOLD_AFTER_SECONDS = 180.0
@@ -135,9 +136,11 @@ def _send(
     """Send each program's items, the programs side by side."""
 
     def run(program_id: str) -> Lane | Unavailable:
-        program = programs[program_id]
+        program, now = programs[program_id], time.monotonic()
+        # Of what is left, half at least is for the replies: a request that is cut off may be doubled.
+        until = min(now + WAIT_SECONDS, (now + batch.until) / 2)
         try:
-            lane = open_lane(program, min(batch.until, time.monotonic() + WAIT_SECONDS))
+            lane = open_lane(program, until, batch.until)
         except Unavailable as error:
             return error
         only_changed = program.connection.only_changed

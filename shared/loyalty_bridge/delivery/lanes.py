@@ -43,8 +43,8 @@ def unlock(program: Program) -> None:
         decrypt(program.id, program.secrets[name].ciphertext)
 
 
-def open_lane(program: Program, until: float) -> Lane:
-    """Open a program's way to its destination until a deadline (of `time.monotonic`).
+def open_lane(program: Program, until: float, reply_until: float) -> Lane:
+    """Open a program's way to its destination, for requests and their replies until deadlines (of `time.monotonic`).
 
     Raises
     ------
@@ -58,7 +58,7 @@ def open_lane(program: Program, until: float) -> Lane:
         return send(request([item.object for item in items]), deadline)
 
     not_before = time.monotonic() + max(program.gate.not_before - time.time(), 0)
-    return Lane(destination=destination(side.platform), rules=side.rules, post=post, until=until, not_before=not_before)
+    return Lane(destination(side.platform), side.rules, post, until, reply_until, not_before)
 
 
 def probe(program: Program) -> bool:

@@ -52,9 +52,9 @@ def send_sample(program: Program, member: str) -> dict[str, Any]:
         {"event"},
     )
     items: list[Item] = plan(Member("", MemberState(b"sample"), [work]), speaks, side.rules, only_changed=False)
+    until = time.monotonic() + _SECONDS
     try:
-        lane = open_lane(program, time.monotonic() + _SECONDS)
-        reply = lane.post(items, time.monotonic() + _SECONDS)
+        reply = open_lane(program, until, until).post(items, until)
     except Unavailable as error:
         return {"sent": False, "problem": str(error)}
     verdict = speaks.judge(reply, [item.object for item in items], time.time())

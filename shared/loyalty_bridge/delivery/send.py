@@ -46,7 +46,9 @@ class Lane:
     post
         Sends a body made from wire objects before a deadline (of `time.monotonic`).
     until
-        No sending and no waiting beyond this (of `time.monotonic`).
+        No request is begun, and nothing is waited for between requests, beyond this (of `time.monotonic`).
+    reply_until
+        No reply is waited for beyond this (of `time.monotonic`); what is cut off may be doubled.
     not_before
         When the destination lets us go on (of `time.monotonic`).
     failing
@@ -61,6 +63,7 @@ class Lane:
     rules: Any
     post: Callable[[Sequence[Item], float], Reply]
     until: float
+    reply_until: float
     not_before: float = 0.0
     failing: str = ""
     broken: bool = False
@@ -130,6 +133,8 @@ def _attempt(lane: Lane, items: Sequence[Item]) -> Verdict:
             if lane.not_before >= lane.until:
                 return verdict if attempt else Wait(pause, "the destination lets us wait")
             lane.sleep(pause)
+        if time.monotonic() >= lane.until:
+            return verdict
         verdict = _exchange(lane, items)
         if isinstance(verdict, Wait):
             _postpone(lane, verdict.seconds if verdict.seconds is not None else backoff(attempt))
@@ -141,7 +146,7 @@ def _attempt(lane: Lane, items: Sequence[Item]) -> Verdict:
 
 
 def _exchange(lane: Lane, items: Sequence[Item]) -> Verdict:
-    deadline = min(lane.until, time.monotonic() + REPLY_SECONDS)
+    deadline = min(lane.reply_until, time.monotonic() + REPLY_SECONDS)
     lane.count("requests")
     try:
         reply = lane.post(items, deadline)

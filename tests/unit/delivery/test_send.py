@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loyalty_bridge.delivery.plan import Item, Member, Work, plan
-from loyalty_bridge.delivery.send import ATTEMPTS, Lane, send
+from loyalty_bridge.delivery.send import ATTEMPTS, REPLY_SECONDS, Lane, send
 from loyalty_bridge.delivery.state import MemberState
 from loyalty_bridge.destinations import braze
 from loyalty_bridge.destinations.wire import AttributePath, Reply, WireObject
@@ -134,7 +134,8 @@ ORDER: dict[str, list[Work]] = {}
 
 
 def lane(model: Model, rules: braze.Rules = RULES, seconds: float = 60.0) -> Lane:
-    made = Lane(braze, rules, model.post, time.monotonic() + seconds)
+    until = time.monotonic() + seconds
+    made = Lane(braze, rules, model.post, until, until)
 
     def sleep(_: float) -> None:
         made.not_before = 0.0  # the time has passed
@@ -439,7 +440,36 @@ def test_no_request_may_last_beyond_the_end() -> None:
     way.post = post
     send(way, [plan(one, braze, braze.Rules(), only_changed=True) for one in members(work(event="event"))])
 
-    assert deadlines == [way.until]
+    assert deadlines == [way.reply_until]
+
+
+def test_a_request_that_is_begun_in_the_last_moment_has_its_time_for_the_reply() -> None:
+    works = [work(event="event")]
+    way = lane(Model(), seconds=0.1)
+    way.reply_until += 60
+    lefts: list[float] = []
+
+    def post(items: Sequence[Item], deadline: float) -> Reply:
+        lefts.append(deadline - time.monotonic())
+        return Reply(201, {}, b'{"message": "success"}')
+
+    way.post = post
+    send(way, [plan(one, braze, braze.Rules(), only_changed=True) for one in members(*works)])
+
+    assert lefts == [pytest.approx(REPLY_SECONDS, abs=1)]
+    assert not works[0].missing
+
+
+def test_a_request_is_not_begun_after_the_last_moment_to_begin_one() -> None:
+    works = [work(event="event")]
+    model = Model()
+    way = lane(model, seconds=0)
+    way.reply_until += 60
+
+    send(way, [plan(one, braze, braze.Rules(), only_changed=True) for one in members(*works)])
+
+    assert (model.taken, way.counts["requests"], way.failing) == ([], 0, "no time left to send")
+    assert works[0].missing == {"event"}
 
 
 def test_a_request_whose_outcome_is_not_known_is_sent_again_and_counted() -> None:
