@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -15,7 +17,8 @@ from loyalty_bridge import aws
 from loyalty_bridge.delivery import drain, forward, kept, send
 from loyalty_bridge.delivery.batch import Batch
 from loyalty_bridge.delivery.forward import SETTLE_SECONDS, Outcome
-from loyalty_bridge.delivery.records import group_of
+from loyalty_bridge.delivery.kept import Entry
+from loyalty_bridge.delivery.records import SourceRecord, group_of
 from loyalty_bridge.programs import gate, store
 from loyalty_bridge.programs.gate import Gate
 from loyalty_bridge.settings import DeliverySettings
@@ -275,6 +278,76 @@ def test_what_a_stream_brings_again_is_held_once(stores: DeliverySettings, braze
     assert len(on_shelf(stores, "held", "held")) == 3
 
 
+def test_what_is_held_again_and_again_stays_in_its_place(world: World) -> None:
+    world.outage("e1", "e2")
+    longest: list[int] = []
+
+    for _ in range(4):  # as every minute, when the data is refused, but not the probe
+        world.tend()
+        world.revoke()
+        world.deliver_all()
+        world.mend()
+        longest.append(max(len(bundle.position) for bundle in kept.bundles(world.settings, "held", "demo")))
+    world.come("e3")
+    held = world.held()
+    for _ in range(3):
+        world.tend()
+        world.deliver_all()
+
+    assert held == ["e1", "e2"]
+    assert longest == longest[:1] * 4  # DynamoDB takes a sort key of 1,024 bytes
+    assert (world.there(), world.held(), world.gate().state) == (["e1", "e2", "e3"], [], "live")
+
+
+def test_what_is_held_again_twice_is_not_overtaken_by_what_was_held_again_with_it(world: World) -> None:
+    world.revoke()
+    world.come("e1", "e2", "e3")
+    world.deliver()
+    world.mend()
+    world.tend()
+    world.revoke()
+    world.deliver()  # all are held again, together
+    world.mend()
+    world.tend()
+    world.revoke(times=1)
+    world.deliver(size=1)  # the first once more
+
+    world.tend()
+    world.deliver(size=2)
+    not_yet = world.there()
+    for _ in range(3):
+        world.deliver_all()
+        world.tend()
+
+    assert not_yet == []
+    assert (world.there(), world.held(), world.gate().state) == (["e1", "e2", "e3"], [], "live")
+
+
+def test_an_event_does_not_overtake_an_earlier_one_of_its_record_that_is_held_again(world: World) -> None:
+    world.outage("e1")
+    events = [event("user_logged_in", eventId=name, accountId="A1") for name in ("e2", "e3")]
+    world.queue.put(json.dumps(events), group_of("demo", "A1"))
+    world.deliver()  # held as it came
+    world.tend()
+    world.deliver(size=1)
+    world.revoke()
+    world.deliver()  # its events are held again, each alone
+    world.mend()
+    world.tend()
+    world.revoke(times=1)
+    world.deliver(size=1)  # the first of them once more
+
+    world.tend()
+    world.deliver(size=1)
+    not_yet = world.there()
+    for _ in range(3):
+        world.deliver_all()
+        world.tend()
+
+    assert not_yet == ["e1"]
+    assert (world.there(), world.held(), world.gate().state) == (["e1", "e2", "e3"], [], "live")
+
+
 def test_what_comes_between_two_records_of_one_bundle_waits_for_both(world: World) -> None:
     world.revoke()
     world.come("e1", "e2")
@@ -351,6 +424,18 @@ def test_nothing_waits_for_a_held_record_that_has_expired(world: World, monkeypa
     world.deliver_all()
 
     assert (world.there(), world.gate().state) == (["e2"], "live")
+
+
+def test_what_is_held_again_expires_as_late_as_what_is_held_now(stores: DeliverySettings) -> None:
+    now = time.time()
+    record = SourceRecord("demo", b"{}", datetime.now(UTC))
+    (first,) = kept.keep(stores, "held", "demo", [Entry(record)], now - (kept.DAYS + 1) * 86400)
+
+    held_again = Entry(replace(record, drained=first))
+    (again,) = kept.keep(stores, "held", "demo", [held_again], now, before=first.partition(".")[0])
+
+    assert not kept.lies_there(first)
+    assert kept.lies_there(again)
 
 
 def limit_rate(braze: Braze, seconds: int) -> None:

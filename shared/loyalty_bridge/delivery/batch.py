@@ -185,7 +185,7 @@ class Batch:
         a group finds the mark and waits behind them. The schedule is told to look for them before all that.
         """
         by_position: defaultdict[str, list[tuple[Arrival, SourceRecord]]] = defaultdict(list)
-        for arrival, record in behind:
+        for arrival, record in sorted(behind, key=lambda one: one[1].drained or "~"):  # the new ones last
             by_position[record.drained.rpartition(".")[0]].append((arrival, record))
         left = [record.drained for _, record in behind if record.drained]
         lines = {
@@ -194,10 +194,10 @@ class Batch:
         # Behind what is held of their groups, though it was held by a container whose clock is ahead.
         now = max([self.now, *((int(line.last[:13]) + 1.5) / 1000 for line in lines.values() if line.last)])
         gate.watch(self.settings, program.id, program.gate, self.now)
-        for position, records in sorted(by_position.items(), key=lambda one: one[0] or "~"):  # the new ones last
+        for position, records in by_position.items():
             entries = [Entry(record, group=arrival.group) for arrival, record in records]
-            bundle = kept.keep(self.settings, "held", program.id, entries, now, position)
-            ends = {arrival.group: kept.place(bundle, number) for number, (arrival, _) in enumerate(records)}
+            places = kept.keep(self.settings, "held", program.id, entries, now, position)
+            ends = {entry.group: place for entry, place in zip(entries, places, strict=True)}
             lines |= {group: lines[group].joined_at(end, again=bool(position)) for group, end in ends.items()}
         queues.mark(self.settings, program.id, lines, time.monotonic() + WRITE_SECONDS)
         self.counts["held"] += len(behind)

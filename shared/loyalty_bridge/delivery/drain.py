@@ -134,8 +134,12 @@ def drain(settings: DeliverySettings, program: str, until: float, counts: Counte
 def _put_back(settings: DeliverySettings, bundle: Bundle) -> int:
     """Put a bundle on the transport, then take it off its shelf; gives the number of its records."""
     entries = kept.entries(settings, bundle)
-    places = [kept.place(bundle.position, number) if bundle.shelf == "held" else "" for number in range(len(entries))]
-    records = [replace(entry.record, drained=place) for entry, place in zip(entries, places, strict=True)]
+    records = [
+        replace(entry.record, drained=kept.place(bundle.position, number, entry.record.drained))
+        if bundle.shelf == "held"
+        else entry.record
+        for number, entry in enumerate(entries)
+    ]
     transport.put(settings, [(record, entry.group) for record, entry in zip(records, entries, strict=True)])
     kept.remove(settings, bundle)
     return len(entries)

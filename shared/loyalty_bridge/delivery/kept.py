@@ -12,7 +12,7 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -71,29 +71,32 @@ class Bundle:
 
 
 def keep(
-    settings: DeliverySettings, shelf: Shelf, program: str, entries: Sequence[Entry], now: float, position: str = ""
-) -> str:
-    """Keep records of one program, in their order; gives their position on the shelf.
+    settings: DeliverySettings, shelf: Shelf, program: str, entries: Sequence[Entry], now: float, before: str = ""
+) -> list[str]:
+    """Keep records of one program, in their order; gives their places on the shelf.
 
     Parameters
     ----------
     now
         Epoch seconds.
-    position
-        Where they were on the shelf before: they come right after it, and before what was kept later.
+    before
+        The position on the shelf that they had first, if they were there before: they come right after it, and before
+        what was kept later.
 
     Raises
     ------
     Unavailable
         When S3 or DynamoDB does not take them.
     """
-    place = f"{position}{'-' if position else ''}{int(now * 1000):013d}-{uuid.uuid4().hex[:12]}"
-    lines = "\n".join(json.dumps(_written(entry, shelf), separators=(",", ":")) for entry in entries)
+    position = f"{before}{'-' if before else ''}{int(now * 1000):013d}-{uuid.uuid4().hex[:12]}"
+    firsts = _firsts(entry.record.drained for entry in entries) if before else [""] * len(entries)
+    written = [_written(entry, shelf) | {"first": first} for entry, first in zip(entries, firsts, strict=True)]
+    lines = "\n".join(json.dumps(one, separators=(",", ":")) for one in written)
     reasons = Counter(f"{refusal.field}: {refusal.reason}"[:200] for e in entries for refusal in e.refusals)
     missing = Counter(part for entry in entries for part in entry.missing)
     item: dict[str, Any] = {
         "shelf": {"S": f"{program}#{shelf}"},
-        "position": {"S": place},
+        "position": {"S": position},
         "at": {"N": str(int(now * 1000))},
         "count": {"N": str(len(entries))},
         "reasons": {"M": {reason: {"N": str(count)} for reason, count in reasons.most_common(MOST_REASONS)}},
@@ -102,22 +105,39 @@ def keep(
     }
     body = gzip.compress(lines.encode(), mtime=0)
     with aws.reaching("the kept records"):
-        aws.s3().put_object(Bucket=settings.kept_bucket, Key=_object(program, shelf, place), Body=body)
+        aws.s3().put_object(Bucket=settings.kept_bucket, Key=_object(program, shelf, position), Body=body)
         aws.dynamodb().put_item(TableName=settings.kept_table, Item=item)
-    return place
+    return [place(position, number, first) for number, first in enumerate(firsts)]
 
 
-def place(position: str, number: int) -> str:
-    """Name the place of a record in a bundle: places are in the order of the shelf.
+def place(position: str, number: int, first: str = "") -> str:
+    """Name the place of a record in a bundle: an ordered group's places are in the order in which its records came.
 
-    What is held once more lies before what was behind it: its position adds a ``-``, which is less than the full stop.
+    What is held once more stays where it was `first`, before what was behind it; the place tells when it was kept last.
     """
-    return f"{position}.{number:06d}"
+    return f"{first}-{position.split('-')[-2]}" if first else f"{position}.{number:06d}"
+
+
+def _firsts(places: Iterable[str]) -> list[str]:
+    """Name the places that records had first, by those that they had last.
+
+    The events of one record are records of their own when they are held once more: the second one and those after it
+    get places right after the first one's.
+    """
+    firsts: dict[str, None] = {}
+    for place in places:
+        position, _, number = place.rpartition(".")
+        first = f"{position}.{number.partition('-')[0]}"
+        while first in firsts:
+            first = f"{first}:{len(firsts):06d}"
+        firsts[first] = None
+    return list(firsts)
 
 
 def lies_there(place: str) -> bool:
     """Tell whether what was kept at a place may still be there: it has not expired since it was kept there last."""
-    kept_at = int(place.rpartition(".")[0].split("-")[-2]) / 1000
+    position, _, number = place.rpartition(".")
+    kept_at = int(number.partition("-")[2] or position.split("-")[-2]) / 1000
     return kept_at > time.time() - DAYS * 86400
 
 
@@ -249,6 +269,7 @@ def _read(line: Mapping[str, Any]) -> Entry:
         received=instant_of(line["received"]),
         member=line["member"],
         sought=instant_of(line["sought"]) if line.get("sought") else None,
+        drained=line.get("first", ""),
     )
     return Entry(
         record,
