@@ -257,6 +257,31 @@ def test_a_trace_tells_what_was_accepted_for_the_accounts_of_a_user(stores: Deli
         assert trace(stores, program, name)["accepted_parts"] == ["attributes", "event"]
 
 
+def test_a_trace_forgets_nothing_of_what_was_accepted_for_one_account_when_another_takes_less(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    program = connect(stores, braze.url)
+    forward(fresh(membership("A1"), membership("A2")), stores, 30)
+    forward(fresh(of_user()), stores, 30)
+    of_one, of_other = from_queue(stores)["Records"]
+    forward({"Records": [of_one]}, stores, 30)
+
+    braze.workspace(KEY).misbehave(kind="status", status=400, body={"message": "refused"}, times=None)
+    forward({"Records": [of_other]}, stores, 30)
+
+    assert [entry.event_id for entry in on_shelf(stores, "refused")] == ["of-user/A2"]
+    assert trace(stores, program, "of-user")["accepted_parts"] == ["attributes", "event"]
+
+
+def test_a_trace_finds_what_came_before_its_program_was_connected(stores: DeliverySettings, braze: Braze) -> None:
+    forward(fresh(event("user_logged_in", eventId="early")), stores, 30)
+    program, other = connect(stores, braze.url), connect(stores, braze.url, "other")
+
+    told = [trace(stores, one, "early")["refused"] for one in (program, other)]
+
+    assert [[found["reasons"] for found in one] for one in told] == [[["programId: is not the id of a program"]], []]
+
+
 def test_an_event_of_an_account_is_no_repeat_of_one_of_its_user_with_the_same_id(
     stores: DeliverySettings, braze: Braze
 ) -> None:

@@ -16,12 +16,13 @@ def key(program: str, epoch: int, event_id: str) -> bytes:
     return hashlib.blake2b(f"{program}#{epoch}#{event_id}".encode(), digest_size=16).digest()
 
 
-def key_of_copies(program: str, epoch: int, event_id: str) -> bytes:
-    """Name an event that was sent on to several members, whose copies have ids of their own; only traces ask for it.
+def key_of_copies(program: str, epoch: int, event_id: str, part: Part) -> bytes:
+    """Name a part of an event that was sent on to several members, whose copies have ids of their own.
 
-    No program has a slash in its id, so that it is the name of no other event.
+    Only traces ask for it. It is an item for each part, since the copies come at different times, and an item replaces
+    what is there. No program has a slash in its id, so that it is the name of no other event.
     """
-    return key(f"{program}/", epoch, event_id)
+    return key(f"{program}/{part}", epoch, event_id)
 
 
 def opened(item: Mapping[str, Any]) -> tuple[bytes, set[Part]]:

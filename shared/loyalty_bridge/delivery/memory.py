@@ -120,8 +120,8 @@ def write_down(batch: Batch, members: Mapping[str, Iterable[Member]], programs: 
             for work in member.works:
                 if work.accepted != work.accepted_before:
                     accepted[work.ledger_key] |= work.accepted
-                    if work.copy_of:
-                        accepted[ledger.key_of_copies(program_id, epoch, work.copy_of)] |= work.accepted
+                    for part in work.accepted if work.copy_of else ():
+                        accepted[ledger.key_of_copies(program_id, epoch, work.copy_of, part)].add(part)
     items += [(batch.settings.ledger_table, ledger.closed(event, done, batch.now)) for event, done in accepted.items()]
     try:
         stores.write(items, time.monotonic() + WRITE_SECONDS)

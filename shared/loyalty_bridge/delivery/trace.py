@@ -10,6 +10,7 @@ from loyalty_bridge import activity
 from loyalty_bridge.delivery import kept, ledger, queues, state, stores
 from loyalty_bridge.delivery.kept import Entry, Shelf
 from loyalty_bridge.delivery.records import group_of
+from loyalty_bridge.model import Part
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
@@ -27,7 +28,8 @@ def trace(settings: DeliverySettings, program: Program, name: str) -> dict[str, 
         A store does not answer.
     """
     deadline = time.monotonic() + _SECONDS
-    events = [key(program.id, program.epoch, name) for key in (ledger.key, ledger.key_of_copies)]
+    copies = [ledger.key_of_copies(program.id, program.epoch, name, part) for part in get_args(Part)]
+    events = [ledger.key(program.id, program.epoch, name), *copies]
     found = stores.read(
         [
             *((settings.ledger_table, {"event": {"B": event}}) for event in events),
@@ -59,7 +61,8 @@ def _on_shelf(settings: DeliverySettings, shelf: Shelf, program: str, name: str)
             "reasons": [f"{refusal.field}: {refusal.reason}" for refusal in entry.refusals],
             "missing": list(entry.missing),
         }
-        for bundle in kept.bundles(settings, shelf, kept.UNKNOWN_PROGRAM if shelf == "waiting" else program)
+        for owner in (program, kept.UNKNOWN_PROGRAM)  # it may have come before the program was connected
+        for bundle in kept.bundles(settings, shelf, owner)
         for entry in kept.entries(settings, bundle)
         if entry.record.program == program and _is_about(entry, name)
     ]
