@@ -19,7 +19,7 @@ from loyalty_bridge.delivery.batch import Batch
 from loyalty_bridge.delivery.forward import SETTLE_SECONDS, Outcome
 from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.records import SourceRecord, group_of
-from loyalty_bridge.programs import gate, store
+from loyalty_bridge.programs import administer, gate, store
 from loyalty_bridge.programs.gate import Gate
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import KEY, connect
@@ -466,6 +466,51 @@ def test_what_a_stream_would_deliver_again_at_once_is_held_through_a_long_wait(w
 
     assert (outcome.again, world.held(), world.gate().state) == ([], ["e1"], "held")
     assert meanwhile["probed"] == 0
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("other", ["address", "key"])
+def test_another_destination_is_not_waited_for_as_the_one_before_told(world: World, other: str, held: bool) -> None:
+    limit_rate(world.braze, 60)
+    if held:
+        forward.forward(streamed(event("user_logged_in", eventId="e0", accountId="A1")), world.settings, 30)
+    world.come("e1")
+    world.deliver()
+    world.mend()
+    new_key = "another-rest-api-key"
+    workspace = world.braze.workspace(KEY if other == "address" else new_key)
+
+    if other == "address":
+        address = world.braze.url.replace("127.0.0.1", "localhost")
+        settings = replace(world.settings, allowed_hosts="localhost")
+        administer.put(settings, "demo", {"engagement": {"api_endpoint": address}}, {})
+    else:
+        administer.put(world.settings, "demo", {}, {"braze_api_key": new_key})
+    world.tend()
+    world.deliver_all()
+
+    there = [one.object["properties"]["event_id"] for one in workspace.events]
+    assert there == (["e0", "e1"] if held else ["e1"])
+    assert (world.gate().state, world.gate().failing_since, world.gate().not_before) == ("live", 0, 0)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_save_that_leaves_the_destination_as_it_is_does_not_shorten_its_wait(world: World, held: bool) -> None:
+    limit_rate(world.braze, 60)
+    moving = streamed if held else queued
+    forward.forward(moving(event("user_logged_in", eventId="e1")), world.settings, 30)
+    told = world.gate()
+    asked = len(world.braze.workspace(KEY).requests)
+
+    change = {"loyalty": {"default_optins": ["Newsletter"]}, "engagement": {"api_endpoint": world.braze.url}}
+    administer.put(world.settings, "demo", change, {})
+    world.tend()
+    world.come("e2")
+    world.deliver()
+
+    assert (told.state, told.not_before > time.time()) == ("held" if held else "live", True)
+    assert (world.gate().state, world.gate().not_before) == (told.state, told.not_before)
+    assert len(world.braze.workspace(KEY).requests) == asked
 
 
 def test_a_program_that_fails_for_minutes_is_held(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,8 @@ def put(
 ) -> None:
     """Create a program, or change what the file names and leave the rest; a held program is then drained.
 
+    A wait that its platform told stays, unless the file names another address or a key.
+
     Example: bridge program put demo connection.json
     """
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ def put(
 ) -> Program:
     """Create a program, or change the settings that are told and leave the rest; a held program is then drained.
 
+    A wait that its destination told stays, unless it gets another destination: another address, or a key.
+
     Parameters
     ----------
     secrets
@@ -60,9 +63,20 @@ def put(
     check_credentials(connection, _checked(secrets, connection))
     connection = hosts.checked(connection, settings.allowed_hosts)
     saved = store.save(settings, before, program, connection, secrets, new_workspace=new_workspace)
-    if before and before.gate.state == "held":
-        gate.drain(settings, program)
+    if before:
+        is_new = _address(before.connection) != _address(connection) or not set(secrets).isdisjoint(
+            SECRETS[connection.engagement.platform]
+        )
+        if before.gate.state == "held" and (is_new or before.gate.not_before <= time.time()):
+            gate.drain(settings, program)
+        elif is_new and (before.gate.failing_since or before.gate.not_before):
+            gate.note_success(settings, program)  # the one that failed was another
     return saved
+
+
+def _address(connection: Connection) -> dict[str, Any]:
+    """Tell where a connection's updates go."""
+    return {name: value for name, value in msgspec.to_builtins(connection.engagement).items() if name != "rules"}
 
 
 def _checked(given: Any, connection: Connection) -> Mapping[str, str]:

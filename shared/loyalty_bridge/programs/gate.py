@@ -139,7 +139,7 @@ def note_failure(settings: ProgramSettings, program: str, now: float, not_before
 
 
 def note_success(settings: ProgramSettings, program: str) -> None:
-    """Forget that it failed; called only when the gate that was read says so.
+    """Forget that it failed, or that another destination did; called only when the gate that was read says so.
 
     Raises
     ------
