@@ -513,6 +513,23 @@ def test_a_save_that_leaves_the_destination_as_it_is_does_not_shorten_its_wait(w
     assert len(world.braze.workspace(KEY).requests) == asked
 
 
+def test_a_program_that_takes_all_it_is_sent_is_not_held_for_what_does_not_fit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(send, "WORKERS", 1)
+    monkeypatch.setattr(forward, "WAIT_SECONDS", 1.0)
+    gate.note_failure(world.settings, "demo", time.time() - forward.HOLD_AFTER_SECONDS - 60)
+    world.braze.workspace(KEY).misbehave(kind="slow", seconds=1.2)
+    for number in range(100):
+        world.come(f"e{number}", member=f"A{number}")
+
+    late = world.deliver(size=100)
+
+    assert (0 < len(late.again) < 100, world.held(), world.gate()) == (True, [], Gate())
+    world.deliver(size=100)
+    assert len(world.there()) == 100
+
+
 def test_a_program_that_fails_for_minutes_is_held(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(send, "backoff", lambda _: 0.001)
     world.braze.workspace(KEY).misbehave(kind="status", status=503, times=None)

@@ -22,7 +22,7 @@ from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.lanes import open_lane, unlock
 from loyalty_bridge.delivery.plan import Member, Work, parts, plan
 from loyalty_bridge.delivery.records import Arrival, SourceRecord
-from loyalty_bridge.delivery.send import Lane, send
+from loyalty_bridge.delivery.send import NO_TIME, Lane, send
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.programs import gate, store
 
@@ -167,9 +167,13 @@ def _settle(batch: Batch, program: Program, lane: Lane | Unavailable, works: lis
         for work in works:
             if not work.missing:
                 _finish(batch, work)
-        if left:
+        if left and problem == NO_TIME:
+            for arrival, _ in left:
+                batch.give_back(arrival)
+        elif left:
             _leave(batch, program, left, problem, broken=broken, wait=wait)
-        elif program.gate.failing_since and isinstance(lane, Lane) and lane.counts["requests"]:
+        takes_all = isinstance(lane, Lane) and lane.counts["requests"] and (not left or problem == NO_TIME)
+        if takes_all and program.gate.failing_since:
             gate.note_success(batch.settings, program.id)
     except Unavailable as error:
         problem = f"{problem}; {error}"

@@ -35,6 +35,8 @@ ATTEMPTS = 4
 """Tries of one request before the program counts as failing."""
 REPLY_SECONDS = 20.0
 """Braze answers within a second as a rule; a request is given up, with its outcome unknown, after this."""
+NO_TIME = "no time left to send"
+"""Why what was not begun is left: no failure of the destination."""
 
 
 @dataclass(slots=True, eq=False)
@@ -124,7 +126,7 @@ def _settle(lane: Lane, request: Sequence[Item]) -> None:
 
 def _attempt(lane: Lane, items: Sequence[Item]) -> Verdict:
     """Send until the destination decides or time is up."""
-    verdict: Verdict = Transient("no time left to send")
+    verdict: Verdict = Transient(NO_TIME)
     for attempt in range(ATTEMPTS):
         if lane.failing:
             return Broken(lane.failing) if lane.broken else Transient(lane.failing)
