@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 
@@ -24,6 +26,17 @@ KEY = "braze-rest-api-key-1234"
 
 # Read when a module that counts or logs is imported, which is before any fixture runs.
 os.environ |= {"POWERTOOLS_SERVICE_NAME": "loyalty-bridge", "POWERTOOLS_METRICS_NAMESPACE": "LoyaltyBridge"}
+
+# Loaded before any test module: a test's own settings take from these what they do not say. A machine that stalls fails
+# no test, and a test that failed once fails again.
+hypothesis.register_profile(
+    "tests",
+    deadline=None,
+    database=None,
+    derandomize=not int(os.environ.get("BRIDGE_EXAMPLES", "0")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+hypothesis.load_profile("tests")
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,6 @@ from hypothesis.strategies import SearchStrategy
 
 FUZZ = settings(
     max_examples=int(os.environ.get("BRIDGE_FUZZ", "20")),
-    deadline=None,
-    database=None,
-    derandomize=True,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )

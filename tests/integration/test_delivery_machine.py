@@ -39,7 +39,7 @@ from tests.picky import BAD
 from tests.shelves import on_shelf
 
 EXAMPLES = int(os.environ.get("BRIDGE_EXAMPLES", "0"))
-"""How many interleavings to try; 0 tries a few, always the same."""
+"""How many interleavings to try; 0 tries a few, always the same, as tests/conftest.py has it."""
 STEPS = 40
 
 Kind = Literal["balance", "tier", "login", "sale"]
@@ -496,9 +496,6 @@ def test_every_interleaving_ends_with_everything_there_once_and_in_order(
         settings=settings(
             max_examples=EXAMPLES or 12,
             stateful_step_count=STEPS,
-            derandomize=not EXAMPLES,
-            deadline=None,
-            database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

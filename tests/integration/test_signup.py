@@ -424,7 +424,7 @@ _numbers = itertools.count(1000)
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(faults=st.lists(FAULTS, max_size=6), repeats=st.integers(1, 4))
 def test_no_sequence_of_faults_signs_a_member_up_twice(
     diner: Api, punchh: Punchh, faults: list[dict[str, Any]], repeats: int

@@ -236,7 +236,6 @@ def test_no_keyed_action_is_carried_out_twice_and_no_finished_answer_changes() -
             settings=settings(
                 max_examples=40,
                 stateful_step_count=40,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )

@@ -212,7 +212,7 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(change=st.dictionaries(st.sampled_from([*ACCOUNT, "createdAt"]), anything))
 def test_whatever_an_account_holds_its_profile_has_every_field_as_a_plain_value(change: dict[str, Any]) -> None:
     found = profile(ACCOUNT | change, "A1", Api())
@@ -221,7 +221,7 @@ def test_whatever_an_account_holds_its_profile_has_every_field_as_a_plain_value(
     assert all(value is None or isinstance(value, str | int | float) for value in found.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(change=st.dictionaries(st.sampled_from([*COUPON]), anything), language=st.text(max_size=5))
 def test_whatever_a_coupon_holds_it_is_shown_wholly_or_not_at_all(change: dict[str, Any], language: str) -> None:
     found = coupons([COUPON | change], language, NOW, Api())

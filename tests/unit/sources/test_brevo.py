@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loyalty_bridge.errors import Refused
@@ -687,7 +687,6 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x0
 ANYTHING = VALUES | st.dictionaries(st.sampled_from(PARTS), VALUES, max_size=4)
 
 
-@settings(deadline=None)
 @given(
     name=st.sampled_from(sorted(EXAMPLES)),
     changes=st.dictionaries(st.sampled_from(FIELDS), ANYTHING, max_size=4)
@@ -707,7 +706,6 @@ def test_any_object_is_read_or_refused(name: str, changes: dict[str, Any], is_wh
         assert len(update.event.properties) <= 100
 
 
-@settings(deadline=None)
 @given(event=st.dictionaries(st.text(max_size=8), VALUES, max_size=8), name=NAMES)
 def test_any_unknown_event_is_passed_through_bounded(event: dict[str, Any], name: str) -> None:
     update = update_of({**event, **ENVELOPE, "event_name": f"new {name}"})
