@@ -19,6 +19,7 @@ from local.sandbox.punchh import Punchh
 from local.sandbox.punchh_business import Campaign
 from loyalty_bridge import aws, settings
 from loyalty_bridge.activity import store as activity_store
+from loyalty_bridge.api import lookups
 from loyalty_bridge.cli import main, stack
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import DeliverySettings, PlanSettings
@@ -99,6 +100,8 @@ def _api(convercus: Convercus, patch: pytest.MonkeyPatch) -> Iterator[Api]:
     for name, value in {"JOURNAL_TABLE": "JournalTable", "BATCHES_TABLE": "BatchesTable"}.items():
         patch.setenv(name, value)
     patch.setenv("BATCHES_QUEUE_URL", queue)
+    for limit in ("LIMIT_SECONDS", "MOENGAGE_SECONDS"):
+        patch.setattr(lookups, limit, 20.0)  # a busy machine may stall; the tests about time have their own
     settings.settings.cache_clear()
     told = settings.settings(PlanSettings)
     upstream = convercus.program(f"R{next(_numbers)}")

@@ -20,6 +20,7 @@ import pytest
 from local.sandbox.convercus import Convercus, sandbox
 from local.sandbox.convercus_program import Program
 from loyalty_bridge import aws
+from loyalty_bridge.api import lookups
 from loyalty_bridge.api.contract import CALLS
 from loyalty_bridge.programs import keys, store
 from loyalty_bridge.programs.connection import Connection, merged
@@ -32,7 +33,9 @@ PAGE = (ROOT / "docs" / "braze.md").read_text()
 CONTRACT_EXAMPLE = (ROOT / "tests" / "fixtures" / "braze" / "loyalty_status.liquid").read_text()
 HOST = "bridge.example.com"
 PROGRAM = "ABC"
-GIVES_UP_SECONDS = 2.0
+AS_DEPLOYED, BRAZE_WAITS = lookups.LIMIT_SECONDS, 2.0
+LIMIT_SECONDS, GIVES_UP_SECONDS = 20.0, 29.0
+"""In their place: a busy machine may stall."""
 
 CONTEXT = SimpleNamespace(
     get_remaining_time_in_millis=lambda: 20_000,
@@ -186,6 +189,7 @@ def service(
     for name, value in {"JOURNAL": "JournalTable", "BATCHES": "BatchesTable"}.items():
         monkeypatch.setenv(f"{name}_TABLE", value)
     monkeypatch.setenv("BATCHES_QUEUE_URL", queue)
+    monkeypatch.setattr(lookups, "LIMIT_SECONDS", LIMIT_SECONDS)
     settings.cache_clear()
     reached = {"base_url": convercus.url, "auth_url": convercus.url, "realm": PROGRAM, "interaction_id": "BRAZE"}
     optins = {"membership_optins": ("Newsletter", "SMS"), "default_optins": ("Newsletter",)}
@@ -394,18 +398,18 @@ def _unknown(_: Service, program: Program) -> str:
 
 def _slow_upstream(service: Service, program: Program) -> str:
     program.misbehave(kind="slow", times=None, seconds=10)
-    service.spent = 1.2
+    service.spent = LIMIT_SECONDS - 0.3
     return _good(service, program)
 
 
 def _failing_upstream(service: Service, program: Program) -> str:
     program.misbehave(kind="status", times=None, status=500)
-    service.spent = 1.2
+    service.spent = LIMIT_SECONDS - 0.3
     return _good(service, program)
 
 
 def _late(service: Service, program: Program) -> str:
-    service.spent = 2.5
+    service.spent = GIVES_UP_SECONDS + 0.5
     return _good(service, program)
 
 
@@ -493,19 +497,24 @@ def test_the_contracts_example_is_right_with_whatever_the_service_answers(
     assert shown(braze_of(service), service, template, user(case(service, program))) == expected
 
 
-def test_a_slow_convercus_is_given_up_before_braze_gives_up(service: Service, program: Program) -> None:
+def test_a_slow_convercus_is_given_up_before_braze_gives_up(
+    service: Service, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups, "LIMIT_SECONDS", AS_DEPLOYED)
     program.misbehave(kind="slow", times=None, seconds=10)
+    began = time.monotonic()
 
     url = f"https://{HOST}/v1/programs/{PROGRAM}/members/A1/profile"
     answer = service.send("GET", url, {"X-Convercus-Key": service.key})
 
+    assert AS_DEPLOYED < BRAZE_WAITS
+    assert time.monotonic() - began < BRAZE_WAITS + 4  # a busy machine may stall; the fault lasts ten seconds
     assert answer == Answer(200, '{"error":"internal_error"}')
     assert "slow" in {request.fault for request in program.requests}
 
 
 def test_a_block_without_offers_is_shown_when_only_the_coupons_fail(service: Service, program: Program) -> None:
-    program.misbehave(kind="status", on="account_coupons", times=None, status=500)
-    service.spent = 1.2
+    program.misbehave(kind="status", on="account_coupons", times=None, status=403, body={"code": "NO_RIGHT"})
 
     text = shown(braze_of(service), service, content("Loyalty block"), user(_good(service, program)))
 
