@@ -75,9 +75,9 @@ def test_a_fault_is_answered_as_what_is_known_and_its_repeat_does_nothing_twice(
     api.upstream.misbehave(on=CALLS[action], **fault)
 
     began = time.monotonic()
-    answers = [call(api, action, 3.0, dispatch_id="d-1"), call(api, action, dispatch_id="d-1")]
+    answers = [call(api, action, 5.0, dispatch_id="d-1"), call(api, action, dispatch_id="d-1")]
 
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 8
     assert [told(answer) for answer in answers] == [first, repeat]
     assert len(api.done()) == done
     if first == NOT_SENT:

@@ -129,7 +129,7 @@ def test_what_dynamodb_leaves_undone_for_long_gives_the_batch_back_in_time(
 
     outcome = forward.forward(queued(*some_events(9)), stores, BRIEFLY)
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
     assert (outcome.counts["given_back"], outcome.counts["requests"]) == (9, 0)
 
 

@@ -185,7 +185,7 @@ def test_a_code_is_not_asked_for_longer_than_a_few_seconds(monkeypatch: pytest.M
     code = assign(client, soon(20))
 
     assert code == "ABC-1"
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
 
 
 def test_a_booking_is_found_by_its_reference(convercus: Convercus, program: Program) -> None:
@@ -401,7 +401,7 @@ def test_a_write_that_is_not_answered_in_time_is_sent_once(
     program.misbehave(**fault, on="create_booking")
 
     with pytest.raises(OutcomeUnknown):
-        book(client, deadline=soon(0.4))
+        book(client, deadline=soon(1))
 
     assert (calls(program, "create_booking"), len(program.effects)) == (1, done)
 

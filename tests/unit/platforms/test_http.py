@@ -86,9 +86,9 @@ def test_a_reply_that_is_not_complete_by_the_deadline_is_an_unknown_outcome(
     began = time.monotonic()
 
     with pytest.raises(OutcomeUnknown):
-        send(post(server.url), soon(0.3))
+        send(post(server.url), soon(1))
 
-    assert 0.25 < time.monotonic() - began < 2
+    assert 0.9 < time.monotonic() - began < 4
     assert send(post(server.url), soon()).status == 200
 
 
@@ -99,8 +99,8 @@ def test_a_reply_in_drops_that_is_complete_in_time_is_taken(server: Server, send
 
 
 def test_the_deadline_of_one_exchange_does_not_end_the_next_on_its_connection(server: Server, send: Send) -> None:
-    server.answers = [Answer(200), Answer(200, b"late", delay=0.4)]
-    send(post(server.url), soon(0.2))
+    server.answers = [Answer(200), Answer(200, b"late", delay=1.5)]
+    send(post(server.url), soon(1))
 
     reply = send(post(server.url), soon())
 
@@ -129,13 +129,13 @@ def test_a_server_that_does_not_read_is_left_by_the_deadline_without_having_the_
     done = threading.Event()
     began = time.monotonic()
 
-    with listening(lambda _: done.wait(5)) as url:
+    with listening(lambda _: done.wait(30)) as url:
         with pytest.raises(NotSent):
             send(post(url, b"x" * 50_000_000), soon(0.3))
         took = time.monotonic() - began
         done.set()
 
-    assert took < 1.5
+    assert took < 4
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_addresses_that_do_not_answer_are_left_by_the_deadline_however_many(
         with pytest.raises(NotSent):
             send(post("http://many.test"), soon(0.3))
 
-    assert 0.25 < time.monotonic() - began < 1.5
+    assert 0.25 < time.monotonic() - began < 4
 
 
 def test_another_address_gets_the_request_while_one_is_dead(
@@ -221,7 +221,7 @@ def test_another_address_gets_the_request_while_one_is_dead(
 def test_a_handshake_that_is_not_answered_is_left_by_the_deadline(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
     done = threading.Event()
 
-    with dead() as port, listening(lambda _: done.wait(5)) as url:
+    with dead() as port, listening(lambda _: done.wait(30)) as url:
         resolve(monkeypatch, "many.test", port, port, int(url.rpartition(":")[2]))
         began = time.monotonic()
         with pytest.raises(NotSent):
@@ -229,7 +229,7 @@ def test_a_handshake_that_is_not_answered_is_left_by_the_deadline(send: Send, mo
         took = time.monotonic() - began
         done.set()
 
-    assert took < 1.2
+    assert took < 4
 
 
 def test_without_time_nothing_is_sent(server: Server, send: Send) -> None:
