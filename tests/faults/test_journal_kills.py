@@ -118,7 +118,7 @@ def test_an_action_whose_process_is_killed_does_not_happen_twice(
     assert killed == {"signal": signal.SIGKILL}
     assert upstream.has_booked(booked_then)
 
-    repeats = run(*[{"key": key, "later": LATER, "looks": looks}] * 2)
+    repeats = run(*[{"key": key, "later": LATER, "looks": looks, "seconds": 30}] * 2)
 
     expected = told_if_looked_up if looks else told_if_not
     assert [told.get("error", "answer") for told in repeats] == [expected] * 2

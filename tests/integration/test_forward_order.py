@@ -91,7 +91,7 @@ def test_of_a_member_only_what_was_not_accepted_is_given_back(stores: DeliverySe
     braze.workspace(KEY).misbehave(kind="pass")
     braze.workspace(KEY).misbehave(kind="status", status=503, times=None)
 
-    outcome = forward(batch, stores, BRIEFLY)
+    outcome = forward(batch, stores, SETTLE_SECONDS + 4)
     braze.workspace(KEY).faults.clear()
     again = forward({"Records": batch["Records"][74:]}, stores, 30)
 

@@ -586,7 +586,7 @@ def test_of_twenty_programs_one_broken_and_one_slow_the_others_are_delivered_at_
     events = [event("user_logged_in", programId=program, accountId=f"A{n}") for n in range(5) for program in programs]
     began = time.time()
 
-    outcome = forward.forward(streamed(*events), stores, BRIEFLY + 1)
+    outcome = forward.forward(streamed(*events), stores, BRIEFLY + 4)
     took = time.time() - began
     arrived = {program: len(braze.workspace(program).events) for program in programs if program != "program-11"}
     latest = max(
@@ -596,9 +596,9 @@ def test_of_twenty_programs_one_broken_and_one_slow_the_others_are_delivered_at_
         for request in braze.workspace(program).requests
     )
     held = len(on_shelf(stores, "held", "program-03"))
-    later = forward.forward(queued(*[one for one in events if one["programId"] != "program-11"][:10]), stores, BRIEFLY)
+    later = forward.forward(queued(*[one for one in events if one["programId"] != "program-11"][:10]), stores, 30)
 
-    assert took < 6
+    assert took < 10
     assert latest - began < took - 0.5  # the slow one is waited for, but nobody waits for it to begin
     assert arrived == {program: 0 if program == "program-03" else 5 for program in arrived}
     assert outcome.problems.keys() == {"program-03", "program-11"}
@@ -618,9 +618,9 @@ def test_programs_that_answer_slowly_do_not_keep_the_others_from_being_drained(
         forward.forward(queued(event("user_logged_in", programId=program)), stores, 30)
         braze.workspace(program).faults.clear()
     for program in slow:
-        braze.workspace(program).misbehave(kind="slow", seconds=4, times=None)
+        braze.workspace(program).misbehave(kind="slow", seconds=8, times=None)
 
-    counts = drain.tend(stores, 2)
+    counts = drain.tend(stores, 5)
 
     assert (counts["probed"], counts["went_live"]) == (4, 1)
     assert store.load(stores, ["good"])["good"].gate.state == "live"
