@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
 
 import boto3
 import pytest
@@ -19,7 +23,9 @@ from local.sandbox.punchh import Punchh
 from local.sandbox.punchh_business import Campaign
 from loyalty_bridge import aws, settings
 from loyalty_bridge.activity import store as activity_store
+from loyalty_bridge.activity import tally
 from loyalty_bridge.api import lookups
+from loyalty_bridge.cli import activity as activity_command
 from loyalty_bridge.cli import main, stack
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import DeliverySettings, PlanSettings
@@ -71,6 +77,21 @@ def _stores(secrets_key: str, patch: pytest.MonkeyPatch) -> Iterator[DeliverySet
             for account in get_backend(service).values():
                 for region in account.values():
                     region.reset()
+
+
+@pytest.fixture
+def midday(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it be noon for the activity, so that all that a test does is of one day."""
+    noon = 1_772_366_400.0  # 2026-03-01T12:00:00Z
+
+    class Noon(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Noon:
+            return cls.fromtimestamp(noon, tz)
+
+    monkeypatch.setattr(tally, "time", SimpleNamespace(time=lambda: noon, monotonic=time.monotonic))
+    for module in (activity_store, activity_command):
+        monkeypatch.setattr(module, "datetime", Noon)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ NOT_KEY = "cvc_" + "x" * 43
 
 
 @pytest.fixture(autouse=True)
-def new_container(monkeypatch: pytest.MonkeyPatch) -> None:
+def new_container(midday: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin with nothing noted, and no program known."""
     monkeypatch.setattr(container, "_known", {})
     container.tally.take()

@@ -517,6 +517,7 @@ def test_an_unknown_action_is_decided(api: Api, site: Site, decision: dict[str, 
     assert (code, len(api.upstream.account_coupons)) == ((again, 0) if again else (code, 1))
 
 
+@pytest.mark.usefixtures("midday")
 def test_statistics_and_errors_tell_what_was_done(site: Site, stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
     deliver = handler("forward_events")
@@ -532,6 +533,7 @@ def test_statistics_and_errors_tell_what_was_done(site: Site, stores: DeliverySe
     assert others == {"errors": [], "next": ""}
 
 
+@pytest.mark.usefixtures("midday")
 def test_what_belongs_to_no_program_is_counted_and_told_to_an_operator_of_all(
     site: Site, stores: DeliverySettings
 ) -> None:

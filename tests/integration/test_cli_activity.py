@@ -16,7 +16,7 @@ Bridge = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
-def noted(stores: DeliverySettings) -> None:
+def noted(stores: DeliverySettings, midday: None) -> None:
     connect(stores, "http://127.0.0.1:9")
     tally = Tally()
     tally.event("demo", "forward_events", "received", count=7)
