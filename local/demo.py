@@ -7,6 +7,8 @@ import statistics
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 from local.bundle import PROGRAMS, Deployed, say
 from local.day import Planned, day
@@ -126,17 +128,23 @@ def _totals(bundle: Deployed) -> None:
 
 def _counts(bundle: Deployed) -> Counter[str]:
     """Add up what the forwarder logged."""
+    counts: Counter[str] = Counter()
+    for told in logged(bundle, "forwarded"):
+        if told.get("message") == "forwarded":
+            counts.update({name: value for name, value in told.items() if isinstance(value, int)})
+    return counts
+
+
+def logged(bundle: Deployed, word: str) -> Iterator[dict[str, Any]]:
+    """Give the forwarder's log entries and metrics in which a word occurs."""
     import boto3
 
-    counts: Counter[str] = Counter()
     pages = (
         boto3.client("logs")
         .get_paginator("filter_log_events")
-        .paginate(logGroupName=bundle.outputs["ForwardEventsLogs"], filterPattern='"forwarded"')
+        .paginate(logGroupName=bundle.outputs["ForwardEventsLogs"], filterPattern=f'"{word}"')
     )
     for page in pages:
         for line in page["events"]:
-            if '"message":"forwarded"' in line["message"]:
-                told = json.loads(line["message"])
-                counts.update({name: value for name, value in told.items() if isinstance(value, int)})
-    return counts
+            if f'"{word}"' in line["message"]:
+                yield json.loads(line["message"])
