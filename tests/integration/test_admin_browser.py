@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from local.sandbox.braze import Braze
 from loyalty_bridge.delivery.forward import forward
@@ -37,6 +38,7 @@ def browser() -> Iterator[Browser]:
 
     with sync_playwright() as started:
         running = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        expect.set_options(timeout=10_000)
         yield running
         running.close()
 
@@ -51,7 +53,7 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
     opened.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     opened.on("dialog", lambda dialog: said.append(dialog.message))
     opened.goto(f"{site.url}/admin")
-    assert opened.get_by_role("heading", name="Programs").is_visible()
+    expect(opened.get_by_role("heading", name="Programs")).to_be_visible()
     yield opened
     context.close()
     assert [line for line in said if "the server responded with a status of 4" not in line] == []
@@ -71,8 +73,8 @@ def test_a_program_is_connected_in_the_form(page: Page, site: Site, stores: Deli
     page.get_by_role("button", name="Save").click()
 
     assert wrong == "engagement.api_endpoint"
-    assert page.get_by_text("The connection is saved.").is_visible()
-    assert page.get_by_text("streaming").is_visible()
+    expect(page.get_by_text("The connection is saved.")).to_be_visible()
+    expect(page.get_by_text("streaming")).to_be_visible()
     assert KEY not in page.content()
     assert store.load(stores, ["demo"])["demo"].missing() == []
 
@@ -92,7 +94,7 @@ def test_a_key_is_shown_once_and_revoked(page: Page, site: Site, stores: Deliver
     assert keys.item_of(shown)
     assert "cvc_" not in afterwards
     assert "canvas" in afterwards
-    assert page.get_by_text("The key is revoked").is_visible()
+    expect(page.get_by_text("The key is revoked")).to_be_visible()
     assert keys.list_all(stores, "demo") == []
 
 
@@ -103,7 +105,7 @@ def test_a_sample_is_sent_and_its_answer_shown(page: Page, site: Site, stores: D
     page.get_by_label("Send the event").fill("tester")
     page.get_by_role("button", name="Send", exact=True).click()
 
-    assert page.get_by_text("accepted").is_visible()
+    expect(page.get_by_text("accepted")).to_be_visible()
     assert braze.workspace(KEY).profile(external_id="tester")
 
 
@@ -119,8 +121,8 @@ def test_a_refused_record_is_looked_at_and_redriven(page: Page, site: Site, stor
     page.get_by_role("button", name="Redrive").click()
 
     assert "<script>alert(1)</script>" in record
-    assert page.get_by_text("on their way again").is_visible()
-    assert page.get_by_text("There is none.").count() == 2
+    expect(page.get_by_text("on their way again")).to_be_visible()
+    expect(page.get_by_text("There is none.")).to_have_count(2)
 
 
 def test_an_error_is_found_by_its_code_and_leads_to_its_record(
@@ -138,15 +140,15 @@ def test_an_error_is_found_by_its_code_and_leads_to_its_record(
     page.get_by_role("link", name="odd").click()
 
     assert drawn >= 3
-    assert page.get_by_label("Id of an event or of a member").input_value() == "odd"
-    assert page.get_by_text("eventType").first.is_visible()
+    expect(page.get_by_label("Id of an event or of a member")).to_have_value("odd")
+    expect(page.get_by_text("eventType").first).to_be_visible()
 
 
 def test_signing_out_ends_at_the_issuer_and_back(page: Page, site: Site) -> None:
     page.get_by_role("button", name="Sign out").click()
 
     page.wait_for_url(f"{site.url}/admin/signed-out")
-    assert page.get_by_text("You are signed out").is_visible()
+    expect(page.get_by_text("You are signed out")).to_be_visible()
 
 
 def test_a_form_of_a_foreign_page_changes_nothing(page: Page, site: Site, stores: DeliverySettings) -> None:
