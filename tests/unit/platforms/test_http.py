@@ -156,7 +156,7 @@ def test_a_broken_reply_is_an_unknown_outcome(send: Send, reply: bytes) -> None:
         connection.sendall(reply)
 
     with listening(answer) as url, pytest.raises(OutcomeUnknown):
-        send(post(url), soon(1))
+        send(post(url), soon())
 
 
 def test_a_reset_is_an_unknown_outcome_and_not_repeated(server: Server, send: Send) -> None:
@@ -213,7 +213,7 @@ def test_another_address_gets_the_request_while_one_is_dead(
     with dead() as port:
         resolve(monkeypatch, "many.test", port, int(server.url.rpartition(":")[2]))
 
-        reply = send(post("http://many.test"), soon(1))
+        reply = send(post("http://many.test"), soon())
 
     assert (reply.status, len(server.received)) == (200, 1)
 
