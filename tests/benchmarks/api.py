@@ -3,8 +3,9 @@
 Cold: from the first request of a new process to its answer. Warm: p50 and p99 of the requests after it. Beyond: the p50
 without that of the bare handler, and without the exchanges with the loyalty platform's sandbox: the same ones, made
 anew with requests alone, over a connection that is open for look-ups and one of its own for each action. Trips: to
-DynamoDB, which is `tests.benchmarks.dynamodb`, in memory. Imports: a look-up's against those of Powertools' Logger and
-Metrics, one boto3 DynamoDB client and requests.
+DynamoDB, which is `tests.benchmarks.dynamodb`, in memory. Client: what so many calls of DynamoDB's client take by
+themselves, which is most of it and goes up and down with the machine. Imports: a look-up's against those of Powertools'
+Logger and Metrics, one boto3 DynamoDB client and requests.
 
 All of it runs on one processor, which is what Lambda gives to 1,769 MB
 (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html): on a virtual machine, to wake a process on
@@ -35,6 +36,7 @@ from local import rie, stack
 from local.sandbox import convercus
 from local.sandbox.convercus import Convercus
 from local.sandbox.server import Answer, Request
+from loyalty_bridge import aws
 from loyalty_bridge.programs import keys, store
 from loyalty_bridge.programs.connection import Connection, merged
 from loyalty_bridge.settings import ProgramSettings
@@ -211,6 +213,16 @@ def exchanges(url: str, asked: Sequence[Request], count: int, *, kept: bool) -> 
     return statistics.median(took) if took else 0.0
 
 
+def client_call(count: int) -> float:
+    """Give the median milliseconds of a call of DynamoDB's client by itself."""
+    took = []
+    for _ in range(count):
+        began = time.perf_counter()
+        aws.dynamodb().get_item(TableName="JournalTable", Key={"id": {"S": "none"}}, ConsistentRead=True)
+        took.append((time.perf_counter() - began) * 1000)
+    return statistics.median(took)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.api", description=__doc__)
@@ -222,8 +234,8 @@ def main() -> None:
     with bundle() as running, tempfile.TemporaryDirectory() as bare:
         Path(bare, "app.py").write_text("def handler(event, context):\n    return {'statusCode': 200}\n")
         bare_p50 = statistics.median(measure("bare", running.environment, dict, count, Path(bare))[1:])
-        _say(f"bare handler: p50 {bare_p50:.1f} ms")
-        _say(f"{'':22}{'cold ms':>10}{'warm p50':>10}{'p99':>8}{'upstream':>10}{'beyond':>8}{'trips':>7}")
+        _say(f"bare handler: p50 {bare_p50:.1f} ms; a call of DynamoDB's client by itself: {client_call(count):.1f} ms")
+        _say(f"{'':22}{'cold ms':>10}{'warm p50':>10}{'p99':>8}{'upstream':>10}{'beyond':>8}{'trips':>7}{'client':>8}")
         for name, make in calls(running.key).items():
             trips, before = running.trips(), len(running.asked)
             cold, *warm = measure(name, running.environment, make, count)
@@ -231,8 +243,8 @@ def main() -> None:
             each = (running.trips() - trips) / len(warm)
             last = running.asked[len(running.asked) - round((len(running.asked) - before) / len(warm)) :]
             upstream = exchanges(running.convercus, last, count, kept=name.startswith("member_"))
-            beyond = p50 - bare_p50 - upstream
-            _say(f"{name:22}{cold:10.0f}{p50:10.1f}{p99:8.1f}{upstream:10.1f}{beyond:8.1f}{each:7.1f}")
+            beyond, client = p50 - bare_p50 - upstream, each * client_call(count)
+            _say(f"{name:22}{cold:10.0f}{p50:10.1f}{p99:8.1f}{upstream:10.1f}{beyond:8.1f}{each:7.1f}{client:8.1f}")
     seconds = imports(9)
     for name in ("member_profile", "member_coupons"):
         _say(f"imports of {name}: {seconds[name] / seconds['base']:.2f} of the base's {seconds['base'] * 1000:.0f} ms")
