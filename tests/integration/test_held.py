@@ -58,6 +58,12 @@ class World:
             self.deliver()
         raise AssertionError("the queue is never empty")
 
+    def rest(self) -> None:
+        """Deliver and tend until nothing is left to do: what is held once more takes a cycle of its own."""
+        for _ in range(3):
+            self.deliver_all()
+            self.tend()
+
     def tend(self) -> Counter[str]:
         return +drain.tend(self.settings, 20)
 
@@ -232,9 +238,7 @@ def test_a_drained_record_waits_for_one_that_is_drained_again_behind_it(world: W
     world.tend()
     world.deliver(size=1)
     not_yet = world.there()
-    for _ in range(3):
-        world.deliver_all()
-        world.tend()
+    world.rest()
 
     assert not_yet == []
     assert (world.there(), world.held(), world.gate().state) == (["e1", "e2"], [], "live")
@@ -315,9 +319,7 @@ def test_what_is_held_again_twice_is_not_overtaken_by_what_was_held_again_with_i
     world.tend()
     world.deliver(size=2)
     not_yet = world.there()
-    for _ in range(3):
-        world.deliver_all()
-        world.tend()
+    world.rest()
 
     assert not_yet == []
     assert (world.there(), world.held(), world.gate().state) == (["e1", "e2", "e3"], [], "live")
@@ -340,9 +342,7 @@ def test_an_event_does_not_overtake_an_earlier_one_of_its_record_that_is_held_ag
     world.tend()
     world.deliver(size=1)
     not_yet = world.there()
-    for _ in range(3):
-        world.deliver_all()
-        world.tend()
+    world.rest()
 
     assert not_yet == ["e1"]
     assert (world.there(), world.held(), world.gate().state) == (["e1", "e2", "e3"], [], "live")

@@ -17,6 +17,7 @@ What follows from it:
 
 - A record that nobody finishes reads as unknown when its lease is over; no clean-up has to run. The lease ends with
   the invocation, but nothing rests on that: whoever takes a live owner for dead only looks and never acts.
+- Where to act once more does no harm (opt-ins, a plan), a repeat does, under the same reference, instead of looking.
 - A late owner may still write its end: it alone knows it. Whoever writes an end first wins, and everybody else,
   the late owner too, tells that one.
 - When the journal does not take the beginning, nothing is sent. When it does not take the end, the caller is told the

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -111,17 +112,22 @@ class Batch:
         """Store what was refused, but not of entries that come again: those are judged again."""
         for program, noted in self._refused.items():
             final = [one for one in noted if not self._comes_again(one[0])]
-            try:
+            with self._keeping([arrival for arrival, _, _ in final]):
                 if final:
                     kept.keep(self.settings, "refused", program, [entry for _, entry, _ in final], self.now)
                     self.counts["refused"] += len(final)
-            except Unavailable:
-                self.counts["keep_failed"] += len(final)
-                for arrival, _, _ in final:
-                    self.give_back(arrival)
-            else:
                 for _, entry, is_whole in final:
                     self._note_refused(program, entry, is_whole)
+
+    @contextmanager
+    def _keeping(self, arrivals: Sequence[Arrival]) -> Iterator[None]:
+        """Give entries back when what is to be kept of them cannot be."""
+        try:
+            yield
+        except Unavailable:
+            self.counts["keep_failed"] += len(arrivals)
+            for arrival in arrivals:
+                self.give_back(arrival)
 
     def _note_refused(self, program: str, entry: Entry, is_whole: bool) -> None:
         if is_whole:
@@ -142,14 +148,10 @@ class Batch:
         """Store the records that wait for their person to become known."""
         final = [(arrival, record) for arrival, record in self._waiting if not self._comes_again(arrival)]
         entries = [Entry(record, group=arrival.group) for arrival, record in final]
-        try:
+        with self._keeping([arrival for arrival, _ in final]):
             if entries:
                 kept.keep(self.settings, "waiting", kept.UNKNOWN_PROGRAM, entries, self.now)
                 self.counts["waiting"] += len(entries)
-        except Unavailable:
-            self.counts["keep_failed"] += len(entries)
-            for arrival, _ in final:
-                self.give_back(arrival)
 
     def hold(self, program: str, behind: list[tuple[Arrival, SourceRecord]], problem: str = "") -> None:
         """Note records of a program that are to be held.
@@ -168,15 +170,11 @@ class Batch:
         """Keep what is to be held, but not of entries that come again; where that fails, give them back."""
         for program_id, noted in self._behind.items():
             final = [one for one in noted if not self._comes_again(one[0])]
-            try:
+            with self._keeping([arrival for arrival, _ in final]):
                 if final:
                     self._keep_held(programs[program_id], final)
                 if program_id in self._broken:
                     gate.hold(self.settings, program_id, self._broken[program_id], self.now)
-            except Unavailable:
-                self.counts["keep_failed"] += len(final)
-                for arrival, _ in final:
-                    self.give_back(arrival)
 
     def _keep_held(self, program: Program, behind: list[tuple[Arrival, SourceRecord]]) -> None:
         """Keep a program's records in order until its connection works.
