@@ -1,10 +1,13 @@
 # Everything starts here; each task sets up what it needs. Python 3.11 or later and make are enough.
 SHELL := /bin/bash
 PYTHON ?= python3
+# Most of a test's time is waiting, so more workers than cores. TESTS names files or folders, to run fewer.
+WORKERS ?= 4
+TESTS ?= tests
 UV := .venv/bin/uv
 export SAM_CLI_TELEMETRY = 0
 
-.PHONY: help setup run local test coverage faults bench check docs build validate invoke lock clean
+.PHONY: help setup run local test coverage faults bench check docs build validate invoke sbom lock clean
 
 help: ## Show the tasks
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,9 +20,9 @@ run: setup ## Deploy the bundle locally, stream a day of loyalty events through 
 local: setup ## Deploy the bundle locally and leave it running (Ctrl-C stops it)
 	.venv/bin/python -m local.run stay
 
-test: setup ## Check the code and run all tests
+test: setup ## Check the code and run all tests, or those of TESTS=tests/unit
 	$(MAKE) check
-	.venv/bin/pytest
+	.venv/bin/pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 coverage: setup ## Run the tests in this process and tell which lines and branches they miss
 	.venv/bin/pytest --cov --cov-report=term:skip-covered --ignore=tests/faults
@@ -50,6 +53,9 @@ validate: setup ## Let SAM validate the template
 invoke: setup ## Run one event under Lambda's runtime interface emulator: make invoke EVENT=events/forward_events/…
 	.venv/bin/python -m local.invoke $(EVENT)
 
+sbom: .tools/sbom/.ready ## Write sbom.json: the packages that the layers ship, as a CycloneDX bill of materials
+	cat shared/requirements.lock shared/admin.lock | .tools/sbom/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json -
+
 lock: .venv/.ready ## Resolve the dependencies anew
 	$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml -o shared/requirements.lock
 	$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 --extra admin \
@@ -57,7 +63,7 @@ lock: .venv/.ready ## Resolve the dependencies anew
 		pyproject.toml -o shared/admin.lock
 	$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 --extra admin --extra cli \
 		--group dev -c shared/requirements.lock -c shared/admin.lock pyproject.toml -o requirements-dev.lock
-	for tool in sam aws; do \
+	for tool in sam aws sbom; do \
 		$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 local/$$tool.in -o local/$$tool.lock; \
 	done
 
@@ -71,7 +77,7 @@ clean: ## Remove everything that was installed or built here
 	$(UV) pip install -q --no-deps --no-build-isolation --python .venv/bin/python -e .
 	touch $@
 
-# The SAM CLI and the local AWS have dependencies of their own: each has its own environment.
+# The SAM CLI, the local AWS and others have dependencies of their own: each has its own environment.
 .tools/%/.ready: local/%.lock .venv/.ready
 	$(UV) venv -q --clear --python .venv/bin/python .tools/$*
 	$(UV) pip sync -q --require-hashes --python .tools/$*/bin/python $<
