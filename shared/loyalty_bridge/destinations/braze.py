@@ -40,6 +40,7 @@ from loyalty_bridge.destinations.wire import (
     WireObject,
 )
 from loyalty_bridge.errors import Refused
+from loyalty_bridge.member_ids import check_member_id
 from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal
 
 TAKES_FUTURE_TIMES = True
@@ -137,7 +138,12 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     def __post_init__(self) -> None:
         try:
-            _identifier(self.alias_label, "alias_label", MAX_ALIAS_BYTES)
+            _filled(self.alias_label, "alias_label")
+            _require(
+                len(self.alias_label.encode()) <= MAX_ALIAS_BYTES,
+                "alias_label",
+                f"is longer than {MAX_ALIAS_BYTES} bytes",
+            )
             if self.purchase_product_id is not None:
                 _filled(self.purchase_product_id, "purchase_product_id")
         except Refused as refused:
@@ -254,17 +260,16 @@ def _identity(update: MemberUpdate, rules: Rules) -> dict[str, Json]:
     if update.identified_by != "id":
         identity = {update.identified_by: _profile_value(update.identified_by, update.member, "member")}
     elif rules.identifier_type == "user_alias":
-        name = _identifier(update.member, "member", MAX_ALIAS_BYTES)
+        name = _member_id(update.member, MAX_ALIAS_BYTES)
         identity = {"user_alias": {"alias_name": name, "alias_label": rules.alias_label}}
     else:
-        identity = {"external_id": _identifier(update.member, "member", MAX_EXTERNAL_ID_BYTES)}
+        identity = {"external_id": _member_id(update.member, MAX_EXTERNAL_ID_BYTES)}
     return identity | flag
 
 
-def _identifier(value: str, path: str, most: int) -> str:
-    _require(value.strip(), path, "is blank")
-    _require(not _UNUSABLE.search(value), path, "holds a null byte or a lone surrogate")
-    _require(len(value.encode()) <= most, path, f"is longer than {most} bytes")
+def _member_id(value: str, most: int) -> str:
+    check_member_id(value, "member")
+    _require(len(value.encode()) <= most, "member", f"is longer than {most} bytes")
     return value
 
 

@@ -39,6 +39,7 @@ from loyalty_bridge.destinations.wire import (
     WireObject,
 )
 from loyalty_bridge.errors import Refused
+from loyalty_bridge.member_ids import check_member_id
 from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal
 
 PURCHASE = "loyalty_purchase"
@@ -269,13 +270,16 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
 
 
 def check_id(value: str, field: str) -> None:
-    """Check a customer id (https://www.moengage.com/docs/api/data/data-overview).
+    """Check a customer id: a member's, and none of those that MoEngage blocks.
+
+    https://www.moengage.com/docs/api/data/data-overview
 
     Raises
     ------
     Refused
         Naming `field`.
     """
+    check_member_id(value, field)
     if len(value.strip()) < 2 or value.strip().lower() in _NO_IDS:
         raise Refused(field, "is a value that MoEngage does not take as an id")
 
@@ -286,8 +290,8 @@ def _identity(update: MemberUpdate, rules: Rules) -> dict[str, Json]:
             raise Refused("member", f"is known by {update.identified_by} only, and users are found by their id")
         name = _PROFILE[update.identified_by]
         return {"user_identifiers": {name: _standard(update.identified_by, update.member, "member")}}
-    if _UNUSABLE.search(update.member) or len(update.member) > MAX_TEXT:
-        raise Refused("member", f"holds a null byte or a lone surrogate, or more than {MAX_TEXT} characters")
+    if len(update.member) > MAX_TEXT:
+        raise Refused("member", f"has more than {MAX_TEXT} characters")
     check_id(update.member, "member")
     return {"customer_id": update.member}
 
