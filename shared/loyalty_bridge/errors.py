@@ -13,6 +13,7 @@ BridgeError
 └── Unavailable        may succeed later; nobody has to change anything
     ├── NotSent            the request was certainly not carried out
     │   └── ConnectionBroken   nor will any other be, until an operator mends the connection
+    │       └── Unreadable         this version of the bridge cannot read the program's settings
     ├── InProgress         another request is just carrying the action out
     └── OutcomeUnknown     the request may or may not have been carried out
 
@@ -154,6 +155,10 @@ class ConnectionBroken(NotSent):
     """The other side takes nothing of this program (credentials, address): the operator has to act."""
 
     word = "connection_broken"
+
+
+class Unreadable(ConnectionBroken):
+    """This version of the bridge cannot read a program's settings; an operator has to act."""
 
 
 class InProgress(Unavailable):

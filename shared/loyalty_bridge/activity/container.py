@@ -35,8 +35,10 @@ _known: dict[str, Known] = {}
 
 def know(program: Program) -> None:
     """Remember that a program exists, and its platforms."""
-    side = program.connection
-    _known[program.id] = Known(program.id, side.loyalty.platform, side.engagement.platform)
+    if isinstance(program.stored, str):
+        _known[program.id] = Known(program.id)
+        return
+    _known[program.id] = Known(program.id, program.stored.loyalty.platform, program.stored.engagement.platform)
 
 
 def known(program: str) -> Known:

@@ -10,7 +10,7 @@ from loyalty_bridge.api.answers import Error
 
 __all__ = ["Error"]
 
-State = Literal["incomplete", "streaming", "held", "draining"]
+State = Literal["unreadable", "incomplete", "streaming", "held", "draining"]
 
 
 class _Answer(BaseModel):
@@ -53,7 +53,11 @@ class Programs(_Answer):
 
 
 class Program(_Answer):
-    """A program; `secrets` by their last four characters, `version` is to be told when it is saved."""
+    """A program; `secrets` by their last four characters, `version` is to be told when it is saved.
+
+    When this version of the bridge cannot read its settings, `state` is ``unreadable``, `gate_reason` says why, and the
+    settings are absent.
+    """
 
     program: str
     version: int
@@ -62,8 +66,8 @@ class Program(_Answer):
     gate_reason: str
     loyalty: dict[str, Any]
     engagement: dict[str, Any]
-    attribute_writes: Literal["changed", "all"]
-    repeat_window: int
+    attribute_writes: Literal["changed", "all"] | None = None
+    repeat_window: int | None = None
     secrets: dict[str, str]
 
 

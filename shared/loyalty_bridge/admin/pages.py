@@ -227,7 +227,7 @@ def _resume(_: Request, call: Call, at: Desk) -> Response:
 
 def _connection(_: Request, call: Call, at: Desk) -> Response:
     program = _existing(at, call.program)
-    side = program.connection if program else Connection()
+    side = Connection() if program is None or isinstance(program.stored, str) else program.stored
     loyalty = call.query.get("loyalty", side.loyalty.platform)
     engagement = call.query.get("engagement", side.engagement.platform)
     if loyalty not in forms.LOYALTY or engagement not in forms.ENGAGEMENT:

@@ -156,10 +156,13 @@ def session(settings: AdminSettings, key: str) -> Operator:
             TableName=settings.sessions_table, Key={"session": {"S": _hash(key)}}, ConsistentRead=True
         )
     item = found.get("Item")
-    if item is None or int(item["expires"]["N"]) <= time.time():  # TTL deletes late
-        raise Unauthorized("not signed in")
-    subject, name, all_programs, *programs = json.loads(item["operator"]["S"])
-    return Operator(subject, name, all_programs, frozenset(programs))
+    try:
+        if item is None or int(item["expires"]["N"]) <= time.time():  # TTL deletes late
+            raise Unauthorized("not signed in")
+        subject, name, all_programs, *programs = json.loads(item["operator"]["S"])
+        return Operator(subject, name, all_programs, frozenset(programs))
+    except (KeyError, TypeError, ValueError):  # another version wrote it
+        raise Unauthorized("not signed in") from None
 
 
 def close_session(settings: AdminSettings, key: str) -> None:

@@ -56,11 +56,12 @@ def _tend(settings: DeliverySettings, until: float, tally: Tally) -> Counter[str
         counts["unavailable"] += 1
         return counts
     counts["programs"] = len(programs)
-    counts["programs_held"] = sum(program.gate.state != "live" for program in programs)
+    counts["programs_held"] = sum(bool(program.unreadable) or program.gate.state != "live" for program in programs)
     due = [
         program
         for program in programs
-        if (program.gate.state != "live" or program.gate.watch_until > time.time()) and not program.missing()
+        if program.unreadable
+        or ((program.gate.state != "live" or program.gate.watch_until > time.time()) and not program.missing())
     ]
     random.shuffle(due)  # of more than are tended at once, the others have their turn in the next minutes
     for done in aws.side_by_side(partial(_tend_one, settings, until, tally), due):
@@ -84,6 +85,8 @@ def _tend_one(settings: DeliverySettings, until: float, tally: Tally, program: P
 def _note(tally: Tally, program: Program, done: Counter[str]) -> None:
     """Note for the activity what was done for a program."""
     tally.event(program.id, ENDPOINT, "drained", count=done["drained"])
+    if program.unreadable:
+        tally.problem(program.id, ENDPOINT, "", "unreadable", program.unreadable)
     if done["probed"]:
         tally.call(program.id, ENDPOINT, "broken" if done["still_failing"] else "ok")
     if done["still_failing"]:
@@ -96,6 +99,9 @@ def _bring_back(settings: DeliverySettings, counts: Counter[str]) -> None:
 
 
 def _tend_program(settings: DeliverySettings, program: Program, until: float, counts: Counter[str]) -> None:
+    if program.unreadable:  # its records are held until it can be read, and must be looked for then
+        gate.watch(settings, program.id, program.gate, time.time())
+        return
     if program.gate.state == "held":
         if program.gate.not_before > time.time():
             return  # the destination has said for how long it takes nothing

@@ -55,7 +55,7 @@ def explain(settings: DeliverySettings, data: bytes, program_id: str = "") -> di
     return {
         "program": program.id,
         "not_connected_because_missing": program.missing(),
-        "gate": program.gate.state,
+        "gate": program.gate.unreadable or program.gate.state,
         "events": [_event(settings, arrival, record, event, program) for _, event in told]
         + [_refused(refusal) for _, refusal in unusable],
     }

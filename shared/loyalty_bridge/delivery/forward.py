@@ -87,6 +87,9 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
         programs = store.load(settings, {record.program for _, record in opened})
         for program in programs.values():
             container.know(program)
+            if program.unreadable:
+                outcome.problems[program.id] = program.unreadable
+                batch.tally.problem(program.id, ENDPOINT, "", "unreadable", program.unreadable)
         admitted = _unlock(batch, intake.admit(batch, opened, programs), programs, outcome.problems)
         members = memory.recall(batch, intake.read(batch, admitted, programs))
     except Unavailable as error:  # nothing was sent, so nothing is lost and nothing doubled

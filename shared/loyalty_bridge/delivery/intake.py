@@ -87,7 +87,7 @@ def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Open
     watched = {
         program.id
         for program in programs.values()
-        if program.gate.state != "live" or program.gate.watch_until > batch.now
+        if program.unreadable or program.gate.state != "live" or program.gate.watch_until > batch.now
     }
     groups = {(record.program, arrival.group) for arrival, record in opened if record.program in watched}
     if groups:
@@ -100,6 +100,8 @@ def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Open
         if program is None:
             unknown = Refused("programId", "is not the id of a program")
             batch.refuse_whole(arrival, record, unknown, shelf=kept.UNKNOWN_PROGRAM)
+        elif program.unreadable:
+            waiting[record.program].append((arrival, record))
         elif program.missing():
             batch.counts["not_connected"] += 1
             batch.note(record, "not_connected")

@@ -59,19 +59,36 @@ def put(
     before = store.load(settings, [program]).get(program)
     if seen is not None and seen != (before.version if before else 0):
         raise SavedMeanwhile(store.saved_meanwhile(program))
-    connection = merged(before.connection if before else Connection(), change)
+    connection = merged(_settings(before, change) if before else Connection(), change)
     check_credentials(connection, _checked(secrets, connection))
     connection = hosts.checked(connection, settings.allowed_hosts)
     saved = store.save(settings, before, program, connection, secrets, new_workspace=new_workspace)
     if before:
-        is_new = _address(before.connection) != _address(connection) or not set(secrets).isdisjoint(
-            SECRETS[connection.engagement.platform]
+        is_new = (
+            isinstance(before.stored, str)
+            or _address(before.stored) != _address(connection)
+            or not set(secrets).isdisjoint(SECRETS[connection.engagement.platform])
         )
         if before.gate.state == "held" and (is_new or before.gate.not_before <= time.time()):
             gate.drain(settings, program)
         elif is_new and (before.gate.failing_since or before.gate.not_before):
             gate.note_success(settings, program)  # the one that failed was another
     return saved
+
+
+def _settings(before: Program, change: Mapping[str, Any]) -> Connection:
+    """Give the settings that a change builds on; unreadable ones are replaced, but only as a whole.
+
+    Raises
+    ------
+    Refused
+        The change leaves something out that cannot be read.
+    """
+    if isinstance(before.stored, str):
+        if absent := [side for side in ("loyalty", "engagement") if side not in change]:
+            raise Refused(absent[0], f"is missing, and what is stored is not known: {before.stored}")
+        return Connection()
+    return before.stored
 
 
 def _address(connection: Connection) -> dict[str, Any]:
@@ -94,7 +111,9 @@ def _checked(given: Any, connection: Connection) -> Mapping[str, str]:
 
 
 def state(program: Program) -> str:
-    """Tell in a word how a program is: ``incomplete``, ``streaming``, ``held`` or ``draining``."""
+    """Tell in a word how a program is: ``unreadable``, ``incomplete``, ``streaming``, ``held`` or ``draining``."""
+    if program.unreadable:
+        return "unreadable"
     if program.missing():
         return "incomplete"
     return "streaming" if program.gate.state == "live" else program.gate.state
@@ -102,13 +121,14 @@ def state(program: Program) -> str:
 
 def described(program: Program) -> dict[str, Any]:
     """Describe a program; of its secrets, the last four characters."""
+    settings: Any = {"loyalty": {}, "engagement": {}} if isinstance(program.stored, str) else program.stored
     return {
         "program": program.id,
         "version": program.version,
         "state": state(program),
-        "missing": program.missing(),
-        "gate_reason": program.gate.reason,
-        **msgspec.to_builtins(program.connection),
+        "missing": [] if program.unreadable else program.missing(),
+        "gate_reason": program.unreadable or program.gate.reason,
+        **msgspec.to_builtins(settings),
         "secrets": {
             name: f"…{secret.last_four}" for name, secret in program.secrets.items() if name != store.STATE_KEY
         },
@@ -117,11 +137,12 @@ def described(program: Program) -> dict[str, Any]:
 
 def row(program: Program) -> dict[str, Any]:
     """Describe a program in a line of a list."""
+    side = None if isinstance(program.stored, str) else program.stored
     return {
         "program": program.id,
-        "platforms": f"{program.connection.loyalty.platform} → {program.connection.engagement.platform}",
+        "platforms": f"{side.loyalty.platform} → {side.engagement.platform}" if side else "",
         "state": state(program),
-        "missing": ", ".join(program.missing()),
+        "missing": "" if program.unreadable else ", ".join(program.missing()),
     }
 
 
@@ -135,6 +156,9 @@ def resume(settings: ProgramSettings, program: Program) -> None:
     Unavailable
         DynamoDB does not answer.
     """
-    if program.gate.state == "live":
+    if program.gate.unreadable:
+        gate.replace(settings, program.id, time.time())
+    elif program.gate.state == "live":
         raise NotConnected(f"{program.id} is not held")
-    gate.drain(settings, program.id)
+    else:
+        gate.drain(settings, program.id)

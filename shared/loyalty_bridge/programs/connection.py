@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 import msgspec
 
 from loyalty_bridge.destinations import braze, moengage
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Refused, Unreadable
 from loyalty_bridge.platforms.convercus import Api
 from loyalty_bridge.platforms.punchh import Api as PunchhApi
 from loyalty_bridge.programs.gate import Gate
@@ -137,6 +137,8 @@ class Program:
 
     Attributes
     ----------
+    stored
+        Its connection, or why this version cannot read it.
     version
         Rises with every save; who saves tells which version was seen.
     epoch
@@ -145,11 +147,29 @@ class Program:
     """
 
     id: str
-    connection: Connection
+    stored: Connection | str
     version: int = 0
     epoch: int = 1
     secrets: dict[str, Secret] = field(default_factory=dict)
     gate: Gate = field(default_factory=Gate)
+
+    @property
+    def connection(self) -> Connection:
+        """Its settings.
+
+        Raises
+        ------
+        Unreadable
+            Another version of the bridge saved them, or they are damaged.
+        """
+        if isinstance(self.stored, str):
+            raise Unreadable(f"the program {self.id}: {self.stored}")
+        return self.stored
+
+    @property
+    def unreadable(self) -> str:
+        """Why this version can neither send its records nor tell that they may not be sent; empty as a rule."""
+        return self.stored if isinstance(self.stored, str) else self.gate.unreadable
 
     @property
     def source(self) -> Source:
@@ -168,6 +188,14 @@ class Program:
         if isinstance(side.loyalty, PunchhSide | BrevoSide) and self.secrets.keys().isdisjoint(WEBHOOK_CREDENTIALS):
             absent.append(f"secrets.{WEBHOOK_CREDENTIALS[0]}")
         return absent
+
+
+def opened(text: str) -> Connection | str:
+    """Read stored settings; where that fails, say why and what to do."""
+    try:
+        return msgspec.json.decode(text, type=Connection)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        return f"its settings cannot be read ({str(error)[:200]}): deploy the version that saved them, or save all anew"
 
 
 def merged(connection: Connection, change: Mapping[str, Any]) -> Connection:

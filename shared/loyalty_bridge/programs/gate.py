@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from loyalty_bridge import aws
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import ProgramSettings
 
 State = Literal["live", "held", "draining"]
+
+_TIMES = ("since", "failing_since", "not_before", "watch_until")
 
 WATCH_SECONDS = 86400.0
 """For how long after records were held each ordered group is asked whether some of it is still on its way."""
@@ -37,6 +39,8 @@ class Gate:
         Until when the destination lets all containers wait.
     watch_until
         Until when records may still be on the held shelf, or on their way from it, though the gate is live.
+    unreadable
+        Why this version cannot read the item; then nothing else of it is known, and nothing may be sent.
     """
 
     state: State = "live"
@@ -45,18 +49,20 @@ class Gate:
     failing_since: float = 0.0
     not_before: float = 0.0
     watch_until: float = 0.0
+    unreadable: str = ""
 
 
 def opened(item: Mapping[str, Any]) -> Gate:
-    """Read an item."""
-    return Gate(
-        state=cast("State", item.get("state", {}).get("S", "live")),
-        reason=item.get("reason", {}).get("S", ""),
-        since=float(item.get("since", {}).get("N", 0)),
-        failing_since=float(item.get("failing_since", {}).get("N", 0)),
-        not_before=float(item.get("not_before", {}).get("N", 0)),
-        watch_until=float(item.get("watch_until", {}).get("N", 0)),
-    )
+    """Read an item, which another version may have written."""
+    try:
+        state = item.get("state", {"S": "live"})["S"]
+        since, failing_since, not_before, watch_until = (float(item.get(name, {"N": 0})["N"]) for name in _TIMES)
+        reason = item.get("reason", {"S": ""})["S"]
+    except (KeyError, TypeError, ValueError) as error:
+        return Gate(unreadable=f"its delivery state cannot be read ({type(error).__name__})")
+    if state not in get_args(State):
+        return Gate(unreadable=f"this version does not know its delivery state {state[:40]!r}")
+    return Gate(cast("State", state), reason, since, failing_since, not_before, watch_until)
 
 
 def hold(settings: ProgramSettings, program: str, reason: str, now: float) -> None:
@@ -100,6 +106,24 @@ def drain(settings: ProgramSettings, program: str) -> None:
     _update(
         settings, program, "SET #state = :draining REMOVE failing_since, not_before", state=("draining", ":draining")
     )
+
+
+def replace(settings: ProgramSettings, program: str, now: float) -> None:
+    """Write the gate anew because an operator says so: what is there cannot be read.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
+    item: dict[str, Any] = {
+        "program": {"S": program},
+        "item": {"S": "gate"},
+        "state": {"S": "draining"},
+        "watch_until": _number(now + WATCH_SECONDS),
+    }
+    with aws.reaching("the gate"):
+        aws.dynamodb().put_item(TableName=settings.programs_table, Item=item)
 
 
 def go_live(settings: ProgramSettings, program: str, now: float) -> None:

@@ -111,8 +111,8 @@ def row(key: Key) -> dict[str, Any]:
 
 
 def _opened(item: Mapping[str, Any]) -> Key:
-    return Key(
-        id=item["item"]["S"].removeprefix(_ITEM)[:12],
-        name=item["name"]["S"],
-        created=datetime.fromtimestamp(int(item["created"]["N"]), UTC),
-    )
+    id_ = item["item"]["S"].removeprefix(_ITEM)[:12]
+    try:
+        return Key(id_, item["name"]["S"], datetime.fromtimestamp(int(item["created"]["N"]), UTC))
+    except (KeyError, TypeError, ValueError, OverflowError):  # it is valid nevertheless, and can be revoked
+        return Key(id_, "(cannot be read)", datetime.fromtimestamp(0, UTC))

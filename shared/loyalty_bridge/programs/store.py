@@ -13,7 +13,7 @@ import msgspec
 from loyalty_bridge import aws
 from loyalty_bridge.errors import NotFound, SavedMeanwhile, Unavailable
 from loyalty_bridge.programs import gate
-from loyalty_bridge.programs.connection import Connection, MoEngageSide, Program, Secret
+from loyalty_bridge.programs.connection import Connection, MoEngageSide, Program, Secret, opened
 from loyalty_bridge.programs.secrets import encrypt
 
 if TYPE_CHECKING:
@@ -137,12 +137,12 @@ def save(
         new_secrets = {**new_secrets, STATE_KEY: randomness.token_hex(32)}
     for name, secret in new_secrets.items():
         closed[name] = Secret(encrypt(settings.secrets_key, program, secret), secret[-4:] if len(secret) >= 12 else "")
-    moved = before is not None and _moved(before.connection, connection)
+    moved = before is not None and (isinstance(before.stored, str) or _moved(before.stored, connection))
     # A program that is made anew must not meet what the ledger knows of the one before.
     epoch = before.epoch if before else int(time.time())
     saved = Program(
         id=program,
-        connection=connection,
+        stored=connection,
         version=before.version + 1 if before else 1,
         epoch=epoch + 1 if moved or new_workspace else epoch,
         secrets=closed,
@@ -235,13 +235,19 @@ def _closed(program: Program) -> dict[str, Any]:
 
 
 def _opened(item: Mapping[str, Any]) -> Program:
-    return Program(
-        id=item["program"]["S"],
-        connection=msgspec.json.decode(item["settings"]["S"], type=Connection),
-        version=int(item["version"]["N"]),
-        epoch=int(item["epoch"]["N"]),
-        secrets={
+    """Read an item, which another version may have written: what is wrong with one program concerns no other."""
+    try:
+        secrets = {
             name: Secret(value["M"]["ciphertext"]["B"], value["M"]["last_four"]["S"])
             for name, value in item["secrets"]["M"].items()
-        },
-    )
+        }
+        return Program(
+            id=item["program"]["S"],
+            stored=opened(item["settings"]["S"]) if STATE_KEY in secrets else "the key of its hashes is missing",
+            version=int(item["version"]["N"]),
+            epoch=int(item["epoch"]["N"]),
+            secrets=secrets,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        why = f"its item cannot be read ({type(error).__name__}): restore the table, or delete the program"
+        return Program(item["program"]["S"], why)
