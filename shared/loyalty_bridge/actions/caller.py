@@ -57,6 +57,7 @@ class Caller(Generic[C]):
         look: Callable[[Record], Answer | None] | None = None,
         part: str = "",
         *,
+        ready: Callable[[], object] | None = None,
         keeps_refusals: bool = True,
         resumes: bool = False,
     ) -> Answer:
@@ -72,6 +73,7 @@ class Caller(Generic[C]):
             about={**about, **self.about},
             deadline=self.lease,
             repeat_window=self.repeat_window,
+            ready=ready,
             keeps_refusals=keeps_refusals,
             resumes=resumes,
             kept=self.kept,

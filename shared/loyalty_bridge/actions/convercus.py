@@ -37,7 +37,8 @@ def assign_coupon(
         code = caller.client.coupon_code(id_, deadline=caller.deadline) if id_ else ""
         return Answer(200, {"couponCode": code}) if code else None
 
-    return caller.perform(ASSIGN_COUPON, act, {"account_id": account_id, "coupon_id": coupon_id}, look, part=part)
+    about = {"account_id": account_id, "coupon_id": coupon_id}
+    return caller.perform(ASSIGN_COUPON, act, about, look, part, ready=lambda: caller.client.token(caller.deadline, ""))
 
 
 def book_points(
@@ -67,7 +68,8 @@ def book_points(
         found = caller.client.find_booking(account_id, seen.reference, deadline=caller.deadline)
         return Answer(200, {"bookingId": found}) if found else None
 
-    return caller.perform(BOOK_POINTS, act, {"account_id": account_id}, look)
+    about = {"account_id": account_id}
+    return caller.perform(BOOK_POINTS, act, about, look, ready=lambda: caller.client.token(caller.deadline, ""))
 
 
 def channels(wanted: Sequence[str] | None, defaults: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

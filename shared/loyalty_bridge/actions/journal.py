@@ -3,7 +3,7 @@
 The platforms that call us repeat what failed, and the loyalty platform's actions are not repeatable. So an action is
 written down before it is sent, and again when its end is known; each is one conditional write of one item::
 
-                  ┌─ act: NotSent ── the record goes; a repeat begins anew
+                  ┌─ act: NotSent, Refused ── the record goes; a repeat begins anew
                   ├─ act: UpstreamRefused, and refusals are not kept ── the same
                   │
     (none) ──► started ── act: an answer ────────► succeeded    a repeat gets the same answer
@@ -20,8 +20,11 @@ What follows from it:
 - Where to act once more does no harm (opt-ins, a plan), a repeat does, under the same reference, instead of looking.
 - A late owner may still write its end: it alone knows it. Whoever writes an end first wins, and everybody else,
   the late owner too, tells that one.
-- When the journal does not take the beginning, nothing is sent. When it does not take the end, the caller is told the
-  end all the same (saying otherwise would be wrong, and would make it repeat); to later repeats it is unknown.
+- When the journal does not take the beginning, nothing is sent. When it does not take the end within `WRITE_SECONDS`,
+  the caller is told the end all the same (saying otherwise would be wrong, and would make it repeat); to later repeats
+  it is unknown.
+- What sending needs, such as an access token, is fetched before the beginning is written: after it, only the sending
+  itself can fail.
 - "Not found" proves nothing: the loyalty platform may act minutes after we have given up.
 
 A request without a key acts each time, guarded by a record of its fingerprint: nothing is sent while an equal request
@@ -40,7 +43,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from loyalty_bridge import aws
 from loyalty_bridge.delivery import stores
@@ -48,8 +51,10 @@ from loyalty_bridge.errors import (
     BridgeError,
     InProgress,
     KeyReused,
+    NotConnected,
     NotSent,
     OutcomeUnknown,
+    Refused,
     SavedMeanwhile,
     Unavailable,
     UpstreamRefused,
@@ -60,12 +65,14 @@ KEPT_SECONDS = 7 * DAY
 """For how long an end is remembered, where nothing else is said."""
 GUARD_SECONDS = DAY
 """For how long a request without a key is held back by an equal one whose outcome is unknown."""
-WRITE_SECONDS = 5.0
+WRITE_SECONDS = 2.0
+"""How long to repeat a write that says how an action ended: only its owner knows it."""
 RESERVE_SECONDS = 5.0
 """What a waiting repeat leaves of its time, so that it does not begin an action that it cannot finish."""
 
 _logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 State = Literal["started", "succeeded", "refused", "unknown"]
 
 
@@ -140,6 +147,7 @@ def perform(
     about: Mapping[str, str],
     deadline: float,
     repeat_window: float,
+    ready: Callable[[], object] | None = None,
     keeps_refusals: bool = True,
     resumes: bool = False,
     kept: float = KEPT_SECONDS,
@@ -167,6 +175,8 @@ def perform(
         When the invocation ends, in epoch seconds.
     repeat_window
         For how many seconds after a success an equal request without a key gets the stored answer; 0: not at all.
+    ready
+        Fetches what `act` needs, before the action is written down; raises `NotSent` when it cannot be had.
     keeps_refusals
         A repeat gets the same refusal; else it asks anew, and may be another request.
     resumes
@@ -183,7 +193,7 @@ def perform(
     InProgress
         An equal request is being carried out, and did not end before the time was up.
     NotSent
-        `act` raised it: the next repeat may act.
+        `ready` or `act` raised it: the next repeat may act.
     OutcomeUnknown
         It may have been carried out. With a key this stays so until it is found or an operator decides.
     Unavailable
@@ -208,17 +218,17 @@ def perform(
             guards_until=began + GUARD_SECONDS if key is None else math.inf,
             kept=kept,
         )
-        seen = _begin(settings, mine, began)
+        seen = _begin(settings, mine, ready, now)
         if seen is None:
-            return _carry_out(settings, mine, act, repeat_window, keeps_refusals, now)
+            return _carry_out(settings, mine, act, repeat_window, keeps_refusals, now, sleep)
         if seen.fingerprint != fingerprint:
             raise KeyReused("this idempotency key came before, with another request")
         if seen.state in {"succeeded", "refused"}:
             return _told(seen)
         if seen.state == "unknown":
             if resumes:
-                return _carry_out(settings, seen, act, repeat_window, keeps_refusals, now)
-            return _look_up(settings, seen, look, repeat_window, now)
+                return _carry_out(settings, seen, act, repeat_window, keeps_refusals, now, sleep)
+            return _look_up(settings, seen, look, repeat_window, now, sleep)
         if now() + pause > deadline - RESERVE_SECONDS:
             raise _about(InProgress(f"action {id_} is being carried out", retry_after=seen.lease - now()), id_)
         sleep(pause)
@@ -296,11 +306,21 @@ def _hash(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _begin(settings: JournalSettings, mine: Record, now: float) -> Record | None:
-    """Write the beginning; give the record that stands in the way."""
+def _begin(
+    settings: JournalSettings, mine: Record, ready: Callable[[], object] | None, now: Callable[[], float]
+) -> Record | None:
+    """Get ready and write the beginning; give the record that stands in the way."""
     try:
-        while (stored := _put(settings, mine, _IS_FREE, now)) and not stored.answer and stored.guards_until <= now:
-            _set_aside(settings, stored, now)
+        if ready:
+            ready()
+    except NotSent:
+        if seen := get(settings, mine.program, mine.id, now):
+            return seen  # to tell how a finished action ended, nothing has to be ready
+        raise
+    began = mine.since
+    try:
+        while (stored := _put(settings, mine, _IS_FREE, began)) and not stored.answer and stored.guards_until <= began:
+            _set_aside(settings, stored, began)
     except Unavailable:
         # It may have been written, and would hold up the repeats of what was never sent.
         with suppress(Unavailable):
@@ -317,22 +337,26 @@ def _carry_out(
     repeat_window: float,
     keeps_refusals: bool,
     now: Callable[[], float],
+    sleep: Callable[[float], None],
 ) -> Answer:
     try:
         answer = act(mine.reference)
-    except (NotSent, UpstreamRefused) as refusal:
+    except (NotSent, UpstreamRefused, Refused, NotConnected) as refusal:
         refusal.record = mine.id
-        if isinstance(refusal, NotSent) or not keeps_refusals:
+        if not isinstance(refusal, UpstreamRefused) or not keeps_refusals:
             with suppress(Unavailable):  # it will read as unknown: too cautious, but safe
-                _free(settings, mine)
+                _insist(lambda: _free(settings, mine), now, sleep)
             raise
         said = Answer(refusal.status, {"code": refusal.code, "reason": refusal.reason})
         ended = _ended(mine, "refused", said, 0, now())
     except OutcomeUnknown as error:
         ended = replace(mine, state="unknown", doubt=str(error), about={**mine.about, **error.about})
+    except Unavailable as error:  # its owner gives up: a repeat need not wait until the lease is over
+        _finished(settings, replace(mine, state="unknown", doubt=str(error)), now, sleep)
+        raise
     else:
         ended = _ended(mine, "succeeded", answer, repeat_window, now())
-    return _told(_finished(settings, ended, now()))
+    return _told(_finished(settings, ended, now, sleep))
 
 
 def _look_up(
@@ -341,13 +365,14 @@ def _look_up(
     look: Callable[[Record], Answer | None] | None,
     repeat_window: float,
     now: Callable[[], float],
+    sleep: Callable[[float], None],
 ) -> Answer:
     found = None
     with suppress(Unavailable, UpstreamRefused):  # a look-up that fails tells nothing
         found = look(seen) if look else None
     if found is None:
         return _told(seen)
-    return _told(_finished(settings, _ended(seen, "succeeded", found, repeat_window, now()), now()))
+    return _told(_finished(settings, _ended(seen, "succeeded", found, repeat_window, now()), now, sleep))
 
 
 def _told(record: Record) -> Answer:
@@ -372,15 +397,31 @@ def _ended(record: Record, state: State, answer: Answer, repeat_window: float, n
     return replace(record, state=state, answer=answer, guards_until=now + kept if kept else 0)
 
 
-def _finished(settings: JournalSettings, record: Record, now: float) -> Record:
+def _finished(
+    settings: JournalSettings, record: Record, now: Callable[[], float], sleep: Callable[[float], None]
+) -> Record:
     """Write an end, unless there is one already; give the one that holds."""
+    condition = f"attribute_not_exists(#id) OR ({_IS_OPEN})"
     try:
-        stored = _put(settings, record, f"attribute_not_exists(#id) OR ({_IS_OPEN})", now)
+        stored = _insist(lambda: _put(settings, record, condition, now()), now, sleep)
     except Unavailable as error:
         _logger.warning("that action %s is %s could not be written down: %s", record.id, record.state, error)
         return record
     # The record of another owner is another action; ours had to make way for it.
     return stored if stored and stored.owner == record.owner and stored.answer else record
+
+
+def _insist(write: Callable[[], T], now: Callable[[], float], sleep: Callable[[float], None]) -> T:
+    """Repeat a write that fails, for `WRITE_SECONDS`."""
+    until, pause = now() + WRITE_SECONDS, 0.1
+    while True:
+        try:
+            return write()
+        except Unavailable:
+            if now() + pause > until:
+                raise
+        sleep(pause)
+        pause *= 2
 
 
 _NAMES = {"#id": "id", "#owner": "owner", "#open": "open"}

@@ -18,8 +18,10 @@ from loyalty_bridge.errors import (
     BridgeError,
     InProgress,
     KeyReused,
+    NotConnected,
     NotSent,
     OutcomeUnknown,
+    Refused,
     SavedMeanwhile,
     Unavailable,
     UpstreamRefused,
@@ -425,8 +427,11 @@ def test_a_late_owner_that_was_not_sent_makes_way(world: World) -> None:
 # When the store fails
 
 
-def fail(**when: str) -> None:
-    """Let the store fail at some requests (``_1="before"``), before or after it has done what was asked."""
+def fail(*, after: int = 0, **when: str) -> None:
+    """Let the store fail at some requests (``_1="before"``), before or after it has done what was asked.
+
+    With `after`, all requests behind the one of that number fail, before it has.
+    """
     count = itertools.count(1)
     current = 0
 
@@ -436,7 +441,7 @@ def fail(**when: str) -> None:
         strike("before")
 
     def strike(moment: str, **_: Any) -> None:
-        if when.get(f"_{current}") == moment:
+        if when.get(f"_{current}", "before" if 0 < after < current else "") == moment:
             failure: Any = {"Error": {"Code": "InternalServerError"}}
             raise ClientError(failure, "PutItem")
 
@@ -469,29 +474,86 @@ def test_a_beginning_that_was_written_but_cannot_be_taken_away_again_is_not_acte
     assert world.sent == []
 
 
+def restore() -> None:
+    """Let the store answer again."""
+    aws._made.cache_clear()
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_answer_that_cannot_be_written_down_is_told_all_the_same(
-    world: World, when: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_answer_is_written_down_though_the_store_fails_once(world: World, when: str) -> None:
     fail(_2=when)
 
-    assert world.request() == BOOKED
+    answers = [world.request(), world.request()]
 
-    assert "could not be written down" in caplog.text
-    world.clock += 60
-    if when == "before":
-        with pytest.raises(OutcomeUnknown):
-            world.request()
-    else:
-        assert world.request() == BOOKED
+    assert answers == [BOOKED, BOOKED]
     assert len(world.sent) == 1
 
 
-def test_what_was_not_sent_and_cannot_be_freed_is_taken_for_unknown(world: World) -> None:
+def test_an_answer_that_cannot_be_written_down_is_told_all_the_same(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    fail(after=1)
+
+    assert world.request() == BOOKED
+
+    restore()
+    assert "could not be written down" in caplog.text
+    world.clock += 60
+    with pytest.raises(OutcomeUnknown):
+        world.request()
+    assert len(world.sent) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NotSent("no connection"), Refused("account_id", "fits into no path"), NotConnected("no address")],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_was_not_sent_is_released_though_the_store_fails_once(world: World, error: BridgeError) -> None:
     fail(_2="before")
+    world.upstream = error
+    with pytest.raises(type(error)):
+        world.request()
+    world.upstream = BOOKED
+
+    answer = world.request()
+
+    assert answer == BOOKED
+    assert open_actions(world.store, world.program, world.now) == []
+
+
+def test_nothing_is_begun_when_what_sending_needs_cannot_be_had(world: World) -> None:
+    def fails() -> None:
+        raise NotSent("the token's table does not answer")
+
+    with pytest.raises(NotSent):
+        world.request(ready=fails)
+
+    assert open_actions(world.store, world.program, world.now) == []
+    assert world.request(ready=lambda: None) == BOOKED
+    assert world.request(ready=fails) == BOOKED
+    assert len(world.sent) == 1
+
+
+def test_a_failure_that_says_nothing_about_the_outcome_does_not_hold_up_the_repeat(world: World) -> None:
+    world.upstream = Unavailable("the queue of batches")
+    with pytest.raises(Unavailable):
+        world.request(resumes=True)
+    world.upstream = BOOKED
+
+    answer = world.request(resumes=True)
+
+    assert answer == BOOKED
+    assert world.clock == 1_800_000_000.0
+    assert len(set(world.sent)) == 1
+
+
+def test_what_was_not_sent_and_cannot_be_freed_is_taken_for_unknown(world: World) -> None:
+    fail(after=1)
     world.upstream = NotSent("no connection")
     with pytest.raises(NotSent):
         world.request()
+    restore()
     world.upstream = BOOKED
     world.clock += 60
 
