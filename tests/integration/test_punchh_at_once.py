@@ -68,7 +68,7 @@ def connected(store: SignupSettings, punchh: Punchh) -> Callable[..., str]:
 def look(key: str, member: str) -> str:
     made = event(
         ROUTES["member_coupon_code"],
-        {"programId": "diner", "memberId": member},
+        {"programId": "diner", "accountId": member},
         headers={"x-bridge-key": key},
         query="campaign=58293",
     )

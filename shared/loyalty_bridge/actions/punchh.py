@@ -193,7 +193,7 @@ def generate_code(client: Client, user_id: int, campaign: str, deadline: float) 
     admin, token = (client.credentials[name] for name in (PUNCHH_ADMIN_KEY, f"{PUNCHH_COUPON_TOKEN}{campaign}"))
     guest = punchh.user_information(admin.send, client.api, admin_key=admin.value, deadline=deadline, user_id=user_id)
     if guest is None:
-        raise Refused("memberId", "is not known to Punchh")
+        raise Refused("accountId", "is not known to Punchh")
     if not guest.email:  # the business may keep it from its interfaces
         raise NotConnected("Punchh does not tell the member's e-mail address, which coupon codes need")
     return punchh.coupon_code(token.send, client.api, guest, campaign_id=campaign, token=token.value, deadline=deadline)

@@ -108,7 +108,7 @@ CALLS = (
     Call(
         "member_coupon_code",
         "get",
-        "/members/{memberId}/coupon-code",
+        "/members/{accountId}/coupon-code",
         "A member's code of a Punchh coupon campaign, while a message is rendered; `-` is the member of the query",
         None,
         {200: answers.GivenCode},

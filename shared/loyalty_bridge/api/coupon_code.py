@@ -29,7 +29,7 @@ def look(call: Call, deadline: float) -> Mapping[str, Any]:
     (https://www.moengage.com/docs/user-guide/settings/advanced-settings/add-a-content-api).
     """
     told = settings(MemberSettings)
-    named = call.path.get("memberId", "")
+    named = call.path.get("accountId", "")
     campaign = _id(identifier, call.query.get("campaign", ""))
     member = _id(external_id, call.query.get("member", "")) if named == "-" else _id(identifier, named)
     secrets = (PUNCHH_ADMIN_KEY, f"{PUNCHH_COUPON_TOKEN}{campaign}")
@@ -41,7 +41,7 @@ def look(call: Call, deadline: float) -> Mapping[str, Any]:
     if secrets[1] not in program.secrets:
         raise Refused("campaign", "has no token in the program")
     if not member:
-        raise Refused("memberId", "is not an id")
+        raise Refused("accountId", "is not an id")
     names = (coupon_codes.key(program.id, member), aliases.key_of_aliases(program.id, member))
     found = stores.read([(told.members_table, {"member": {"S": name}}) for name in names], deadline)
     items = {item["member"]["S"]: item for item in found[told.members_table]}
@@ -49,7 +49,7 @@ def look(call: Call, deadline: float) -> Mapping[str, Any]:
     def ask() -> str:
         user_id = user_id_of(aliases.opened(items.get(names[1], {})))
         if user_id is None:
-            raise Refused("memberId", "is not known by an id of Punchh")
+            raise Refused("accountId", "is not known by an id of Punchh")
         return generate_code(punchh_client(told, admitted, needs=secrets), user_id, campaign, deadline)
 
     seen = coupon_codes.opened(items.get(names[0], {}), campaign)
