@@ -51,7 +51,7 @@ def admit(
     Unavailable
         The key cannot be checked.
     """
-    shown = next((headers[name].strip() for name in HEADERS if headers.get(name)), "")
+    shown = next((key for name in HEADERS if (key := headers.get(name, "").strip())), "")
     key = keys.item_of(shown)
     try:
         name = program_id(program)

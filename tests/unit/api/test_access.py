@@ -54,6 +54,13 @@ def test_a_key_of_the_program_admits_in_one_consistent_round_trip(
     assert access.token.issue == 0
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\t "])
+def test_a_blank_header_does_not_hide_the_key_in_the_other(stores: DeliverySettings, key: str, blank: str) -> None:
+    access = admit(stores, "demo", {"x-convercus-key": blank, "x-bridge-key": key})
+
+    assert access.program.id == "demo"
+
+
 def test_the_shared_token_comes_with_it(stores: DeliverySettings, key: str) -> None:
     token = {"program": {"S": "demo"}, "item": {"S": "token"}, "issue": {"N": "7"}, "expires": {"N": "1767607200"}}
     boto3.client("dynamodb").put_item(TableName=stores.programs_table, Item=token)
