@@ -36,6 +36,13 @@ NO_ID = {
     "a line": "A1\r\nX-Other: 1",
     "a null byte": "A1\x00",
     "invisible": "A1\u200b",
+    "a byte order mark": "\ufeffA1",
+    "a blank glyph": "A1\u2800",
+    "undefined": "undefined",
+    "a null in a text": "null",
+    "Python's None": " None ",
+    "NaN": "NaN",
+    "an object of JavaScript": "[object Object]",
     "too long": "A" * 201,
     "true": True,
     "a decimal": 1.5,
@@ -134,6 +141,41 @@ def test_more_than_256_kb_is_too_large(api: Api, call: str) -> None:
     refused(api, api.post(path, json.dumps(body).encode() + b" " * (padding + 1)), "body", 413, "too_large")
 
 
+def named_twice(body: dict[str, Any], key: str, written: str, value: str = '"A2"') -> bytes:
+    """Write a body that names a key once more, at its end."""
+    return f'{json.dumps(body)[:-1]}, "{written}": {value}}}'.encode()
+
+
+@each_call
+def test_a_key_that_is_named_twice_is_refused_by_its_name(api: Api, call: str) -> None:
+    path, body = BODIES[call]
+
+    for key in body:
+        for written in (key, "".join(f"\\u{ord(letter):04x}" for letter in key)):
+            refused(api, api.post(path, named_twice(body, key, written)), key)
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "field"),
+    [
+        pytest.param("assign", b'{"account_id": "A1", "account_id": "A1"}', "account_id", id="with the same value"),
+        pytest.param(
+            "assign", b'{"dispatch_id": null, "account_id": "A1", "dispatch_id": "d"}', "dispatch_id", id="null"
+        ),
+        pytest.param("batch", b'{"account_ids": ["A1"], "account_ids": ["A2"]}', "account_ids", id="list"),
+        pytest.param("batch", b'{"account_ids": [{"id": "A1", "id": "A2"}]}', "id", id="in a list"),
+        pytest.param("book", b'{"points": {"a": {"b": 1, "b": 2}}}', "b", id="deep"),
+        pytest.param("book", b'{"x": {"points": 1, "points": 2}, "points": 1}', "points", id="in an object"),
+        pytest.param("book", b'{"": 1, "": 2}', "body", id="no name"),
+        pytest.param("book", b'{"\\ud800": 1, "\\ud800": 2}', "body", id="no character"),
+        pytest.param("events", b'[{"accountId": "A1", "accountId": "A2"}]', "accountId", id="event"),
+        pytest.param("events", b'{"accountId": "A1", "payload": {"points": 1, "points": 2}}', "points", id="payload"),
+    ],
+)
+def test_a_key_that_is_named_twice_is_refused_at_any_depth(api: Api, call: str, body: bytes, field: str) -> None:
+    refused(api, api.post(BODIES[call][0], body), field)
+
+
 # Fields.
 
 
@@ -201,9 +243,9 @@ def test_a_validity_that_ends_before_it_begins_is_refused(api: Api, valid_to: st
 @pytest.mark.parametrize(
     "value",
     [
-        *(MISSING, None, "", " ", 0, -5, "0", "-5", "0.0", 1e9, "1e9", "1E2", 1e300, "abc", "5 0", "5,0", "1.000,5"),
+        *(MISSING, None, "", " ", 0, -5, "0", "-5", "0.0", 1e9, "1e9", "1e999", 1e300, "abc", "5 0", "5,0", "1.000,5"),
         *("+5", "0x10", "٥", "½", "∞", "NaN", "{{event_properties.${points}}}", True, False, [50], {"points": 50}),
-        *("99999999999", 100_000_000.5, "0.00001"),
+        *("99999999999", 100_000_000.5, "9" * 5000, "5.", ".5"),
     ],
 )
 def test_points_that_are_none_are_refused(api: Api, value: Any) -> None:

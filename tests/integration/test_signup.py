@@ -124,6 +124,36 @@ def test_fields_arrive_as_punchh_wants_them(
     assert created.fields == {name: it for name, it in (user() | received).items() if name not in left_out}
 
 
+@pytest.mark.parametrize(
+    ("to", "id_", "status"),
+    [
+        pytest.param("braze", "7", 200, id="Braze takes one character"),
+        pytest.param("braze", "guest", 200, id="Braze takes a word that MoEngage blocks"),
+        pytest.param("braze", "undefined", 400, id="Braze, no id"),
+        pytest.param("moengage", "7", 400, id="MoEngage blocks one character"),
+        pytest.param("moengage", "guest", 400, id="MoEngage blocks the word"),
+        pytest.param("moengage", "moe-7", 200, id="MoEngage"),
+    ],
+)
+def test_an_external_id_is_one_that_the_programs_destination_takes(
+    diner: Api, punchh: Punchh, to: str, id_: str, status: int
+) -> None:
+    diner.change(engagement={"platform": to})
+
+    answer = sign_up(diner, user(external_source_id=id_))
+
+    assert answer.status == status
+    assert answer.body.get("field") == (None if status == 200 else "user.external_source_id")
+    assert len(punchh.requests) == (status == 200)
+
+
+def test_names_of_answers_that_differ_in_blanks_only_are_refused(diner: Api, punchh: Punchh) -> None:
+    answer = sign_up(diner, user(profile_field_answers={"upf0": "blue", "upf0 ": "red"}))
+
+    assert (answer.status, answer.body["field"]) == (400, "user.profile_field_answers")
+    assert punchh.requests == []
+
+
 def test_a_device_and_a_user_agent_are_passed_on(diner: Api, punchh: Punchh) -> None:
     headers = {"punchh_app_device_id": "38400000-8cf0-11bd-b23e-10b96e40000d", "user_agent": "Diner/2.1/7 (iOS; 18)"}
 
@@ -177,8 +207,6 @@ WRONG: dict[str, dict[str, Any]] = {
     "unrendered id": {"external_source_id": "{{UserAttribute['ID']}}"},
     "half rendered id": {"external_source_id": "c-{% if x %}"},
     "rendered None": {"external_source_id": "None"},
-    "nobody's id": {"external_source_id": "guest"},
-    "one character": {"external_source_id": "7"},
     "id of two lines": {"external_source_id": "c-1\nc-2"},
     "id with a null byte": {"external_source_id": "c-\0"},
     "long id": {"external_source_id": "c" * 201},

@@ -24,7 +24,6 @@ from pydantic import (
 )
 
 from loyalty_bridge.api.requests import EXTERNAL_ID_PATTERN, ID_PATTERN, MAX_ID, external_id, identifier, rendered
-from loyalty_bridge.destinations.moengage import check_id
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.sources import reading
 
@@ -33,6 +32,8 @@ T = TypeVar("T")
 MAX_MEMBERS = 500
 MAX_POINTS = 100_000_000
 _TEXT = 255
+_TEXT_PATTERN = r"^[^{\x00]*[^{\s\x00][^{\x00]*$"
+_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
 
 
 def _as_text(value: Any) -> Any:
@@ -41,10 +42,10 @@ def _as_text(value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    """Take plain decimal text for a number (``"50"``), nothing else (``"1e9"``, ``" "``, true)."""
+    """Take the text of a JSON number for that number (``"2.49875"``), nothing else (``"+5"``, ``" "``, true)."""
     if isinstance(value, str):
         value = rendered(value)
-        if not re.fullmatch(r"-?[0-9]{1,9}(\.[0-9]{1,4})?", value, re.ASCII):
+        if not _NUMBER.fullmatch(value):
             raise ValueError("is not a number")
         return float(value)
     if isinstance(value, bool):
@@ -82,13 +83,21 @@ def _moment(value: str, field: str) -> str:
     return moment
 
 
-def _of_moengage(value: str, field: str) -> str:
-    check_id(value, field)
+def _bounded(value: str) -> str:
+    if len(value) > _TEXT:
+        raise ValueError(f"has more than {_TEXT} characters")
     return value
 
 
 def _without_nulls(answers: dict[str, str | None]) -> dict[str, str | None]:
     return {name: answer for name, answer in answers.items() if answer is not None}
+
+
+def _distinct_names(answers: Any) -> Any:
+    """Refuse names that differ in the blanks around them only: one would replace the other."""
+    if isinstance(answers, dict) and len({name.strip() for name in answers}) < len(answers):
+        raise ValueError("names a field twice")
+    return answers
 
 
 def _unique(values: list[str]) -> list[str]:
@@ -107,18 +116,17 @@ ExternalId = Annotated[
     str,
     BeforeValidator(_as_text),
     AfterValidator(external_id),
-    AfterValidator(_read(_of_moengage)),
     WithJsonSchema({"type": ["string", "integer"], "maxLength": MAX_ID, "pattern": EXTERNAL_ID_PATTERN}),
 ]
 Text = Annotated[
     str,
     BeforeValidator(_as_text),
-    Field(max_length=_TEXT),
     AfterValidator(rendered),
-    WithJsonSchema({"type": ["string", "integer"], "maxLength": _TEXT, "pattern": r"^[^{\x00]*[^{\s\x00][^{\x00]*$"}),
+    AfterValidator(_bounded),
+    WithJsonSchema({"type": ["string", "integer"], "maxLength": _TEXT, "pattern": _TEXT_PATTERN}),
 ]
 OptionalText = Annotated[
-    Annotated[str, BeforeValidator(_as_text), Field(max_length=_TEXT), AfterValidator(rendered)] | None,
+    Annotated[str, BeforeValidator(_as_text), AfterValidator(rendered), AfterValidator(_bounded)] | None,
     BeforeValidator(_blank_is_absent),
     WithJsonSchema({"type": ["string", "integer", "null"], "maxLength": _TEXT, "pattern": r"^[^{\x00]*$"}),
 ]
@@ -131,7 +139,7 @@ Points = Annotated[
         {
             "anyOf": [
                 {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_POINTS},
-                {"type": "string", "pattern": r"^[1-9][0-9]{0,7}(\.[0-9]{1,4})?$"},
+                {"type": "string", "pattern": r"^[1-9][0-9]{0,7}(\.[0-9]{1,40})?$"},
             ]
         }
     ),
@@ -221,6 +229,8 @@ class SubscribeEmail(_Body):
 class SignupUser(_Body):
     """Who is to be signed up: the fields of Punchh's signup, but for what the bridge itself sets.
 
+    Which values are no id depends on where the program's events go, see `signup_caller`.
+
     Source: https://developers.partech.com/docs/dev-portal-online-ordering (sign-up). A password is no field: the bridge
     makes one that nobody knows.
     """
@@ -249,7 +259,13 @@ class SignupUser(_Body):
     marketing_pn_subscription: Flag = None
     send_compliance_sms: Flag = None
     profile_field_answers: (
-        Annotated[dict[Text, OptionalText], Field(max_length=50), AfterValidator(_without_nulls)] | None
+        Annotated[
+            dict[Text, OptionalText],
+            Field(max_length=50),
+            BeforeValidator(_distinct_names),
+            AfterValidator(_without_nulls),
+        ]
+        | None
     ) = None
 
 

@@ -15,11 +15,17 @@ from loyalty_bridge.actions.punchh import SIGNUP_MEMBER
 from loyalty_bridge.activity import container
 from loyalty_bridge.api import requests
 from loyalty_bridge.api.clients import CONNECTIONS, client, punchh_client
+from loyalty_bridge.destinations import moengage
 from loyalty_bridge.errors import NotConnected
 from loyalty_bridge.platforms.convercus import connect
 from loyalty_bridge.platforms.http import open_transport
 from loyalty_bridge.programs import store, token
-from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_CLIENT_SECRET, ConvercusSide
+from loyalty_bridge.programs.connection import (
+    PUNCHH_ADMIN_KEY,
+    PUNCHH_CLIENT_SECRET,
+    ConvercusSide,
+    MoEngageSide,
+)
 
 if TYPE_CHECKING:
     from loyalty_bridge.actions.batches import Batch
@@ -76,7 +82,14 @@ def signup_caller(
     ----------
     limit
         In how many seconds after the gateway's receipt the answer is due.
+
+    Raises
+    ------
+    Refused
+        The engagement platform of the program does not take the external id as a user's id.
     """
+    if isinstance(access.program.connection.engagement, MoEngageSide):
+        moengage.check_id(body.user.external_source_id, "user.external_source_id")
     left = call.seconds_left(limit)
     return Caller(
         settings=settings,

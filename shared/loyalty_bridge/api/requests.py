@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from loyalty_bridge.errors import Refused, TooLarge
+from loyalty_bridge.member_ids import check_member_id
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -92,8 +93,12 @@ def rendered(value: str) -> str:
 def external_id(value: str) -> str:
     """Give an id that becomes no part of a path, without the blanks around it; raises ValueError when it is none."""
     id_ = rendered(value)
-    if len(id_) > MAX_ID or not id_.isprintable():
-        raise ValueError("is not an id")
+    if len(id_) > MAX_ID:
+        raise ValueError(f"has more than {MAX_ID} characters")
+    try:
+        check_member_id(id_, "")
+    except Refused as refusal:
+        raise ValueError(refusal.reason) from None
     return id_
 
 
@@ -131,7 +136,7 @@ def parsed(call: Call) -> Json:
     TooLarge
         The body is.
     Refused
-        It is not JSON, or the ``Content-Type`` does not say so.
+        It is not JSON, names a key twice, or the ``Content-Type`` does not say so.
     """
     from loyalty_bridge.sources.reading import parse
 
@@ -141,9 +146,12 @@ def parsed(call: Call) -> Json:
     if len(call.body) > MAX_BODY:
         raise TooLarge("body", f"is larger than {MAX_BODY // 1024} KB")
     try:
-        return parse(call.body)
+        # Of two values a reader takes the last: a text that a template did not escape could replace any other field.
+        return parse(call.body, unique_keys=True)
     except Refused as refusal:
-        raise Refused("body" if refusal.field == "record" else refusal.field, refusal.reason) from None
+        unquoted = str(refusal).replace("record:", "body:", 1)
+        field = "body" if refusal.field == "record" else refusal.field
+        raise Refused(field, refusal.reason, unquoted=unquoted) from None
 
 
 def body(call: Call, model: type[M]) -> M:

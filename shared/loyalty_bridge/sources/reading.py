@@ -76,23 +76,26 @@ def is_blank(value: Json) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def parse(data: bytes) -> Json:
+def parse(data: bytes, *, unique_keys: bool = False) -> Json:
     """Read strict JSON in UTF-8 (RFC 8259) whose every value the engagement platforms can store.
 
     Parameters
     ----------
     data
         The body as it arrived.
+    unique_keys
+        Refuse an object that names a key twice, at any depth; otherwise the last value counts.
 
     Raises
     ------
     Refused
-        Not UTF-8, not JSON, NaN or Infinity, a number that is too large, nesting deeper than `MAX_DEPTH`; or a null
-        byte or a lone surrogate in a string (its path is the field) or in a key (the path of its object is).
+        A key that is named twice (the key is the field); not UTF-8, not JSON, NaN or Infinity, a number that is too
+        large, nesting deeper than `MAX_DEPTH`; or a null byte or a lone surrogate in a string (its path is the field)
+        or in a key (the path of its object is).
     """
     try:
         document = data.decode()
-        value: Json = _DECODER.decode(document)
+        value: Json = (_UNIQUE_DECODER if unique_keys else _DECODER).decode(document)
     except UnicodeDecodeError:
         raise Refused("record", "is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -324,7 +327,21 @@ def _refuse_constant(literal: str) -> NoReturn:
     raise Refused("record", f"holds {literal.lstrip('-')}, which is not JSON")
 
 
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for key, value in pairs:
+        if key in found:
+            shown = "record" if not key or _UNUSABLE.search(key) else key[:64]
+            raise Refused(shown, "names a key twice" if shown == "record" else "is named twice", unquoted=_TWICE)
+        found[key] = value
+    return found
+
+
+_TWICE = "record: names a key twice"
 _DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_decimal, parse_constant=_refuse_constant)
+_UNIQUE_DECODER = json.JSONDecoder(
+    parse_int=_integer, parse_float=_decimal, parse_constant=_refuse_constant, object_pairs_hook=_unique
+)
 
 
 def _check(value: Json, path: str, depth: int) -> None:

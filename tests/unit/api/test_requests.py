@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
@@ -193,6 +193,23 @@ def test_what_are_no_points_is_refused(given: Any) -> None:
         booked(points=given)
 
     assert refused.value.field == "points"
+
+
+@given(st.floats(min_value=0.0001, max_value=10**8) | st.integers(1, 10**8))
+@example(2.49875)
+@example(33.333333333333336)
+@example(1e-05)
+@example(1e2)
+def test_points_in_a_text_are_those_without_quotes(points: float) -> None:
+    assert booked(points=json.dumps(points)) == booked(points=points)
+
+
+@pytest.mark.parametrize("field", ["reason", "booking_type_code", "dispatch_id", "idempotency_key"])
+def test_a_text_that_is_too_long_is_refused_by_its_number_of_characters(field: str) -> None:
+    with pytest.raises(Refused, match=f"^{field}: has more than 255 characters$"):
+        booked(**{field: "ä" * 256})
+
+    assert getattr(booked(**{field: f" {'ä' * 255} "}), field) == "ä" * 255
 
 
 @pytest.mark.parametrize("given", ["", "  ", None, "{{x}}", ..., [], {}, True])
