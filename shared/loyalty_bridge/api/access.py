@@ -51,7 +51,7 @@ def admit(
     Unavailable
         The key cannot be checked.
     """
-    shown = next((key for name in HEADERS if (key := headers.get(name, "").strip())), "")
+    shown = next(filter(None, (headers.get(name, "").strip() for name in HEADERS)), "")
     key = keys.item_of(shown)
     try:
         name = program_id(program)
