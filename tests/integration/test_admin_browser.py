@@ -68,8 +68,9 @@ def test_a_program_is_connected_in_the_form(page: Page, site: Site, stores: Deli
 
     page.get_by_label("REST endpoint").fill(braze.url)
     page.get_by_label("REST API key").fill(KEY)
-    page.get_by_label("Opt-in channels").fill("Newsletter, Post")
-    page.get_by_label("Default opt-ins").fill("Newsletter")
+    page.get_by_label("Opt-in channels").fill("Newsletter\nPost")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("group", name="Default opt-ins").get_by_label("Newsletter").check()
     page.get_by_role("button", name="Save").click()
 
     assert wrong == "engagement.api_endpoint"

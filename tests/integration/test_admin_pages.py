@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import json
 import re
+import time
+from datetime import UTC, datetime
 from http.cookiejar import Cookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,7 +20,11 @@ from local.sandbox.server import Answer, serving
 from loyalty_bridge import settings
 from loyalty_bridge.admin import forms
 from loyalty_bridge.admin.pages import PAGES
+from loyalty_bridge.delivery import kept
 from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.delivery.kept import Entry
+from loyalty_bridge.delivery.records import SourceRecord
+from loyalty_bridge.model import Refusal
 from loyalty_bridge.programs import keys, store
 from loyalty_bridge.settings import DeliverySettings
 from tests.admin_site import Site
@@ -53,6 +61,46 @@ def test_the_sign_in_proves_the_exchange_and_brings_no_token_to_the_browser(site
     seen = answer.text + "".join(step.url + str(step.headers) for step in (*answer.history, answer))
     assert "eyJ" not in seen.replace(str(browser.cookies.get("sign-in")), "")
     assert all(cookie.has_nonstandard_attr("HttpOnly") for cookie in browser.cookies)
+
+
+STRANGE_COOKIES = {
+    "a number": b"7",
+    "an object": b'{"state": 1}',
+    "numbers": b"[1, 2, 3, 4]",
+    "nested": b"[" * 3000,
+    "lists": b'[["a"], ["b"], ["c"], ["d"]]',
+    "too few": b'["a", "b", "c"]',
+    "too many": b'["a", "b", "c", "d", "e"]',
+    "nulls": b"[null, null, null, null]",
+    "no text": b"\xff\xfe",
+}
+
+
+@pytest.mark.parametrize("cookie", STRANGE_COOKIES)
+def test_a_strangers_sign_in_cookie_is_no_defect(site: Site, capsys: pytest.CaptureFixture[str], cookie: str) -> None:
+    text = base64.urlsafe_b64encode(STRANGE_COOKIES[cookie]).decode()
+    place = f"{site.url}/admin/signed-in?state=a&code=b"
+
+    answers = [
+        requests.get(place, headers={"cookie": f"sign-in={one}"}, allow_redirects=False, timeout=20)
+        for one in (text, text[:-1], "é".encode().decode("latin-1"), "")
+    ]
+
+    assert {answer.status_code for answer in answers} == {401}
+    assert "defects" not in capsys.readouterr().out
+
+
+def test_signing_in_again_ends_the_session_before(site: Site) -> None:
+    browser = site.browser()
+    former = session_cookie(browser).value
+
+    browser.get(f"{site.url}/admin/sign-in", timeout=20)
+
+    assert session_cookie(browser).value != former
+    with_former = requests.get(
+        f"{site.url}/admin", headers={"cookie": f"session={former}"}, allow_redirects=False, timeout=20
+    )
+    assert with_former.headers["location"].startswith("/admin/sign-in")
 
 
 def test_the_session_is_a_cookie_of_this_host_alone_that_no_script_reads(site: Site) -> None:
@@ -206,8 +254,55 @@ def test_a_page_has_neither_script_nor_inline_style(site: Site, stores: Delivery
             assert not re.search(r"<script|\son\w+=|\sstyle=|<style|javascript:", answer.text), place
 
 
+EXPLAINED = {
+    "sent": event(payload={"points": 5}),
+    "sent on": event("user_changed", accountId=None, userId="U1", payload={"firstName": "Ann"}),
+    "refused": {"eventType": "nonsense", "accountId": "A1"},
+    "without a member": event(accountId=None),
+    "several": [event(), {"eventType": "nonsense"}, 7],
+    "no object": 7,
+    "empty": {},
+    "nothing": [],
+}
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_every_outcome_of_an_explained_record_is_shown(
+    site: Site, stores: DeliverySettings, braze: Braze, name: str
+) -> None:
+    connect(stores, braze.url)
+    record = json.dumps(EXPLAINED[name])
+
+    page = site.browser().post(f"{site.url}/admin/programs/demo/lookup", data={"record": record}, timeout=20)
+
+    assert page.status_code in {200, 400}
+    assert 'role="alert"' in page.text if page.status_code == 400 else "<pre" in page.text
+
+
+def test_a_record_with_endless_reasons_leaves_the_pages_small(site: Site, stores: DeliverySettings) -> None:
+    connect(stores, "http://127.0.0.1:9")
+    record = SourceRecord("demo", b'"' * 1_000_000, datetime.now(UTC))
+    reasons = tuple(Refusal("attributes", f"customProperties[{number}]", "x" * 100) for number in range(50_000))
+    for _ in range(2):
+        kept.keep(stores, "refused", "demo", [Entry(record, "endless", "demo#A1", reasons, ())], time.time())
+    browser = site.browser()
+
+    pages = [
+        browser.get(f"{site.url}/admin/programs/demo/records", timeout=20),
+        browser.get(f"{site.url}/admin/programs/demo/record", params={"event_id": "endless"}, timeout=20),
+        site.call("GET", "/programs/demo/refused"),
+        site.call("GET", "/programs/demo/refused/record?event_id=endless"),
+    ]
+
+    assert [page.status_code for page in pages] == [200, 200, 200, 413]
+    assert max(len(page.content) for page in pages) < 4_500_000
+    assert "and 49990 more" in pages[0].text
+    assert pages[3].json()["field"] == "answer"
+
+
 # What typed text may do.
 
+CHOSEN = {"identifier_type": "external_id", "alias_label": "convercus_account_id", "object_limit": "combined"}
 EVIL = "\"'><script>alert(1)</script>&lt;b&gt;{{7*7}}"
 
 
@@ -275,13 +370,46 @@ def test_a_wrong_field_is_told_beside_it_and_what_was_typed_stays(site: Site, st
     assert store.load(stores, ["demo"]) == {}
 
 
+@pytest.mark.parametrize("typed", ["9" * 5000, "٣", "1e9", "-1", "²", "0x1"], ids=lambda typed: typed[:4])
+@pytest.mark.parametrize("name", ["repeat_window", "engagement.rules.max_objects", "version"])
+def test_a_number_that_is_none_is_a_wrong_field(site: Site, name: str, typed: str) -> None:
+    sent = {"loyalty": "convercus", "engagement": "braze", "version": "0", name: typed}
+
+    answer = site.browser().post(f"{site.url}/admin/programs/demo/connection", data=sent, timeout=20)
+
+    assert answer.status_code == 400
+
+
+def test_opt_in_channels_are_lines_and_the_default_ones_are_ticked(site: Site, stores: DeliverySettings) -> None:
+    connect(stores, "http://127.0.0.1:9")
+    browser, place = site.browser(), f"{site.url}/admin/programs/demo/connection"
+    fields = {"loyalty": "convercus", "engagement": "braze", "repeat_window": "120", "attribute_writes": "changed"}
+    rules = {"engagement.api_endpoint": "http://127.0.0.1:9", "engagement.rules.max_objects": "75"}
+    chosen = {f"engagement.rules.{name}": text for name, text in CHOSEN.items()}
+    typed = fields | rules | chosen | {"loyalty.api.auth": "oauth", "loyalty.rules.opt_in_without_record": "subscribed"}
+    channels = {"loyalty.membership_optins": "News, weekly\r\n\r\n Post \r\n"}
+
+    browser.post(place, data=typed | channels | {"version": "1", "loyalty.default_optins": []}, timeout=20)
+    form = browser.get(place, timeout=20).text
+    ticked = {"version": "2", "loyalty.default_optins": ["News, weekly"]}
+    browser.post(place, data=typed | channels | ticked, timeout=20)
+
+    loyalty = store.load(stores, ["demo"])["demo"].connection.loyalty
+    assert re.findall(r'type="checkbox" name="loyalty.default_optins" value="([^"]*)"', form) == [
+        "News, weekly",
+        "Post",
+    ]
+    assert (loyalty.membership_optins, loyalty.default_optins) == (("News, weekly", "Post"), ("News, weekly",))  # type: ignore[union-attr]
+
+
 def test_the_later_of_two_savers_sees_a_conflict(site: Site, stores: DeliverySettings) -> None:
     connect(stores, "http://127.0.0.1:9")
     first, second = site.browser(), site.browser()
     form = first.get(f"{site.url}/admin/programs/demo/connection", timeout=20).text
     fields = dict(re.findall(r'<input[^>]*name="([^"]+)"[^>]*?value="([^"]*)"', form))
     chosen = dict(re.findall(r'name="([^"]+)"[^>]*>\s*(?:<option>\w+</option>)*<option selected>(\w+)', form))
-    sent = {name: html.unescape(text) for name, text in {**fields, **chosen}.items()}
+    lines = dict(re.findall(r'<textarea[^>]*name="([^"]+)"[^>]*>([^<]*)', form))
+    sent = {name: html.unescape(text) for name, text in {**fields, **chosen, **lines}.items()}
 
     answers = [
         browser.post(f"{site.url}/admin/programs/demo/connection", data=sent | {"repeat_window": window}, timeout=20)
@@ -310,11 +438,15 @@ def test_a_form_that_is_saved_as_it_is_changes_nothing_but_the_version(site: Sit
             assert site.call("GET", f"/programs/{name}").json() == made | {"version": 2}
 
 
-def _shown(form: str, field: forms.Field) -> str | None:
+def _shown(form: str, field: forms.Field) -> str | list[str] | None:
     """Read what a field of a form shows."""
+    if field.kind == "several":
+        return re.findall(rf'name="{field.path}" value="([^"]*)" checked', form)
     place = form[form.index(f'id="{field.path}" name=') :]
     if field.kind == "choice":
         found = re.search(r"<option selected>([^<]*)", place[: place.index("</select>")])
+    elif field.kind == "list":
+        found = re.search(r">([^<]*)</textarea>", place)
     else:
         found = re.search(r'value="([^"]*)"', place[: place.index(">")])
     if field.kind == "flag":

@@ -18,7 +18,7 @@ from loyalty_bridge.delivery.forward import Outcome, forward
 from loyalty_bridge.delivery.intake import KNOWN_AFTER
 from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.records import SourceRecord, seal
-from loyalty_bridge.delivery.redrive import Which
+from loyalty_bridge.delivery.redrive import Moved, Which
 from loyalty_bridge.delivery.stores import write
 from loyalty_bridge.delivery.trace import trace
 from loyalty_bridge.errors import Unavailable
@@ -310,7 +310,7 @@ def test_what_came_before_its_program_was_connected_is_redriven_into_it(
     redriven = redrive.redrive(stores, kept.UNKNOWN_PROGRAM, Which())
     deliver_all(stores)
 
-    assert redriven == 1
+    assert redriven.records == 1
     assert there(braze) == ["early"]
     assert not on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)
 
@@ -326,7 +326,7 @@ def test_what_has_expired_does_not_stand_in_the_way_of_the_rest(stores: Delivery
     with_currency(stores, before)
     redriven = redrive.redrive(stores, "demo", Which())
 
-    assert redriven == 1
+    assert redriven.records == 1
     assert not on_shelf(stores, "refused")
 
 
@@ -372,7 +372,7 @@ def test_a_redriven_record_brings_only_what_is_missing(stores: DeliverySettings,
     deliver_all(stores)
 
     assert [(part, field) for part, field, _ in told["sale"]] == [("purchase", "payload.currencyCode")]
-    assert (redriven, refused(stores)) == (1, {})
+    assert (redriven.records, refused(stores)) == (1, {})
     assert there(braze) == ["sale"]
     (purchase,) = braze.workspace(KEY).purchases
     assert (purchase.object["product_id"], purchase.object["currency"]) == ("t-sale", "EUR")
@@ -434,11 +434,11 @@ def test_only_the_records_that_are_meant_are_redriven_or_dropped(stores: Deliver
     forward(queued(*bad), stores, 30)
     later = datetime.now(UTC) + timedelta(hours=1)
 
-    assert redrive.redrive(stores, "demo", Which(since=later)) == 0
-    assert redrive.drop(stores, "demo", Which(until=later - timedelta(hours=2))) == 0
-    assert redrive.drop(stores, "demo", Which("eventType", until=later)) == 1
+    assert redrive.redrive(stores, "demo", Which(since=later)).records == 0
+    assert redrive.drop(stores, "demo", Which(until=later - timedelta(hours=2))).records == 0
+    assert redrive.drop(stores, "demo", Which("eventType", until=later)).records == 1
     assert refused(stores).keys() == {"no-currency", "no-currency-2", "no-time"}
-    assert redrive.redrive(stores, "demo", Which("currencyCode")) == 2
+    assert redrive.redrive(stores, "demo", Which("currencyCode")).records == 2
     assert list(refused(stores)) == ["no-time"]
 
 
@@ -478,7 +478,7 @@ def test_dead_letters_come_back_in_the_order_of_their_groups(dead_letters: Deliv
     moved = redrive.redrive_crashed(dead_letters)
     deliver_all(dead_letters)
 
-    assert (before, moved) == ({"messages": 12, "batches": 0}, 12)
+    assert (before, moved.records) == ({"messages": 12, "batches": 0}, 12)
     assert redrive.crashed(dead_letters) == {"messages": 0, "batches": 0}
     by_member = [[name for name in there(braze) if int(name[1:]) % 2 == member] for member in (0, 1)]
     assert by_member == [["e0", "e2", "e4", "e6", "e8", "e10"], ["e1", "e3", "e5", "e7", "e9", "e11"]]
@@ -511,7 +511,7 @@ def test_batches_given_up_of_the_stream_come_back(stores: DeliverySettings, braz
     moved = redrive.redrive_crashed(stores)
     deliver_all(stores)
 
-    assert (before["batches"], moved, redrive.crashed(stores)["batches"]) == (1, 4, 0)
+    assert (before["batches"], moved.records, redrive.crashed(stores)["batches"]) == (1, 4, 0)
     assert there(braze) == ["e0", "e1", "e2"]
     assert len(on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)) == 1
 
@@ -529,3 +529,28 @@ def test_what_crashed_stays_when_it_cannot_be_put_on_the_transport(stores: Deliv
         redrive.redrive_crashed(nowhere)
 
     assert redrive.crashed(stores)["batches"] == 1
+
+
+def test_a_redrive_without_time_for_all_bundles_goes_on_with_the_next_call(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    for number in range(3):
+        forward(queued(event("teleported", eventId=f"e{number}")), stores, 30)
+
+    none = redrive.redrive(stores, "demo", Which(), seconds=0)
+    rest = redrive.redrive(stores, "demo", Which())
+
+    assert (none, rest) == (Moved(0, left=3), Moved(3))
+
+
+def test_what_crashed_and_does_not_fit_into_the_time_stays(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    key = f"{redrive.STREAM_FAILURES}mapping/shardId-000000000000/2026/03/01/2026-03-01T10.00.00-id"
+    aws.s3().put_object(
+        Bucket=stores.kept_bucket, Key=key, Body=failure_of_stream(streamed(event(eventId="e")), as_text=True)
+    )
+
+    moved = redrive.redrive_crashed(stores, seconds=0)
+
+    assert (moved, redrive.crashed(stores)["batches"]) == (Moved(0, left=1), 1)

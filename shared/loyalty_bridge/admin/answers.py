@@ -24,9 +24,10 @@ class Done(_Answer):
 
 
 class Moved(_Answer):
-    """So many records were put on their way again, or forgotten."""
+    """Number of records that were redriven or deleted; `left` counts those for which there was no time: call again."""
 
     records: int
+    left: int
 
 
 class Me(_Answer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel
@@ -244,7 +245,7 @@ ENDPOINTS = (
         "post",
         f"{ONE}/refused/redrive",
         "Put refused records on their way again, after what was wrong has been mended",
-        lambda at, call, body: {"records": desk.redrive_refused(at, call.program, body.which())},
+        lambda at, call, body: asdict(desk.redrive_refused(at, call.program, body.which())),
         answers.Moved,
         bodies.WhichRefused,
     ),
@@ -252,7 +253,7 @@ ENDPOINTS = (
         "post",
         f"{ONE}/refused/drop",
         "Forget refused records for good",
-        lambda at, call, body: {"records": desk.drop_refused(at, call.program, body.which())},
+        lambda at, call, body: asdict(desk.drop_refused(at, call.program, body.which())),
         answers.Moved,
         bodies.WhichRefused,
     ),
@@ -290,7 +291,7 @@ ENDPOINTS = (
         "post",
         "/crashed/redrive",
         "Put what crashed the forwarder on the transport again",
-        lambda at, *_: {"records": desk.redrive_crashed(at)},
+        lambda at, *_: asdict(desk.redrive_crashed(at)),
         answers.Moved,
     ),
 )

@@ -6,7 +6,8 @@ in the audit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
@@ -25,11 +26,18 @@ if TYPE_CHECKING:
     from loyalty_bridge.activity import Day, ErrorLine, ErrorPage
     from loyalty_bridge.admin.bodies import WhichErrors
     from loyalty_bridge.admin.operators import Operator
-    from loyalty_bridge.delivery.redrive import Which
+    from loyalty_bridge.delivery.redrive import Moved, Which
     from loyalty_bridge.settings import OperatorSettings
 
 SHOWN = 200
-"""So many lines of a list are shown; to redrive and to drop, `Which` says which, however many."""
+"""Most rows of a list; redrive and drop act on all records that `Which` selects."""
+SHOWN_BYTES = 1_000_000
+"""Most bytes of a list, as JSON: Lambda answers 6 MB, and a page writes a character in up to five bytes.
+
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+"""
+REDRIVE_SECONDS = 15.0
+"""A page or API call begins no further bundle after this time: the gateway waits for 30 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +236,7 @@ def error(desk: Desk, program: str, line: str) -> ErrorLine:
 
 def list_actions(desk: Desk, program: str) -> list[dict[str, Any]]:
     """List the actions whose outcome is unknown, oldest first."""
-    return [decisions.row(record) for record in journal.open_actions(desk.settings, find(desk, program).id)]
+    return fitting(decisions.row(record) for record in journal.open_actions(desk.settings, find(desk, program).id))
 
 
 def show_action(desk: Desk, program: str, action: str) -> dict[str, Any]:
@@ -260,7 +268,19 @@ def list_held(desk: Desk, program: str) -> list[dict[str, Any]]:
 
 def list_refused(desk: Desk, program: str, which: Which) -> list[dict[str, Any]]:
     """List refused records with their reasons."""
-    return list(islice(redrive.rows(desk.settings, shelf(desk, program), which), SHOWN))
+    return fitting(redrive.rows(desk.settings, shelf(desk, program), which))
+
+
+def fitting(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Take the first rows, as many as an answer holds."""
+    taken: list[dict[str, Any]] = []
+    size = 0
+    for row in islice(rows, SHOWN):
+        size += len(json.dumps(row))
+        if taken and size > SHOWN_BYTES:
+            break
+        taken.append(row)
+    return taken
 
 
 def show_refused(desk: Desk, program: str, event_id: str) -> dict[str, Any]:
@@ -269,16 +289,16 @@ def show_refused(desk: Desk, program: str, event_id: str) -> dict[str, Any]:
         return redrive.described(desk.settings, program, event_id)
 
 
-def redrive_refused(desk: Desk, program: str, which: Which) -> int:
-    """Put refused records on their way again; gives their number."""
+def redrive_refused(desk: Desk, program: str, which: Which, seconds: float = REDRIVE_SECONDS) -> Moved:
+    """Put refused records on the event queue or stream again, as many bundles as there is time for."""
     with audited(desk.settings, desk.operator, "redrive_refused", shelf(desk, program), _about(which)):
-        return redrive.redrive(desk.settings, program, which)
+        return redrive.redrive(desk.settings, program, which, seconds)
 
 
-def drop_refused(desk: Desk, program: str, which: Which) -> int:
-    """Forget refused records for good; gives their number."""
+def drop_refused(desk: Desk, program: str, which: Which, seconds: float = REDRIVE_SECONDS) -> Moved:
+    """Delete refused records for good, as many bundles as there is time for."""
     with audited(desk.settings, desk.operator, "drop_refused", shelf(desk, program), _about(which)):
-        return redrive.drop(desk.settings, program, which)
+        return redrive.drop(desk.settings, program, which, seconds)
 
 
 def _about(which: Which) -> str:
@@ -291,11 +311,11 @@ def crashed(desk: Desk) -> dict[str, int]:
     return redrive.crashed(desk.settings)
 
 
-def redrive_crashed(desk: Desk) -> int:
-    """Put what crashed the forwarder on the transport again; gives the number of records."""
+def redrive_crashed(desk: Desk, seconds: float = REDRIVE_SECONDS) -> Moved:
+    """Put records that crashed the forwarder on the event queue or stream again."""
     _everything(desk)
     with audited(desk.settings, desk.operator, "redrive_crashed"):
-        return redrive.redrive_crashed(desk.settings)
+        return redrive.redrive_crashed(desk.settings, seconds)
 
 
 # Members, and the audit.

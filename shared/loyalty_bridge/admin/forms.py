@@ -9,7 +9,7 @@ from typing import Any, Literal
 from loyalty_bridge.programs.connection import PUNCHH_COUPON_TOKEN
 
 Form = Mapping[str, Sequence[str]]
-Kind = Literal["text", "list", "flag", "choice", "number", "secret"]
+Kind = Literal["text", "list", "several", "flag", "choice", "number", "secret"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Field:
         Of the setting in the connection, such as ``loyalty.rules.default_currency``; or ``secrets.<name>``.
     is_optional
         Whether nothing typed means that there is no value, where an empty text is none.
+    choices_from
+        Path of the setting whose values are the choices, with the kind `several`.
     """
 
     path: str
@@ -30,6 +32,7 @@ class Field:
     kind: Kind = "text"
     choices: tuple[str, ...] = ()
     is_optional: bool = False
+    choices_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +72,15 @@ _GROUPS: Mapping[str, tuple[Group, ...]] = {
                 Field(
                     "loyalty.membership_optins",
                     "Opt-in channels",
-                    "All channels of the program, separated by commas. Example: Newsletter, Post",
+                    "All channels of the program, one on each line, spelled as in Convercus.",
                     "list",
                 ),
                 Field(
                     "loyalty.default_optins",
                     "Default opt-ins",
-                    "Those of them that an opt-in action sets when it names none. At least one.",
-                    "list",
+                    "Channels that an opt-in action sets when it names none. At least one.",
+                    "several",
+                    choices_from="loyalty.membership_optins",
                 ),
                 Field(
                     "loyalty.rules.default_currency",
@@ -134,7 +138,7 @@ _GROUPS: Mapping[str, tuple[Group, ...]] = {
                 Field(
                     "loyalty.rules.email_optins",
                     "E-mail opt-in types",
-                    "Opt-in types that stand for e-mail, separated by commas.",
+                    "Opt-in types that stand for e-mail, one on each line.",
                     "list",
                 ),
             ),
@@ -211,7 +215,7 @@ _GROUPS: Mapping[str, tuple[Group, ...]] = {
                 Field(
                     "loyalty.rules.identify_by",
                     "Known by",
-                    "What a member is known by, in order: ext_id, email_id, phone_id, contact_id, "
+                    "What a member is known by, one on each line, in order: ext_id, email_id, phone_id, contact_id, "
                     "loyalty_subscription_id, card_id.",
                     "list",
                 ),
@@ -384,7 +388,7 @@ def read(form: Form, loyalty: str, engagement: str) -> tuple[dict[str, Any], dic
         place = change
         for parent in parents:
             place = place.setdefault(parent, {})
-        place[name] = _value(field, typed)
+        place[name] = tuple(form.get(field.path, ())) if field.kind == "several" else _value(field, typed)
     campaign, token = ("".join(form.get(name, ())[:1]).strip() for name in (COUPON_CAMPAIGN, COUPON_TOKEN))
     if token:
         secrets[f"{PUNCHH_COUPON_TOKEN}{campaign}"] = token
@@ -398,20 +402,39 @@ def _value(field: Field, typed: str) -> Any:
         case "flag":
             return typed == "on"
         case "list":
-            return tuple(part.strip() for part in typed.replace("\n", ",").split(",") if part.strip())
+            return tuple(line.strip() for line in typed.splitlines() if line.strip())
         case "number":
-            return int(typed) if typed.isascii() and typed.isdigit() else typed
+            return int(typed) if is_number(typed) else typed
         case _:
             return typed
 
 
+def is_number(typed: str) -> bool:
+    """Check for a whole number of a length that settings have: Python refuses to read thousands of digits."""
+    return typed.isascii() and typed.isdigit() and len(typed) <= 15
+
+
 def shown(settings: Mapping[str, Any], field: Field) -> str:
-    """Give what a field shows of the settings: of a secret nothing."""
+    """Write a setting as its field shows it; a secret is not shown."""
     if field.kind == "secret":
         return ""
-    value: Any = settings
-    for part in field.path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+    value = _setting(settings, field.path)
     if isinstance(value, bool):
         return "on" if value else ""
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
+    return "\n".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
+
+
+def boxes(settings: Mapping[str, Any], field: Field) -> list[tuple[str, bool]]:
+    """List the choices of a field of the kind `several`, and whether each is chosen.
+
+    What is chosen and is no choice any more stays visible, so that it can be cleared.
+    """
+    chosen = _setting(settings, field.path) or ()
+    return [(one, one in chosen) for one in dict.fromkeys((*(_setting(settings, field.choices_from) or ()), *chosen))]
+
+
+def _setting(settings: Mapping[str, Any], path: str) -> Any:
+    value: Any = settings
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

@@ -162,7 +162,7 @@ def claims(settings: AdminSettings, token: str, *, nonce: str | None = None) -> 
     client = told.get("client_id") if is_access else told.get("azp", settings.sign_in_client)
     use = told.get("token_use", "id")
     signs_in = nonce is None or (not is_access and told.get("nonce") == nonce)
-    if client != settings.sign_in_client or use not in {"id", "access"} or not signs_in:
+    if client != settings.sign_in_client or use not in ("id", "access") or not signs_in:
         raise Unauthorized("the token is not valid")
     return cast("Mapping[str, Any]", told)
 

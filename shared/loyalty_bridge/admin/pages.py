@@ -36,8 +36,11 @@ if TYPE_CHECKING:
 Page = Callable[["Request", Call, Desk], Response]
 
 HOME = "/admin"
+MOST_SHOWN = 200_000
+"""Characters of a record or an explanation that a page shows."""
 NOTES = {
     "saved": "The connection is saved.",
+    "unchosen": "The connection is saved, and streams once its default opt-ins are chosen.",
     "deleted": "The program is deleted.",
     "resumed": "Held records pass from the next minute on.",
     "revoked": "The key is revoked: the next call with it is refused.",
@@ -45,6 +48,8 @@ NOTES = {
     "resynced": "The member's next event sends all attributes that it tells.",
     "forgotten": "What was remembered of the member is removed.",
     "redriven": "The records are on their way again.",
+    "redriven_in_part": "There was no time for all records. Redrive again for the rest.",
+    "dropped_in_part": "There was no time for all records. Forget again for the rest.",
     "dropped": "The records are forgotten.",
 }
 """What a page says after something was done, by the word in its address."""
@@ -85,9 +90,15 @@ def _templates() -> Environment:
         "link": "",
         "onward": False,
     }
-    made.filters["pretty"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
+    made.filters["pretty"] = lambda value: cut(json.dumps(value, indent=2, ensure_ascii=False))
+    made.filters["cut"] = cut
     made.filters["moment"] = lambda text: text[:19].replace("T", " ")
     return made
+
+
+def cut(text: str) -> str:
+    """Shorten a text for the page: Lambda answers 6 MB, and a character takes up to six bytes there."""
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}\n… cut after {MOST_SHOWN:,} characters"
 
 
 def render(template: str, status: int = 200, **context: Any) -> Response:
@@ -150,6 +161,8 @@ def _signed_in(settings: AdminSettings, request: Request, call: Call) -> Respons
         operator, back_to = sign_in.finish(settings, web.origin(request), call.query, attempt)
     except Unauthorized as error:
         return render("message", 401, title="You are not signed in", text=f"{error}.", link=f"{HOME}/sign-in")
+    if former := request.cookies.get(web.cookie(request, web.SESSION), ""):
+        sign_in.close_session(settings, former)
     key = sign_in.open_session(settings, operator)
     return web.keep(request, RedirectResponse(back_to, 303), web.SESSION, key, sign_in.SESSION_SECONDS)
 
@@ -236,7 +249,7 @@ def _connection(_: Request, call: Call, at: Desk) -> Response:
     for name, platform in (("loyalty", loyalty), ("engagement", engagement)):
         if settings[name]["platform"] != platform:
             settings[name] = _defaults(name, platform)
-    return _connection_form(at, call.program, program, loyalty, engagement, settings)
+    return _connection_form(at, call.program, program, loyalty, engagement, settings, note=call.query.get("done", ""))
 
 
 def _defaults(side: str, platform: str) -> Any:
@@ -263,6 +276,7 @@ def _connection_form(
     settings: Mapping[str, Any],
     error: Refused | None = None,
     conflict: str = "",
+    note: str = "",
 ) -> Response:
     fields = list(forms.fields(loyalty, engagement))
     field = next((one.path for one in fields if error and _is_at(error.field, one.path)), "")
@@ -276,9 +290,11 @@ def _connection_form(
         chosen=(loyalty, engagement),
         groups=forms.groups(loyalty, engagement),
         shown={one.path: forms.shown(settings, one) for one in fields},
+        boxes={one.path: forms.boxes(settings, one) for one in fields if one.kind == "several"},
         wrong=field,
         error=error,
         conflict=conflict,
+        note=note,
         kept={f"secrets.{key}": secret.last_four for key, secret in (program.secrets if program else {}).items()},
         version=program.version if program else 0,
         token_name=f"secrets.{PUNCHH_COUPON_TOKEN}",
@@ -292,18 +308,21 @@ def _is_at(told: str, path: str) -> bool:
 def _save(_: Request, call: Call, at: Desk) -> Response:
     sent = form(call)
     loyalty, engagement, seen = (typed(call, name) for name in ("loyalty", "engagement", "version"))
-    if loyalty not in forms.LOYALTY or engagement not in forms.ENGAGEMENT or not seen.isdecimal():
+    if loyalty not in forms.LOYALTY or engagement not in forms.ENGAGEMENT or not forms.is_number(seen):
         raise Refused("form", "is not this page's")
     change, secrets = forms.read(sent, loyalty, engagement)
     new_workspace = typed(call, "new_workspace") == "on"
     try:
-        desk.save(at, call.program, change, secrets, int(seen), new_workspace=new_workspace)
+        saved = desk.save(at, call.program, change, secrets, int(seen), new_workspace=new_workspace)
     except Refused as error:
         program = _existing(at, call.program)
         return _connection_form(at, call.program, program, loyalty, engagement, change, error)
     except SavedMeanwhile as error:
         program = _existing(at, call.program)
         return _connection_form(at, call.program, program, loyalty, engagement, change, conflict=str(error))
+    unchosen = {one.path for one in forms.fields(loyalty, engagement) if one.kind == "several"} & {*saved.missing()}
+    if unchosen:
+        return _to("programs", call.program, "connection", done="unchosen")
     return _to("programs", call.program, done="saved")
 
 
@@ -405,10 +424,10 @@ def _act_on_records(_: Request, call: Call, at: Desk) -> Response:
     _known(call.path["what"], "redrive", "drop")
     which = _which({name: typed(call, name) for name in ("reason", "since", "until")}).which()
     if call.path["what"] == "redrive":
-        desk.redrive_refused(at, call.program, which)
-        return _to("programs", call.program, "records", done="redriven")
-    desk.drop_refused(at, call.program, which)
-    return _to("programs", call.program, "records", done="dropped")
+        done, moved = "redriven", desk.redrive_refused(at, call.program, which)
+    else:
+        done, moved = "dropped", desk.drop_refused(at, call.program, which)
+    return _to("programs", call.program, "records", done=f"{done}_in_part" if moved.left else done)
 
 
 # Actions without a known outcome.
@@ -520,8 +539,8 @@ def _crashed(_: Request, call: Call, at: Desk) -> Response:
 
 
 def _redrive_crashed(_: Request, __: Call, at: Desk) -> Response:
-    desk.redrive_crashed(at)
-    return _to("crashed", done="redriven")
+    moved = desk.redrive_crashed(at)
+    return _to("crashed", done="redriven_in_part" if moved.left else "redriven")
 
 
 ONE = "/programs/{programId}"

@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+import msgspec
+
 from loyalty_bridge import aws
 from loyalty_bridge.admin import operators
 from loyalty_bridge.admin.operators import Operator
@@ -76,15 +78,16 @@ def finish(settings: AdminSettings, origin: str, query: Mapping[str, str], attem
         The issuer does not answer.
     """
     try:
-        state, nonce, verifier, back_to = json.loads(base64.urlsafe_b64decode(attempt))
-    except ValueError:
+        begun = msgspec.json.decode(base64.urlsafe_b64decode(attempt), type=tuple[str, str, str, str])
+    except (ValueError, msgspec.DecodeError):
         raise Unauthorized("the sign-in was begun elsewhere, or too long ago") from None
-    if not hmac.compare_digest(str(state).encode(), query.get("state", "").encode()):
+    state, nonce, verifier, back_to = begun
+    if not hmac.compare_digest(state.encode(), query.get("state", "").encode()):
         raise Unauthorized("the sign-in was begun elsewhere, or too long ago")
     if "code" not in query:
         raise Unauthorized("the issuer did not sign you in")
     token = _exchange(settings, origin, query["code"], verifier)
-    return operators.operator(settings, operators.claims(settings, token, nonce=nonce)), str(back_to)
+    return operators.operator(settings, operators.claims(settings, token, nonce=nonce)), back_to
 
 
 def _exchange(settings: AdminSettings, origin: str, code: str, verifier: str) -> str:

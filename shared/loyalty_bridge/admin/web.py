@@ -14,7 +14,7 @@ from loyalty_bridge.admin import operators, sign_in
 from loyalty_bridge.admin.desk import Desk
 from loyalty_bridge.api import responses
 from loyalty_bridge.api.requests import Call
-from loyalty_bridge.errors import BridgeError, Forbidden, Unauthorized
+from loyalty_bridge.errors import BridgeError, Forbidden, TooLarge, Unauthorized
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 SESSION = "session"
 ATTEMPT = "sign-in"
+MOST_BYTES = 4_000_000
+"""Of an answer: Mangum encodes it in base64, and Lambda takes 6 MB.
+
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+"""
 
 Endpoint = Callable[["Request"], Awaitable[Response]]
 Work = Callable[["Request", Call], Response]
@@ -116,7 +121,7 @@ def served(work: Work, tell: Callable[[Request, BridgeError], Response]) -> Endp
 
 def _answer(work: Work, tell: Callable[[Request, BridgeError], Response], request: Request, call: Call) -> Response:
     try:
-        return work(request, call)
+        response = work(request, call)
     except BridgeError as error:
         if not isinstance(error, Unauthorized):
             responses.logger.warning("call failed", extra={"program": call.program[:64], "why": type(error).__name__})
@@ -128,6 +133,9 @@ def _answer(work: Work, tell: Callable[[Request, BridgeError], Response], reques
         responses.metrics.add_metric("defects", "Count", 1)
         responses.metrics.flush_metrics()  # the alarm is for all functions together: no dimension may join it
         return tell(request, BridgeError("an error of the bridge itself"))
+    if len(response.body) > MOST_BYTES:
+        return tell(request, TooLarge("answer", "is too large to show; select less, or use the command line `bridge`"))
+    return response
 
 
 HEADERS: Mapping[str, str] = {

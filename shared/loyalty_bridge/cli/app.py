@@ -15,7 +15,7 @@ import typer
 from loyalty_bridge import aws
 from loyalty_bridge.admin import desk
 from loyalty_bridge.cli import action, activity, kept, key, member, program, stack
-from loyalty_bridge.cli.show import JsonOption, ProgramArgument, content, find, show
+from loyalty_bridge.cli.show import JsonOption, ProgramArgument, content, find, printable, show
 from loyalty_bridge.delivery.explain import explain as explain_record
 from loyalty_bridge.delivery.trace import trace as trace_id
 from loyalty_bridge.errors import BridgeError, Unavailable
@@ -93,5 +93,5 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    sys.stderr.write(f"bridge: {message}\n")
+    sys.stderr.write(f"bridge: {printable(message)}\n")
     sys.exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -63,9 +64,9 @@ def show_refused(program: ShelfArgument, event_id: Annotated[str, typer.Argument
 def redrive_refused(
     program: ShelfArgument, reason: ReasonOption = "", since: SinceOption = None, until: UntilOption = None
 ) -> None:
-    """Put refused records on their way again, after what was wrong has been mended."""
-    count = desk.redrive_refused(stack.desk(), program, _which(reason, since, until))
-    typer.echo(f"{count} records are on their way again")
+    """Put refused records on the event queue or stream again, after the cause was corrected."""
+    moved = desk.redrive_refused(stack.desk(), program, _which(reason, since, until), math.inf)
+    typer.echo(f"{moved.records} records are on their way again")
 
 
 @refused.command("drop")
@@ -79,8 +80,8 @@ def drop(
     """Forget refused records for good."""
     if not yes:
         typer.confirm("Forget these records for good?", abort=True)
-    count = desk.drop_refused(stack.desk(), program, _which(reason, since, until))
-    typer.echo(f"{count} records are forgotten")
+    moved = desk.drop_refused(stack.desk(), program, _which(reason, since, until), math.inf)
+    typer.echo(f"{moved.records} records are forgotten")
 
 
 @crashed.command("list")
@@ -92,7 +93,7 @@ def list_crashed(json_output: JsonOption = False) -> None:
 @crashed.command("redrive")
 def redrive_crashed() -> None:
     """Put what crashed the forwarder on the transport again."""
-    typer.echo(f"{desk.redrive_crashed(stack.desk())} records are on their way again")
+    typer.echo(f"{desk.redrive_crashed(stack.desk(), math.inf).records} records are on their way again")
 
 
 def _which(reason: str, since: datetime | None, until: datetime | None) -> Which:

@@ -11,7 +11,7 @@ import typer
 from loyalty_bridge.admin import desk
 from loyalty_bridge.admin.snippets import snippets
 from loyalty_bridge.cli import stack
-from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, content, find, show
+from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, content, find, printable, show
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.programs import administer, store
 
@@ -79,9 +79,9 @@ def try_connection(program: ProgramArgument, json_output: JsonOption = False) ->
 def templates(program: ProgramArgument) -> None:
     """Show what is to be pasted into the platforms, with this program's URLs."""
     for one in snippets(stack.settings(), find(program)):
-        typer.echo(f"{one.title}: {one.where}\n")
+        typer.echo(printable(f"{one.title}: {one.where}\n"))
         for label, text in one.texts:
-            typer.echo(f"{label}\n{indent(text, '    ')}\n")
+            typer.echo(printable(f"{label}\n{indent(text, '    ')}\n"))
 
 
 @commands.command("audit")

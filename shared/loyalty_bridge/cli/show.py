@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from loyalty_bridge.cli import stack
 from loyalty_bridge.errors import Refused
@@ -62,8 +63,13 @@ def show(answer: Mapping[str, Any] | Sequence[Mapping[str, Any]], as_json: bool)
     for name in ("", "") if isinstance(answer, Mapping) else answer[0]:
         table.add_column(name)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(printable(cell)) for cell in row))  # never as markup: ids and names are the senders'
     Console().print(table)
+
+
+def printable(text: str) -> str:
+    """Replace what controls a terminal instead of being shown, such as escape sequences and direction marks."""
+    return "".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def _flat(answer: Mapping[str, Any], prefix: str = "") -> list[list[str]]:

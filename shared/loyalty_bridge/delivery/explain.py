@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
 
 _SECONDS = 20.0
+_EVENT: Mapping[str, Any] = {
+    "event_id": "",
+    "member": "",
+    "time": "",
+    "sent_on_to_the_accounts_of": "",
+    "accepted_before": [],
+    "wire": [],
+    "not_sent": {},
+    "refused": [],
+    "bytes": 0,
+}
+"""All keys of an explained event: each event has them all, whatever its outcome."""
 
 
 def explain(settings: DeliverySettings, data: bytes, program_id: str = "") -> dict[str, Any]:
@@ -67,7 +79,7 @@ def _event(
     try:
         member_id = record.member or program.source.member(event, program.connection.loyalty.rules)
         if member_id is None:
-            return {"sent_on_to_the_accounts_of": intake.person(program, event)}
+            return {**_EVENT, "sent_on_to_the_accounts_of": intake.person(program, event)}
         work = intake.translate(arrival, record, event, program, member_id)
     except Refused as refusal:
         return _refused(refusal)
@@ -82,7 +94,7 @@ def _event(
 
 
 def _refused(refusal: Refused) -> dict[str, Any]:
-    return {"refused": [{"part": "record", "field": refusal.field, "reason": refusal.reason}]}
+    return {**_EVENT, "refused": [{"part": "record", "field": refusal.field, "reason": refusal.reason}]}
 
 
 def _told(program: Program, work: Work, member: Member) -> dict[str, Any]:
@@ -101,6 +113,7 @@ def _told(program: Program, work: Work, member: Member) -> dict[str, Any]:
         if path not in sent
     }
     return {
+        **_EVENT,
         "event_id": work.update.event_id,
         "member": work.update.member,
         "time": work.update.time.isoformat(),

@@ -7,6 +7,8 @@ what is not older than what it has.
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +22,14 @@ from loyalty_bridge.errors import NotFound
 if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
 
+MOST_REASONS = 10
+"""Reasons of one record that a list shows."""
+MOST_REASON_CHARACTERS = 300
+QUEUE_WAIT_SECONDS = 1
+"""Any wait makes it a long poll, which asks all servers of the queue: a short one may find nothing on a full queue.
+
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html
+"""
 STREAM_FAILURES = "aws/lambda/"
 """Where Lambda puts what it gave up of a stream.
 
@@ -54,6 +64,22 @@ class Which:
         return any(self.reason in f"{refusal.field}: {refusal.reason}" for refusal in entry.refusals)
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Outcome of a redrive or drop.
+
+    Attributes
+    ----------
+    records
+        Number of records that were redriven or dropped.
+    left
+        Number of records in bundles for which there was no time; some of them may not match. Repeat the call for them.
+    """
+
+    records: int
+    left: int = 0
+
+
 def refused(settings: DeliverySettings, program: str, which: Which) -> Iterator[tuple[Bundle, list[Entry]]]:
     """List the refused records that are meant, bundle by bundle.
 
@@ -80,7 +106,7 @@ def rows(settings: DeliverySettings, program: str, which: Which) -> Iterator[dic
             yield {
                 "at": bundle.at.isoformat(timespec="seconds"),
                 "event_id": entry.event_id,
-                "reasons": "; ".join(f"{one.field}: {one.reason}" for one in entry.refusals),
+                "reasons": _reasons(entry),
                 "missing": ", ".join(entry.missing),
             }
 
@@ -109,8 +135,20 @@ def described(settings: DeliverySettings, program: str, event_id: str) -> dict[s
     raise NotFound(f"no refused record of {program} has the event id {event_id}")
 
 
-def redrive(settings: DeliverySettings, program: str, which: Which) -> int:
-    """Put the refused records that are meant on the transport; gives their number.
+def _reasons(entry: Entry) -> str:
+    """Name the first reasons: a record may be refused for thousands, and a list shows many records."""
+    first = [f"{one.field}: {one.reason}"[:MOST_REASON_CHARACTERS] for one in entry.refusals[:MOST_REASONS]]
+    more = len(entry.refusals) - len(first)
+    return "; ".join([*first, *([f"and {more} more"] if more else [])])
+
+
+def redrive(settings: DeliverySettings, program: str, which: Which, seconds: float = math.inf) -> Moved:
+    """Put refused records on the event queue or stream again, bundle by bundle.
+
+    Parameters
+    ----------
+    seconds
+        Begins no further bundle after this time.
 
     Raises
     ------
@@ -121,31 +159,47 @@ def redrive(settings: DeliverySettings, program: str, which: Which) -> int:
         settings,
         program,
         which,
+        seconds,
         lambda entries: transport.put(settings, [(entry.record, entry.group) for entry in entries]),
     )
 
 
-def drop(settings: DeliverySettings, program: str, which: Which) -> int:
-    """Forget the refused records that are meant, for good; gives their number.
+def drop(settings: DeliverySettings, program: str, which: Which, seconds: float = math.inf) -> Moved:
+    """Delete refused records for good, bundle by bundle.
+
+    Parameters
+    ----------
+    seconds
+        Begins no further bundle after this time.
 
     Raises
     ------
     Unavailable
         A store does not answer.
     """
-    return _take_off(settings, program, which, lambda _: None)
+    return _take_off(settings, program, which, seconds, lambda _: None)
 
 
-def _take_off(settings: DeliverySettings, program: str, which: Which, act: Callable[[Sequence[Entry]], None]) -> int:
-    taken = 0
-    for bundle, meant in list(refused(settings, program, which)):
+def _take_off(
+    settings: DeliverySettings, program: str, which: Which, seconds: float, act: Callable[[Sequence[Entry]], None]
+) -> Moved:
+    until, taken = time.monotonic() + seconds, 0
+    # The index first: what is put back beside a bundle comes again in a listing that goes on.
+    bundles = [bundle for bundle in kept.bundles(settings, "refused", program) if which.bundle(bundle)]
+    for number, bundle in enumerate(bundles):
+        if time.monotonic() >= until:
+            return Moved(taken, sum(one.count for one in bundles[number:]))
+        entries = kept.entries(settings, bundle)
+        meant = [entry for entry in entries if which.entry(entry)]
+        if not meant:
+            continue
         act(meant)
-        rest = [entry for entry in kept.entries(settings, bundle) if not which.entry(entry)]
+        rest = [entry for entry in entries if not which.entry(entry)]
         if rest:
             kept.keep(settings, "refused", program, rest, bundle.at.timestamp())
         kept.remove(settings, bundle)
         taken += len(meant)
-    return taken
+    return Moved(taken)
 
 
 def crashed(settings: DeliverySettings) -> dict[str, int]:
@@ -167,19 +221,28 @@ def crashed(settings: DeliverySettings) -> dict[str, int]:
     return counts
 
 
-def redrive_crashed(settings: DeliverySettings) -> int:
-    """Put what crashed the forwarder on the transport again; gives the number of records.
+def redrive_crashed(settings: DeliverySettings, seconds: float = math.inf) -> Moved:
+    """Put records that crashed the forwarder on the event queue or stream again.
+
+    Parameters
+    ----------
+    seconds
+        Begins nothing more after this time.
 
     Raises
     ------
     Unavailable
         A store or the transport does not answer; what was not put stays where it was.
     """
+    until = time.monotonic() + seconds
     moved = 0
     with aws.reaching("what crashed"):
-        while settings.crashed_queue_url:
+        while settings.crashed_queue_url and time.monotonic() < until:
             messages = aws.sqs().receive_message(
-                QueueUrl=settings.crashed_queue_url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+                QueueUrl=settings.crashed_queue_url,
+                MaxNumberOfMessages=10,
+                WaitTimeSeconds=QUEUE_WAIT_SECONDS,
+                MessageSystemAttributeNames=["All"],
             )
             batch = messages.get("Messages", [])
             if not batch:
@@ -189,12 +252,14 @@ def redrive_crashed(settings: DeliverySettings) -> int:
                 aws.sqs().delete_message(QueueUrl=settings.crashed_queue_url, ReceiptHandle=message["ReceiptHandle"])
             moved += len(batch)
         for key in list(_stream_failures(settings)):
+            if time.monotonic() >= until:
+                break
             body = aws.s3().get_object(Bucket=settings.kept_bucket, Key=key)["Body"].read()
             for arrival in records.arrivals(_payload(json.loads(body))):
                 transport.put_raw(settings, arrival.data, arrival.group)
                 moved += 1
             aws.s3().delete_object(Bucket=settings.kept_bucket, Key=key)
-    return moved
+    return Moved(moved, sum(crashed(settings).values()) if time.monotonic() >= until else 0)
 
 
 def _stream_failures(settings: DeliverySettings) -> Iterator[str]:
