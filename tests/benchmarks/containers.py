@@ -128,7 +128,7 @@ def _prepared(way: Way, programs: Programs, noted: list[int], stack: ExitStack) 
             (lanes, "decrypt", lambda _, ciphertext: ciphertext.decode()),
             (memory, "decrypt", lambda _, ciphertext: ciphertext.decode()),
             (memory, "look_up", lambda *_: memory.Known({}, {})),
-            (memory, "write_down", lambda *_: None),
+            (memory, "write_down", lambda *_: memory.Written(0, frozenset())),
             (aliases, "learn", lambda *_: None),
             (MemberState, "mark", lambda _, time, __: Mark(time, b"")),
         ):

@@ -460,7 +460,7 @@ def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
     for module, name in failing:
         monkeypatch.setattr(module, name, made.around(getattr(module, name), may_fail=True))
     # What a destination has and the ledger cannot be told is counted; it is another matter than what is proven here.
-    monkeypatch.setattr(stores, "write", made.around(stores.write, may_fail=False))
+    monkeypatch.setattr(stores, "unwritten", made.around(stores.unwritten, may_fail=False))
     chunks = transport._chunks
     monkeypatch.setattr(
         transport, "_chunks", lambda sealed, *, most, most_bytes: chunks(sealed, most=3, most_bytes=9**9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -13,11 +14,13 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from local.sandbox.braze import Braze
 from loyalty_bridge import aws
-from loyalty_bridge.delivery import drain, forward, kept
+from loyalty_bridge.delivery import drain, forward, kept, memory
 from loyalty_bridge.delivery import stores as tables
 from loyalty_bridge.delivery.batch import Batch
 from loyalty_bridge.delivery.forward import HOLD_AFTER_SECONDS, SETTLE_SECONDS
+from loyalty_bridge.delivery.send import Lane, send
 from loyalty_bridge.programs import gate, secrets, store
+from loyalty_bridge.programs.connection import Program
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import KEY, connect
 from tests.events import event, queued, streamed
@@ -133,19 +136,169 @@ def test_what_dynamodb_leaves_undone_for_long_gives_the_batch_back_in_time(
     assert (outcome.counts["given_back"], outcome.counts["requests"]) == (9, 0)
 
 
-@pytest.mark.parametrize("table", ["LedgerTable", "MembersTable"])
+@pytest.mark.parametrize("tables", [("LedgerTable",), ("LedgerTable", "MembersTable")])
 def test_what_was_accepted_and_cannot_be_written_down_is_acknowledged_and_counted(
-    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, table: str
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, tables: tuple[str, ...]
 ) -> None:
+    monkeypatch.setattr(memory, "WRITE_SECONDS", 0.5)
     connect(stores, braze.url)
-    real = aws.dynamodb().batch_write_item
-    monkeypatch.setattr(aws.dynamodb(), "batch_write_item", concerning(table, real, throttled))
+    call = aws.dynamodb().batch_write_item
+    for table in tables:
+        call = concerning(table, call, throttled)
+    monkeypatch.setattr(aws.dynamodb(), "batch_write_item", call)
 
     outcome = forward.forward(queued(*some_events()), stores, 30)
 
     assert outcome.again == []  # a repeat would double them for certain
-    assert outcome.counts["not_written_down"] == 6
+    assert outcome.counts["not_written_down"] == 3 * len(tables)
     assert there(braze) == ["e0", "e1", "e2"]
+
+
+def balance(points: int, second: int) -> dict[str, Any]:
+    return event(occurredAt=f"2026-03-01T10:00:{second:02d}Z", payload={"points": points})
+
+
+def points(braze: Braze) -> Any:
+    profile = braze.workspace(KEY).profile(external_id="A1")
+    assert profile
+    return profile.custom["convercus_balance"]["points"]
+
+
+def failing_once(real: Call, failure: Call) -> Call:
+    calls: list[None] = []
+
+    def call(**told: Any) -> Any:
+        calls.append(None)
+        return (failure if len(calls) == 1 else real)(**told)
+
+    return call
+
+
+@pytest.mark.parametrize("writes", ["changed", "all"])
+@pytest.mark.parametrize("table", ["LedgerTable", "MembersTable"])
+@pytest.mark.parametrize("failure", [throttled, denied, silent])
+def test_the_newest_value_stays_though_a_write_fails_once(
+    stores: DeliverySettings,
+    braze: Braze,
+    monkeypatch: pytest.MonkeyPatch,
+    writes: str,
+    table: str,
+    failure: Call,
+) -> None:
+    connect(stores, braze.url, attribute_writes=writes)
+    with monkeypatch.context() as patch:
+        real = aws.dynamodb().batch_write_item
+        patch.setattr(aws.dynamodb(), "batch_write_item", concerning(table, real, failing_once(real, failure)))
+
+        first = forward.forward(queued(balance(500, 30)), stores, 30)
+    forward.forward(queued(balance(100, 10)), stores, 30)
+
+    assert (first.again, first.counts["not_written_down"]) == ([], 0)
+    assert points(braze) == 500
+
+
+@pytest.mark.parametrize("writes", ["changed", "all"])
+def test_attributes_come_again_when_their_state_could_not_be_written_and_events_do_not(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, writes: str
+) -> None:
+    monkeypatch.setattr(memory, "WRITE_SECONDS", 0.5)
+    connect(stores, braze.url, attribute_writes=writes)
+    batch = queued(balance(500, 30))
+    with monkeypatch.context() as patch:
+        real = aws.dynamodb().batch_write_item
+        patch.setattr(aws.dynamodb(), "batch_write_item", concerning("MembersTable", real, throttled))
+
+        first = forward.forward(batch, stores, 30)
+    second = forward.forward(batch, stores, 30)
+    forward.forward(queued(balance(100, 10)), stores, 30)
+
+    assert (first.again, first.counts["not_written_down"]) == (["message-0"], 1)
+    assert (second.again, second.counts["accepted_attributes"]) == ([], 1)
+    assert len(there(braze)) == 2
+    assert points(braze) == 500
+
+
+class Ended(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("writes", ["changed", "all"])
+@pytest.mark.parametrize("table", ["LedgerTable", "MembersTable"])
+def test_the_newest_value_stays_though_the_process_ends_between_the_two_writes(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, writes: str, table: str
+) -> None:
+    def end(**_: Any) -> Any:
+        raise Ended
+
+    connect(stores, braze.url, attribute_writes=writes)
+    batch = queued(balance(500, 30))
+    with monkeypatch.context() as patch:
+        real = aws.dynamodb().batch_write_item
+        patch.setattr(aws.dynamodb(), "batch_write_item", concerning(table, real, end))
+        with pytest.raises(Ended):
+            forward.forward(batch, stores, 30)
+
+    forward.forward(batch, stores, 30)
+    forward.forward(queued(balance(100, 10)), stores, 30)
+
+    assert points(braze) == 500
+
+
+def test_an_item_that_dynamodb_never_takes_is_given_up_at_once_and_the_others_are_written(
+    stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(**_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "ValidationException", "Message": "Item size"}}, "BatchWriteItem")
+
+    real = aws.dynamodb().batch_write_item
+    monkeypatch.setattr(
+        aws.dynamodb(),
+        "batch_write_item",
+        lambda **told: (too_large if "large" in json.dumps(told) else real)(**told),
+    )
+    items = [(stores.members_table, {"member": {"S": name}}) for name in ("a", "large", "b")]
+    began = time.monotonic()
+
+    left = tables.unwritten(items, time.monotonic() + 20)
+
+    found = tables.read([(stores.members_table, {"member": {"S": name}}) for name in ("a", "large", "b")], began + 20)
+    assert left == items[1:2]
+    assert sorted(item["member"]["S"] for item in found[stores.members_table]) == ["a", "b"]
+    assert time.monotonic() - began < 5
+
+
+def test_a_program_that_hangs_does_not_delay_the_marks_of_the_others(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = threading.Event()
+    for program in ("hanging", "good"):
+        connect(stores, braze.url, program, braze.workspace(program).key)
+    settled = memory.write_down
+
+    def hang(lane: Lane, groups: Any) -> None:
+        if any(b"A-hanging" in item.object.body for group in groups for item in group):
+            assert written.wait(20), "the marks of the others wait for a program that hangs"
+        send(lane, groups)
+
+    def note(batch: Batch, program: Program, members: Any) -> memory.Written:
+        done = settled(batch, program, members)
+        if program.id == "good":
+            written.set()
+        return done
+
+    monkeypatch.setattr(forward, "send", hang)
+    monkeypatch.setattr(memory, "write_down", note)
+
+    outcome = forward.forward(
+        queued(
+            event("user_logged_in", programId="hanging", accountId="A-hanging"),
+            event("user_logged_in", programId="good", accountId="A-good"),
+        ),
+        stores,
+        40,
+    )
+
+    assert outcome.again == []
 
 
 def no_object(settings: DeliverySettings, patch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from loyalty_bridge.delivery import intake, memory, records
 from loyalty_bridge.delivery.batch import ENDPOINT, Batch
 from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.lanes import open_lane, unlock
+from loyalty_bridge.delivery.memory import Written
 from loyalty_bridge.delivery.plan import Member, Work, parts, plan
 from loyalty_bridge.delivery.records import Arrival, SourceRecord
 from loyalty_bridge.delivery.send import NO_TIME, Lane, send
@@ -98,15 +99,16 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
         for arrival in arrivals:
             batch.give_back(arrival)
     else:
-        lanes = _send(batch, members, programs)
-        memory.write_down(batch, members, programs)
-        for program_id, group in members.items():
-            works = [work for member in group for work in member.works]
-            problem = _settle(batch, programs[program_id], lanes[program_id], works)
+        for program_id, (lane, written) in _deliver(batch, members, programs).items():
+            works = [work for member in members[program_id] for work in member.works if work not in written.again]
+            problem = _settle(batch, programs[program_id], lane, works)
             if problem:
                 outcome.problems[program_id] = problem
             outcome.latencies += _latencies(works)
-            _note(batch, program_id, lanes[program_id], works, problem)
+            _note(batch, program_id, lane, works, problem)
+            batch.counts["not_written_down"] += written.lost
+            for work in written.again:
+                batch.give_back(work.arrival)
         batch.let_pass(opened)
         batch.keep_held(programs)
     batch.keep_refused()
@@ -133,30 +135,40 @@ def _unlock(
     return admitted
 
 
-def _send(
+def _deliver(
     batch: Batch, members: Mapping[str, list[Member]], programs: Mapping[str, Program]
-) -> dict[str, Lane | Unavailable]:
-    """Send each program's items, the programs side by side."""
+) -> dict[str, tuple[Lane | Unavailable, Written]]:
+    """Send each program's items, the programs side by side, and write down at once what was accepted.
 
-    def run(program_id: str) -> Lane | Unavailable:
-        program, now = programs[program_id], time.monotonic()
-        # Of what is left, half at least is for the replies: a request that is cut off may be doubled.
-        until = min(now + WAIT_SECONDS, (now + batch.until) / 2)
-        try:
-            lane = open_lane(program, until, batch.until)
-        except Unavailable as error:
-            return error
-        only_changed = program.connection.only_changed
-        lane.count("attributes_told", sum(one.told() for one in members[program_id]))
-        groups = [plan(one, lane.destination, lane.rules, only_changed=only_changed) for one in members[program_id]]
-        lane.count("attributes_sent", sum(group[0].write.values() for group in groups if group and group[0].write))
-        send(lane, [group for group in groups if group])
-        return lane
+    A program that takes long does not delay the marks of the others: an invocation that is ended by force doubles only
+    what was under way.
+    """
+
+    def run(program_id: str) -> tuple[Lane | Unavailable, Written]:
+        lane = _send(batch, programs[program_id], members[program_id])
+        return lane, memory.write_down(batch, programs[program_id], members[program_id])
 
     if len(members) <= 1:
         return {program_id: run(program_id) for program_id in members}
     with ThreadPoolExecutor(min(_PROGRAMS_AT_ONCE, len(members))) as pool:
         return dict(zip(members, pool.map(run, members), strict=True))
+
+
+def _send(batch: Batch, program: Program, members: list[Member]) -> Lane | Unavailable:
+    """Send one program's items."""
+    now = time.monotonic()
+    # Of what is left, half at least is for the replies: a request that is cut off may be doubled.
+    until = min(now + WAIT_SECONDS, (now + batch.until) / 2)
+    try:
+        lane = open_lane(program, until, batch.until)
+    except Unavailable as error:
+        return error
+    only_changed = program.connection.only_changed
+    lane.count("attributes_told", sum(one.told() for one in members))
+    groups = [plan(one, lane.destination, lane.rules, only_changed=only_changed) for one in members]
+    lane.count("attributes_sent", sum(group[0].write.values() for group in groups if group and group[0].write))
+    send(lane, [group for group in groups if group])
+    return lane
 
 
 def _settle(batch: Batch, program: Program, lane: Lane | Unavailable, works: list[Work]) -> str:

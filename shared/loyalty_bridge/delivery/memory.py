@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from loyalty_bridge.delivery import aliases, ledger, state, stores
 from loyalty_bridge.delivery.batch import WRITE_SECONDS, Batch
 from loyalty_bridge.delivery.intake import Mapped
-from loyalty_bridge.delivery.plan import Member
-from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.delivery.plan import Member, Work
 from loyalty_bridge.model import Part
 from loyalty_bridge.programs import store
 from loyalty_bridge.programs.connection import Program
@@ -102,28 +101,52 @@ def _learn(batch: Batch, mapped: Iterable[Mapped], known: Mapping[str, Mapping[s
     aliases.learn(batch.settings, news, batch.until)
 
 
-def write_down(batch: Batch, members: Mapping[str, Iterable[Member]], programs: Mapping[str, Program]) -> None:
-    """Store what the destinations accepted.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What could not be written down of a program's share of a batch.
 
-    What cannot be stored was accepted nevertheless: its entries are not given back, since that would double them now
-    and for certain, while the gap in the ledger doubles them only if they are delivered once more. It is counted.
+    Attributes
+    ----------
+    lost
+        How many items.
+    again
+        Works whose attributes have to come again, since the member state does not know them.
     """
-    items: list[tuple[str, dict[str, Any]]] = []
+
+    lost: int
+    again: frozenset[Work]
+
+
+def write_down(batch: Batch, program: Program, members: Iterable[Member]) -> Written:
+    """Store what a destination accepted: first the member state, then the ledger.
+
+    A state that is not stored would let an older value win. So the ledger is not told of its attributes, and they come
+    again. What the ledger itself does not take was accepted nevertheless: its entries are not given back, since that
+    would double them now and for certain, while the gap in the ledger doubles them only if they are delivered once
+    more.
+    """
+    learned = {member.key: member for member in members if member.learned}
+    for member in learned.values():
+        member.state.marks |= member.learned
+    states = [state.closed(member.key, program.epoch, member.state) for member in learned.values()]
+    until = time.monotonic() + WRITE_SECONDS
+    lost = stores.unwritten([(batch.settings.members_table, item) for item in states], until)
+    forgotten = {item["member"]["S"] for _, item in lost}
     accepted: defaultdict[bytes, set[Part]] = defaultdict(set)
-    for program_id, group in members.items():
-        epoch = programs[program_id].epoch
-        for member in group:
-            if member.learned:
-                member.state.marks |= member.learned
-                written = state.closed(member.key, epoch, member.state)
-                items.append((batch.settings.members_table, written))
-            for work in member.works:
-                if work.accepted != work.accepted_before:
-                    accepted[work.ledger_key] |= work.accepted
-                    for part in work.accepted if work.copy_of else ():
-                        accepted[ledger.key_of_copies(program_id, epoch, work.copy_of, part)].add(part)
-    items += [(batch.settings.ledger_table, ledger.closed(event, done, batch.now)) for event, done in accepted.items()]
-    try:
-        stores.write(items, time.monotonic() + WRITE_SECONDS)
-    except Unavailable:
-        batch.counts["not_written_down"] += len(items)
+    for member in members:
+        for work in member.works:
+            parts = work.accepted - ({"attributes"} - work.accepted_before if member.key in forgotten else set())
+            if parts != work.accepted_before:
+                accepted[work.ledger_key] |= parts
+                for part in parts if work.copy_of else ():
+                    accepted[ledger.key_of_copies(program.id, program.epoch, work.copy_of, part)].add(part)
+    items = [(batch.settings.ledger_table, ledger.closed(event, done, batch.now)) for event, done in accepted.items()]
+    unmarked = stores.unwritten(items, max(until, time.monotonic() + WRITE_SECONDS / 3))
+    again = frozenset(
+        work
+        for member in members
+        if member.key in forgotten and not unmarked
+        for work in member.works
+        if "attributes" in work.accepted - work.accepted_before and not work.missing
+    )
+    return Written(len(lost) + len(unmarked), again)

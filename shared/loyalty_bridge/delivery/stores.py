@@ -20,6 +20,8 @@ TOGETHER = 100
 """Writes that a transaction takes (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/
 transaction-apis.html)."""
 _LONGEST_NAME = 1000
+_FINAL = ("ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException")
+"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html"""
 
 
 def name(*parts: str) -> str:
@@ -53,7 +55,16 @@ def write(items: Keys, deadline: float) -> None:
     Unavailable
         When DynamoDB does not take all of them before `deadline` (of `time.monotonic`).
     """
-    aws.side_by_side(lambda part: _write(part, deadline), chunks(items, 25))
+    if unwritten(items, deadline):
+        raise Unavailable("DynamoDB does not take what was given")
+
+
+def unwritten(items: Keys, deadline: float) -> Keys:
+    """Write items as `write` does; gives those that DynamoDB has not taken before `deadline`.
+
+    Every failure is repeated until then, except that of an item that DynamoDB can never take.
+    """
+    return [item for left in aws.side_by_side(lambda part: _write(part, deadline), chunks(items, 25)) for item in left]
 
 
 def update(updates: Sequence[Mapping[str, Any]], deadline: float) -> None:
@@ -125,17 +136,32 @@ def _read(keys: Keys, deadline: float) -> list[tuple[str, list[dict[str, Any]]]]
     raise Unavailable("DynamoDB does not give what was asked for")
 
 
-def _write(items: Keys, deadline: float) -> None:
-    request: Any = {
-        table: [{"PutRequest": {"Item": item}} for name, item in items if name == table]
-        for table in dict.fromkeys(name for name, _ in items)
-    }
+def _write(items: Keys, deadline: float) -> Keys:
+    """Write at most twenty-five items; gives those that are left."""
+    left = items
     for _ in _rounds(deadline):
-        with aws.reaching("DynamoDB"):
-            request = aws.dynamodb().batch_write_item(RequestItems=request)["UnprocessedItems"]
-        if not request:
-            return
-    raise Unavailable("DynamoDB does not take what was given")
+        request: Any = {
+            table: [{"PutRequest": {"Item": item}} for name, item in left if name == table]
+            for table in dict.fromkeys(name for name, _ in left)
+        }
+        try:
+            with aws.reaching("DynamoDB"):
+                undone = aws.dynamodb().batch_write_item(RequestItems=request)["UnprocessedItems"]
+        except Unavailable as error:
+            if not _is_final(error):
+                continue
+            # One item that can never be taken fails the request of all.
+            return [one for item in left for one in _write([item], deadline)] if len(left) > 1 else left
+        left = [(table, one["PutRequest"]["Item"]) for table, ones in undone.items() for one in ones]
+        if not left:
+            break
+    return left
+
+
+def _is_final(error: Unavailable) -> bool:
+    """Tell whether DynamoDB would answer every repeat of a request in the same way."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return response.get("Error", {}).get("Code") in _FINAL
 
 
 def _rounds(deadline: float) -> Iterable[int]:
