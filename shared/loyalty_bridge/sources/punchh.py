@@ -1,7 +1,8 @@
 """Punchh: one webhook event becomes one `MemberUpdate`.
 
 A delivery is an envelope around a ``payload``: https://developers.partech.com/docs/dev-portal-webhooks-manager/meta-fields.
-The user is the payload's ``user``, or the payload itself where that is a user (``users`` and some notifications). The
+The user is the payload's ``user``, the ``user`` beside the payload, or the payload itself where that is a user
+(``users`` and some notifications). The
 member's id is the user's ``external_source_id``; events without it name the user by Punchh's ``user_id``.
 
 **Events** have the family's name and the attributes of MoEngage's own connector
@@ -137,6 +138,7 @@ _CREDENTIAL = re.compile(
     r"|cards?_number|security_code|(?:^|_)pass(?:_url)?$"
 )
 """In the name of a field with its object's before it, or of a link's parameter, in lower case."""
+_LONGEST_KEPT_NAME = 200
 _CREDENTIAL_PARAMETERS = frozenset({"auth", "code", "confirm", "confirmation", "key", "reset", "sig", "verify"})
 _CREDENTIAL_PATH = re.compile(
     r"/(?:passwords?|passcode|confirm(?:ation)?s?|verif(?:y|ication)|reset[\w-]{0,40}|unlock|magic[\w-]{0,40})(?:[/?#]|$)"
@@ -195,15 +197,12 @@ def user_id_of(aliases: Iterable[str]) -> int | None:
 
 
 def known_as(event: Json) -> tuple[str, ...]:
-    """Tell the aliases by which later events may mean this event's member; raises `Refused` as `member` does.
-
-    The address is that of the user's own events: others repeat it, and every alias costs a read.
-    """
+    """Tell the aliases by which later events may mean this event's member; raises `Refused` as `member` does."""
     opened = _opened(event)
     if opened.member is None:
         return ()
     user = alias_of(opened.user_id) if opened.user_id is not None else None
-    email = _email_alias(opened) if opened.family == "users" and not _is_deleted(opened) else None
+    email = None if _is_deleted(opened) else _email_alias(opened)
     return tuple(alias for alias in (user, email) if alias)
 
 
@@ -257,7 +256,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     source_id = event_id(event)
     told = opened.envelope.get("timestamp")
     time = received if reading.is_blank(told) else reading.occurred(told, "timestamp", received)
-    refusals: list[Refusal] = []
+    refusals = [*opened.refusals]
     properties: dict[str, Json] = {"event_id": source_id, **_described(opened, refusals)}
     profile: dict[ProfileField, Json] = {}
     attributes: dict[str, Json] = {"punchh_user_status": "deleted"}
@@ -290,10 +289,11 @@ class _Opened:
     path: str
     member: str | None
     user_id: str | None
+    refusals: tuple[Refusal, ...]
 
     def payload_fields(self) -> dict[str, Json]:
         """List what the payload tells beside the user and the business."""
-        if self.user is self.payload:
+        if self.path == "payload":
             return {}
         return {name: value for name, value in self.payload.items() if name not in {"user", *_OF_BUSINESS}}
 
@@ -314,22 +314,33 @@ def _opened(event: Json) -> _Opened:
     payload = event.get("payload")
     if not isinstance(payload, Mapping):
         raise Refused("payload", "is not an object")
-    user, path = payload.get("user"), "payload.user"
-    if not isinstance(user, Mapping):
-        is_user = family == "users" or "user_status" in payload or "account_balance" in payload
-        user, path = (payload, "payload") if is_user else ({}, "payload.user")
+    path, user = _user(family, event, payload)
     balance = user.get("account_balance")
-    places = [(path, user), ("payload", payload)]
-    if isinstance(balance, Mapping):
-        places.append((f"{path}.account_balance", balance))
-    return _Opened(event, family, payload, user, path, _first(places, "external_source_id"), _first(places, "user_id"))
+    beside = event.get("user")
+    places = {path: user, "payload": payload}
+    places |= {"user": beside} if isinstance(beside, Mapping) else {}
+    places |= {f"{path}.account_balance": balance} if isinstance(balance, Mapping) else {}
+    refusals: list[Refusal] = []
+    user_id = None
+    for place, fields in places.items():
+        with _part("event", refusals):
+            user_id = user_id or _id_of(place, fields, "user_id")
+    ids = (_id_of(place, fields, "external_source_id") for place, fields in places.items())
+    return _Opened(event, family, payload, user, path, next(filter(None, ids), None), user_id, tuple(refusals))
 
 
-def _first(places: list[tuple[str, Mapping[str, Json]]], name: str) -> str | None:
-    for path, fields in places:
-        if not reading.is_blank(fields.get(name)):
-            return reading.text(fields[name], f"{path}.{name}")
-    return None
+def _user(family: str, event: Mapping[str, Json], payload: Mapping[str, Json]) -> tuple[str, Mapping[str, Json]]:
+    """Find the user, and tell where it is."""
+    inside, beside = payload.get("user"), event.get("user")
+    if isinstance(inside, Mapping):
+        return "payload.user", inside
+    if family == "users" or "user_status" in payload or "account_balance" in payload:
+        return "payload", {**beside, **payload} if isinstance(beside, Mapping) else payload
+    return ("user", beside) if isinstance(beside, Mapping) else ("payload.user", {})
+
+
+def _id_of(path: str, fields: Mapping[str, Json], name: str) -> str | None:
+    return None if reading.is_blank(fields.get(name)) else reading.text(fields[name], f"{path}.{name}")
 
 
 def _is_deleted(opened: _Opened) -> bool:
@@ -401,8 +412,13 @@ def _may_leave(parent: str, name: str, value: Json) -> bool:
     return "://" not in value or not any("://" in word and _is_credential(word) for word in value.split())
 
 
-@lru_cache(maxsize=4096)
 def _names_credential(name: str) -> bool:
+    # What is kept is bounded: a sender decides on the length of a name.
+    return _is_credential_name(name) if len(name) <= _LONGEST_KEPT_NAME else _is_credential_name.__wrapped__(name)
+
+
+@lru_cache(maxsize=4096)
+def _is_credential_name(name: str) -> bool:
     return _CREDENTIAL.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])|-", "_", name).lower()) is not None
 
 

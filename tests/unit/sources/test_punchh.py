@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -303,15 +304,16 @@ def test_business_fields_come_from_the_payload_where_the_envelope_has_none() -> 
 @pytest.mark.parametrize(
     ("payload", "member", "alias", "known_as"),
     [
-        ({"user": user()}, "C-1", None, "user:111111111"),
-        ({"user": user(external_source_id=4711)}, "4711", None, "user:111111111"),
+        ({"user": user(email=None)}, "C-1", None, "user:111111111"),
+        ({"user": user(external_source_id=4711, email=" ")}, "4711", None, "user:111111111"),
         ({"user": user(external_source_id=" ")}, None, "user:111111111", None),
         ({"user": user(external_source_id=None, user_id="42", account_balance=None)}, None, "user:42", None),
         ({"user": user(external_source_id=None, user_id=None)}, None, "user:111111111", None),
-        ({"user": user(user_id=None, account_balance=None)}, "C-1", None, None),
+        ({"user": user(user_id=None, email=None, account_balance=None)}, "C-1", None, None),
         ({"user": None, "user_id": 9223372036854775807}, None, "user:9223372036854775807", None),
-        ({"user": {"email": "jane@example.com"}, "external_source_id": "C-2", "user_id": 5}, "C-2", None, "user:5"),
+        ({"user": {"first_name": "Jane"}, "external_source_id": "C-2", "user_id": 5}, "C-2", None, "user:5"),
         ({"user_id": 5}, None, "user:5", None),
+        ({"user": user(external_source_id=None, user_id=[1])}, None, "user:111111111", None),
     ],
 )
 def test_the_member_is_the_external_id_and_else_the_user(
@@ -324,9 +326,21 @@ def test_the_member_is_the_external_id_and_else_the_user(
     assert found == (member, alias, (known_as,) if known_as else ())
 
 
-def test_a_user_event_teaches_the_address_that_a_redemption_has_instead_of_an_id() -> None:
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(event("users", user(email=" Jane@Example.com")), id="the user's own"),
+        pytest.param(event("rewards", {"user": user(email="jane@example.com")}), id="a reward"),
+        pytest.param(event("coupons", {"code": "X", "user": user(email="jane@example.com")}), id="a coupon"),
+        pytest.param(
+            event("transactional_notifications", {"coupon_code": "X", "user": user(email="jane@example.com")}),
+            id="a notification",
+        ),
+        pytest.param(event("checkins", {}, user=user(email="jane@example.com")), id="beside the payload"),
+    ],
+)
+def test_an_event_with_id_and_address_teaches_the_address_that_a_redemption_has(told: Json) -> None:
     redemption = event("redemptions", {"user": {"email": "jane@example.com", "first_name": "Jane"}})
-    told = event("users", user(email=" Jane@Example.com"))
 
     alias = punchh.alias(redemption)
 
@@ -335,15 +349,38 @@ def test_a_user_event_teaches_the_address_that_a_redemption_has_instead_of_an_id
     assert "jane" not in alias.lower()
 
 
+def test_a_deleted_guest_teaches_no_address() -> None:
+    told = event("users", user(email="jane@example.com"), action="delete")
+
+    assert punchh.known_as(told) == ("user:111111111",)
+
+
 @pytest.mark.parametrize(
-    "told",
+    ("told", "expected"),
     [
-        event("users", user(email="jane@example.com"), action="delete"),
-        event("rewards", {"user": user(email="jane@example.com")}),
+        pytest.param({"user": {"external_source_id": "x"}, "payload": {"points": 5}}, "x", id="id only"),
+        pytest.param({"user": user(), "payload": {"user_id": 5, "points": 5}}, "C-1", id="whole user"),
+        pytest.param(
+            {"user": {"external_source_id": "other"}, "payload": {"points": 5, "user": user()}}, "C-1", id="both"
+        ),
+        pytest.param(
+            {"user": {"external_source_id": "x"}, "payload": {"points": 5, "user": {"user_id": 5}}}, "x", id="halves"
+        ),
     ],
 )
-def test_no_other_event_teaches_an_address(told: Json) -> None:
-    assert punchh.known_as(told) == ("user:111111111",)
+def test_the_user_may_stand_beside_the_payload(told: dict[str, Json], expected: str) -> None:
+    update = read({"event_name": "checkins", "timestamp": SECONDS, **told})
+
+    assert update.member == expected
+    assert properties(update)["points"] == 5
+
+
+def test_a_users_event_may_have_its_user_beside_the_payload() -> None:
+    update = read(event("users", {"first_name": "Jane", "external_source_id": None}, user=user(first_name="Other")))
+
+    assert update.member == "C-1"
+    assert (update.profile["first_name"], update.profile["email"]) == ("Jane", "Jane.Doe@example.com")
+    assert update.attributes["punchh_user_id"] == 111111111
 
 
 @pytest.mark.parametrize(
@@ -375,7 +412,6 @@ def test_what_names_nobody_is_refused_since_nothing_is_worth_waiting_for(
         (event("users", "user"), "payload"),
         (event("users", None), "payload"),
         (event("users", user(external_source_id={"a": 1})), "payload.external_source_id"),
-        (event("rewards", {"user": user(user_id=[1])}), "payload.user.user_id"),
         (event("users", user(), content_id=["x"]), "content_id"),
         (event("users", user(), timestamp="yesterday"), "timestamp"),
         (event("users", user(), timestamp=0), "timestamp"),
@@ -510,6 +546,47 @@ def test_an_unusable_field_is_told_without_its_value_and_the_rest_goes_on(change
     assert SECRET not in repr(update.refusals)
     assert update.profile["first_name"] == "Jane"
     assert update.attributes["punchh_user_status"] == "active"
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [{"a": 1}, [1], True, 1.5, "\x00", SECRET * 100],
+    ids=["object", "array", "flag", "number", "null", "long"],
+)
+def test_each_unreadable_field_costs_itself_alone(unreadable: Json) -> None:
+    good = read(event("users", user()))
+    places: list[tuple[str, Any]] = [
+        *((name, lambda name=name: event("users", user(**{name: unreadable}))) for name in user() if name not in ID),
+        *(
+            (name, lambda name=name: event("users", user(account_balance=balance(**{name: unreadable}))))
+            for name in balance()
+        ),
+        *((name, lambda name=name: event("users", user(), **{name: unreadable})) for name in ENVELOPE),
+    ]
+
+    for name, delivery in places:
+        update = read(delivery())
+
+        lost = {it for it in good.attributes if it not in update.attributes}
+        assert (update.member, update.time) == (good.member, good.time), name
+        assert len(lost) <= (len(balance()) if name == "account_balance" else 1), name
+        assert len(update.refusals) <= 2, name
+
+
+ID = {"external_source_id"}
+ENVELOPE = ("event_type", "action", "business_id", "business_uuid", "business_slug")
+
+
+def test_long_names_of_fields_are_not_kept() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(40):
+            read(event("rewards", {f"{number}{'k' * 250_000}": 1, "user": user()}))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 2_000_000
 
 
 def test_fields_that_are_not_sent_are_left_alone() -> None:
