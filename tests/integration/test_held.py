@@ -624,22 +624,3 @@ def test_programs_that_answer_slowly_do_not_keep_the_others_from_being_drained(
 
     assert (counts["probed"], counts["went_live"]) == (4, 1)
     assert store.load(stores, ["good"])["good"].gate.state == "live"
-
-
-def test_a_program_that_cannot_be_drained_does_not_keep_the_others_from_it(
-    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    queue = Queue()
-    monkeypatch.setattr(aws, "sqs", lambda: queue)
-    programs = ["one", "two", "three"]
-    for program in programs:
-        braze.workspace(program).misbehave(kind="status", status=401, times=None)
-        connect(stores, braze.url, program, program)
-        forward.forward(queued(event("user_logged_in", programId=program)), stores, 30)
-        braze.workspace(program).faults.clear()
-    (lost,) = kept.bundles(stores, "held", "two")
-    aws.s3().delete_object(Bucket=stores.kept_bucket, Key=f"held/two/{lost.position}.jsonl.gz")
-
-    counts = drain.tend(stores, 20)
-
-    assert (counts["drained"], counts["went_live"], counts["unavailable"]) == (2, 2, 1)

@@ -374,7 +374,7 @@ def test_an_event_of_a_user_id_waits_until_somebody_tells_whose_it_is(
     assert (early["waiting"], told["accepted_event"], brought_back["brought_back"]) == (2, 2, 2)
     for found in platforms.events().values():
         assert names(found) == ["users", "checkins"]
-    assert on_shelf(stores, "waiting", "-") == []
+    assert on_shelf(stores, "waiting", "diner") == []
 
 
 def test_an_event_of_a_user_whom_nobody_tells_of_is_refused_after_a_while(

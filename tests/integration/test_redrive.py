@@ -119,7 +119,7 @@ def test_a_record_of_a_user_waits_until_its_account_is_known_and_is_delivered_th
     assert (too_early["brought_back"], again.counts["waiting"], in_time["brought_back"]) == (1, 1, 1)
     assert there(braze) == ["joins-A1", "of-user"]
     assert braze.workspace(KEY).events[1].object["external_id"] == "A1"
-    assert not on_shelf(stores, "waiting", kept.UNKNOWN_PROGRAM)
+    assert not on_shelf(stores, "waiting", "demo")
     assert not refused(stores)
 
 
@@ -153,12 +153,12 @@ def test_a_waiting_record_keeps_the_times_at_which_it_came_and_was_looked_for_fi
 ) -> None:
     connect(stores, braze.url)
     forward(queued(of_user(), sent=(sent := 1_772_359_200_000)), stores, 30)
-    (first,) = on_shelf(stores, "waiting", kept.UNKNOWN_PROGRAM)
+    (first,) = on_shelf(stores, "waiting", "demo")
 
     drain.tend(stores, 20)
     deliver(stores)
 
-    (entry,) = on_shelf(stores, "waiting", kept.UNKNOWN_PROGRAM)
+    (entry,) = on_shelf(stores, "waiting", "demo")
     assert int(entry.record.received.timestamp() * 1000) == sent
     assert entry.record.sought == first.record.sought
 

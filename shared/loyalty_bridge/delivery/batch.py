@@ -144,13 +144,17 @@ class Batch:
         """Note a record whose person is not known yet; it comes back by schedule."""
         self._waiting.append((arrival, record))
 
-    def keep_waiting(self) -> None:
-        """Store the records that wait for their person to become known."""
-        final = [(arrival, record) for arrival, record in self._waiting if not self._comes_again(arrival)]
-        entries = [Entry(record, group=arrival.group) for arrival, record in final]
-        with self._keeping([arrival for arrival, _ in final]):
-            if entries:
-                kept.keep(self.settings, "waiting", kept.UNKNOWN_PROGRAM, entries, self.now)
+    def keep_waiting(self, programs: Mapping[str, Program]) -> None:
+        """Store the records that wait for their person to become known; the schedule is asked to look for them."""
+        by_program: defaultdict[str, list[tuple[Arrival, SourceRecord]]] = defaultdict(list)
+        for arrival, record in self._waiting:
+            if not self._comes_again(arrival):
+                by_program[record.program].append((arrival, record))
+        for program_id, final in by_program.items():
+            with self._keeping([arrival for arrival, _ in final]):
+                gate.wait(self.settings, program_id, programs[program_id].gate, self.now)
+                entries = [Entry(record, group=arrival.group) for arrival, record in final]
+                kept.keep(self.settings, "waiting", program_id, entries, self.now)
                 self.counts["waiting"] += len(entries)
 
     def hold(self, program: str, behind: list[tuple[Arrival, SourceRecord]], problem: str = "") -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from loyalty_bridge import aws
@@ -20,6 +22,7 @@ from loyalty_bridge.activity import Tally, write
 from loyalty_bridge.delivery import kept, transport
 from loyalty_bridge.delivery.kept import Bundle
 from loyalty_bridge.delivery.lanes import probe
+from loyalty_bridge.delivery.records import SourceRecord
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.programs import gate, store
 
@@ -33,7 +36,8 @@ NEARLY_EMPTY = 20
 """With no more bundles than this left the gate opens; they, and what is held meanwhile, still pass in order."""
 ENDPOINT = "drain_held"
 """Under which the activity is noted."""
-_WAITING_PER_RUN = 200
+_TURN = 10
+"""Bundles of waiting records that one program brings back before the next has its turn."""
 
 
 def tend(settings: DeliverySettings, seconds_left: float) -> Counter[str]:
@@ -47,15 +51,12 @@ def tend(settings: DeliverySettings, seconds_left: float) -> Counter[str]:
 def _tend(settings: DeliverySettings, until: float, tally: Tally) -> Counter[str]:
     counts: Counter[str] = Counter(programs=0, programs_held=0)
     try:
-        _bring_back(settings, counts)
-    except Unavailable:
-        counts["unavailable"] += 1  # they stay where they are until the next run
-    try:
         programs = list(store.every(settings))
     except Unavailable:
         counts["unavailable"] += 1
         return counts
     counts["programs"] = len(programs)
+    _bring_back(settings, programs, (time.monotonic() + until) / 2, counts, tally)
     counts["programs_held"] = sum(bool(program.unreadable) or program.gate.state != "live" for program in programs)
     due = [
         program
@@ -74,7 +75,7 @@ def _tend_one(settings: DeliverySettings, until: float, tally: Tally, program: P
     if time.monotonic() >= until:
         return done
     try:
-        _tend_program(settings, program, until, done)
+        _tend_program(settings, program, until, done, tally)
     except Unavailable as error:
         done["unavailable"] += 1
         tally.problem(program.id, ENDPOINT, "", "unavailable", str(error))
@@ -93,12 +94,43 @@ def _note(tally: Tally, program: Program, done: Counter[str]) -> None:
         tally.problem(program.id, ENDPOINT, program.connection.engagement.platform, "held", program.gate.reason)
 
 
-def _bring_back(settings: DeliverySettings, counts: Counter[str]) -> None:
-    for bundle in kept.bundles(settings, "waiting", kept.UNKNOWN_PROGRAM, limit=_WAITING_PER_RUN):
-        counts["brought_back"] += _put_back(settings, bundle)
+def _bring_back(
+    settings: DeliverySettings, programs: Sequence[Program], until: float, counts: Counter[str], tally: Tally
+) -> None:
+    """Put the records that wait for their person on the transport again, the programs in turns, until a deadline."""
+    began = datetime.now(UTC)
+
+    def turn(waiting: Iterator[Bundle]) -> Counter[str]:
+        done: Counter[str] = Counter()
+        try:
+            for bundle in islice(waiting, _TURN):
+                if time.monotonic() >= until:
+                    break
+                done["bundles"] += 1
+                put = _put_back(settings, bundle, tally)
+                done["brought_back"] += put["records"]
+                done["damaged"] += put["damaged"]
+        except Unavailable:
+            done["unavailable"] += 1  # what was not put stays where it is until the next run
+        return done
+
+    # What comes back without its person has a later place, and its turn in the next run.
+    waiting = [
+        takewhile(lambda bundle: bundle.at <= began, kept.bundles(settings, "waiting", program.id))
+        for program in programs
+        if program.gate.waiting_until > time.time()
+    ]
+    random.shuffle(waiting)
+    while waiting and time.monotonic() < until:
+        turns = aws.side_by_side(turn, waiting)
+        waiting = [one for one, done in zip(waiting, turns, strict=True) if done.pop("bundles", 0) == _TURN]
+        for done in turns:
+            counts.update(done)
 
 
-def _tend_program(settings: DeliverySettings, program: Program, until: float, counts: Counter[str]) -> None:
+def _tend_program(
+    settings: DeliverySettings, program: Program, until: float, counts: Counter[str], tally: Tally
+) -> None:
     if program.unreadable:  # its records are held until it can be read, and must be looked for then
         gate.watch(settings, program.id, program.gate, time.time())
         return
@@ -110,12 +142,12 @@ def _tend_program(settings: DeliverySettings, program: Program, until: float, co
             counts["still_failing"] += 1
             return
         gate.drain(settings, program.id)
-    if drain(settings, program.id, until, counts) and program.gate.state != "live":
+    if drain(settings, program.id, until, counts, tally) and program.gate.state != "live":
         gate.go_live(settings, program.id, time.time())
         counts["went_live"] += 1
 
 
-def drain(settings: DeliverySettings, program: str, until: float, counts: Counter[str]) -> bool:
+def drain(settings: DeliverySettings, program: str, until: float, counts: Counter[str], tally: Tally) -> bool:
     """Put a program's held records on the transport, in order, at a bounded rate; tells whether (nearly) all went.
 
     Raises
@@ -127,9 +159,10 @@ def drain(settings: DeliverySettings, program: str, until: float, counts: Counte
     while left > 0 and time.monotonic() < until:
         shelf = list(islice(kept.bundles(settings, "held", program), NEARLY_EMPTY + 1))
         for bundle in shelf:
-            put = _put_back(settings, bundle)
-            counts["drained"] += put
-            left -= put
+            put = _put_back(settings, bundle, tally)
+            counts["drained"] += put["records"]
+            counts["damaged"] += put["damaged"]
+            left -= put["records"]
             if left <= 0 or time.monotonic() >= until:
                 return False
         if len(shelf) <= NEARLY_EMPTY:
@@ -137,15 +170,38 @@ def drain(settings: DeliverySettings, program: str, until: float, counts: Counte
     return False
 
 
-def _put_back(settings: DeliverySettings, bundle: Bundle) -> int:
-    """Put a bundle on the transport, then take it off its shelf; gives the number of its records."""
+def _put_back(settings: DeliverySettings, bundle: Bundle, tally: Tally) -> Counter[str]:
+    """Put a bundle on the transport, then take it off its shelf; gives how many of its records were put, and lost.
+
+    What is missing or damaged goes to the refused records, so that it blocks nothing and an operator sees it.
+    """
     entries = kept.entries(settings, bundle)
+    damaged = [entry for entry in entries if entry.is_damaged]
     records = [
-        replace(entry.record, drained=kept.place(bundle.position, number, entry.record.drained))
-        if bundle.shelf == "held"
-        else entry.record
+        (
+            replace(entry.record, drained=kept.place(bundle.position, number, entry.record.drained))
+            if bundle.shelf == "held"
+            else entry.record,
+            entry.group,
+        )
         for number, entry in enumerate(entries)
+        if not entry.is_damaged
     ]
-    transport.put(settings, [(record, entry.group) for record, entry in zip(records, entries, strict=True)])
+    transport.put(settings, records)
+    if damaged:
+        kept.keep(settings, "refused", bundle.program, damaged, time.time())
+        there = {record.drained for record, _ in records}
+        # Later records of their groups wait for these places: an empty record settles each of them.
+        transport.put(
+            settings,
+            [
+                (SourceRecord(bundle.program, b"", bundle.at, drained=end), group)
+                for group, end in bundle.ends.items()
+                if end not in there
+            ],
+        )
+        for entry in damaged:
+            reason = f"{entry.refusals[0].field}: {entry.refusals[0].reason}"
+            tally.problem(bundle.program, ENDPOINT, "", "refused", reason, entry.event_id)
     kept.remove(settings, bundle)
-    return len(entries)
+    return Counter(records=len(records), damaged=len(damaged))

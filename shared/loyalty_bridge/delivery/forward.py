@@ -83,6 +83,7 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
     batch.number(arrivals)
     batch.counts["received"] = len(arrivals)
     outcome = Outcome([], batch.counts, tally=batch.tally)
+    programs: Mapping[str, Program] = {}
     try:
         opened = intake.unseal(batch, arrivals)
         programs = store.load(settings, {record.program for _, record in opened})
@@ -112,7 +113,7 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
         batch.let_pass(opened)
         batch.keep_held(programs)
     batch.keep_refused()
-    batch.keep_waiting()
+    batch.keep_waiting(programs)
     _delay(batch)
     outcome.again = list(batch.again)
     batch.counts["given_back"] = len(outcome.again)

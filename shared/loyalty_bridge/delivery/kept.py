@@ -9,17 +9,20 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import time
 import uuid
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from loyalty_bridge import aws
 from loyalty_bridge.delivery.records import SourceRecord, instant_of, milliseconds_of
-from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Refusal
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 DAYS = 30
 MOST_REASONS = 50
 """Different reasons that the index tells of a bundle; of one that has more, any may be among its records."""
+_MOST_ENDS_BYTES = 200_000
+"""An item of DynamoDB takes 400 KB; only senders of very long group names reach this."""
+_BODY = re.compile("bodies/[0-9a-f]{32}")
 UNKNOWN_PROGRAM = "-"
 """Where records are kept whose program is not known: no program can have this id."""
 
@@ -48,6 +54,8 @@ class Entry:
         Why, for a refused one.
     missing
         The parts that the destination does not have.
+    is_damaged
+        Whether it only says what is missing or damaged in its bundle.
     """
 
     record: SourceRecord
@@ -55,11 +63,19 @@ class Entry:
     group: str = ""
     refusals: tuple[Refusal, ...] = ()
     missing: tuple[str, ...] = ()
+    is_damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The index's line for one object of kept records."""
+    """The index's line for one object of kept records.
+
+    Attributes
+    ----------
+    ends
+        Of records that were held more than once: the last place in each ordered group, which its later records wait
+        for even if the object is lost.
+    """
 
     program: str
     shelf: Shelf
@@ -68,6 +84,7 @@ class Bundle:
     reasons: Mapping[str, int]
     missing: Mapping[str, int]
     at: datetime
+    ends: Mapping[str, str] = field(default_factory=dict)
 
 
 def keep(
@@ -94,6 +111,7 @@ def keep(
     lines = "\n".join(json.dumps(one, separators=(",", ":")) for one in written)
     reasons = Counter(f"{refusal.field}: {refusal.reason}"[:200] for e in entries for refusal in e.refusals)
     missing = Counter(part for entry in entries for part in entry.missing)
+    places = [place(position, number, first) for number, first in enumerate(firsts)]
     item: dict[str, Any] = {
         "shelf": {"S": f"{program}#{shelf}"},
         "position": {"S": position},
@@ -103,11 +121,14 @@ def keep(
         "missing": {"M": {part: {"N": str(count)} for part, count in missing.items()}},
         "expires": {"N": str(int(now) + DAYS * 86400)},
     }
+    ends = {entry.group: end for entry, end in zip(entries, places, strict=True)} if before else {}
+    if sum(len(group.encode()) + len(end) for group, end in ends.items()) <= _MOST_ENDS_BYTES:
+        item["ends"] = {"M": {group: {"S": end} for group, end in ends.items()}}
     body = gzip.compress(lines.encode(), mtime=0)
     with aws.reaching("the kept records"):
         aws.s3().put_object(Bucket=settings.kept_bucket, Key=_object(program, shelf, position), Body=body)
         aws.dynamodb().put_item(TableName=settings.kept_table, Item=item)
-    return [place(position, number, first) for number, first in enumerate(firsts)]
+    return places
 
 
 def place(position: str, number: int, first: str = "") -> str:
@@ -175,17 +196,22 @@ def row(bundle: Bundle) -> dict[str, Any]:
 
 
 def entries(settings: DeliverySettings, bundle: Bundle) -> list[Entry]:
-    """Read the records of a bundle.
+    """Read the records of a bundle; for what is missing or damaged, there is an entry that says so.
 
     Raises
     ------
     Unavailable
-        When S3 does not give them.
+        When S3 does not answer.
     """
-    key = _object(bundle.program, bundle.shelf, bundle.position)
-    with aws.reaching("the kept records"):
-        body = aws.s3().get_object(Bucket=settings.kept_bucket, Key=key)["Body"].read()
-    return [_read(json.loads(line)) for line in gzip.decompress(body).decode().splitlines()]
+    body = _stored(settings, _object(bundle.program, bundle.shelf, bundle.position))
+    if body is None:
+        return [_damaged(bundle, b"", f"the object with its {bundle.count} records is missing")]
+    text = _unzipped(body)
+    lines = text.split(b"\n") if text else []
+    found = [_read_line(bundle, line) for line in lines]
+    if absent := max(bundle.count - len(lines), 0):
+        found.append(_damaged(bundle, b"" if lines else body, f"{absent} of its {bundle.count} records are missing"))
+    return found
 
 
 def remove(settings: DeliverySettings, bundle: Bundle) -> None:
@@ -222,13 +248,34 @@ def get_body(settings: DeliverySettings, key: str) -> bytes:
 
     Raises
     ------
+    Refused
+        The key is not that of a body, or there is none any more.
     Unavailable
-        S3 does not answer, or the key is not that of a body.
+        S3 does not answer.
     """
-    if not key.startswith("bodies/"):
-        raise Unavailable("the stored body has a foreign key")
-    with aws.reaching("the kept records"):
-        return aws.s3().get_object(Bucket=settings.kept_bucket, Key=key)["Body"].read()
+    body = _stored(settings, key) if _BODY.fullmatch(key) else None
+    if body is None:
+        raise Refused("stored", "does not name a stored body")
+    return body
+
+
+def _stored(settings: DeliverySettings, key: str) -> bytes | None:
+    """Read an object; None where there is none (S3 says so only to roles that may list the bucket)."""
+    client = aws.s3()
+    try:
+        with aws.reaching("the kept records", but=client.exceptions.NoSuchKey):
+            return client.get_object(Bucket=settings.kept_bucket, Key=key)["Body"].read()
+    except client.exceptions.NoSuchKey:
+        return None
+
+
+def _unzipped(body: bytes) -> bytes:
+    """Decompress as much as can be: what follows damage is lost."""
+    stream, text = zlib.decompressobj(zlib.MAX_WBITS | 16), bytearray()
+    with suppress(zlib.error):
+        for start in range(0, len(body), 4096):
+            text += stream.decompress(body[start : start + 4096])
+    return bytes(text)
 
 
 def _object(program: str, shelf: Shelf, position: str) -> str:
@@ -236,15 +283,20 @@ def _object(program: str, shelf: Shelf, position: str) -> str:
 
 
 def _indexed(program: str, shelf: Shelf, item: Mapping[str, Any]) -> Bundle:
-    return Bundle(
-        program=program,
-        shelf=shelf,
-        position=item["position"]["S"],
-        count=int(item["count"]["N"]),
-        reasons={reason: int(count["N"]) for reason, count in item["reasons"]["M"].items()},
-        missing={part: int(count["N"]) for part, count in item["missing"]["M"].items()},
-        at=datetime.fromtimestamp(int(item["at"]["N"]) / 1000, UTC),
-    )
+    position = item["position"]["S"]
+    try:
+        return Bundle(
+            program=program,
+            shelf=shelf,
+            position=position,
+            count=int(item["count"]["N"]),
+            reasons={reason: int(count["N"]) for reason, count in item["reasons"]["M"].items()},
+            missing={part: int(count["N"]) for part, count in item["missing"]["M"].items()},
+            at=datetime.fromtimestamp(int(item["at"]["N"]) / 1000, UTC),
+            ends={group: end["S"] for group, end in item.get("ends", {"M": {}})["M"].items()},
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):  # the object may be whole nevertheless
+        return Bundle(program, shelf, position, 0, {}, {}, datetime.fromtimestamp(0, UTC))
 
 
 def _written(entry: Entry, shelf: Shelf) -> dict[str, Any]:
@@ -260,6 +312,23 @@ def _written(entry: Entry, shelf: Shelf) -> dict[str, Any]:
         "refusals": [[refusal.part, refusal.field, refusal.reason] for refusal in entry.refusals],
         "missing": list(entry.missing),
     }
+
+
+def _read_line(bundle: Bundle, line: bytes) -> Entry:
+    try:
+        return _read(json.loads(line))
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return _damaged(bundle, line, "this record of it cannot be read")
+
+
+def _damaged(bundle: Bundle, data: bytes, why: str) -> Entry:
+    return Entry(
+        SourceRecord(bundle.program, data, bundle.at),
+        event_id=f"bundle:{bundle.position}",
+        group=f"{bundle.program}#bundle",
+        refusals=(Refusal("event", f"{bundle.shelf} bundle", why),),
+        is_damaged=True,
+    )
 
 
 def _read(line: Mapping[str, Any]) -> Entry:

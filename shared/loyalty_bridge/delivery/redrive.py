@@ -56,7 +56,8 @@ class Which:
     def bundle(self, bundle: Bundle) -> bool:
         """Tell whether a bundle may hold some."""
         in_time = (self.since is None or bundle.at >= self.since) and (self.until is None or bundle.at <= self.until)
-        told = len(bundle.reasons) >= kept.MOST_REASONS or any(self.reason in reason for reason in bundle.reasons)
+        is_partial = not 0 < len(bundle.reasons) < kept.MOST_REASONS
+        told = is_partial or any(self.reason in reason for reason in bundle.reasons)
         return in_time and told
 
     def entry(self, entry: Entry) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 State = Literal["live", "held", "draining"]
 
-_TIMES = ("since", "failing_since", "not_before", "watch_until")
+_TIMES = ("since", "failing_since", "not_before", "watch_until", "waiting_until")
 
 WATCH_SECONDS = 86400.0
 """For how long after records were held each ordered group is asked whether some of it is still on its way."""
@@ -39,6 +39,8 @@ class Gate:
         Until when the destination lets all containers wait.
     watch_until
         Until when records may still be on the held shelf, or on their way from it, though the gate is live.
+    waiting_until
+        Until when records may wait for their person to become known.
     unreadable
         Why this version cannot read the item; then nothing else of it is known, and nothing may be sent.
     """
@@ -49,6 +51,7 @@ class Gate:
     failing_since: float = 0.0
     not_before: float = 0.0
     watch_until: float = 0.0
+    waiting_until: float = 0.0
     unreadable: str = ""
 
 
@@ -56,13 +59,13 @@ def opened(item: Mapping[str, Any]) -> Gate:
     """Read an item, which another version may have written."""
     try:
         state = item.get("state", {"S": "live"})["S"]
-        since, failing_since, not_before, watch_until = (float(item.get(name, {"N": 0})["N"]) for name in _TIMES)
+        times = {name: float(item.get(name, {"N": 0})["N"]) for name in _TIMES}
         reason = item.get("reason", {"S": ""})["S"]
     except (KeyError, TypeError, ValueError) as error:
         return Gate(unreadable=f"its delivery state cannot be read ({type(error).__name__})")
     if state not in get_args(State):
         return Gate(unreadable=f"this version does not know its delivery state {state[:40]!r}")
-    return Gate(cast("State", state), reason, since, failing_since, not_before, watch_until)
+    return Gate(state=cast("State", state), reason=reason, unreadable="", **times)
 
 
 def hold(settings: ProgramSettings, program: str, reason: str, now: float) -> None:
@@ -93,6 +96,19 @@ def watch(settings: ProgramSettings, program: str, seen: Gate, now: float) -> No
     if seen.watch_until < now + WATCH_SECONDS / 2:
         values = {":until": _number(now + WATCH_SECONDS)}
         _update(settings, program, "SET watch_until = :until", values=values)
+
+
+def wait(settings: ProgramSettings, program: str, seen: Gate, now: float) -> None:
+    """Note that records wait for their person; written twice a day at most.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
+    if seen.waiting_until < now + WATCH_SECONDS / 2:
+        values = {":until": _number(now + WATCH_SECONDS)}
+        _update(settings, program, "SET waiting_until = :until", values=values)
 
 
 def drain(settings: ProgramSettings, program: str) -> None:

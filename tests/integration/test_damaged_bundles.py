@@ -1,0 +1,227 @@
+"""A bundle of kept records that is missing or damaged: it is set aside with its reason, and all others go on."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from local.sandbox.braze import Braze
+from loyalty_bridge import aws
+from loyalty_bridge.delivery import drain, forward, kept, redrive
+from loyalty_bridge.delivery.kept import Bundle, Entry, Shelf
+from loyalty_bridge.delivery.records import SourceRecord
+from loyalty_bridge.delivery.redrive import Which
+from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.model import Refusal
+from loyalty_bridge.programs import gate, store
+from loyalty_bridge.settings import DeliverySettings
+from tests.conftest import connect
+from tests.events import event
+from tests.integration.transports import Queue
+from tests.shelves import on_shelf, refused
+
+LINES = 3
+
+
+def of_another_version(body: bytes) -> bytes:
+    """Rename what each line calls its body."""
+    return gzip.compress(gzip.decompress(body).replace(b'"body"', b'"payload"'))
+
+
+def second_line(text: bytes) -> Callable[[bytes], bytes]:
+    """Replace the second of the lines."""
+
+    def change(body: bytes) -> bytes:
+        first, _, *rest = gzip.decompress(body).split(b"\n")
+        return gzip.compress(b"\n".join([first, text, *rest]))
+
+    return change
+
+
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes | None], int]] = {
+    "missing": (lambda _: None, 0),
+    "empty": (lambda _: b"", 0),
+    "no gzip": (lambda _: b"hello", 0),
+    "cut off": (lambda body: body[: len(body) // 2], 0),
+    "another version": (of_another_version, 0),
+    "a line that is no JSON": (second_line(b"{"), LINES - 1),
+    "a line that is no object": (second_line(b"[]"), LINES - 1),
+    "a line with a body that is no base64": (second_line(b'{"program":"p0","body":"?"}'), LINES - 1),
+    "a line nested without an end": (second_line(b"[" * 100_000), LINES - 1),
+    "fewer lines": (lambda body: gzip.compress(gzip.decompress(body).split(b"\n")[0]), 1),
+}
+"""What is done to an object of three records, and how many of them can still be read."""
+
+
+def damage(settings: DeliverySettings, bundle: Bundle, change: Callable[[bytes], bytes | None]) -> None:
+    where: Any = {
+        "Bucket": settings.kept_bucket,
+        "Key": f"{bundle.shelf}/{bundle.program}/{bundle.position}.jsonl.gz",
+    }
+    changed = change(aws.s3().get_object(**where)["Body"].read())
+    if changed is None:
+        aws.s3().delete_object(**where)
+    else:
+        aws.s3().put_object(Body=changed, **where)
+
+
+class World:
+    """Programs with two bundles on a shelf each, of three members and of one."""
+
+    def __init__(self, settings: DeliverySettings, braze: Braze, shelf: Shelf, queue: Queue) -> None:
+        self.settings, self.braze, self.shelf, self.queue = settings, braze, shelf, queue
+        self.programs = ["p0", "p1", "p2"]
+        for program in self.programs:
+            braze.workspace(program)
+            connect(settings, braze.url, program, program)
+            found = store.load(settings, [program])[program]
+            if shelf == "held":
+                gate.hold(settings, program, "it was down", time.time())
+            else:
+                gate.wait(settings, program, found.gate, time.time())
+            self.keep(program, "A1", "A2", "A3")
+            self.keep(program, "A4")
+
+    def keep(self, program: str, *members: str) -> None:
+        entries = [
+            Entry(
+                SourceRecord(
+                    program,
+                    json.dumps(event("user_logged_in", eventId=member, programId=program, accountId=member)).encode(),
+                    datetime.now(UTC),
+                ),
+                group=f"{program}#{member}",
+            )
+            for member in members
+        ]
+        kept.keep(self.settings, self.shelf, program, entries, time.time() - 60)
+        time.sleep(0.002)  # the next one has a later place
+
+    def first(self) -> Bundle:
+        return next(kept.bundles(self.settings, self.shelf, "p0"))
+
+    def tend_and_deliver(self) -> Counter[str]:
+        done = drain.tend(self.settings, 20)
+        while self.queue.messages:
+            batch = self.queue.batch(10)
+            self.queue.settle(batch, forward.forward(batch, self.settings, 30).again)
+        return done
+
+    def there(self, program: str) -> set[str]:
+        return {one.object["external_id"] for one in self.braze.workspace(program).events}
+
+
+@pytest.fixture(params=["held", "waiting"])
+def world(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> World:
+    queue = Queue()
+    monkeypatch.setattr(aws, "sqs", lambda: queue)
+    return World(stores, braze, request.param, queue)
+
+
+@pytest.mark.parametrize(("change", "readable"), DAMAGES.values(), ids=DAMAGES)
+def test_what_is_damaged_is_set_aside_and_everything_else_is_sent(
+    world: World, change: Callable[[bytes], bytes | None], readable: int
+) -> None:
+    damage(world.settings, world.first(), change)
+
+    done = world.tend_and_deliver()
+
+    assert (done["damaged"] > 0, done["unavailable"]) == (True, 0)
+    assert world.there("p1") == world.there("p2") == {"A1", "A2", "A3", "A4"}
+    assert "A4" in world.there("p0")
+    assert len(world.there("p0")) == readable + 1
+    assert on_shelf(world.settings, world.shelf, "p0") == []
+    reasons = {field for refusals in refused(world.settings, "p0").values() for _, field, _ in refusals}
+    assert reasons == {f"{world.shelf} bundle"}
+
+
+def test_a_line_of_the_index_that_cannot_be_read_hides_no_record(world: World) -> None:
+    bundle = world.first()
+    key: Any = {"shelf": {"S": f"p0#{world.shelf}"}, "position": {"S": bundle.position}}
+    item = key | {"expires": {"N": str(int(time.time()) + 1000)}, "count": {"S": "three"}}
+    aws.dynamodb().put_item(TableName=world.settings.kept_table, Item=item)
+
+    world.tend_and_deliver()
+
+    assert world.there("p0") == {"A1", "A2", "A3", "A4"}
+
+
+def test_an_object_that_cannot_be_fetched_now_delays_its_own_program_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = kept._stored
+
+    def stored(settings: DeliverySettings, key: str) -> bytes | None:
+        if "/p0/" in key:
+            raise Unavailable("the kept records: SlowDown")
+        return whole(settings, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kept, "_stored", stored)
+        during = world.tend_and_deliver()
+    before = world.there("p0")
+    world.tend_and_deliver()
+
+    assert during["unavailable"] == 1
+    assert world.there("p1") == world.there("p2") == {"A1", "A2", "A3", "A4"}
+    assert (before, world.there("p0")) == (set(), {"A1", "A2", "A3", "A4"})
+
+
+def test_a_damaged_bundle_of_refused_records_can_be_listed_redriven_and_dropped(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    why = (Refusal("event", "record", "is odd"),)
+    entries = [Entry(SourceRecord("demo", b"{}", datetime.now(UTC)), f"e{n}", f"g{n}", why) for n in range(LINES)]
+    kept.keep(stores, "refused", "demo", entries, time.time())
+    damage(stores, next(kept.bundles(stores, "refused", "demo")), second_line(b"{"))
+
+    listed = [row["event_id"] for row in redrive.rows(stores, "demo", Which())]
+    shown = redrive.described(stores, "demo", "e2")["event_id"]
+    moved = redrive.redrive(stores, "demo", Which())
+
+    assert (listed[0], listed[2], listed[1].partition(":")[0]) == ("e0", "e2", "bundle")
+    assert (shown, moved.records) == ("e2", LINES)
+
+
+def test_records_wait_no_longer_for_one_that_was_held_again_and_lost(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue()
+    monkeypatch.setattr(aws, "sqs", lambda: queue)
+    connect(stores, braze.url, "demo", "key")
+    braze.workspace("key").misbehave(kind="status", status=401, times=None)
+
+    def come(name: str) -> None:
+        queue.put(json.dumps(event("user_logged_in", eventId=name)), "demo#A1")
+
+    def deliver() -> None:
+        while queue.messages:
+            batch = queue.batch(10)
+            queue.settle(batch, forward.forward(batch, stores, 30).again)
+
+    come("lost")
+    deliver()
+    gate.drain(stores, "demo")
+    drain.tend(stores, 20)
+    deliver()  # held once more
+    come("later")
+    deliver()
+    damage(stores, next(kept.bundles(stores, "held", "demo")), lambda _: None)
+    braze.workspace("key").faults.clear()
+
+    for _ in range(4):
+        drain.tend(stores, 20)
+        deliver()
+
+    assert [one.object["properties"]["event_id"] for one in braze.workspace("key").events] == ["later"]
+    assert on_shelf(stores, "held") == []
