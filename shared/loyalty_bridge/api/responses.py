@@ -90,7 +90,7 @@ def failed(error: BridgeError) -> Response:
     headers = {}
     if status in {502, 503}:
         wait = getattr(error, "retry_after", None) or RETRY_SECONDS
-        headers["Retry-After"] = str(min(max(math.ceil(wait), 1), 300))
+        headers["Retry-After"] = str(math.ceil(min(max(wait, 1), 300)))
     return response(status, body, headers)
 
 

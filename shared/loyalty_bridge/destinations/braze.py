@@ -61,8 +61,6 @@ MAX_PURCHASE_BYTES = 50 * 1024
 """Of all properties of one purchase."""
 MAX_PROPERTIES = 256
 MAX_QUANTITY = 100
-MAX_WAIT_SECONDS = 3600.0
-"""Limits are per hour at the longest, so no reply can mean a longer wait."""
 
 _ARRAYS = ("attributes", "events", "purchases")
 _ROOM = MAX_BODY_BYTES - len('{"attributes":[],"events":[],"purchases":[]}')
@@ -87,7 +85,6 @@ _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _PHONE = re.compile(r"\+[1-9][0-9]{4,14}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _SEPARATOR = re.compile(r"[\s.$]")
-_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 _PERSONAL = re.compile(r"\S+@\S+|\+?\d{6,}")
 
 
@@ -231,7 +228,8 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     if 200 <= status < 300 and (said is not None or not reply.body.strip()):
         return Accepted(_blame_all(said or {}, objects))
     if status == 429:
-        return Wait(_wait(reply.headers, now), "429: over the rate limit")
+        wait = reply.wait("x-ratelimit-retry-after", "retry-after", "x-ratelimit-reset", now=now)
+        return Wait(wait, "429: over the rate limit")
     if status == 413 or (status == 400 and said is not None and b"max input length exceeded" in reply.body.lower()):
         return TooLarge(f"{status}: too much in one request")
     if 300 <= status < 400 or status in _BROKEN:
@@ -572,26 +570,6 @@ def _sentence(said: Json) -> str:
     text = said if isinstance(said, str) else ""
     words = "".join(character if character.isprintable() else " " for character in text).split()
     return _PERSONAL.sub("…", " ".join(words))[:200] or "Braze does not say why"
-
-
-def _wait(headers: Mapping[str, str], now: float) -> float | None:
-    for name in ("x-ratelimit-retry-after", "retry-after", "x-ratelimit-reset"):
-        if (seconds := _seconds(headers.get(name, "").strip(), now)) is not None:
-            return min(seconds, MAX_WAIT_SECONDS)
-    return None
-
-
-def _seconds(text: str, now: float) -> float | None:
-    if _NUMBER.fullmatch(text):
-        # Documented in two ways, as an epoch and as the seconds that are left.
-        return max(0.0, float(text) - now) if float(text) > 1_000_000_000 else float(text)
-    from email.utils import parsedate_to_datetime
-
-    try:
-        until = parsedate_to_datetime(text)
-        return max(0.0, (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp() - now)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 _PROFILE: Mapping[ProfileField, tuple[str, Callable[[str], object], str]] = {

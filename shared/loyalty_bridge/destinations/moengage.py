@@ -62,8 +62,6 @@ MAX_OBJECT_BYTES = 25_000
 """Documented for objects; kept for arrays too, so that any value fits into a request."""
 MAX_OBJECT_KEYS = 100
 MAX_OBJECT_ITEMS = 100
-MAX_WAIT_SECONDS = 3600.0
-"""Limits are per minute, so that no true reply means a longer wait."""
 
 _HEAD, _TAIL = b'{"type":"transition","elements":[', b"]}"
 _ROOM = MAX_REQUEST_BYTES - len(_HEAD) - len(_TAIL)
@@ -109,7 +107,6 @@ _TIME = re.compile(
 _LINK = re.compile(r"[a-z][a-z0-9+.-]*://", re.ASCII | re.IGNORECASE)
 _SCALAR = (str, int, float, type(None))
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
-_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?", re.ASCII)
 
 _TOLD = {
     "type": re.compile(r"[A-Za-z][A-Za-z _-]{0,60}"),
@@ -257,7 +254,7 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     has_failed = said is not None and (status in {400, 422} or (is_ok and said.get("status") == "fail"))
     verdict: Verdict = Transient(reason)
     if status == 429:
-        verdict = Wait(_wait(reply.headers, now), reason)
+        verdict = Wait(reply.wait("retry-after", "x-ratelimit-reset", now=now), reason)
     elif status == 413 and len(objects) > 1:
         verdict = TooLarge(reason)
     elif status in _BROKEN_STATUSES or 300 <= status < 400 or (has_failed and _is_about_account(error)):
@@ -575,13 +572,3 @@ def _is_about_account(error: Mapping[str, Json]) -> bool:
     # Of invalid parameters only the workspace id is documented; one of an object's must not stop the program.
     kind = str(error.get("type"))
     return kind in _BROKEN_TYPES or (kind == "InvalidParams" and "app_id" in str(error.get("message")))
-
-
-def _wait(headers: Mapping[str, str], now: float) -> float | None:
-    for name in ("retry-after", "x-ratelimit-reset"):
-        text = headers.get(name, "").strip()
-        if _NUMBER.fullmatch(text):
-            # Documented in two ways, as an epoch and as the seconds that are left.
-            seconds = float(text) - now if float(text) > 1_000_000_000 else float(text)
-            return min(max(seconds, 0.0), MAX_WAIT_SECONDS)
-    return None

@@ -6,11 +6,18 @@ A destination is a module with the functions of `Destination`; they are pure.
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any, Protocol, TypeAlias
 
 from loyalty_bridge.model import Json, MemberUpdate, Refusal
+
+MAX_WAIT_SECONDS = 3600.0
+"""No platform documents a limit over a longer time, so no true reply means a longer wait."""
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 
 AttributePath: TypeAlias = tuple[str, ...]
 """``(name,)``, or ``(name, key)`` for one key of an object that is merged key by key."""
@@ -55,6 +62,40 @@ class Reply:
         except (ValueError, RecursionError):
             return None
         return said if isinstance(said, dict) else {}
+
+    def wait(self, *names: str, now: float | None = None) -> float | None:
+        """Read for how many seconds the other side asks to wait: never below 0 nor above `MAX_WAIT_SECONDS`.
+
+        One header is documented as seconds, as an epoch and, by HTTP itself, as a date
+        (https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3).
+
+        Parameters
+        ----------
+        names
+            Headers in order of preference; ``retry-after`` when none is named.
+        now
+            Epoch seconds.
+
+        Returns
+        -------
+        float | None
+            None when no header can be read.
+        """
+        now = time.time() if now is None else now
+        waits = (_seconds(self.headers.get(name, "").strip(), now) for name in names or ("retry-after",))
+        return next((min(max(wait, 0.0), MAX_WAIT_SECONDS) for wait in waits if wait is not None), None)
+
+
+def _seconds(text: str, now: float) -> float | None:
+    if _NUMBER.fullmatch(text):
+        return float(text) - now if float(text) > 1_000_000_000 else float(text)
+    from email.utils import parsedate_to_datetime
+
+    try:
+        until = parsedate_to_datetime(text)
+        return (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp() - now
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 # What a reply means for the request that it answers.

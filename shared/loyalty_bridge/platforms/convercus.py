@@ -52,6 +52,8 @@ LEGACY_LIFE_SECONDS = 86400.0
 _UNTOLD_LIFE_SECONDS = 60.0
 CODE_SECONDS = 3.0
 """For how long an assigned coupon is asked for its code: a repeat may ask again."""
+LEAST_WAIT_SECONDS = 0.1
+"""Between two attempts, also where Convercus names a shorter time."""
 ACCOUNT_COUPON_ID = "account_coupon_id"
 MAX_ID = 200
 
@@ -446,7 +448,7 @@ def _answered(
         except Unavailable as failure:
             if isinstance(failure, OutcomeUnknown) and not is_read:
                 raise
-            pause = backoff(attempt) if failure.retry_after is None else failure.retry_after
+            pause = backoff(attempt) if failure.retry_after is None else max(failure.retry_after, LEAST_WAIT_SECONDS)
             if time.monotonic() + pause >= deadline:
                 raise
         sleep(pause)
@@ -457,12 +459,9 @@ def _judged(reply: Reply, turned_away: Sequence[int]) -> Reply:
     status = reply.status
     if 200 <= status < 300 or status == 401:
         return reply
-    wait = reply.headers.get("retry-after", "").strip()
     # https://www.rfc-editor.org/rfc/rfc9110#section-15.6.4
-    if status == 429 or status in turned_away or (status == 503 and wait):
-        raise NotSent(
-            f"Convercus turns requests away (HTTP {status})", retry_after=float(wait) if wait.isdecimal() else None
-        )
+    if status == 429 or status in turned_away or (status == 503 and reply.headers.get("retry-after", "").strip()):
+        raise NotSent(f"Convercus turns requests away (HTTP {status})", retry_after=reply.wait())
     if 400 <= status < 500 and status != 408:
         raise _refusal(reply)
     raise OutcomeUnknown(f"Convercus failed (HTTP {status})")

@@ -315,10 +315,8 @@ def _taken(reply: Reply, sent: Mapping[str, Any]) -> Mapping[str, Any]:
         return said
     if status in {401, 403, 412} or 300 <= status < 400 or (status in {404, 405} and said is None):
         raise ConnectionBroken(f"Punchh answered {status}")
-    after = reply.headers.get("retry-after", "").strip()
-    if status == 429 or (status == 503 and after):
-        is_number = re.fullmatch(r"[0-9]{1,6}", after, re.ASCII)
-        raise NotSent(f"Punchh answered {status}", retry_after=float(after) if is_number else None)
+    if status == 429 or (status == 503 and reply.headers.get("retry-after", "").strip()):
+        raise NotSent(f"Punchh answered {status}", retry_after=reply.wait())
     if status == 408 or status >= 500:
         raise OutcomeUnknown(f"Punchh answered {status}")
     raise UpstreamRefused(status, *_refusal(said or {}, sent))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -94,7 +95,9 @@ def test_a_refusal_names_the_field() -> None:
 
 
 @pytest.mark.parametrize("kind", [NotSent, InProgress, Unavailable])
-@pytest.mark.parametrize(("after", "told"), [(None, "5"), (0.2, "1"), (-3.0, "1"), (7.2, "8"), (9000, "300")])
+@pytest.mark.parametrize(
+    ("after", "told"), [(None, "5"), (0.2, "1"), (-3.0, "1"), (7.2, "8"), (9000, "300"), (math.inf, "300")]
+)
 def test_a_useful_repeat_is_told_when(kind: Callable[..., Unavailable], after: float | None, told: str) -> None:
     _, headers, _ = answered(kind("not now", retry_after=after))
 
