@@ -7,15 +7,15 @@ socket when the time is up.
 
 from __future__ import annotations
 
+import os
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from loyalty_bridge.destinations.wire import Reply
 from loyalty_bridge.errors import NotSent, OutcomeUnknown
@@ -23,15 +23,15 @@ from loyalty_bridge.errors import NotSent, OutcomeUnknown
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from requests.adapters import HTTPAdapter
-    from urllib3 import HTTPConnectionPool
-    from urllib3.connection import HTTPConnection
 
 CONNECT_SECONDS = 3.0
 MAX_REPLY_BYTES = 4 * 1024 * 1024
+IDLE_SECONDS = 4.0
+"""A connection that was idle for longer is not used again. Many servers close one after 5 s (Node.js, Apache), and a
+function that was frozen does not see it: https://nodejs.org/api/http.html#serverkeepalivetimeout"""
 
 _watched = threading.local()
-"""Of each thread's exchange: its deadline, whether all is sent, and the watchdog's timer."""
+"""Of each thread's exchange: its deadline, whether all is sent, and the watchdog's timer with the socket it shuts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +53,31 @@ Raises `NotSent` when the request certainly did not arrive, `OutcomeUnknown` whe
 
 def open_transport(connections: int) -> Send:
     """Make a transport that keeps at most so many connections to a host open, and alive between calls."""
-    adapter = _adapter(connections)
+    # Imported here: only who sends pays for it at cold start.
+    from loyalty_bridge.platforms.connections import Adapter
+
+    adapter = Adapter(connections, _tls())
 
     def send(request: Request, deadline: float) -> Reply:
-        # Imported here: only who sends pays for it at cold start.
         import requests
         from urllib3.exceptions import HTTPError
 
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise NotSent("no time left to send")
-        _watched.deadline, _watched.is_sent = deadline, False
+        _watched.deadline, _watched.is_sent, _watched.is_cut, _watched.sock = deadline, False, False, None
         try:
             prepared = requests.Request(request.method, request.url, dict(request.headers), data=request.body).prepare()
-            response = adapter.send(
-                prepared, stream=True, timeout=(min(CONNECT_SECONDS, remaining), remaining), verify=True
-            )
-            body = response.raw.read(MAX_REPLY_BYTES + 1, decode_content=True)
+            proxies = _proxies(request.url)
+            timeout = (min(CONNECT_SECONDS, remaining), remaining)
+            with adapter.send(prepared, stream=True, timeout=timeout, verify=True, proxies=proxies) as response:
+                if "," in response.headers.get("content-encoding", ""):
+                    raise OutcomeUnknown("the reply is encoded more than once")  # a few bytes may become gigabytes
+                body = response.raw.read(MAX_REPLY_BYTES + 1, decode_content=True)
             if time.monotonic() >= deadline:
                 raise OutcomeUnknown("the reply was not complete in time")
             if len(body) > MAX_REPLY_BYTES:
-                response.close()
                 raise OutcomeUnknown("the reply is too large")
-            response.raw.release_conn()
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             # The text may hold the key: of a header that cannot be written (a ValueError), the whole is told.
             cause = type(_root(error)).__name__
@@ -83,7 +85,7 @@ def open_transport(connections: int) -> Send:
                 raise OutcomeUnknown(f"no reply ({cause})") from None
             raise NotSent(f"no connection or no possible request ({cause})") from None
         finally:
-            _unwatch()
+            unwatch()
         return Reply(response.status_code, {name.lower(): text for name, text in response.headers.items()}, body)
 
     return send
@@ -95,102 +97,49 @@ def _root(error: BaseException) -> BaseException:
     return _root(inner) if isinstance(inner, BaseException) else error
 
 
-def _watch(connection: HTTPConnection) -> None:
-    _watched.is_sent = True  # all of it; of less, nothing is carried out
-    sock = connection.sock
-    if sock is not None:
-        _watched.timer = threading.Timer(max(_watched.deadline - time.monotonic(), 0), _shut, [sock])
-        _watched.timer.daemon = True
-        _watched.timer.start()
-
-
-def _unwatch() -> None:
+def unwatch() -> None:
+    """End the watch over the thread's exchange."""
     timer = _watched.__dict__.pop("timer", None)
     if timer:
         timer.cancel()
 
 
-def _adapter(connections: int) -> HTTPAdapter:
-    from requests.adapters import HTTPAdapter
+def _proxies(url: str) -> dict[str, str]:
+    """Give the proxy that the deployer has set for this address, as `requests` does for ``https://``."""
+    proxy = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
+    if not proxy or not url.startswith("https:"):
+        return {}
+    from requests.utils import should_bypass_proxies
 
-    adapter = HTTPAdapter(max_retries=0)
-    adapter.init_poolmanager(4, connections, block=True, ssl_context=_tls())
-    adapter.poolmanager.pool_classes_by_scheme = _pools()
-    return adapter
+    return {} if should_bypass_proxies(url, no_proxy=None) else {"https": proxy}
 
 
-def _connected(connection: HTTPConnection) -> socket.socket:
-    """Connect to a host's addresses in turn, `CONNECT_SECONDS` in all: urllib3 gives each of them so long.
+def clocks() -> tuple[float, float]:
+    """Read both clocks: the monotonic one may stand still while a function is frozen, the other may be set.
 
-    Half of what is left is for each, and all of it for the last: one that is dead leaves time for the others.
+    https://man7.org/linux/man-pages/man2/clock_gettime.2.html (it does not count time that the system is suspended)
     """
-    from urllib3.util.connection import allowed_gai_family, create_connection
-
-    until = min(time.monotonic() + CONNECT_SECONDS, _watched.deadline)
-
-    def left() -> float:
-        return float(max(until - time.monotonic(), 0.001))
-
-    found = socket.getaddrinfo(connection.host, connection.port, allowed_gai_family(), socket.SOCK_STREAM)
-    *others, last = ((str(address[0]), int(address[1])) for *_, address in found)
-    made = None
-    for address in others:
-        with suppress(OSError):  # the last one tells why there is no connection
-            made = create_connection(address, left() / 2, socket_options=connection.socket_options)
-            break
-    made = made or create_connection(last, left(), socket_options=connection.socket_options)
-    made.settimeout(left())  # for the handshake
-    return made
+    return time.monotonic(), time.time()
 
 
-@cache
-def _pools() -> dict[str, type[HTTPConnectionPool]]:
-    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-
-    class Watched(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return _connected(self)
-
-        def getresponse(self) -> Any:
-            _watch(self)
-            return super().getresponse()
-
-    class WatchedTls(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return _connected(self)
-
-        def connect(self) -> None:
-            self.ca_certs = None  # they are in the context already
-            super().connect()
-
-        def getresponse(self) -> Any:
-            _watch(self)
-            return super().getresponse()
-
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Watched
-
-    class TlsPool(HTTPSConnectionPool):
-        ConnectionCls = WatchedTls
-
-    return {"http": Pool, "https": TlsPool}
+def is_idle(since: tuple[float, float], seconds: float) -> bool:
+    """Tell whether more than so many seconds have passed by either clock since `clocks` was read."""
+    return any(abs(now - then) > seconds for now, then in zip(clocks(), since, strict=True))
 
 
 @cache
 def _tls() -> SSLContext:
-    """Read the authorities once: for each connection anew, it would take longer than to map a hundred events."""
+    """Read the authorities once: for each connection, it would take longer than to map a hundred events.
+
+    A deployer may name others than the public ones, as `requests` and OpenSSL know it: a proxy that opens TLS needs it.
+    """
     from certifi import where
     from urllib3.util.ssl_ import create_urllib3_context
 
     context = create_urllib3_context()
-    context.load_verify_locations(where())
+    authorities = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or where()
+    context.load_verify_locations(**{"capath" if Path(authorities).is_dir() else "cafile": authorities})
     return context
-
-
-def _shut(sock: socket.socket) -> None:
-    with suppress(OSError):  # it was closed meanwhile
-        sock.shutdown(socket.SHUT_RDWR)
 
 
 def backoff(attempt: int) -> float:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from local.sandbox.server import Answer, json_answer, serving
 from local.sandbox.server import Request as Received
 from loyalty_bridge.errors import NotSent, OutcomeUnknown, Unavailable
-from loyalty_bridge.platforms.http import MAX_REPLY_BYTES, Request, Send, backoff, open_transport
+from loyalty_bridge.platforms.http import IDLE_SECONDS, MAX_REPLY_BYTES, Request, Send, backoff, open_transport
 
 KEY = "key-that-nobody-may-see"
 
@@ -290,6 +290,170 @@ def test_a_connection_that_the_server_has_closed_is_not_used_again(send: Send) -
         second = send(post(url), soon())
 
     assert (first.status, second.status) == (200, 200)
+
+
+BODY = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nelse"
+"""A whole reply that answers no request of ours."""
+
+
+class Raw:
+    """Answers the first request with given bytes, and each further one with the request's own body."""
+
+    def __init__(self, first: bytes, late: bytes = b"") -> None:
+        self.first = first
+        self.late = late
+        self.connections = 0
+        self.is_answered = threading.Event()
+        self.is_late_sent = threading.Event()
+        self._requests = 0
+
+    def __call__(self, connection: socket.socket) -> None:
+        self.connections += 1
+        with suppress(OSError):
+            while head := connection.recv(65536):
+                body = head.rpartition(b"\r\n\r\n")[2] or connection.recv(65536)
+                self._requests += 1
+                if self._requests > 1:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+                    continue
+                connection.sendall(self.first)
+                if self.late:
+                    self.is_answered.wait(5)
+                    connection.sendall(self.late)
+                    self.is_late_sent.set()
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints", b"199 Whatever"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_interim_replies_are_read_past(send: Send, interim: bytes, times: int) -> None:
+    hints = b"HTTP/1.1 %s\r\nlink: </x>\r\n\r\n" % interim * times
+    with listening(Raw(hints + b"HTTP/1.1 201 Created\r\ncontent-length: 3\r\n\r\nown")) as url:
+        replies = [send(post(url, body), soon()) for body in (b"1", b"2", b"3")]
+
+    assert [(reply.status, reply.body) for reply in replies] == [(201, b"own"), (200, b"2"), (200, b"3")]
+
+
+@pytest.mark.parametrize(
+    ("first", "outcome"),
+    [
+        pytest.param(b"200 OK\r\ncontent-length: 2\r\n\r\n{}" + BODY, 200, id="a second reply"),
+        pytest.param(b"200 OK\r\ncontent-length: 2\r\n\r\n{}" + BODY * 20_000, 200, id="many further replies"),
+        pytest.param(b"200 OK\r\ncontent-length: 2\r\n\r\n{}\r\n", 200, id="a line too much"),
+        pytest.param(
+            b"200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n" + BODY, 200, id="after chunks"
+        ),
+        pytest.param(b"204 No Content\r\n\r\n" + BODY, 204, id="204 and more"),
+        pytest.param(b"204 No Content\r\ncontent-length: 51\r\n\r\n" + BODY, 204, id="204 with a body"),
+        pytest.param(b"204 No Content\r\ntransfer-encoding: chunked\r\n\r\n", 204, id="204 in chunks, without one"),
+        pytest.param(b"304 Not Modified\r\ncontent-length: 51\r\n\r\n" + BODY, 304, id="304 with a body"),
+        pytest.param(b"429 Slow\r\ncontent-length: 0\r\n\r\n" + BODY, 429, id="a refusal and more"),
+        pytest.param(
+            b"200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            200,
+            id="both framings",
+        ),
+        pytest.param(b"200 OK\r\ncontent-length: 2\r\ncontent-length: 53\r\n\r\n{}" + BODY, None, id="two lengths"),
+        pytest.param(b"200 OK\r\ncontent-length: -2\r\n\r\n{}" + BODY, None, id="a length below 0"),
+        pytest.param(b"200 OK\r\ncontent-length: +2\r\n\r\n{}" + BODY, None, id="a length with a sign"),
+        pytest.param(b"200 OK\r\ncontent-length: 2, 53\r\n\r\n{}" + BODY, None, id="two lengths in one"),
+        pytest.param(b"200 OK\r\ntransfer-encoding: gzip, chunked\r\ncontent-length: 2\r\n\r\n{}", None, id="codings"),
+        pytest.param(b"200 OK\r\ntransfer-encoding: identity\r\ncontent-length: 2\r\n\r\n{}", None, id="identity"),
+        pytest.param(b"101 Switching Protocols\r\nupgrade: x\r\n\r\n" + BODY, None, id="another protocol"),
+    ],
+)
+def test_no_request_gets_what_belongs_to_the_one_before(send: Send, first: bytes, outcome: int | None) -> None:
+    raw = Raw(b"HTTP/1.1 " + first)
+    with listening(raw, connections=2) as url:
+        try:
+            status: int | None = send(post(url, b"1"), soon(2)).status
+        except OutcomeUnknown:
+            status = None
+        own = [send(post(url, body), soon()).body for body in (b"2", b"3")]
+        connections = raw.connections
+
+    assert (status, own) == (outcome, [b"2", b"3"])
+    assert connections == 2
+
+
+def test_a_length_that_is_said_twice_is_one_length(send: Send) -> None:
+    raw = Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\n{}")
+    with listening(raw) as url:
+        bodies = [send(post(url, body), soon()).body for body in (b"1", b"2")]
+
+    assert (bodies, raw.connections) == ([b"{}", b"2"], 1)
+
+
+def test_a_reply_that_comes_after_the_reply_belongs_to_nobody(send: Send) -> None:
+    raw = Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nown", late=BODY)
+    with listening(raw, connections=2) as url:
+        first = send(post(url, b"1"), soon())
+        raw.is_answered.set()
+        raw.is_late_sent.wait(5)
+        second = send(post(url, b"2"), soon())
+
+    assert (first.body, second.body) == (b"own", b"2")
+
+
+@pytest.mark.parametrize("clock", ["monotonic", "time"])
+def test_a_connection_that_was_idle_for_long_by_either_clock_is_not_used_again(
+    server: Server, send: Send, monkeypatch: pytest.MonkeyPatch, clock: str
+) -> None:
+    send(post(server.url), soon())
+    real = getattr(time, clock)
+    monkeypatch.setattr(time, clock, lambda: real() + IDLE_SECONDS + 1)
+
+    for _ in range(3):
+        send(post(server.url), soon())
+
+    first, *others = [one.connection for one in server.received]
+    assert len({first, *others}) == 2
+    assert first not in others
+
+
+def test_a_call_waits_for_a_connection_until_its_deadline_only(server: Server) -> None:
+    send = open_transport(1)
+    server.answers = [Answer(200, delay=2)]
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(send, post(server.url), soon())
+        while not server.received:
+            time.sleep(0.01)
+        began = time.monotonic()
+
+        with pytest.raises(NotSent):
+            send(post(server.url), soon(0.3))
+
+        took = time.monotonic() - began
+        assert slow.result().status == 200
+
+    assert 0.25 < took < 1.5
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("codings", ["gzip", "gzip, gzip", ", ".join(["gzip"] * 6), ", ".join(["gzip"] * 2000)])
+def test_a_reply_that_cannot_be_decoded_frees_its_connection(server: Server, codings: str) -> None:
+    send = open_transport(1)
+    server.answers = [Answer(200, b"nothing that was packed", headers={"content-encoding": codings})] * 3
+
+    for _ in range(3):
+        with pytest.raises(OutcomeUnknown):
+            send(post(server.url), soon(1))
+
+    assert send(post(server.url), soon(1)).status == 200
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "::ffff:169.254.170.2", "fe80::1", "fd00:ec2::254"])
+def test_a_host_that_leads_to_the_clouds_own_services_gets_nothing(
+    send: Send, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda *_: [(family, socket.SOCK_STREAM, 6, "", (address, 80, 0, 0)[: 4 if ":" in address else 2])],
+    )
+
+    with pytest.raises(NotSent, match=r"\(OSError\)"):
+        send(post("http://rest.test"), soon())
 
 
 def test_calls_share_a_bounded_number_of_connections(server: Server) -> None:
