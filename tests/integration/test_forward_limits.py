@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+import hypothesis
 import pytest
+from botocore.exceptions import ClientError
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
 
 from local.sandbox.braze import Braze
 from loyalty_bridge import aws
@@ -15,6 +21,8 @@ from loyalty_bridge.delivery import kept
 from loyalty_bridge.delivery.forward import forward
 from loyalty_bridge.delivery.records import SourceRecord, seal
 from loyalty_bridge.delivery.transport import INLINE_BYTES
+from loyalty_bridge.errors import SavedMeanwhile
+from loyalty_bridge.programs import gate
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import KEY, connect
 from tests.events import event, queued, streamed
@@ -68,17 +76,74 @@ def test_properties_beyond_the_limit_in_a_stored_body_are_refused_by_name(
 
 
 @in_both_transports
-def test_a_stored_body_that_cannot_be_had_is_given_back_alone(
-    stores: DeliverySettings, braze: Braze, transport: Transport
+def test_a_stored_body_that_s3_does_not_give_now_is_given_back_alone(
+    stores: DeliverySettings, braze: Braze, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def slow_down(**_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "SlowDown", "Message": "x"}}, "GetObject")
+
     connect(stores, braze.url)
     pointer = enveloped(stores, b" " * (INLINE_BYTES + 1))
-    aws.s3().delete_object(Bucket=stores.kept_bucket, Key=json.loads(pointer)["stored"])
+    monkeypatch.setattr(aws.s3(), "get_object", slow_down)
 
     outcome = forward(transport(event(accountId="left"), pointer, event(accountId="right")), stores, 30)
 
     assert (len(outcome.again), members(braze)) == (1, ["left", "right"])
     assert not on_shelf(stores, "refused", "-")
+
+
+@in_both_transports
+@pytest.mark.parametrize(
+    "stored",
+    ["bodies/00000000000000000000000000000000", "bodies/x", "held/demo/x.jsonl.gz", "bodies/../held/x", "x" * 9000, 7],
+)
+def test_a_pointer_to_no_stored_body_is_refused(
+    stores: DeliverySettings, braze: Braze, transport: Transport, stored: Any
+) -> None:
+    connect(stores, braze.url)
+    pointer = json.dumps({"loyalty_bridge": 1, "program": "demo", "received": 1_772_359_200_000, "stored": stored})
+
+    outcome = forward(transport(event(accountId="left"), pointer, event(accountId="right")), stores, 30)
+
+    assert (outcome.again, members(braze)) == ([], ["left", "right"])
+    [entry] = on_shelf(stores, "refused", "-")
+    assert [it.field for it in entry.refusals] == ["stored"]
+
+
+ANYTHING = st.one_of(
+    st.none(), st.integers(), st.floats(), st.text(), st.lists(st.text()), st.dictionaries(st.text(), st.text())
+)
+FORGED = st.fixed_dictionaries(
+    {"loyalty_bridge": st.just(1), "program": st.sampled_from(["demo", "other", "-"])},
+    optional={
+        "received": ANYTHING | st.just(1_772_359_200_000),
+        "body": ANYTHING | st.just(base64.b64encode(json.dumps(event(accountId="A9")).encode()).decode()),
+        "stored": ANYTHING,
+        "member": ANYTHING,
+        "drained": ANYTHING
+        | st.from_regex(r"[0-9]{13}-[0-9a-f]{12}(-[0-9]{13}-[0-9a-f]{12})?\.[0-9]{6}(-[0-9]{13})?", fullmatch=True),
+        "sought": ANYTHING | st.integers(-(10**13), 10**13),
+    },
+)
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+@hypothesis.settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@given(document=FORGED)
+def test_no_forged_envelope_hurts_its_neighbours(
+    stores: DeliverySettings, braze: Braze, document: Any, is_held: bool
+) -> None:
+    for program in ("demo", "good"):
+        with suppress(SavedMeanwhile):
+            connect(stores, braze.url, program)
+    if is_held:
+        gate.hold(stores, "demo", "is held", 1_772_359_200.0)
+    neighbour = event(programId="good", accountId="neighbour")
+
+    outcome = forward(queued(json.dumps(document), neighbour), stores, 30)
+
+    assert outcome.again == []
+    assert neighbour["eventId"] in [one.object["properties"]["event_id"] for one in braze.workspace(KEY).events]
 
 
 UNUSABLE_BODIES = [

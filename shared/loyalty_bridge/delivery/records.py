@@ -6,7 +6,8 @@ in an envelope, which is what the bridge itself puts there:
     {"loyalty_bridge": 1, "program": …, "received": <epoch ms>, "body": <base64> | "stored": <S3 key>,
      "member": …, "drained": …, "sought": <epoch ms>}
 
-The body is base64, because a queue takes fewer characters than platforms send.
+The body is base64, because a queue takes fewer characters than platforms send. Anybody who may write to the transport
+may write an envelope, so each of its fields is checked.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _MARK = "loyalty_bridge"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _PROGRAM_ID = re.compile(f"{reading.PROGRAM_ID}|-")  # -: of no known program, refused and put back as it was
+_PLACE = re.compile(r"\d{13}-[0-9a-f]{12}(-\d{13}-[0-9a-f]{12})*\.\d{6,9}(:\d{6,9})*(-\d{13})?", re.ASCII)
+_TIMES_OF_PLACE = re.compile(r"(?:^|-)(\d{13})(?=-|$)", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,60}")
 
 
@@ -132,26 +135,31 @@ def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
     Raises
     ------
     Refused
-        It is not JSON, or does not tell its program.
+        It is not JSON, does not tell its program, or is an envelope that cannot be opened.
     """
     document, unusable = reading.parse_each(arrival.data)
     if not (isinstance(document, Mapping) and document.get(_MARK) == 1):
         return SourceRecord(_program(document), arrival.data, arrival.sent, document=None if unusable else document)
+    program = _program_id(document.get("program"), "program")
+    member = reading.text(document["member"], "member") if "member" in document else ""
+    drained = reading.text(document["drained"], "drained") if "drained" in document else ""
+    if drained and not _is_place(drained, arrival.sent):
+        raise Refused("drained", "is not the place of a held record")
     stored = document.get("stored")
     try:
+        # Whoever may write to the transport can write an envelope: what is said to come later than it came is not.
+        received = min(instant_of(document["received"]), arrival.sent)
+        sought = min(instant_of(document["sought"]), arrival.sent) if "sought" in document else None
         body = fetch(str(stored)) if stored else base64.b64decode(str(document["body"]), validate=True)
-        received = instant_of(document["received"])
-        sought = instant_of(document["sought"]) if "sought" in document else None
     except (KeyError, ValueError, OverflowError):
         raise Refused("record", "is not a complete envelope") from None
-    return SourceRecord(
-        program=_program_id(document.get("program"), "program"),
-        body=body,
-        received=received,
-        member=str(document.get("member", "")),
-        drained=str(document.get("drained", "")),
-        sought=sought,
-    )
+    return SourceRecord(program, body, received, member, drained, sought)
+
+
+def _is_place(text: str, sent: datetime) -> bool:
+    """Tell whether a text may be a place on the held shelf, as `kept.place` names it, from before it was sent."""
+    ahead = milliseconds_of(sent + reading.MAX_AHEAD)
+    return bool(_PLACE.fullmatch(text)) and all(int(time) <= ahead for time in _TIMES_OF_PLACE.findall(text))
 
 
 def apart(record: SourceRecord, source: Source) -> tuple[list[Told], list[tuple[SourceRecord, Refused]]]:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loyalty_bridge.delivery import kept
 from loyalty_bridge.delivery.records import Arrival, SourceRecord, arrivals, group_of, seal, unseal
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.sources import reading
@@ -20,7 +21,7 @@ SENT = datetime(2026, 3, 1, 10, tzinfo=UTC)
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1)
 
 programs = st.from_regex(reading.PROGRAM_ID, fullmatch=True)
-milliseconds = st.integers(0, 4_000_000_000_000).map(
+milliseconds = st.integers(0, 1_772_359_200_000).map(
     lambda number: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=number)
 )
 records = st.builds(
@@ -28,8 +29,8 @@ records = st.builds(
     program=programs,
     body=st.binary(),
     received=milliseconds,
-    member=st.just("") | TEXT,
-    drained=st.just("") | TEXT,
+    member=st.just("") | TEXT.map(str.strip),
+    drained=st.just("") | st.integers(0, 99).map(lambda number: kept.place("1772359100000-0123456789ab", number)),
 )
 
 
@@ -136,6 +137,18 @@ ENVELOPE = {"loyalty_bridge": 1, "program": "demo", "received": 1_772_359_200_00
         ({"program": "no program"}, "program"),
         ({"program": "p" * 65}, "program"),
         ({"program": "_p"}, "program"),
+        ({"member": ["A1"]}, "member"),
+        ({"member": " "}, "member"),
+        ({"member": "\x00"}, "member"),
+        ({"sought": "soon"}, "record"),
+        ({"sought": None, "stored": None, "body": None}, "record"),
+        ({"drained": "x"}, "drained"),
+        ({"drained": 7}, "drained"),
+        ({"drained": ["1772359200000-0123456789ab.000000"]}, "drained"),
+        ({"drained": "1772359200000-0123456789ab"}, "drained"),
+        ({"drained": "177235920000x-0123456789ab.000000"}, "drained"),
+        ({"drained": "9999999999999-0123456789ab.000000"}, "drained"),
+        ({"drained": "1772359200000-0123456789ab.000000-9999999999999"}, "drained"),
     ],
 )
 def test_an_envelope_that_is_not_whole_is_refused(change: dict[str, Any], field: str) -> None:
@@ -145,6 +158,25 @@ def test_an_envelope_that_is_not_whole_is_refused(change: dict[str, Any], field:
         unseal(arrived(json.dumps(document)), no_fetch)
 
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize("name", ["received", "sought"])
+def test_what_an_envelope_says_to_come_later_than_it_came_is_taken_for_that(name: str) -> None:
+    document = ENVELOPE | {name: 32_503_680_000_000}
+
+    opened = unseal(arrived(json.dumps(document)), no_fetch)
+
+    assert getattr(opened, name) == SENT
+
+
+def test_the_places_that_records_get_are_taken_however_often_they_are_held() -> None:
+    position = "1772359100000-0123456789ab"
+    first = kept.place(position, 7)
+    again = kept.place(f"{position}-1772359150000-ba9876543210", 0, first)
+    second_of_record = kept.place(f"{position}-1772359150000-ba9876543210", 1, f"{first}:000001")
+
+    for place in (first, again, second_of_record):
+        assert unseal(arrived(json.dumps(ENVELOPE | {"drained": place})), no_fetch).drained == place
 
 
 def test_neither_an_entry_nor_a_record_shows_a_members_data() -> None:
