@@ -52,6 +52,7 @@ class Batch:
     settings: DeliverySettings
     until: float
     now: float = field(default_factory=time.time)
+    began: float = field(default_factory=time.monotonic)
     again: dict[str, Arrival] = field(default_factory=dict)
     waits: dict[str, float] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -74,6 +75,11 @@ class Batch:
         self.again[arrival.receipt] = arrival
         place = self._order[arrival.receipt]
         self._blocked[arrival.group] = min(place, self._blocked.get(arrival.group, place))
+
+    def first_of_stream(self) -> Arrival | None:
+        """Give the first entry to which a stream goes back."""
+        of_stream = [arrival for arrival in self.again.values() if not arrival.handle]
+        return min(of_stream, key=lambda arrival: self._order[arrival.receipt], default=None)
 
     def overtakes(self, arrival: Arrival) -> bool:
         """Tell whether an earlier entry of the group is given back."""

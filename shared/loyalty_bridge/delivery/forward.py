@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge import aws
 from loyalty_bridge.activity import NOBODY, Tally, container
-from loyalty_bridge.delivery import intake, memory, records
+from loyalty_bridge.delivery import intake, memory, pauses, records
 from loyalty_bridge.delivery.batch import ENDPOINT, Batch
 from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.lanes import open_lane, unlock
@@ -38,8 +38,6 @@ SETTLE_SECONDS = 10.0
 """Kept back at the end of the invocation, to write down and settle."""
 HOLD_AFTER_SECONDS = 180.0
 """A program whose destination has failed for this long is held."""
-LONGEST_PAUSE = 120
-"""Seconds, at most, until the queue delivers an entry again, unless the destination told a longer wait."""
 _PROGRAMS_AT_ONCE = 32
 
 
@@ -277,8 +275,10 @@ def _latencies(works: list[Work]) -> list[tuple[float, float]]:
 def _delay(batch: Batch) -> None:
     """Tell the queue when to deliver again; left alone it would wait for the whole visibility time-out.
 
-    The wait doubles with each delivery: a dead-letter queue counts deliveries, and an outage must not end there.
+    A stream cannot be told: the invocation itself waits.
     """
+    if first := batch.first_of_stream():
+        pauses.of_stream(first.receipt, batch.began, batch.until + SETTLE_SECONDS / 2)
     handles = [arrival for arrival in batch.again.values() if arrival.handle]
     if not handles:
         return
@@ -290,15 +290,10 @@ def _delay(batch: Batch) -> None:
                     {
                         "Id": str(number),
                         "ReceiptHandle": arrival.handle,
-                        "VisibilityTimeout": _pause(arrival.receives, batch.waits.get(arrival.receipt, 0.0)),
+                        "VisibilityTimeout": pauses.of_queue(arrival.receives, batch.waits.get(arrival.receipt, 0.0)),
                     }
                     for number, arrival in enumerate(handles)
                 ],
             )
     except Unavailable:
         batch.counts["delay_not_set"] += len(handles)  # they come back after the visibility time-out
-
-
-def _pause(receives: int, told: float) -> int:
-    """Seconds until an entry is delivered again, at least what the destination told."""
-    return max(min(1 << min(receives, 30), LONGEST_PAUSE), min(round(told), 3600))

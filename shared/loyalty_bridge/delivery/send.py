@@ -139,7 +139,7 @@ def _attempt(lane: Lane, items: Sequence[Item]) -> Verdict:
             return verdict
         verdict = _exchange(lane, items)
         if isinstance(verdict, Wait):
-            _postpone(lane, verdict.seconds if verdict.seconds is not None else backoff(attempt))
+            _postpone(lane, max(verdict.seconds or 0.0, backoff(attempt)))  # "0", or a time that is past, is none
         elif isinstance(verdict, Transient):
             _postpone(lane, backoff(attempt))
         else:
