@@ -231,11 +231,8 @@ def test_an_event_may_lack_its_loyalty_program(
 @pytest.mark.parametrize(
     ("name", "changes", "field"),
     [
-        ("voucher_created", {"loyalty_program": "private"}, "loyalty_program"),
-        ("balance_value_updated", {"value": "private"}, "value"),
-        ("balance_value_updated", {"balance_definition": {"id": {}}}, "balance_definition.id"),
-        ("tier_association_updated", {"upgraded": "private"}, "upgraded"),
-        ("subscription_created", {"created_at": "private"}, "created_at"),
+        ("voucher_created", {"id": None}, "id"),
+        ("balance_value_updated", {"balance_definition": {"name": "private"}}, "balance_definition.id"),
         ("subscription_created", {"event_date": "private"}, "event_date"),
         ("voucher_created", {"event_name": " "}, "event_name"),
         ("voucher_created", {"event_name": ["private"]}, "event_name"),
@@ -255,11 +252,35 @@ def test_an_event_that_does_not_fit_is_refused_with_the_fields_name(
         assert "private" not in reason
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "field"),
+    [
+        ("voucher_created", {"loyalty_program": "private"}, "loyalty_program"),
+        ("balance_value_updated", {"value": "private"}, "value"),
+        ("balance_value_updated", {"balance_definition": {"id": {}}}, "balance_definition.id"),
+        ("membership_anniversary_reminder", {"membership": {"created_at": "n/a"}}, "membership.created_at"),
+        ("tier_association_updated", {"upgraded": "private"}, "upgraded"),
+        ("subscription_created", {"created_at": "private"}, "created_at"),
+    ],
+)
+def test_a_field_that_cannot_be_read_is_left_out_and_noted(
+    stores: DeliverySettings, wire: Wire, name: str, changes: dict[str, Any], field: str
+) -> None:
+    deliver(stores, brevo.event(ANN, AT, name, **changes))
+
+    assert {platform: len(requests) for platform, requests in wire.items()} == {"braze": 1, "moengage": 1}
+    assert "private" not in repr(wire)
+    for program in ("to-braze", "to-moengage"):
+        [[(_, wrong, reason)]] = refused(stores, program).values()
+        assert wrong == field
+        assert "private" not in reason
+
+
 def test_of_five_hundred_in_an_array_the_one_that_does_not_fit_is_refused(
     stores: DeliverySettings, wire: Wire, braze: Braze
 ) -> None:
     events = [brevo.event(brevo.contact(number), AT, "balance_value_updated") for number in range(500)]
-    events[250]["value"] = "private"
+    del events[250]["value"]
 
     with streaming(stores) as settings:
         answer = answered(delivery("loyalty", events, program="to-braze"))
@@ -268,7 +289,7 @@ def test_of_five_hundred_in_an_array_the_one_that_does_not_fit_is_refused(
     assert json.loads(answer["body"]) == {"accepted": 500, "refused": 0}
     assert (counts["accepted_event"], counts["refused"]) == (499, 1)
     assert len(braze.workspace(KEY).events) == 499
-    assert refused(stores, "to-braze") == {events[250]["event_id"]: [("event", "value", "is not a number")]}
+    assert refused(stores, "to-braze") == {events[250]["event_id"]: [("event", "value", "is missing")]}
 
 
 # --- Once, and the newest.

@@ -216,7 +216,7 @@ _GROUPS: Mapping[str, tuple[Group, ...]] = {
                     "loyalty.rules.identify_by",
                     "Known by",
                     "What a member is known by, one on each line, in order: ext_id, email_id, phone_id, contact_id, "
-                    "loyalty_subscription_id, card_id.",
+                    "loyalty_subscription_id, card_id, member_id.",
                     "list",
                 ),
                 Field(

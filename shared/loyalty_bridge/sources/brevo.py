@@ -23,8 +23,8 @@ An event that this module does not know is called ``loyalty_event``. Its propert
 that it came with; its fields are flattened alike, and names that an engagement platform reserves get the prefix
 ``loyalty_``.
 
-**Attributes**, from the events that tell a state in full. Only the number of balance definitions and of tier groups
-decides how many there are:
+**Attributes**, from the events that tell a state in full. Only the number of balance definitions, of tier groups
+and of loyalty programs decides how many there are:
 
 ====================================  =================================  ============================================
 Attribute                             Value                              From
@@ -34,11 +34,14 @@ Attribute                             Value                              From
                                                                          ``balance_maximum_value_reached``
 ``loyalty_tiers``                     object: tier group id → tier name  ``tier_…``, all four
 ``loyalty_tier_ids``                  object: tier group id → tier id    ``tier_…``, all four
-``loyalty_subscription_id``           text                               ``subscription_created``, ``…_revoked``,
-                                                                         ``…_anniversary``
-``loyalty_subscription_state``        ``active`` or ``revoked``          ``subscription_created``, ``…_revoked``
-``loyalty_subscription_created_at``   time                               ``subscription_created``, ``…_anniversary``
-``loyalty_subscription_revoked_at``   time of the last one               ``subscription_revoked``
+``loyalty_subscription_id``           object: loyalty program's id →     ``subscription_created``, ``…_revoked``,
+                                      text                               ``…_anniversary``
+``loyalty_subscription_state``        object: loyalty program's id →     ``subscription_created``, ``…_revoked``
+                                      ``active`` or ``revoked``
+``loyalty_subscription_created_at``   object: loyalty program's id →     ``subscription_created``, ``…_anniversary``
+                                      time
+``loyalty_subscription_revoked_at``   object: loyalty program's id →     ``subscription_revoked``
+                                      time of the last one
 ====================================  =================================  ============================================
 
 ``balance_value_expired`` and ``balance_expiration_reminder`` tell no balance: whether their figure is what expires or
@@ -67,7 +70,9 @@ ASKED_BY = ""
 MAX_PROPERTIES = 100
 """MoEngage keeps the first hundred: https://www.moengage.com/docs/user-guide/data/key-concepts/data-tracking-policies"""
 
-IdentifyBy = Literal["ext_id", "email_id", "phone_id", "contact_id", "loyalty_subscription_id", "card_id"]
+IdentifyBy = Literal[
+    "ext_id", "email_id", "phone_id", "contact_id", "loyalty_subscription_id", "card_id", "member_id"
+]  # fmt: skip
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -77,8 +82,9 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ----------
     identify_by
         What the member is known by, in order of preference: ``ext_id``, ``email_id`` and ``phone_id`` of
-        ``identifiers``, the ``contact_id``, or, for bare deliveries, the ``loyalty_subscription_id`` or the
-        membership's ``card_id``. An event that has none of these is refused.
+        ``identifiers``, the ``contact_id``, or, for bare deliveries, the ``loyalty_subscription_id``, the
+        membership's ``card_id``, or the ``member_id`` of who joins or leaves a shared subscription. An event that has
+        none of these is refused.
     forward_contact_properties
         Pass on ``contact_properties``: ``EMAIL``, ``FIRSTNAME``, ``LASTNAME`` and ``SMS`` to the profile, the others
         as the customer's own attributes.
@@ -189,8 +195,8 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     Raises
     ------
     Refused
-        The event is no object; nobody can be found in it; its name or id is missing; its time is impossible; or it
-        does not fit its model: then the first field, by its path.
+        The event is no object; nobody can be found in it; its name or id is missing; its time is impossible; or what
+        it is about is missing: then the first field, by its path.
     """
     told = _open(event)
     identified_by, _ = _identity(told, rules)
@@ -208,12 +214,15 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
         properties["event_source"] = source.strip()
     refusals: list[Refusal] = []
     if is_known:
-        own = brevo_events.validate(name, told)
+        lost: list[Refused] = []
+        own = brevo_events.validate(name, told, lost)
+        refusals += [Refusal("event", one.field, one.reason) for one in lost]
         _flatten(own, _RENAMED, properties, refusals)
     else:
         own = {key: value for key, value in told.items() if key not in _ENVELOPE}
         properties["loyalty_event_type"] = event_type[:255]
         _flatten(own, {}, properties, refusals)
+    attributes = _state(name, own, time, refusals) if is_known else {}
     profile, custom = _contact(told, refusals) if rules.forward_contact_properties else ({}, {})
     return MemberUpdate(
         event_id=source_id,
@@ -221,7 +230,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
         time=time,
         identified_by=identified_by,
         profile=profile,
-        attributes=_state(name, own, time) if is_known else {},
+        attributes=attributes,
         custom=custom,
         event=Event(f"loyalty_{name}" if is_known else UNKNOWN_EVENT, time, properties),
         refusals=tuple(refusals),
@@ -283,30 +292,42 @@ _IDENTIFIERS: Mapping[
         "id", reading.text, ("loyalty_subscription_id", "subscription.loyalty_subscription_id"),
     ),
     "card_id": ("id", reading.text, ("membership.card_id", "card_id")),
+    "member_id": ("id", reading.text, ("member_id",)),
 }  # fmt: skip
 """For each identifier what it identifies by, how it is read, and the paths that it may be at."""
 
 
-def _state(name: str, told: Mapping[str, Any], time: datetime) -> dict[str, Json]:
-    """Tell the attributes of the module's table."""
+def _state(name: str, told: Mapping[str, Any], time: datetime, refusals: list[Refusal]) -> dict[str, Json]:
+    """Tell the attributes of the module's table, as far as what they are kept by can be read."""
     attributes: dict[str, Json] = {}
-    if name in _BALANCE_TOLD:
-        attributes["loyalty_balances"] = {_key(told["balance_definition"]["id"]): told["value"]}
-    if tier := told.get("to_tier") or told.get("tier"):
-        group = _key(told["tier_group"]["id"])
-        attributes["loyalty_tier_ids"] = {group: tier["id"]}
-        if "name" in tier:
-            attributes["loyalty_tiers"] = {group: tier["name"]}
+    if name in _BALANCE_TOLD and "value" in told and (definition := _id_of(told, "balance_definition")):
+        attributes["loyalty_balances"] = {definition: told["value"]}
+    tier = told.get("to_tier") or told.get("tier")
+    if tier and (group := _id_of(told, "tier_group")):
+        kept = {"loyalty_tier_ids": "id", "loyalty_tiers": "name"}
+        attributes |= {attribute: {group: tier[part]} for attribute, part in kept.items() if part in tier}
     subscription = told.get("subscription", told)
+    found: dict[str, Json] = {}
     if "loyalty_subscription_id" in subscription:
-        attributes["loyalty_subscription_id"] = subscription["loyalty_subscription_id"]
+        found["id"] = subscription["loyalty_subscription_id"]
         if name == "subscription_revoked":
-            attributes |= {"loyalty_subscription_state": "revoked", "loyalty_subscription_revoked_at": _iso(time)}
+            found |= {"state": "revoked", "revoked_at": _iso(time)}
         elif "created_at" in subscription:
-            attributes["loyalty_subscription_created_at"] = _iso(subscription["created_at"])
+            found["created_at"] = _iso(subscription["created_at"])
         if name == "subscription_created":
-            attributes["loyalty_subscription_state"] = "active"
+            found["state"] = "active"
+    program = _id_of(told, "loyalty_program")
+    if found and not program:
+        refusals.append(Refusal("attributes", "loyalty_program.id", "is missing, and a subscription is kept by it"))
+    elif program:  # a contact may be in several programs of the account
+        attributes |= {f"loyalty_subscription_{part}": {program: value} for part, value in found.items()}
     return attributes
+
+
+def _id_of(told: Mapping[str, Any], name: str) -> str:
+    """Give an object's id as a key, empty when it has none."""
+    identifier = told.get(name, {}).get("id", "")
+    return _key(identifier) if identifier else ""
 
 
 def _key(identifier: str) -> str:

@@ -1,7 +1,8 @@
 """The 24 webhook events of Brevo Loyalty as typed models, and their JSON Schemas.
 
 Names and types are those of https://developers.brevo.com/docs/loyalty-webhooks. What an event is about is required;
-what only describes it may be missing, null or blank. Fields that the page does not know are ignored.
+what only describes it may be missing, null or blank. A field that cannot be read costs itself alone. Fields that the
+page does not know are ignored.
 
 The schemas say what the page says. Reading is more tolerant, because the page contradicts itself and senders differ:
 numbers and booleans may come as strings, ids as numbers, metadata as text or object, an expiry as ``expires_at`` or
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, Self, TypeVar, cast
 
 from pydantic import (
     AliasChoices,
@@ -23,11 +24,11 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     PlainValidator,
     ValidationError,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.sources import reading
@@ -35,19 +36,25 @@ from loyalty_bridge.sources import reading
 T = TypeVar("T")
 
 
-def _required(read: Callable[[Any, str], T]) -> Callable[[Any], T]:
-    """Make a validator of a reader; pydantic knows the path of the field, so that the reader need not."""
+class _Unreadable(NamedTuple):
+    """What stands in a model for a value that cannot be read: an error would cost the whole event."""
 
-    def validate(value: Any) -> T:
+    reason: str
+
+
+def _required(read: Callable[[Any, str], T]) -> Callable[[Any], T | _Unreadable]:
+    """Make a validator of a reader; the path of the field is added when the model is read out."""
+
+    def validate(value: Any) -> T | _Unreadable:
         try:
             return read(value, "")
         except Refused as refused:
-            raise PydanticCustomError("unreadable", "{reason}", {"reason": refused.reason}) from None
+            return _Unreadable(refused.reason)
 
     return validate
 
 
-def _optional(read: Callable[[Any, str], T]) -> Callable[[Any], T | None]:
+def _optional(read: Callable[[Any, str], T]) -> Callable[[Any], T | _Unreadable | None]:
     """Make a validator of a reader that takes null and blank as missing."""
     required = _required(read)
     return lambda value: None if value is None or (isinstance(value, str) and not value.strip()) else required(value)
@@ -76,6 +83,12 @@ Metadata = Annotated[
 class _Model(BaseModel):
     # A cold start builds the validators of the events that it sees, not of all.
     model_config = ConfigDict(frozen=True, defer_build=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        is_readable = value is None or isinstance(value, Mapping)
+        return handler(value) if is_readable else cast("Self", _Unreadable("is not an object"))
 
 
 class Named(_Model):
@@ -371,8 +384,13 @@ EVENTS: Mapping[str, type[LoyaltyEvent]] = {
 """The model of each event, by the name that the platform gives it."""
 
 
-def validate(event_name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+def validate(event_name: str, fields: Mapping[str, Any], lost: list[Refused] | None = None) -> dict[str, Any]:
     """Read the fields of an event.
+
+    Parameters
+    ----------
+    lost
+        Gets the fields that cannot be read; without it the first of them is raised.
 
     Returns
     -------
@@ -382,13 +400,32 @@ def validate(event_name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     Refused
-        The first field, by its dotted path, that is missing or cannot be read.
+        The first field, by its dotted path, that is required and missing.
     """
     try:
-        return EVENTS[event_name].model_validate(fields).model_dump(exclude_none=True)
+        model = EVENTS[event_name].model_validate(fields)
     except ValidationError as invalid:
         error = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
         raise Refused(".".join(map(str, error["loc"])), _REASONS.get(error["type"], error["msg"])) from None
+    unreadable: list[Refused] = []
+    told = _readable(model, "", unreadable)
+    if lost is None and unreadable:
+        raise unreadable[0]
+    if lost is not None:
+        lost += unreadable
+    return told
+
+
+def _readable(model: BaseModel, path: str, lost: list[Refused]) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for name, value in model:
+        if isinstance(value, _Unreadable):
+            lost.append(Refused(f"{path}{name}", value.reason))
+        elif isinstance(value, BaseModel):
+            told[name] = _readable(value, f"{path}{name}.", lost)
+        elif value is not None:
+            told[name] = value
+    return told
 
 
 def schemas() -> dict[str, dict[str, Any]]:
