@@ -66,6 +66,11 @@ class Batch:
     _blocked: dict[str, int] = field(default_factory=dict)
     _refused: defaultdict[str, list[tuple[Arrival, Entry, bool]]] = field(default_factory=lambda: defaultdict(list))
 
+    @property
+    def read_until(self) -> float:
+        """When to stop reading: half of the time is for what was read."""
+        return self.began + (self.until - self.began) / 2
+
     def number(self, arrivals: Sequence[Arrival]) -> None:
         """Take note of the order in which the entries came."""
         self._order = {arrival.receipt: place for place, arrival in enumerate(arrivals)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 Opened = list[tuple[Arrival, SourceRecord]]
 
+FETCHED_BYTES = 16_000_000
+"""Of stored bodies, read in one invocation: what comes of them takes twenty times as much memory."""
+MOST_ALONE = 100
+"""Events of one record that are refused each on its own."""
 KNOWN_AFTER = timedelta(minutes=15)
 """How long a record waits for its person to become known: platforms tell of a user before they tell of its account."""
 
@@ -61,19 +66,34 @@ class Sought:
 
 
 def unseal(batch: Batch, arrivals: list[Arrival]) -> Opened:
-    """Open the entries; what is no record is refused, what cannot be fetched is given back."""
+    """Open the entries; what is no record is refused, what cannot be fetched (or not now) is given back."""
     opened: Opened = []
-    for arrival in arrivals:
-        if batch.overtakes(arrival):
+    fetched = 0
+
+    def fetch(key: str) -> bytes:
+        nonlocal fetched
+        if fetched >= FETCHED_BYTES:
+            raise Unavailable("more stored bodies than are read at once")
+        body = kept.get_body(batch.settings, key)
+        fetched += len(body)
+        return body
+
+    for number, arrival in enumerate(arrivals):
+        if batch.overtakes(arrival) or _is_late(batch, number):
             batch.give_back(arrival)
             continue
         try:
-            opened.append((arrival, records.unseal(arrival, lambda key: kept.get_body(batch.settings, key))))
+            opened.append((arrival, records.unseal(arrival, fetch)))
         except Refused as refusal:
             batch.refuse_whole(arrival, SourceRecord(kept.UNKNOWN_PROGRAM, arrival.data, arrival.sent), refusal)
         except Unavailable:
             batch.give_back(arrival)
     return opened
+
+
+def _is_late(batch: Batch, number: int) -> bool:
+    """Tell whether the entry of a number has to come again for want of time; the first never has."""
+    return number > 0 and time.monotonic() >= batch.read_until
 
 
 def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Opened:
@@ -131,20 +151,24 @@ def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> lis
     """Map each event of each record; what cannot be mapped is refused, and its neighbours go on."""
     mapped: list[Mapped] = []
     sought: list[Sought] = []
-    for arrival, record in admitted:
-        if batch.overtakes(arrival):
+    for number, (arrival, record) in enumerate(admitted):
+        if batch.overtakes(arrival) or _is_late(batch, number):
             batch.give_back(arrival)
             continue
         program = programs[record.program]
         told, unusable = records.apart(record, program.source)
-        for own, refusal in unusable:
-            batch.refuse_whole(arrival, own, refusal)
+        refused = [(own, refusal, "") for own, refusal in unusable]
         for own, event in told:
-            one = _read_one(batch, arrival, own, event, program)
+            try:
+                one = _read_one(batch, arrival, own, event, program)
+            except Refused as refusal:
+                refused.append((own, refusal, _event_id(program, event)))
+                continue
             if isinstance(one, Mapped):
                 mapped.append(one)
-            elif one:
+            else:
                 sought.append(one)
+        _refuse(batch, arrival, refused)
     if not sought:
         return mapped
     _send_on(batch, sought, programs, [told for one in mapped for told in one.teaches()])
@@ -154,21 +178,26 @@ def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> lis
     return [one for one in mapped if not batch.overtakes(one.work.arrival)]
 
 
-def _read_one(
-    batch: Batch, arrival: Arrival, record: SourceRecord, event: Json, program: Program
-) -> Mapped | Sought | None:
-    try:
-        _check_program(event, record.program)
-        member = record.member or program.source.member(event, program.connection.loyalty.rules)
-        if member is None:
-            return Sought(arrival, record, event, person(program, event))
-        work = translate(arrival, record, event, program, member)
-        if work.update.event and work.update.event.name == program.source.UNKNOWN_EVENT:
-            batch.counts["unknown_events"] += 1
-        return Mapped(program, work, program.source.known_as(event))
-    except Refused as refusal:
-        batch.refuse_whole(arrival, record, refusal, _event_id(program, event))
-        return None
+def _read_one(batch: Batch, arrival: Arrival, record: SourceRecord, event: Json, program: Program) -> Mapped | Sought:
+    _check_program(event, record.program)
+    member = record.member or program.source.member(event, program.connection.loyalty.rules)
+    if member is None:
+        return Sought(arrival, record, event, person(program, event))
+    work = translate(arrival, record, event, program, member)
+    if work.update.event and work.update.event.name == program.source.UNKNOWN_EVENT:
+        batch.counts["unknown_events"] += 1
+    return Mapped(program, work, program.source.known_as(event))
+
+
+def _refuse(batch: Batch, arrival: Arrival, refused: Sequence[tuple[SourceRecord, Refused, str]]) -> None:
+    """Refuse events of one record: each on its own, but what goes beyond `MOST_ALONE` together, as an array."""
+    for record, refusal, event_id in refused[:MOST_ALONE]:
+        batch.refuse_whole(arrival, record, refusal, event_id)
+    if rest := refused[MOST_ALONE:]:
+        first, why, _ = rest[0]
+        together = replace(first, body=b"[%b]" % b",".join(record.body for record, _, _ in rest), document=None)
+        reason = f"is one of {len(rest)} more that cannot be used; of the first, {why.field} {why.reason}"
+        batch.refuse_whole(arrival, together, Refused("record", reason))
 
 
 def person(program: Program, event: Json) -> str:

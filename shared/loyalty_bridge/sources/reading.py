@@ -25,6 +25,9 @@ PROGRAM_ID = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 MAX_DEPTH = 32
 """Arrays and objects inside one another; everything behind it may recurse safely."""
 
+MAX_EVENTS = 20_000
+"""Events in one record: more than a queue's largest message (1 MiB) holds of real ones."""
+
 MAX_AHEAD = timedelta(minutes=5)
 """A clock may be ahead by this much."""
 
@@ -124,6 +127,7 @@ def parse_each(data: bytes) -> tuple[Json, list[tuple[bytes, Refused]]]:
         return parse(data), []
     except Refused:
         elements = _elements(data)
+        check_number(len(elements))
         usable, unusable = [], []
         for element in elements:
             try:
@@ -149,13 +153,20 @@ def events(record: Json) -> list[Json]:
     Raises
     ------
     Refused
-        The record is neither an object nor an array.
+        The record is neither an object nor an array, or holds more than `MAX_EVENTS`.
     """
     if isinstance(record, Mapping):
         return [record]
     if isinstance(record, Sequence) and not isinstance(record, str):
+        check_number(len(record))
         return list(record)
     raise Refused("record", "is neither an object nor an array")
+
+
+def check_number(events: int) -> None:
+    """Refuse a record of too many events, before each of them takes its time."""
+    if events > MAX_EVENTS:
+        raise Refused("record", f"holds more than {MAX_EVENTS} events: send fewer at a time")
 
 
 def number(value: Json, field: str) -> int | float:

@@ -1,0 +1,166 @@
+"""Records that are made to cost time and memory: each is bounded, and harms neither its neighbours nor its batch."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from local.sandbox.braze import Braze
+from loyalty_bridge import aws
+from loyalty_bridge.delivery import forward, intake, kept
+from loyalty_bridge.delivery.batch import Batch
+from loyalty_bridge.delivery.records import SourceRecord, seal
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.settings import DeliverySettings
+from loyalty_bridge.sources import reading
+from tests.conftest import KEY, connect
+from tests.events import event, queued
+from tests.integration.transports import Queue
+from tests.shelves import on_shelf
+
+MIB = 1 << 20
+BUSY = 20.0
+"""Seconds that a busy machine is given for what takes one or two."""
+OURS = '{"programId":"demo"}'
+
+
+def filled(element: str) -> str:
+    """Give an array of the queue's largest size whose first element names the program."""
+    return f"[{OURS}{f',{element}' * ((MIB - len(OURS) - 2) // (len(element) + 1))}]"
+
+
+HOSTILE: dict[str, Callable[[], str]] = {
+    "empty objects": lambda: filled("{}"),
+    "nulls": lambda: filled("null"),
+    "numbers": lambda: filled("1"),
+    "arrays": lambda: filled("[]"),
+    "null bytes": lambda: filled('"\\u0000"'),
+    "an object of many keys": lambda: json.dumps(event(payload={f"k{n}": n for n in range(60_000)})),
+    "custom properties without an end": lambda: json.dumps(
+        event("membership_changed", payload={"membership": {"customProperties": {f"$k{n}": [] for n in range(50_000)}}})
+    ),
+    "an integer of 5,000 digits": lambda: f'{{"programId":"demo","accountId":{"9" * 5000}}}',
+    "an integer of a million digits": lambda: f'{{"programId":"demo","accountId":{"9" * 1_000_000}}}',
+    "arrays in arrays": lambda: "[" * 500_000 + "]" * 500_000,
+    "arrays without an end": lambda: "[" * MIB,
+    "objects in objects": lambda: '{"a":' * 150_000 + "1" + "}" * 150_000,
+    "nesting in an event": lambda: json.dumps(event()).replace("120", "[" * 2000 + "]" * 2000),
+    "a text of a megabyte": lambda: json.dumps(event(eventId="e" * 1_000_000)),
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_record_is_done_with_in_time_and_its_neighbours_are_sent(
+    stores: DeliverySettings, braze: Braze, body: Callable[[], str]
+) -> None:
+    connect(stores, braze.url)
+    batch = queued(event(eventId="before"), body(), event(eventId="after"))
+    began = time.monotonic()
+
+    outcome = forward.forward(batch, stores, 60)
+
+    assert time.monotonic() - began < BUSY
+    assert outcome.again == []
+    sent = {one.object["properties"].get("event_id") for one in braze.workspace(KEY).events}
+    assert {"before", "after"} <= sent
+    entries = [*on_shelf(stores, "refused"), *on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)]
+    assert len(entries) <= intake.MOST_ALONE + 1
+
+
+def test_events_that_cannot_be_used_are_kept_few_alone_and_the_rest_together(
+    stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url)
+    bad = [{"eventId": f"e{number}", "accountId": []} for number in range(1000)]
+
+    outcome = forward.forward(queued([event(), *bad]), stores, 60)
+
+    entries = on_shelf(stores, "refused")
+    assert (outcome.again, outcome.counts["accepted_event"]) == ([], 1)
+    assert len(entries) == intake.MOST_ALONE + 1
+    assert len(json.loads(entries[-1].record.body)) == 1000 - intake.MOST_ALONE
+    there = [one for entry in entries[:-1] for one in [json.loads(entry.record.body)]]
+    assert there + json.loads(entries[-1].record.body) == bad
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_an_array_has_as_many_events_as_a_message_holds_of_real_ones(more: int) -> None:
+    events: list[Any] = [{}] * (reading.MAX_EVENTS + more)
+
+    if more:
+        with pytest.raises(Refused, match="holds more than"):
+            reading.events(events)
+    else:
+        assert reading.events(events) == events
+
+
+def test_what_there_is_no_time_to_read_comes_again_until_all_is_sent_in_order(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(stores, braze.url)
+    monkeypatch.setattr(Batch, "read_until", 0.0)
+    queue = Queue()
+    monkeypatch.setattr(aws, "sqs", lambda: queue)
+    for name in ("e1", "e2", "e3"):
+        queue.put(json.dumps(event(eventId=name)), "demo#A1")
+    deliveries = 0
+
+    while queue.messages and deliveries < 10:
+        batch = queue.batch(10)
+        queue.settle(batch, forward.forward(batch, stores, 30).again)
+        deliveries += 1
+
+    assert [one.object["properties"]["event_id"] for one in braze.workspace(KEY).events] == ["e1", "e2", "e3"]
+    assert deliveries == 3
+
+
+def test_stored_bodies_are_read_as_far_as_memory_allows_and_the_rest_comes_again(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(stores, braze.url)
+    monkeypatch.setattr(intake, "FETCHED_BYTES", 1)
+    records = [
+        SourceRecord("demo", json.dumps(event(eventId=f"e{n}", accountId=f"A{n}")).encode(), datetime.now(UTC))
+        for n in range(3)
+    ]
+    batch = queued(*[seal(one, lambda body: kept.put_body(stores, body), 0) for one in records])
+
+    outcome = forward.forward(batch, stores, 30)
+
+    assert outcome.again == ["message-1", "message-2"]
+    assert [one.object["properties"]["event_id"] for one in braze.workspace(KEY).events] == ["e0"]
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        f"bodies/{uuid.uuid4().hex}",
+        "bodies/",
+        "bodies/../held/demo/x.jsonl.gz",
+        "held/demo/x.jsonl.gz",
+        "s3://another-bucket/x",
+        "x" * 100_000,
+        ["bodies/x"],
+        {"key": "bodies/x"},
+        7,
+        True,
+    ],
+    ids=lambda stored: str(stored)[:30],
+)
+def test_an_envelope_whose_body_is_not_there_is_refused_with_the_reason(
+    stores: DeliverySettings, braze: Braze, stored: Any
+) -> None:
+    connect(stores, braze.url)
+    envelope = {"loyalty_bridge": 1, "program": "demo", "received": 1_772_359_200_000, "stored": stored}
+
+    outcome = forward.forward(queued(envelope, event()), stores, 30)
+
+    assert (outcome.again, outcome.counts["accepted_event"]) == ([], 1)
+    (entry,) = on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)
+    assert [(one.field, one.reason) for one in entry.refusals] == [("stored", "does not name a stored body")]
