@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
-from datetime import date
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -76,9 +74,8 @@ def _read(read: Callable[[Any, str], T]) -> Callable[[Any], T]:
 
 def _moment(value: str, field: str) -> str:
     moment = reading.iso(value, field)
-    with suppress(ValueError):
-        # Whether a day is meant to its beginning or its end nobody can tell.
-        date.fromisoformat(value.strip().removesuffix(" UTC"))
+    if reading.is_day(value):
+        # Whether it is meant to its beginning or its end, the caller has to say.
         raise Refused(field, "has no time of day")
     return moment
 

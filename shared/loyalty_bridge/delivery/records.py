@@ -179,7 +179,8 @@ def apart(record: SourceRecord, source: Source) -> tuple[list[Told], list[tuple[
 
 def alone(record: SourceRecord, event: Json) -> SourceRecord:
     """Make a record of one event of a record that holds several."""
-    body = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
+    # Half a character has no UTF-8, but is written as JSON escapes it.
+    body = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode(errors="backslashreplace")
     return replace(record, body=body, document=None)
 
 

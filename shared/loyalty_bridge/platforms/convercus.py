@@ -497,7 +497,7 @@ def _filled(path: str, ids: Mapping[str, str]) -> str:
 
 def _parsed(reply: Reply) -> Json:
     try:
-        return reading.parse(reply.body)
+        return reading.parse(reply.body, any_text=True)
     except Refused as refusal:
         raise OutcomeUnknown(f"Convercus' answer cannot be read: {refusal.reason}") from None
 

@@ -6,7 +6,6 @@ not tell, or tells in an unknown form, is None: a message is better off without 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from loyalty_bridge.platforms.convercus import Api
 
 FALLBACK_LANGUAGE = "en"
-
-_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 # Where a field is, the first place that has it counts; the settings name another one.
 _PROFILE = {
@@ -97,8 +94,8 @@ def _is_redeemable(row: Mapping[str, Json], now: datetime, inactive: set[str], a
         begins, ends = _moment(row.get("validFrom")), _moment(row.get("validTo"))
     except Refused:
         return False  # that it can be redeemed is not known
-    # A day belongs to it wholly.
-    lasts = ends is None or now - timedelta(days=_is_day(row.get("validTo"))) < ends
+    # A day belongs to it wholly. The beginning of the calendar is how .NET and MySQL write that there is no end.
+    lasts = ends is None or ends.year == 1 or now - timedelta(days=reading.is_day(row.get("validTo"))) < ends
     return lasts and (begins is None or begins <= now)
 
 
@@ -108,6 +105,8 @@ def _coupon(row: Mapping[str, Json], language: str, api: Api) -> dict[str, Json]
     shown: dict[str, Json] = {
         name: _scalar(_first(row, _places(api.coupon, name, usual))) for name, usual in _COUPON.items()
     }
+    if (amount := _number(shown["value"])) is not None:
+        shown["value"] = amount
     for name, field in (("valid_from", "validFrom"), ("valid_to", "validTo")):
         shown[name] = _date(row.get(field))
     for name in ("title", "description"):
@@ -117,12 +116,31 @@ def _coupon(row: Mapping[str, Json], language: str, api: Api) -> dict[str, Json]
 
 
 def _by_language(texts: Mapping[str, Json], language: str) -> Iterator[Mapping[str, Json]]:
-    """Give the texts in the language, in the language without its country, in English, and then all."""
-    wanted = language.strip().lower().replace("_", "-")
-    by_tag = {tag.strip().lower().replace("_", "-"): text for tag, text in texts.items() if isinstance(text, Mapping)}
-    for tag in (wanted, wanted.partition("-")[0], FALLBACK_LANGUAGE, *by_tag):
-        if tag in by_tag:
-            yield by_tag[tag]
+    """Give the texts in the language, in the language of any country, in English of any country, and then all.
+
+    Of the countries, none comes first.
+    """
+    wanted = _tag(language)
+    by_tag = {_tag(tag): text for tag, text in texts.items() if isinstance(text, Mapping)}
+    if wanted in by_tag:
+        yield by_tag[wanted]
+    for base in (_base(wanted), FALLBACK_LANGUAGE):
+        for tag in sorted(by_tag):
+            if base and _base(tag) == base:
+                yield by_tag[tag]
+    yield from by_tag.values()
+
+
+def _tag(language: str) -> str:
+    return language.strip().lower().replace("_", "-")
+
+
+def _base(tag: str) -> str:
+    """Give the language of a tag, whichever of its codes the tag has."""
+    try:
+        return reading.language(tag, "")
+    except Refused:
+        return tag.partition("-")[0]
 
 
 def _places(settings: Mapping[str, str], name: str, usual: tuple[str, ...]) -> tuple[str, ...]:
@@ -134,15 +152,18 @@ def _first(source: Mapping[str, Json], places: tuple[str, ...]) -> Json:
         value: Json = source
         for key in place.split("."):
             value = value.get(key) if isinstance(value, Mapping) else None
-        if value is not None:
+        if not reading.is_blank(value):
             return value
     return None
 
 
 def _scalar(value: Json) -> Json:
-    if isinstance(value, str):
-        return value.strip() or None
-    return value if isinstance(value, int | float) else None
+    if isinstance(value, bool):
+        return value
+    try:
+        return reading.text(value, "") if isinstance(value, str) else reading.number(value, "")
+    except Refused:
+        return None
 
 
 def _number(value: Json) -> int | float | None:
@@ -160,10 +181,6 @@ def _word(value: Json) -> str:
     return _plain(value) if isinstance(value, str) else ""
 
 
-def _is_day(value: Json) -> bool:
-    return isinstance(value, str) and _DAY.fullmatch(value.strip()) is not None
-
-
 def _date(value: Json) -> str | None:
     """Show a time in ISO 8601, a day as it is."""
     try:
@@ -171,8 +188,8 @@ def _date(value: Json) -> str | None:
     except Refused:
         return None
     shown = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-    return shown[:10] if _is_day(value) else shown
+    return shown[:10] if reading.is_day(value) else shown
 
 
 def _moment(value: Json) -> datetime | None:
-    return None if value is None or value == "" else reading.instant(value, "")
+    return None if reading.is_blank(value) else reading.instant(value, "")

@@ -473,7 +473,7 @@ def _profile(opened: _Opened, rules: Rules, received: datetime, refusals: list[R
         ("birth_date", "birthday", birth_date),
         ("gender", "gender", _gender),
         ("city", "city", reading.text),
-        ("language", "preferred_locale", _language),
+        ("language", "preferred_locale", reading.language),
     )
     profile: dict[ProfileField, Json] = {}
     for field, name, read_value in fields:
@@ -499,11 +499,3 @@ def _flag(opened: _Opened, name: str) -> bool | None:
 
 def _gender(value: Json, field: str) -> str | None:
     return "P" if str(value).strip().lower() == "declined" else reading.gender(value, field)
-
-
-def _language(value: Json, field: str) -> str:
-    """Read the language of a locale such as ``en-US`` or ``es_MX``."""
-    found = re.fullmatch(r"([a-z]{2,3})(?:[-_].*)?", reading.text(value, field).lower())
-    if not found:
-        raise Refused(field, "is not a locale")
-    return found[1]

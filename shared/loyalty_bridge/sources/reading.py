@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from loyalty_bridge.errors import Refused
+from loyalty_bridge.sources import times
 
 if TYPE_CHECKING:
     from loyalty_bridge.model import Json
@@ -31,17 +32,19 @@ MAX_EVENTS = 20_000
 MAX_AHEAD = timedelta(minutes=5)
 """A clock may be ahead by this much."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECONDS_ABOVE = 10**11
-"""As seconds this is the year 5138, as milliseconds 1973."""
-
-_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
-_EPOCH_TEXT = re.compile(r"-?[0-9]{9,16}(\.[0-9]{1,9})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?", re.ASCII)
+_LAST_BIRTH = 4_102_444_800
+"""The first second of the year 2100: what is larger as a date of birth counts thousandths."""
+_LONGEST_PHONE = 64
+_LONGEST_ADDRESS = 320
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 _MAY_BE_UNUSABLE = re.compile(r"\\u(0000|[dD][89a-fA-F])")
 """How such a character is written in a document that is UTF-8 and JSON."""
 
-_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_BOOLEANS = {
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
+}
 
 _GENDERS = {
     **dict.fromkeys(("m", "male", "man", "männlich", "mann"), "M"),
@@ -79,8 +82,10 @@ def is_blank(value: Json) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def parse(data: bytes, *, unique_keys: bool = False) -> Json:
+def parse(data: bytes, *, unique_keys: bool = False, any_text: bool = False) -> Json:
     """Read strict JSON in UTF-8 (RFC 8259) whose every value the engagement platforms can store.
+
+    A byte order mark is skipped, numbers are in the form of `plain`.
 
     Parameters
     ----------
@@ -88,6 +93,8 @@ def parse(data: bytes, *, unique_keys: bool = False) -> Json:
         The body as it arrived.
     unique_keys
         Refuse an object that names a key twice, at any depth; otherwise the last value counts.
+    any_text
+        Let null bytes and lone surrogates pass in strings, where each field is read by itself: `text` refuses them.
 
     Raises
     ------
@@ -97,21 +104,19 @@ def parse(data: bytes, *, unique_keys: bool = False) -> Json:
         or in a key (the path of its object is).
     """
     try:
-        document = data.decode()
+        document = _decoded(data)
         value: Json = (_UNIQUE_DECODER if unique_keys else _DECODER).decode(document)
-    except UnicodeDecodeError:
-        raise Refused("record", "is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise Refused("record", f"is not JSON (position {error.pos})") from None
     except RecursionError:
         raise Refused("record", f"is nested deeper than {MAX_DEPTH}") from None
     if _MAY_BE_UNUSABLE.search(document) or document.count("{") + document.count("[") > MAX_DEPTH:
-        _check(value, "", MAX_DEPTH)
+        _check(value, "", MAX_DEPTH, any_text=any_text)
     return value
 
 
 def parse_each(data: bytes) -> tuple[Json, list[tuple[bytes, Refused]]]:
-    """Read as `parse` does, but judge each element of an array on its own: one must not take the others with it.
+    """Read as `parse` does with `any_text`, but judge each element of an array on its own.
 
     Returns
     -------
@@ -124,14 +129,14 @@ def parse_each(data: bytes) -> tuple[Json, list[tuple[bytes, Refused]]]:
         Nothing of it can be used.
     """
     try:
-        return parse(data), []
+        return parse(data, any_text=True), []
     except Refused:
         elements = _elements(data)
         check_number(len(elements))
         usable, unusable = [], []
         for element in elements:
             try:
-                usable.append(parse(element))
+                usable.append(parse(element, any_text=True))
             except Refused as refusal:
                 unusable.append((element, refusal))
         if not usable:
@@ -139,12 +144,32 @@ def parse_each(data: bytes) -> tuple[Json, list[tuple[bytes, Refused]]]:
         return usable, unusable
 
 
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Refused("record", "is not UTF-8") from None
+
+
 def _elements(data: bytes) -> list[bytes]:
-    with suppress(ValueError, RecursionError):
-        found = json.loads(data)
-        if isinstance(found, list):
-            return [json.dumps(one).encode() for one in found]
+    """Give the elements of an array as they are written; none where it is no array, or not complete."""
+    document = _decoded(data)
+    elements: list[bytes] = []
+    at, separator = _after_blanks(document, 0), "["
+    with suppress(ValueError, RecursionError, IndexError):
+        while document[at] == separator:
+            begin = _after_blanks(document, at + 1)
+            _, end = _SCANNER.raw_decode(document, begin)
+            elements.append(document[begin:end].encode())
+            at, separator = _after_blanks(document, end), ","
+        if document[at] == "]" and not document[at + 1 :].strip(" \t\n\r"):
+            return elements
     return []
+
+
+def _after_blanks(document: str, at: int) -> int:
+    found = _BLANKS.match(document, at)
+    return found.end() if found else at
 
 
 def events(record: Json) -> list[Json]:
@@ -170,8 +195,11 @@ def check_number(events: int) -> None:
 
 
 def number(value: Json, field: str) -> int | float:
-    """Read a finite number, also from a string such as ``"12.50"``. A boolean is not a number."""
-    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+    """Read a finite number in its one form, see `plain`, also from a string such as ``"12.50"``.
+
+    A boolean is not a number, nor is what may have another meaning elsewhere (``"1,234"``).
+    """
+    if isinstance(value, str) and len(value) < 200 and _NUMBER.fullmatch(value.strip()):
         text = value.strip()
         value = float(text) if re.search("[.eE]", text) else int(text)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -180,7 +208,20 @@ def number(value: Json, field: str) -> int | float:
         raise Refused(field, "is not a finite number")
     if isinstance(value, int) and not _fits(value):
         raise Refused(field, "is too large")
-    return value
+    return plain(value)
+
+
+def plain(value: float) -> int | float:
+    """Write equal numbers in one form: 120.0 as 120, and 268.28000000000003 as 268.28.
+
+    A double holds 15 decimal digits; what follows is left over from calculations.
+    """
+    if isinstance(value, int) or not math.isfinite(value):
+        return value
+    if value.is_integer():
+        return whole if _fits(whole := int(value)) else value
+    rounded = float(f"{value:.15g}")
+    return int(rounded) if rounded.is_integer() else rounded
 
 
 def text(value: Json, field: str) -> str:
@@ -207,19 +248,29 @@ def boolean(value: Json, field: str) -> bool:
 
 
 def instant(value: Json, field: str) -> datetime:
-    """Read a time as aware UTC: ISO 8601 (no zone means UTC), or epoch seconds or milliseconds by their magnitude."""
-    if isinstance(value, str) and not _EPOCH_TEXT.fullmatch(value.strip()):
-        try:
-            # Ruby prints UTC as a word.
-            found = datetime.fromisoformat(value.strip().removesuffix(" UTC"))
-            return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
-            raise Refused(field, "is not a time") from None
+    """Read a time as aware UTC.
+
+    Without a zone it is UTC; what lies beyond the calendar becomes its first or last moment.
+    Read are ISO 8601 and what is near it (``2026-03-01 10:00:00 UTC``, ``20260301T090000,5z``, ``2026/03/01``,
+    ``2026-03-01T10:00+01:00[Europe/Berlin]``), ``01.03.2026``, times with English months (RFC 5322), arrays
+    (``[2026, 3, 1, 10, 0]``), and seconds, milliseconds, microseconds or nanoseconds since 1970, by their magnitude.
+    """
     try:
-        seconds = number(value, field)
-        return _EPOCH + timedelta(seconds=seconds / 1000 if abs(seconds) > _MILLISECONDS_ABOVE else seconds)
-    except (Refused, OverflowError):
+        wall, zone, _ = times.written(value)
+    except ValueError:
         raise Refused(field, "is not a time") from None
+    try:
+        return wall.replace(tzinfo=zone or UTC).astimezone(UTC)
+    except OverflowError:
+        return times.FIRST if wall.year < 5000 else times.LAST
+
+
+def is_day(value: Json) -> bool:
+    """Tell whether a value is a day, without a time of day."""
+    try:
+        return times.written(value).form == "day"
+    except ValueError:
+        return False
 
 
 def iso(value: Json, field: str) -> str:
@@ -236,42 +287,72 @@ def occurred(value: Json, field: str, received: datetime) -> datetime:
 
 
 def birth_date(value: Json, field: str, *, not_after: date = date.max) -> str:
-    """Read a date of birth as ``YYYY-MM-DD``, from ISO 8601 (a time of day is dropped) or ``DD.MM.YYYY``.
+    """Read a date of birth as ``YYYY-MM-DD``, from everything that `instant` reads: the day as it is written.
 
-    Other orders of day and month cannot be told apart and are refused, as are years before 1900 and days after
-    `not_after`.
+    An epoch is midnight somewhere: the nearest day counts. Orders of day and month that cannot be told apart are
+    refused, as are years before 1900 and days after `not_after`.
     """
-    written = text(value, field)
     try:
-        if re.fullmatch(r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}", written, re.ASCII):
-            day, month, year = map(int, written.split("."))
-            born = date(year, month, day)
-        elif re.match(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}($|[T ])", written, re.ASCII):
-            born = datetime.fromisoformat(written).date()
-        else:
-            raise Refused(field, "is not a date")
+        wall, _, form = times.written(value, _LAST_BIRTH)
     except ValueError:
         raise Refused(field, "is not a date") from None
+    born = (wall + timedelta(hours=12) if form == "epoch" and wall.year < 9999 else wall).date()
     if born.year < 1900 or born > not_after:
         raise Refused(field, "is not a possible date of birth")
     return born.isoformat()
 
 
 def phone(value: Json, region: str | None, field: str) -> str:
-    """Read a phone number as E.164. `region` (alpha-2) is where a number without ``+`` is dialled from.
+    """Read a phone number as E.164. `region` (alpha-2) is where a number without ``+`` or ``00`` is dialled from.
 
-    The number must be valid for libphonenumber, which is what Braze checks with:
+    Digits that begin with the calling code of their region, and are a number with ``+`` before them, are that number:
+    senders leave out the ``+``. The number must be valid for libphonenumber, which is what Braze checks with:
     https://www.braze.com/docs/user_guide/channels/sms_mms_and_rcs/message_setup/user_phone_numbers
+
+    Raises
+    ------
+    Refused
+        It is not a phone number, or may be two: one of its region and a mobile one of another country.
     """
     import phonenumbers
 
-    try:
-        found = phonenumbers.parse(text(value, field), region and region.upper())
-    except phonenumbers.NumberParseException:
-        raise Refused(field, "is not a phone number") from None
-    if not phonenumbers.is_valid_number(found):
-        raise Refused(field, "is not a valid phone number")
+    written = text(value, field)
+    if len(written) > _LONGEST_PHONE or re.fullmatch(r"[0-9.,]+[eE]\+?[0-9]+", written):
+        raise Refused(field, "is not a phone number")
+
+    def valid(digits: str, where: str | None) -> phonenumbers.PhoneNumber | None:
+        try:
+            found = phonenumbers.parse(digits, where)
+        except phonenumbers.NumberParseException:
+            return None
+        return found if phonenumbers.is_valid_number(found) else None
+
+    bare = re.sub(r"[\s()./-]", "", written)
+    region = region and region.upper()
+    national = None if bare.startswith("00") and valid(f"+{bare[2:]}", None) else valid(written, region)
+    abroad = valid("+" + bare.lstrip("+").removeprefix("00"), None) if bare.isdecimal() else None
+    if abroad and bare.startswith("00"):
+        found = abroad
+    elif national and abroad and national != abroad:
+        is_own = abroad.country_code == phonenumbers.country_code_for_region(region or "ZZ")
+        is_mobile = phonenumbers.number_type(abroad) == phonenumbers.PhoneNumberType.MOBILE
+        if not is_own and is_mobile and phonenumbers.number_type(national) == phonenumbers.PhoneNumberType.FIXED_LINE:
+            raise Refused(field, "may be a number with or without the code of a country: write it with +")
+        found = abroad if is_own else national
+    elif national:
+        found = national
+    else:
+        raise Refused(field, "is not a phone number")
     return phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)
+
+
+def calling_region(value: Json, field: str) -> str:
+    """Read where a phone number is dialled from, from a country or a calling code (``+49``, ``0049``, 49)."""
+    import phonenumbers
+
+    code = re.fullmatch(r"(?:\+|00)?([1-9][0-9]{0,2})", text(value, field))
+    region = phonenumbers.region_code_for_country_code(int(code[1])) if code else "ZZ"
+    return country(value, field) if region in {"ZZ", "001"} else region
 
 
 def country(value: Json, field: str) -> str:
@@ -297,23 +378,59 @@ def gender(value: Json, field: str) -> str | None:
 
 
 def email(value: Json, field: str) -> str:
-    """Read an e-mail address; its domain in lower case. Whether it can be delivered to is not asked."""
-    from email_validator import EmailNotValidError, validate_email
+    """Read an e-mail address; its domain in lower case, in the alphabet in which it is written.
 
+    Whether it can be delivered to is not asked.
+    """
+    from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
+
+    # No mail is delivered there, but engagement platforms take the addresses.
+    SPECIAL_USE_DOMAIN_NAMES.clear()
+    written = text(value, field)
+    if len(written) > _LONGEST_ADDRESS:
+        raise Refused(field, "is not an e-mail address")
     try:
-        return validate_email(text(value, field), check_deliverability=False, globally_deliverable=False).normalized
-    except EmailNotValidError:
+        found = validate_email(written, check_deliverability=False, globally_deliverable=False)
+    except (EmailNotValidError, UnicodeError):
         raise Refused(field, "is not an e-mail address") from None
+    is_ascii = written.rpartition("@")[2].isascii()
+    return f"{found.local_part}@{found.ascii_domain}" if is_ascii else found.normalized
 
 
 def currency(value: Json, field: str) -> str:
-    """Read a currency as its ISO 4217 letters."""
+    """Read a currency as its ISO 4217 letters, from letters or number; also one that is no longer in circulation.
+
+    Sources: https://www.six-group.com/en/products-services/financial-information/data-standards.html (lists one and
+    three), and the list of Braze's SDKs, which names more than both.
+    """
     from iso4217 import Currency
 
-    try:
-        return str(Currency(text(value, field).upper()).value)
-    except ValueError:
-        raise Refused(field, "is not a currency of ISO 4217") from None
+    from loyalty_bridge.sources import codes
+
+    code = text(value, field).upper()
+    if re.fullmatch("[0-9]{1,3}", code):
+        code = codes.FORMER_CURRENCY_NUMBERS.get(int(code)) or next(
+            (str(it.value) for it in Currency if it.number == int(code)), ""
+        )
+    if code not in codes.FORMER_CURRENCIES and code not in Currency.__members__:
+        raise Refused(field, "is not a currency of ISO 4217")
+    return code
+
+
+def language(value: Json, field: str) -> str:
+    """Read a language as its ISO 639-1 letters (of ISO 639-3 where there are none), from a code or a locale.
+
+    Read are ``de``, ``en-US``, ``zh_Hans_CN``, ``pt_BR.UTF-8``, three letters (``deu``, ``ger``), those of Windows
+    (``ENU``), and codes that others have replaced (``iw``). Source: https://www.loc.gov/standards/iso639-2/php/code_list.php
+    """
+    from loyalty_bridge.sources import codes
+
+    found = re.match(r"([a-z]{2,3})(?:[-_.@,;]|$)", text(value, field).lower())
+    code = found[1] if found else "und"
+    code = codes.LANGUAGES.get(code, code)
+    if code in {"und", "mul", "mis", "zxx", "xx"}:
+        raise Refused(field, "is not a language")
+    return code
 
 
 def _fits(value: int) -> bool:
@@ -328,10 +445,10 @@ def _integer(literal: str) -> int:
     return value
 
 
-def _decimal(literal: str) -> float:
+def _decimal(literal: str) -> int | float:
     if not math.isfinite(value := float(literal)):
         raise Refused("record", "holds a number that is too large")
-    return value
+    return plain(value)
 
 
 def _refuse_constant(literal: str) -> NoReturn:
@@ -353,12 +470,14 @@ _DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_decimal, parse_cons
 _UNIQUE_DECODER = json.JSONDecoder(
     parse_int=_integer, parse_float=_decimal, parse_constant=_refuse_constant, object_pairs_hook=_unique
 )
+_SCANNER = json.JSONDecoder(parse_int=len, parse_float=len)
+_BLANKS = re.compile(r"[ \t\n\r]*")
 
 
-def _check(value: Json, path: str, depth: int) -> None:
+def _check(value: Json, path: str, depth: int, *, any_text: bool) -> None:
     """Refuse what JSON allows and the platforms do not: deep nesting, null bytes, halves of characters."""
     if isinstance(value, str):
-        if _UNUSABLE.search(value):
+        if not any_text and _UNUSABLE.search(value):
             raise Refused(path or "record", "holds a null byte or a lone surrogate")
     elif isinstance(value, Mapping | Sequence) and depth == 0:
         raise Refused("record", f"is nested deeper than {MAX_DEPTH}")
@@ -366,7 +485,7 @@ def _check(value: Json, path: str, depth: int) -> None:
         for key, item in value.items():
             if _UNUSABLE.search(key):
                 raise Refused(path or "record", "holds a null byte or a lone surrogate in a key")
-            _check(item, f"{path}.{key[:64]}" if path else key[:64], depth - 1)
+            _check(item, f"{path}.{key[:64]}" if path else key[:64], depth - 1, any_text=any_text)
     elif isinstance(value, Sequence):
         for index, item in enumerate(value):
-            _check(item, f"{path}[{index}]", depth - 1)
+            _check(item, f"{path}[{index}]", depth - 1, any_text=any_text)

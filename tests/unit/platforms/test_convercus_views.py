@@ -135,6 +135,17 @@ def test_a_coupon_shows_what_a_message_needs() -> None:
         pytest.param({"validTo": "2026-01-31"}, True, id="last day"),
         pytest.param({"validTo": "2026-01-30"}, False, id="day after the last"),
         pytest.param({"validTo": "9999-12-31"}, True, id="end of time"),
+        pytest.param({"validTo": "9999-12-31T23:59:59-01:00"}, True, id="end of time in another zone"),
+        pytest.param({"validTo": "+999999999-12-31T23:59:59.999999999Z"}, True, id="end of Java's time"),
+        pytest.param({"validTo": 253402300799}, True, id="end of time as epoch"),
+        pytest.param({"validTo": 9223372036854775807}, True, id="end of 64 bits"),
+        pytest.param({"validFrom": "0001-01-01T00:00:00+01:00"}, True, id="begin of time in another zone"),
+        pytest.param({"validFrom": "0001-01-01T00:00:00+01:00", "validTo": "9999-12-31"}, True, id="all of time"),
+        pytest.param({"validTo": "0001-01-01T00:00:00"}, True, id="no end, as .NET writes it"),
+        pytest.param({"validTo": "0000-00-00 00:00:00"}, True, id="no end, as MySQL writes it"),
+        pytest.param({"validTo": " "}, True, id="blanks as end"),
+        pytest.param({"validTo": [2026, 1, 31]}, True, id="last day as an array"),
+        pytest.param({"validTo": "2026-02-01T00:00+01:00[Europe/Berlin]"}, True, id="end with a named zone"),
         pytest.param({"validFrom": None, "validTo": None}, True, id="always"),
         pytest.param({"validTo": ""}, True, id="blank end"),
         pytest.param({"validTo": "soon"}, False, id="unreadable end"),
@@ -177,6 +188,8 @@ def test_the_states_that_hide_a_coupon_are_a_setting() -> None:
         ("DE", "Gutschein"),
         ("de-AT", "Gutschein"),
         ("de_AT", "Gutschein"),
+        ("deu", "Gutschein"),
+        ("de-DE-1996", "Gutschein"),
         ("fr", "Voucher"),
         ("", "Voucher"),
     ],
@@ -192,6 +205,12 @@ def test_texts_come_in_the_language_or_in_english(language: str, title: str) -> 
         pytest.param({"de": {"title": "Gutschein"}, "en": {"description": "Once"}}, "Gutschein", "Once", id="in part"),
         pytest.param({"de": {"title": " "}, "en": {"title": "Voucher"}}, "Voucher", None, id="blank"),
         pytest.param({"de_CH": {"title": "Bon"}, "de": {"title": "Gutschein"}}, "Gutschein", None, id="other country"),
+        pytest.param(
+            {"en_GB": {"title": "V"}, "de_DE": {"title": "G"}}, "G", None, id="a country that was not asked for"
+        ),
+        pytest.param({"fr": {"title": "B"}, "en-US": {"title": "V"}}, "V", None, id="English of a country"),
+        pytest.param({"fr": {"title": "B"}, "GER": {"title": "G"}}, "G", None, id="another code of the language"),
+        pytest.param({"de_CH": {"title": " "}, "de_AT": {"title": "G"}}, "G", None, id="blank in one country"),
         pytest.param({"de": "Gutschein"}, None, None, id="no object"),
         pytest.param({}, None, None, id="nothing"),
         pytest.param(None, None, None, id="not told"),
@@ -203,6 +222,38 @@ def test_a_text_that_is_not_there_in_the_language_comes_in_another(
     one = shown("de", i18nFields=texts)
 
     assert (one["title"], one["description"]) == (title, description)
+
+
+def test_english_is_found_in_any_country_when_it_is_asked_for() -> None:
+    assert shown("en", i18nFields={"de": {"title": "Gutschein"}, "en-US": {"title": "Voucher"}})["title"] == "Voucher"
+
+
+@pytest.mark.parametrize(
+    ("told", "points"),
+    [(268.28000000000003, 268.28), (120.0, 120), ("120.00", 120), ("120", 120), (-0.0, 0), ("1,200", None)],
+)
+def test_numbers_are_shown_in_one_form(told: Any, points: Any) -> None:
+    balance = profile(ACCOUNT | {"accountBalance": {"points": told}}, "A1", Api())["points_balance"]
+    value = shown(value=told)["value"]
+
+    assert json.dumps(balance) == json.dumps(points)
+    assert json.dumps(value) == json.dumps(told if points is None else points)
+
+
+@pytest.mark.parametrize("name", ["An\x00na", "\ud83d"])
+def test_a_name_that_no_message_can_show_is_blank_and_the_rest_is_shown(name: str) -> None:
+    account = ACCOUNT | {"memberships": [OWNER | {"givenName": name}]}
+
+    assert profile(account, "A1", Api()) == profile(ACCOUNT, "A1", Api()) | {"first_name": None}
+
+
+def test_a_blank_field_does_not_hide_the_same_field_elsewhere() -> None:
+    account = ACCOUNT | {
+        "memberships": [OWNER | {"enrollmentDate": " ", "createdAt": None}],
+        "enrollmentDate": "2020-02-02",
+    }
+
+    assert profile(account, "A1", Api())["enrollment_date"] == "2020-02-02"
 
 
 anything = st.recursive(

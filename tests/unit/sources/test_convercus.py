@@ -853,7 +853,7 @@ def test_a_missing_time_or_one_too_far_ahead_is_the_arrival(occurred: Json, time
         ({"occurredAt": "2026-13-01"}, "occurredAt"),
         ({"occurredAt": {}}, "occurredAt"),
         ({"occurredAt": "0001-01-01T00:00:00Z"}, "occurredAt"),
-        ({"occurredAt": 10**18}, "occurredAt"),
+        ({"occurredAt": 10**5}, "occurredAt"),
         ({"eventId": {}}, "eventId"),
         ({"payload": "text"}, "payload"),
         ({"payload": [{}]}, "payload"),

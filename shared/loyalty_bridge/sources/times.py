@@ -1,0 +1,148 @@
+"""The spellings of a time: what is written, before anything is made of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from loyalty_bridge.model import Json
+
+FIRST = datetime.min.replace(tzinfo=UTC)
+LAST = datetime.max.replace(tzinfo=UTC)
+LAST_SECOND = 253_402_300_799
+"""The last second of the year 9999: what is larger counts thousandths, and so on."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST = 100
+_EPOCH_TEXT = re.compile(r"[+-]?[0-9]{9,19}(\.[0-9]{1,9})?|[0-9]\.[0-9]{1,20}[eE]\+?[0-9]{1,2}", re.ASCII)
+_COMPACT = re.compile(r"(19|20|21)[0-9]{2}(0[1-9]|1[0-2])([0-2][0-9]|3[01])([0-9]{6})?", re.ASCII)
+"""``yyyyMMdd`` and ``yyyyMMddHHmmss``, which are no likely epoch in any unit."""
+_DOTNET = re.compile(r"/Date\((-?[0-9]{1,15})([+-][0-9]{4})?\)/", re.ASCII)
+_SPELLING = re.compile(
+    r"""
+    (?: (?P<year>[+-]?\d{4,10}) (?P<mark>[-/.]) (?P<month>\d\d?) (?P=mark) (?P<day>\d\d?)
+      | (?P<year2>\d{4}) (?P<month2>\d\d) (?P<day2>\d\d)
+      | (?P<day3>\d\d?) \. (?P<month3>\d\d?) \. (?P<year3>\d{4})
+      | (?:[A-Z][a-z]{2,8},?[ ])? (?P<day4>\d\d?) [ -] (?P<name4>[A-Z][a-z]{2}) [ -] (?P<year4>\d{4})
+      | (?:[A-Z][a-z]{2,8},?[ ])? (?P<name5>[A-Z][a-z]{2}) [ ] (?P<day5>\d\d?) ,? [ ] (?P<year5>\d{4})
+    )
+    (?: (?:[Tt]|,?[ ]{1,2}|(?<=^\d{8}))
+        (?P<hour>\d\d?) (?: :?(?P<minute>\d\d) (?: :?(?P<second>\d\d) (?: [.,:](?P<fraction>\d{1,20}) )? )? )?
+        [ ]{0,2}
+        (?: (?:[Zz]|UTC|GMT)? (?P<sign>[+-]) (?P<hours>\d\d?) (?: :?(?P<minutes>\d\d) (?: :?\d\d )? )?
+            (?: [ ] (?:[A-Z]{2,5}|\([^()]*\)) )?
+          | (?:[Zz]|UTC|GMT)
+        )?
+        (?: \[ (?P<zone>[A-Za-z][A-Za-z0-9_/+-]*) \] | [ ]? (?P<zone2>[A-Z][a-z]+/[A-Za-z0-9_/+-]+) )?
+    )?
+    """,
+    re.ASCII | re.VERBOSE,
+)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class Written(NamedTuple):
+    """A time as it is written: what a clock on the wall shows (its `tzinfo` means nothing), and the zone if given."""
+
+    wall: datetime
+    zone: tzinfo | None = None
+    form: Literal["day", "time", "epoch"] = "time"
+
+
+def written(value: Json, last_second: int = LAST_SECOND) -> Written:
+    """Read a time as it is written, see `reading.instant`.
+
+    Parameters
+    ----------
+    last_second
+        The largest number that counts seconds since 1970.
+
+    Raises
+    ------
+    ValueError
+        It is not a time.
+    """
+    if isinstance(value, str):
+        return _text(value.strip(), last_second)
+    if isinstance(value, bool) or value is None:
+        raise ValueError("is not a time")
+    if isinstance(value, int | float):
+        return _text(str(value), last_second) if _COMPACT.fullmatch(str(value)) else _since_1970(value, last_second)
+    return _object(value, last_second) if isinstance(value, Mapping) else _array(value)
+
+
+def _text(value: str, last_second: int) -> Written:
+    if len(value) > _LONGEST:
+        raise ValueError("is not a time")
+    if _EPOCH_TEXT.fullmatch(value) and not _COMPACT.fullmatch(value):
+        return _since_1970(float(value) if re.search("[.eE]", value) else int(value), last_second)
+    if found := _DOTNET.fullmatch(value):
+        return _since_1970(int(found[1]) / 1000, LAST_SECOND)
+    if not (found := _SPELLING.fullmatch(value)):
+        raise ValueError("is not a time")
+    said = {name.rstrip("2345"): part for name, part in found.groupdict().items() if part is not None}
+    month = int(said["month"]) if "month" in said else _MONTHS.index(said["name"]) + 1
+    hour, minute, second = (int(said.get(name, 0)) for name in ("hour", "minute", "second"))
+    microsecond = int(said.get("fraction", "")[:6].ljust(6, "0"))
+    wall = _wall(int(said["year"]), month, int(said["day"]), hour, minute, second, microsecond)
+    return Written(wall, _zone(said), "time" if "hour" in said else "day")
+
+
+def _zone(said: Mapping[str, str]) -> tzinfo | None:
+    if "sign" in said:
+        offset = timedelta(hours=int(said["hours"]), minutes=int(said.get("minutes", 0)))
+        return timezone(-offset if said["sign"] == "-" else offset)
+    if "zone" not in said:
+        return None
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(said["zone"])
+    except (KeyError, OSError):
+        raise ValueError("is in an unknown zone") from None
+
+
+def _array(parts: Sequence[Json]) -> Written:
+    """Read the array that Jackson makes of Java's local times: year, month, day, …, second, nanoseconds."""
+    numbers = [part for part in parts[:8] if isinstance(part, int) and not isinstance(part, bool)]
+    if not 3 <= len(numbers) == len(parts) <= 7 or not all(abs(part) < 10**9 for part in numbers):
+        raise ValueError("is not a time")
+    year, month, day, *clock = numbers
+    hour, minute, second, nanoseconds = (*clock, 0, 0, 0, 0)[:4]
+    return Written(_wall(year, month, day, hour, minute, second, nanoseconds // 1000), None, "time" if clock else "day")
+
+
+def _object(value: Mapping[str, Json], last_second: int) -> Written:
+    """Read a time that is wrapped (``{"$date": …}``), or the two numbers of Java's and Protobuf's instants."""
+    inner = value.get("$date", value.get("$time"))
+    if isinstance(inner, str | int | float):
+        return written(inner, last_second)
+    seconds = value.get("seconds", value.get("epochSecond"))
+    if len(value) != 2 or isinstance(seconds, bool) or not isinstance(seconds, int):
+        raise ValueError("is not a time")
+    return _since_1970(seconds, LAST_SECOND)
+
+
+def _wall(year: int, month: int, day: int, hour: int, minute: int, second: int, microsecond: int) -> datetime:
+    if not 1 <= year <= 9999:
+        return FIRST if year < 1 else LAST
+    if second > 60 or (hour == 24 and (minute or second or microsecond)):
+        raise ValueError("is not a time")
+    # The end of a day, and a leap second, are the beginning of what comes next.
+    more = timedelta(days=hour == 24, seconds=second == 60)
+    at = datetime(year, month, day, 0 if hour == 24 else hour, minute, min(second, 59), microsecond, UTC)
+    return at + more if LAST - at > more else LAST
+
+
+def _since_1970(count: float, last_second: int) -> Written:
+    if not abs(count) <= 2**63 or 1000 <= count <= 9999:  # no clock counts as far; a year alone
+        raise ValueError("is not a time")
+    scale = next((scale for scale in (1, 10**3, 10**6) if abs(count) < (last_second + 1) * scale), 10**9)
+    microseconds = count * 10**6 // scale if isinstance(count, int) else round(count * (10**6 / scale))
+    try:
+        return Written(_EPOCH + timedelta(microseconds=microseconds), form="epoch")
+    except OverflowError:
+        return Written(FIRST if count < 0 else LAST, form="epoch")
