@@ -45,7 +45,7 @@ def _number(value: Any) -> Any:
         value = rendered(value)
         if not _NUMBER.fullmatch(value):
             raise ValueError("is not a number")
-        return float(value)
+        return reading.plain(float(value))
     if isinstance(value, bool):
         raise ValueError("is not a number")  # noqa: TRY004 - pydantic collects ValueError only
     return value
