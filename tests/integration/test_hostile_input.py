@@ -17,6 +17,7 @@ from loyalty_bridge.delivery import forward, intake, kept
 from loyalty_bridge.delivery.batch import Batch
 from loyalty_bridge.delivery.records import SourceRecord, seal
 from loyalty_bridge.errors import Refused
+from loyalty_bridge.model import Refusal
 from loyalty_bridge.settings import DeliverySettings
 from loyalty_bridge.sources import reading
 from tests.conftest import KEY, connect
@@ -164,3 +165,15 @@ def test_an_envelope_whose_body_is_not_there_is_refused_with_the_reason(
     assert (outcome.again, outcome.counts["accepted_event"]) == ([], 1)
     (entry,) = on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)
     assert [(one.field, one.reason) for one in entry.refusals] == [("stored", "does not name a stored body")]
+
+
+def test_of_a_record_with_very_many_refusals_few_are_kept_and_the_others_counted(stores: DeliverySettings) -> None:
+    why = tuple(Refusal("attributes", f"field-{number}{'x' * 10_000}", "is odd" * 1000) for number in range(1000))
+    record = SourceRecord("demo", b"{}", datetime.now(UTC))
+
+    kept.keep(stores, "refused", "demo", [kept.Entry(record, "e1", "g", why)], time.time())
+
+    (entry,) = on_shelf(stores, "refused")
+    assert len(entry.refusals) == kept.MOST_REASONS + 1
+    assert entry.refusals[-1].reason == f"{1000 - kept.MOST_REASONS} more of its fields cannot be used"
+    assert max(len(one.field) + len(one.reason) for one in entry.refusals) <= 1000

@@ -144,7 +144,7 @@ class Batch:
         if is_whole:
             self.note(entry.record, "refused", program)
         known = container.known(program)
-        for one in entry.refusals:
+        for one in entry.refusals[: kept.MOST_REASONS]:
             # What the destination refuses is named by its part alone, and said in words that may quote a value.
             is_theirs = one.field == one.part
             platform = known.engagement if is_theirs else known.loyalty

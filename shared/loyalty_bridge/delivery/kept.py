@@ -309,9 +309,17 @@ def _written(entry: Entry, shelf: Shelf) -> dict[str, Any]:
         "member": entry.record.member,
         "event_id": entry.event_id,
         "group": entry.group,
-        "refusals": [[refusal.part, refusal.field, refusal.reason] for refusal in entry.refusals],
+        "refusals": [[one.part, one.field[:200], one.reason[:500]] for one in _few(entry.refusals)],
         "missing": list(entry.missing),
     }
+
+
+def _few(refusals: Sequence[Refusal]) -> Sequence[Refusal]:
+    """Keep as many refusals of a record as a person reads, and the number of the others."""
+    if len(refusals) <= MOST_REASONS:
+        return refusals
+    more = Refusal(refusals[0].part, "record", f"{len(refusals) - MOST_REASONS} more of its fields cannot be used")
+    return [*refusals[:MOST_REASONS], more]
 
 
 def _read_line(bundle: Bundle, line: bytes) -> Entry:
