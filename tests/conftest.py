@@ -17,7 +17,7 @@ from moto.core.botocore_stubber import BotocoreStubber
 from local.sandbox.braze import Braze, sandbox
 from loyalty_bridge import aws
 from loyalty_bridge.delivery import pauses
-from loyalty_bridge.programs import store
+from loyalty_bridge.programs import recent, store
 from loyalty_bridge.programs.connection import Connection, Program, merged
 from loyalty_bridge.settings import DeliverySettings
 from tests.stores import environment as variables
@@ -42,7 +42,7 @@ hypothesis.load_profile("tests")
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep every test away from a real account, and let a stream's batch come again at once."""
+    """Keep every test away from a real account and from what other tests' reads, and let a stream's batch come at once."""
     for name, value in {
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
@@ -53,6 +53,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ENDPOINT_URL", "HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pauses, "sleep", lambda _: None)
+    recent.clear()
 
 
 @pytest.fixture(autouse=True, scope="session")

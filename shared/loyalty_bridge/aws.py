@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from loyalty_bridge import USER_AGENT
+from loyalty_bridge import USER_AGENT, clocks
 from loyalty_bridge.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -26,12 +28,31 @@ R = TypeVar("R")
 _PARALLEL = 8
 _lock = threading.Lock()
 _ONCE_SECONDS = 0.3
+_IDLE_SECONDS = 20.0
+"""Connections that were idle for longer are closed before use. A function that was frozen does not see what happened to
+them: https://docs.aws.amazon.com/lambda/latest/dg/best-practices.html (function code, keep-alive)"""
+_SHORT_SECONDS = 2.0
+"""A function that waits for a store for less has a caller who waits, too."""
+_AGAIN_SECONDS = 0.25
+"""For so long what failed at once is repeated, where a caller waits."""
+_MOST_ATTEMPTS = 4
+_THROTTLED = frozenset({
+    "ProvisionedThroughputExceededException", "ThrottlingException", "ThrottledException", "Throttling",
+    "RequestLimitExceeded", "TooManyRequestsException", "SlowDown", "TransactionInProgressException",
+})  # fmt: skip
+"""https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html"""
+
+_used: dict[tuple[str, bool], clocks.Moment] = {}
 
 
 def _client(service: str, *, once: bool = False) -> Any:
-    """Give the container's client of a service; threads may ask for it at once."""
+    """Give the container's client of a service, with fresh connections; threads may ask for it at once."""
     with _lock:
-        return _made(service, once)
+        client = _made(service, once)
+        if (service, once) in _used and clocks.is_past(_used[service, once], _IDLE_SECONDS):
+            client.close()
+        _used[service, once] = clocks.moment()
+        return client
 
 
 @cache
@@ -46,13 +67,13 @@ def _session() -> Any:
 def _made(service: str, once: bool) -> Any:
     from botocore.config import Config
 
-    # A store that does not answer within seconds is treated as failing: the invocation's time is limited, and that of
-    # a look-up so much that it does not ask twice.
+    # A store that does not answer within seconds is treated as failing: the invocation's time is limited. Where a
+    # caller waits, time-outs are not repeated.
     seconds = _ONCE_SECONDS if once else float(os.environ.get("STORE_REPLY_SECONDS", "4"))
     config = Config(
         connect_timeout=min(seconds, 1),
         read_timeout=seconds,
-        retries={"mode": "standard", "total_max_attempts": 3 if seconds >= 1 else 1},
+        retries={"mode": "standard", "total_max_attempts": 1 if seconds < _SHORT_SECONDS else 3},
         max_pool_connections=16,
         tcp_keepalive=True,
         parameter_validation=False,  # AWS checks too; checking every item here takes a tenth of the forwarder's time
@@ -60,7 +81,39 @@ def _made(service: str, once: bool) -> Any:
     )
     client = _session().create_client(service, config=config)
     _ = client.exceptions  # made lazily, too: two threads would get different classes
+    if seconds < _SHORT_SECONDS:
+        client.meta.events.register("before-call", _note_start)
+        client.meta.events.register("needs-retry", _repeat)
     return client
+
+
+def _note_start(params: Any, **_: Any) -> None:
+    params["context"]["bridge_start"] = time.monotonic()
+
+
+def _repeat(
+    attempts: int, response: Any = None, caught_exception: Any = None, request_dict: Any = None, **_: Any
+) -> float | None:
+    """Say in how many seconds a call that failed at once is repeated: the first time without a pause.
+
+    A connection that broke, a throttled call and an error of AWS cost no time; a time-out does, and is not repeated.
+    """
+    from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
+
+    took = time.monotonic() - request_dict["context"]["bridge_start"]
+    if attempts >= _MOST_ATTEMPTS or took > _AGAIN_SECONDS:
+        return None
+    if response is None:
+        is_cheap = isinstance(caught_exception, ConnectionClosedError | EndpointConnectionError) and attempts == 1
+    else:
+        http, parsed = response
+        is_cheap = http.status_code >= 500 or parsed.get("Error", {}).get("Code") in _THROTTLED
+    return pause(attempts) if is_cheap else None
+
+
+def pause(attempts: int) -> float:
+    """Seconds to wait before a throttled call is repeated: none at first, then tens of milliseconds."""
+    return 0.03 * (attempts - 1) * random.uniform(0.5, 1.5)  # noqa: S311
 
 
 def dynamodb() -> DynamoDBClient:
@@ -69,7 +122,7 @@ def dynamodb() -> DynamoDBClient:
 
 
 def dynamodb_once() -> DynamoDBClient:
-    """DynamoDB, asked briefly and never twice: for what may be lost."""
+    """DynamoDB, asked briefly: for what may be lost."""
     return cast("DynamoDBClient", _client("dynamodb", once=True))
 
 

@@ -23,6 +23,7 @@ from loyalty_bridge.programs import breaker, store
 from loyalty_bridge.programs.connection import merged
 from loyalty_bridge.settings import DeliverySettings
 from tests.http_events import PUNCHH_SECRETS, Answer, Api, connect_punchh, make_known
+from tests.lost_replies import lose_replies
 from tests.webhooks import NOW, delivery, forwarded, recording
 from tests.webhooks import answered as delivered
 
@@ -61,6 +62,17 @@ def test_the_code_is_given_again_and_punchh_is_not_asked_again(diner: Api, punch
 
     assert [ask(diner, member).body for _ in range(3)] == [first.body] * 3
     assert asked(punchh) == []
+
+
+def test_a_claim_whose_reply_was_lost_is_recognised_as_ones_own(
+    diner: Api, punchh: Punchh, member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_replies(monkeypatch)
+
+    first, second = ask(diner, member), ask(diner, member)
+
+    assert first.body["coupon_code"]
+    assert second == first
 
 
 def test_a_member_may_be_named_by_the_query(diner: Api, member: str) -> None:

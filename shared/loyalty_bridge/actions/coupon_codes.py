@@ -7,6 +7,7 @@ fills in the code; who asks meanwhile waits. When the first dies, its lease ends
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,10 +32,13 @@ class Given:
     ----------
     until
         When it is over (epoch seconds).
+    owner
+        Who is asking for it.
     """
 
     code: str
     until: float
+    owner: str = ""
 
 
 def key(program: str, member: str) -> str:
@@ -45,7 +49,8 @@ def key(program: str, member: str) -> str:
 def opened(item: Mapping[str, Any], campaign: str) -> Given | None:
     """Read the code of a campaign in an item, also an empty one."""
     found = item.get(_attribute(campaign), {}).get("M")
-    return found and Given(found.get("code", {}).get("S", ""), float(found["until"]["N"]))
+    texts = {name: found.get(name, {}).get("S", "") for name in ("code", "owner")} if found else {}
+    return found and Given(until=float(found["until"]["N"]), **texts)
 
 
 def give(
@@ -88,7 +93,7 @@ def give(
                 raise InProgress("another call is asking for this code", retry_after=seen.until - now())
             sleep(pause)
             pause = min(2 * pause, 0.5)
-        mine = Given("", now() + max(deadline - time.monotonic(), 0))
+        mine = Given("", now() + max(deadline - time.monotonic(), 0), uuid.uuid4().hex)
         taken, seen = _write(
             settings,
             program,
@@ -98,7 +103,8 @@ def give(
             "attribute_not_exists(#campaign) OR #campaign.#until <= :now",
             now(),
         )
-        if taken:
+        # What stands in the way may be our own: the client repeats a write whose reply was lost.
+        if taken or (seen and seen.owner == mine.owner):
             break
     try:
         code = ask()
@@ -125,6 +131,8 @@ def _write(
 ) -> tuple[bool, Given | None]:
     """Write under a condition; tell whether it was, and else what is there."""
     told: dict[str, Any] = {"until": {"N": f"{given.until:.3f}"}}
+    if given.owner:
+        told["owner"] = {"S": given.owner}
     if given.code:
         told["code"] = {"S": given.code}
     names = {"#campaign": _attribute(campaign), "#code": "code", "#until": "until"}

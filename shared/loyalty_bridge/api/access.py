@@ -1,4 +1,7 @@
-"""Who may call: one strongly consistent round trip reads the key with the program, its gate, and what is beside it."""
+"""Who may call: one round trip reads the key, and now and then the program with its gate and token.
+
+The key is read strongly consistent by each call, so that one that is revoked is refused at once.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,8 @@ def admit(
         raise Unauthorized from None
     if key is None:
         raise Unauthorized
-    found, items = store.load_with(settings, name, key, *beside)
+    lasting = [item for item in beside if item == token.ITEM]
+    found, items = store.recall(settings, name, [key, *(item for item in beside if item not in lasting)], lasting)
     if found is None:
         raise Unauthorized
     container.know(found)

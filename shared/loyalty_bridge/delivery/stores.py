@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -102,10 +103,12 @@ def together(writes: Sequence[Mapping[str, Any]], deadline: float) -> bool:
     client = aws.dynamodb()
     turned_away = client.exceptions.TransactionCanceledException
     wanted: Any = list(writes)
+    # DynamoDB recognises a repeat whose first reply was lost, and does not take our own write for another's.
+    token = uuid.uuid4().hex
     for _ in _rounds(deadline):
         try:
             with aws.reaching("DynamoDB", but=turned_away):
-                client.transact_write_items(TransactItems=wanted)
+                client.transact_write_items(TransactItems=wanted, ClientRequestToken=token)
         except turned_away as error:
             reasons = cast("Mapping[str, Any]", error.response)["CancellationReasons"]
             if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):

@@ -21,7 +21,8 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.connection import allowed_gai_family, create_connection
 
-from loyalty_bridge.platforms.http import CONNECT_SECONDS, IDLE_SECONDS, clocks, is_idle, unwatch
+from loyalty_bridge import clocks
+from loyalty_bridge.platforms.http import CONNECT_SECONDS, IDLE_SECONDS, unwatch
 from loyalty_bridge.platforms.http import _watched as watched
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class _Connection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        return super().is_connected and not is_idle(self.used, IDLE_SECONDS)
+        return super().is_connected and not clocks.is_past(self.used, IDLE_SECONDS)
 
     def send(self, data: Any) -> None:
         _watch(self)
@@ -107,7 +108,7 @@ class _Connection(HTTPConnection):
     def getresponse(self) -> Any:
         _watch(self)
         watched.is_sent = not watched.is_cut  # a request that is not complete is not carried out
-        self.used = clocks()
+        self.used = clocks.moment()
         return super().getresponse()
 
     def _new_conn(self) -> socket.socket:

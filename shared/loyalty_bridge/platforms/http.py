@@ -114,19 +114,6 @@ def _proxies(url: str) -> dict[str, str]:
     return {} if should_bypass_proxies(url, no_proxy=None) else {"https": proxy}
 
 
-def clocks() -> tuple[float, float]:
-    """Read both clocks: the monotonic one may stand still while a function is frozen, the other may be set.
-
-    https://man7.org/linux/man-pages/man2/clock_gettime.2.html (it does not count time that the system is suspended)
-    """
-    return time.monotonic(), time.time()
-
-
-def is_idle(since: tuple[float, float], seconds: float) -> bool:
-    """Tell whether more than so many seconds have passed by either clock since `clocks` was read."""
-    return any(abs(now - then) > seconds for now, then in zip(clocks(), since, strict=True))
-
-
 @cache
 def _tls() -> SSLContext:
     """Read the authorities once: for each connection, it would take longer than to map a hundred events.

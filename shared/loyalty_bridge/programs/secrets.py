@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
-from loyalty_bridge import aws
+from loyalty_bridge import aws, clocks
 
 _KEEP_SECONDS = 300.0
-_decrypted: dict[tuple[str, bytes], tuple[float, str]] = {}
+_MOST_KEPT = 500
+_decrypted: dict[tuple[str, bytes], tuple[clocks.Moment, str]] = {}
+"""Oldest first."""
 
 
 def encrypt(key: str, program: str, secret: str) -> bytes:
@@ -36,12 +36,15 @@ def decrypt(program: str, ciphertext: bytes) -> str:
     Unavailable
         KMS does not open it.
     """
-    now = time.monotonic()
-    kept = _decrypted.get((program, ciphertext))
-    if kept and kept[0] > now:
+    for key, (since, _) in list(_decrypted.items()):
+        if clocks.is_past(since, _KEEP_SECONDS):
+            _decrypted.pop(key, None)
+    if kept := _decrypted.get((program, ciphertext)):
         return kept[1]
     with aws.reaching("the program's secret"):
         reply = aws.kms().decrypt(CiphertextBlob=ciphertext, EncryptionContext={"program": program})
     secret = reply["Plaintext"].decode()
-    _decrypted[program, ciphertext] = (now + _KEEP_SECONDS, secret)
+    while len(_decrypted) >= _MOST_KEPT:
+        _decrypted.pop(next(iter(_decrypted)), None)
+    _decrypted[program, ciphertext] = (clocks.moment(), secret)
     return secret

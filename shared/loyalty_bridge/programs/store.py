@@ -6,13 +6,13 @@ import secrets as randomness
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from loyalty_bridge import aws
 from loyalty_bridge.errors import NotFound, SavedMeanwhile, Unavailable
-from loyalty_bridge.programs import gate
+from loyalty_bridge.programs import gate, recent
 from loyalty_bridge.programs.connection import Connection, MoEngageSide, Program, Secret, opened
 from loyalty_bridge.programs.secrets import encrypt
 
@@ -32,14 +32,8 @@ def load(settings: ProgramSettings, programs: Iterable[str]) -> dict[str, Progra
         When DynamoDB does not give all of them.
     """
     keys = [_key(program, item) for program in sorted(set(programs)) for item in ("connection", "gate")]
-    found: list[Mapping[str, Any]] = []
-    for start in range(0, len(keys), 100):
-        request: dict[str, Any] = {settings.programs_table: {"Keys": keys[start : start + 100], "ConsistentRead": True}}
-        with aws.reaching("the programs"):
-            reply = aws.dynamodb().batch_get_item(RequestItems=request)
-        if reply.get("UnprocessedKeys"):
-            raise Unavailable("the programs: throttled")
-        found += reply["Responses"][settings.programs_table]
+    parts = (keys[start : start + 100] for start in range(0, len(keys), 100))
+    found = [item for part in parts for item in _read(settings, part)]
     return {program.id: program for program in _gated(found)}
 
 
@@ -69,15 +63,50 @@ def load_with(
     Unavailable
         When DynamoDB does not give all of them.
     """
-    keys = [_key(program, item) for item in ("connection", "gate", *others)]
-    with aws.reaching("the programs"):
-        reply = aws.dynamodb().batch_get_item(
-            RequestItems={settings.programs_table: {"Keys": keys, "ConsistentRead": True}}
-        )
-    if reply.get("UnprocessedKeys"):
-        raise Unavailable("the programs: throttled")
-    found = reply["Responses"][settings.programs_table]
+    found = _read(settings, [_key(program, item) for item in ("connection", "gate", *others)])
     return next(iter(_gated(found)), None), {item["item"]["S"]: item for item in found}
+
+
+def recall(
+    settings: ProgramSettings, program: str, current: Sequence[str], lasting: Sequence[str]
+) -> tuple[Program | None, dict[str, Mapping[str, Any]]]:
+    """Read a program as `load_with` does, but not what this container read within the last seconds.
+
+    Parameters
+    ----------
+    current
+        Sort keys of what is read each time.
+    lasting
+        Sort keys of what may be `recent.KEPT_SECONDS` old, like the program itself.
+
+    Raises
+    ------
+    Unavailable
+        When DynamoDB does not give all of them.
+    """
+    known = recent.get(settings.programs_table, program)
+    if known and known[1].keys() >= set(lasting):
+        found = {item["item"]["S"]: item for item in _read(settings, [_key(program, item) for item in current])}
+        return known[0], {name: item for name, item in known[1].items() if item} | found
+    read, found = load_with(settings, program, *current, *lasting)
+    if read:
+        recent.keep(settings.programs_table, read, {name: found.get(name, {}) for name in lasting})
+    return read, found
+
+
+def _read(settings: ProgramSettings, keys: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Read at most a hundred items; what a busy partition leaves out is asked for again at once, a few times."""
+    found: list[Mapping[str, Any]] = []
+    request: Any = {settings.programs_table: {"Keys": keys, "ConsistentRead": True}}
+    for attempt in range(1, 5):
+        with aws.reaching("the programs"):
+            reply = aws.dynamodb().batch_get_item(RequestItems=request)
+        found += reply["Responses"].get(settings.programs_table, [])
+        request = reply.get("UnprocessedKeys")
+        if not request:
+            return found
+        time.sleep(aws.pause(attempt))
+    raise Unavailable("the programs: throttled")
 
 
 def every(settings: ProgramSettings) -> Iterator[Program]:
@@ -153,13 +182,23 @@ def save(
             "ConditionExpression": "version = :seen",
             "ExpressionAttributeValues": {":seen": {"N": str(before.version)}},
         }
+    item = _closed(saved)
     client = aws.dynamodb()
     changed = client.exceptions.ConditionalCheckFailedException
     try:
         with aws.reaching("the programs", but=changed):
-            client.put_item(TableName=settings.programs_table, Item=_closed(saved), **condition)
-    except changed:
-        raise SavedMeanwhile(saved_meanwhile(program)) from None
+            client.put_item(
+                TableName=settings.programs_table,
+                Item=item,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **condition,
+            )
+    except changed as failed:
+        # What is stored may be what we have written: the client repeats a write whose reply was lost.
+        if cast("Mapping[str, Any]", failed.response).get("Item") != item:
+            raise SavedMeanwhile(saved_meanwhile(program)) from None
+    finally:
+        recent.forget(settings.programs_table, program)
     return saved
 
 
@@ -191,6 +230,7 @@ def delete(settings: ProgramSettings, program: str) -> None:
         found = [key for page in pages for key in page["Items"]]
         for key in sorted(found, key=lambda key: key["item"]["S"] == "connection"):
             client.delete_item(TableName=settings.programs_table, Key=key)
+    recent.forget(settings.programs_table, program)
 
 
 def _moved(before: Connection, after: Connection) -> bool:

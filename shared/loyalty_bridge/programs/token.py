@@ -9,6 +9,7 @@ longer than its lease.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from loyalty_bridge import aws
 from loyalty_bridge.errors import NotSent, Unavailable
 from loyalty_bridge.platforms.http import backoff
+from loyalty_bridge.programs import recent
 from loyalty_bridge.programs.secrets import decrypt, encrypt
 
 if TYPE_CHECKING:
@@ -135,12 +137,13 @@ class SharedToken:
         """Log in under a lease; give nothing when somebody else has it or has renewed the token meanwhile."""
         # With a token that is still good, half of the time is for what needs it.
         seconds = min((deadline - time.monotonic()) / (2 if old else 1), LEASE_SECONDS)
-        if not _take_lease(self.settings, self.program, seen.issue, now, now + seconds):
+        owner = uuid.uuid4().hex
+        if not _take_lease(self.settings, self.program, seen.issue, now, now + seconds, owner):
             return ""
         try:
             value, life = self.login(time.monotonic() + seconds)
         except Unavailable:
-            _give_back(self.settings, self.program, now + seconds)
+            _give_back(self.settings, self.program, owner)
             if not old:
                 raise
             return old
@@ -150,6 +153,7 @@ class SharedToken:
     def _seen(self) -> Token:
         seen = self.latest
         if seen is None:
+            recent.forget(self.settings.programs_table, self.program)
             with aws.reaching("the token"):
                 reply = aws.dynamodb().get_item(
                     TableName=self.settings.programs_table, Key=_key(self.program), ConsistentRead=True
@@ -161,20 +165,25 @@ class SharedToken:
         return "".join(decrypt(self.program, piece) for piece in token.sealed)
 
 
-def _take_lease(settings: ProgramSettings, program: str, issue: int, now: float, until: float) -> bool:
-    """Take the lease unless somebody has it, or has renewed the token since it was read."""
+def _take_lease(settings: ProgramSettings, program: str, issue: int, now: float, until: float, owner: str) -> bool:
+    """Take the lease unless somebody has it, or has renewed the token since it was read.
+
+    The lease that stands in the way may be our own: the client repeats a write whose reply was lost.
+    """
     unchanged = "issue = :issue" if issue else "attribute_not_exists(issue)"
+    is_free = "attribute_not_exists(leased_until) OR leased_until <= :now OR leased_by = :owner"
     return _update(
         settings,
         program,
-        "SET leased_until = :until",
-        f"{unchanged} AND (attribute_not_exists(leased_until) OR leased_until <= :now)",
+        "SET leased_until = :until, leased_by = :owner",
+        f"{unchanged} AND ({is_free})",
         {":until": until, ":now": now, **({":issue": issue} if issue else {})},
+        {":owner": {"S": owner}},
     )
 
 
-def _give_back(settings: ProgramSettings, program: str, until: float) -> None:
-    _update(settings, program, "REMOVE leased_until", "leased_until = :until", {":until": until})
+def _give_back(settings: ProgramSettings, program: str, owner: str) -> None:
+    _update(settings, program, "REMOVE leased_until, leased_by", "leased_by = :owner", {}, {":owner": {"S": owner}})
 
 
 def _save(
@@ -191,11 +200,12 @@ def _save(
         settings,
         program,
         "SET issue = :issue, purpose = :purpose, sealed = :sealed, renew_at = :renew_at, expires = :expires "
-        "REMOVE leased_until",
+        "REMOVE leased_until, leased_by",
         "attribute_not_exists(issue) OR issue < :issue",
         {":issue": issue, ":renew_at": token.renew_at, ":expires": token.expires},
         {":purpose": {"S": purpose}, ":sealed": {"L": [{"B": piece} for piece in sealed]}},
     )
+    recent.forget(settings.programs_table, program)
     return token
 
 

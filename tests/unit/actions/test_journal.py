@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from loyalty_bridge import aws
-from loyalty_bridge.actions.journal import Answer, Record, decide, get, open_actions, perform
+from loyalty_bridge.actions.journal import SHARDS, Answer, Record, decide, get, open_actions, perform
 from loyalty_bridge.errors import (
     BridgeError,
     InProgress,
@@ -27,6 +27,7 @@ from loyalty_bridge.errors import (
     UpstreamRefused,
 )
 from tests.journal import Crash, Settings, Stepped, journal, step_the_store
+from tests.lost_replies import lose_replies
 
 DAY = 86400.0
 BOOKED = Answer(200, {"bookingId": "B1"})
@@ -790,6 +791,42 @@ def test_what_an_operator_says_has_not_happened_may_be_tried_again(world: World)
 
     assert world.request() == BOOKED
     assert len(world.sent) == 2
+
+
+@pytest.mark.parametrize(("answer", "acts"), [(BOOKED, 1), (None, 2)])
+def test_a_decision_whose_reply_was_lost_is_recognised_as_ones_own(
+    world: World, monkeypatch: pytest.MonkeyPatch, answer: Answer | None, acts: int
+) -> None:
+    world.crash()
+    world.clock += 60
+    open_id = world.open().id
+    lose_replies(monkeypatch)
+
+    decide(world.store, world.program, open_id, answer, world.now)
+
+    assert (world.request(), len(world.sent)) == (BOOKED, acts)
+
+
+def test_another_decision_of_another_operator_is_not_taken_for_ones_own(world: World) -> None:
+    world.crash()
+    world.clock += 60
+    seen = world.open()
+    decide(world.store, world.program, seen.id, BOOKED, world.now)
+
+    with pytest.raises(SavedMeanwhile):
+        decide(world.store, world.program, seen.id, Answer(200, {"bookingId": "another"}), world.now)
+
+
+def test_the_open_actions_of_a_program_lie_in_many_partitions(world: World) -> None:
+    for number in range(40):
+        world.crash(key=f"K{number}")
+
+    items = aws.dynamodb().scan(TableName=world.store.journal_table)["Items"]
+    shards = {item["open"]["S"] for item in items if item["id"]["S"].startswith(f"{world.program}#")}
+    found = open_actions(world.store, world.program, lambda: world.clock + 60)
+    assert len(shards) > SHARDS / 2
+    assert len(found) == 40
+    assert open_actions(world.store, world.program.rstrip("0123456789"), lambda: world.clock + 60) == []
 
 
 @pytest.mark.parametrize("answer", [BOOKED, None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,10 +13,11 @@ from moto import mock_aws
 
 from loyalty_bridge import aws
 from loyalty_bridge.errors import SavedMeanwhile, Unavailable
-from loyalty_bridge.programs import gate, store
+from loyalty_bridge.programs import gate, keys, recent, secrets, store, token
 from loyalty_bridge.programs.connection import Connection, merged
 from loyalty_bridge.programs.secrets import decrypt, encrypt
 from loyalty_bridge.settings import ProgramSettings
+from tests.lost_replies import lose_replies
 from tests.template import resources
 
 KEY = "braze-rest-api-key-1234"
@@ -244,3 +246,137 @@ def test_a_program_that_is_made_anew_does_not_meet_the_epoch_of_the_one_before(
     again = store.save(settings, None, "demo", CONNECTION, {})
 
     assert again.epoch > first.epoch
+
+
+def test_a_save_whose_reply_was_lost_is_recognised_as_ones_own(
+    settings: ProgramSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_replies(monkeypatch)
+
+    first = store.save(settings, None, "demo", CONNECTION, {"braze_api_key": KEY})
+    second = store.save(settings, first, "demo", CONNECTION, {"braze_api_key": KEY + "5"})
+
+    assert store.load(settings, ["demo"]) == {"demo": second}
+    with pytest.raises(SavedMeanwhile):
+        store.save(settings, first, "demo", CONNECTION, {"braze_api_key": KEY})
+    with pytest.raises(SavedMeanwhile):
+        store.save(settings, None, "demo", CONNECTION, {"braze_api_key": KEY})
+
+
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Give a list of the sort keys that each further round trip reads."""
+    rounds: list[list[str]] = []
+    real = aws.dynamodb().batch_get_item
+
+    def note(RequestItems: Any) -> Any:  # noqa: N803 - boto3's name
+        rounds.append([key["item"]["S"].partition("#")[0] for key in RequestItems["programs"]["Keys"]])
+        return real(RequestItems=RequestItems)
+
+    monkeypatch.setattr(aws.dynamodb(), "batch_get_item", note)
+    return rounds
+
+
+def test_of_a_program_that_was_read_lately_the_key_alone_is_read(
+    settings: ProgramSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = store.save(settings, None, "demo", CONNECTION, {})
+    item = str(keys.item_of(keys.create(settings, "demo", "braze")[0]))
+    rounds = asked(monkeypatch)
+
+    answers = [store.recall(settings, "demo", [item], [token.ITEM]) for _ in range(3)]
+
+    assert rounds == [["connection", "gate", "key", "token"], ["key"], ["key"]]
+    assert [(program, item in items) for program, items in answers] == [(saved, True)] * 3
+
+
+def test_a_key_that_is_revoked_is_gone_at_once(settings: ProgramSettings) -> None:
+    store.save(settings, None, "demo", CONNECTION, {})
+    key, told = keys.create(settings, "demo", "braze")
+    item = str(keys.item_of(key))
+    store.recall(settings, "demo", [item], [token.ITEM])
+
+    keys.revoke(settings, "demo", told.id)
+
+    assert item not in store.recall(settings, "demo", [item], [token.ITEM])[1]
+
+
+@pytest.mark.parametrize("clock", ["monotonic", "time"])
+def test_a_save_of_another_container_counts_within_seconds(
+    settings: ProgramSettings, monkeypatch: pytest.MonkeyPatch, clock: str
+) -> None:
+    before = store.save(settings, None, "demo", CONNECTION, {})
+    store.recall(settings, "demo", [], [token.ITEM])
+    with monkeypatch.context() as patch:
+        patch.setattr(recent, "forget", lambda *_: None)  # it happens elsewhere
+        after = store.save(settings, before, "demo", CONNECTION, {})
+    real = getattr(time, clock)
+    monkeypatch.setattr(time, clock, lambda: real() + recent.KEPT_SECONDS + 0.1)
+
+    program, _ = store.recall(settings, "demo", [], [token.ITEM])
+
+    assert program == after
+
+
+def test_a_save_or_a_deletion_here_counts_at_once(settings: ProgramSettings) -> None:
+    before = store.save(settings, None, "demo", CONNECTION, {})
+    store.recall(settings, "demo", [], [])
+
+    after = store.save(settings, before, "demo", CONNECTION, {})
+    seen, _ = store.recall(settings, "demo", [], [])
+    store.delete(settings, "demo")
+    gone, _ = store.recall(settings, "demo", [], [])
+
+    assert (seen, gone) == (after, None)
+
+
+def test_what_is_kept_of_programs_is_bounded(settings: ProgramSettings) -> None:
+    saved = store.save(settings, None, "demo", CONNECTION, {})
+    for number in range(recent.MOST + 10):
+        recent.keep("programs", replace(saved, id=f"p{number}"), {})
+
+    assert sum(recent.get("programs", f"p{number}") is not None for number in range(recent.MOST + 10)) == recent.MOST
+
+
+@pytest.mark.parametrize(("times", "comes"), [(1, True), (3, True), (4, False)])
+def test_what_a_busy_partition_leaves_out_is_asked_for_again(
+    settings: ProgramSettings, monkeypatch: pytest.MonkeyPatch, times: int, comes: bool
+) -> None:
+    saved = store.save(settings, None, "demo", CONNECTION, {})
+    real, left = aws.dynamodb().batch_get_item, iter(range(times))
+
+    def busy(RequestItems: Any) -> Any:  # noqa: N803 - boto3's name
+        if next(left, None) is None:
+            return real(RequestItems=RequestItems)
+        return {"Responses": {}, "UnprocessedKeys": RequestItems}
+
+    monkeypatch.setattr(aws.dynamodb(), "batch_get_item", busy)
+
+    if comes:
+        assert store.load(settings, ["demo"]) == {"demo": saved}
+    else:
+        with pytest.raises(Unavailable):
+            store.load(settings, ["demo"])
+
+
+@pytest.mark.parametrize("clock", ["monotonic", "time"])
+def test_a_secret_in_the_clear_is_kept_for_five_minutes_by_either_clock(
+    settings: ProgramSettings, monkeypatch: pytest.MonkeyPatch, clock: str
+) -> None:
+    old, new = (encrypt(settings.secrets_key, "demo", secret) for secret in ("old secret", "new secret"))
+    secrets._decrypted.clear()
+    decrypt("demo", old)
+    real = getattr(time, clock)
+    monkeypatch.setattr(time, clock, lambda: real() + 301)
+
+    decrypt("demo", new)
+
+    assert [secret for _, secret in secrets._decrypted.values()] == ["new secret"]
+
+
+def test_secrets_in_the_clear_are_bounded(settings: ProgramSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets._decrypted.clear()
+    monkeypatch.setattr(secrets, "_MOST_KEPT", 2)
+    for number in range(4):
+        decrypt("demo", encrypt(settings.secrets_key, "demo", f"secret {number}"))
+
+    assert [secret for _, secret in secrets._decrypted.values()] == ["secret 2", "secret 3"]

@@ -26,6 +26,7 @@ from loyalty_bridge.programs.connection import Connection, Program, merged
 from loyalty_bridge.programs.secrets import decrypt
 from loyalty_bridge.programs.token import ITEM, SharedToken, Token, opened
 from loyalty_bridge.settings import ProgramSettings
+from tests.lost_replies import lose_replies
 from tests.template import resources
 
 NOW = 1_700_000_000.0
@@ -241,6 +242,17 @@ def test_who_waits_longer_than_there_is_time_sends_nothing(stores: ProgramSettin
         container(stores, login, clock=lambda: clock.now)(soon(0.01))
 
     assert (login.count, not_sent.value.retry_after) == (0, 5.0)
+
+
+def test_a_lease_whose_reply_was_lost_is_recognised_as_ones_own(
+    stores: ProgramSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logins = Logins()
+    lose_replies(monkeypatch)
+
+    token = container(stores, logins)(soon(1))
+
+    assert (token, logins.count) == (container(stores, logins)(soon(1)), 1)
 
 
 def test_a_refused_token_is_replaced_for_all(stores: ProgramSettings) -> None:
