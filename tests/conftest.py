@@ -42,7 +42,7 @@ hypothesis.load_profile("tests")
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep every test away from a real account and from what other tests' reads, and let a stream's batch come at once."""
+    """Keep a test away from real accounts and what others read, and let a stream's batch come again at once."""
     for name, value in {
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",

@@ -13,14 +13,16 @@ No answer, and one that says nothing of the secret (408, 429, 5xx), let the next
 moment when a secret that worked is refused is not held back. The platform counts refusals whatever the connection is:
 after `MOST` of them, saving lets no call try before the pause is over.
 
-One item for each secret beside the connection, so that all come in one round trip. Each change is written on condition
-that nobody else has changed the item since it was read.
+One item for each secret beside the connection, so that all come in one round trip. A change is written on condition
+that the item is as it was read. Refusals are counted without that condition once the first is written down: hundreds of
+calls may be refused at the same moment, and each of them has a caller who waits.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -131,11 +133,12 @@ def opened(item: Mapping[str, Any]) -> Breaker:
     def number(name: str) -> float:
         return float(item.get(name, {}).get("N", 0))
 
+    refusals = min(int(number("refusals")), LIMIT)
     return Breaker(
         version=int(number("version")),
         works=bool(item.get("works", {}).get("BOOL")),
-        tries=int(number("tries")),
-        refusals=int(number("refusals")),
+        tries=max(int(number("tries")), refusals),
+        refusals=refusals,
         until=number("until"),
         recent=int(number("recent")),
         refused_at=number("refused_at"),
@@ -185,21 +188,21 @@ class Guarded:
             reply = self.send(request, deadline)
         except Unavailable:
             if tries:
-                self._note(Breaker.given_back)
+                self._note(Breaker.given_back, deadline)
             raise
         if reply.status in REFUSALS:
-            self._note(Breaker.refused)
+            self._note(Breaker.refused, deadline)
         elif reply.status < 500 and reply.status not in _SAYS_NOTHING:
-            self._note(Breaker.worked)
+            self._note(Breaker.worked, deadline)
         elif tries:
-            self._note(Breaker.given_back)
+            self._note(Breaker.given_back, deadline)
         return reply
 
     def _admitted(self, deadline: float) -> bool:
         """Wait until a call may pass; tell whether it is one that tries the secret."""
         pause = 0.1
         while True:
-            if self._change(Breaker.tried):
+            if self._change(Breaker.tried, deadline):
                 return True
             now = self.clock()
             if self.latest.works:
@@ -214,14 +217,15 @@ class Guarded:
             pause = min(2 * pause, 0.5)
             self.latest = _read(self.settings, self.program.id, self.secret)
 
-    def _note(self, to: Callable[[Breaker, float], Breaker]) -> None:
+    def _note(self, to: Callable[[Breaker, float], Breaker], deadline: float) -> None:
         try:
-            self._change(to)
+            if to is not Breaker.refused or not _count(self.settings, self.program, self.secret, self.clock()):
+                self._change(to, deadline)
         except Unavailable as error:  # what was answered counts all the same
             _logger.warning("what became of a try of %s could not be written down: %s", self.secret, error)
 
-    def _change(self, to: Callable[[Breaker, float], Breaker]) -> bool:
-        """Change the breaker; tell whether there was something to change."""
+    def _change(self, to: Callable[[Breaker, float], Breaker], deadline: float) -> bool:
+        """Change the breaker, at least once tried; tell whether there was something to change."""
         while True:
             seen, version = self.latest, self.program.version
             known = seen if seen.version == version else seen.renewed(version, self.clock())
@@ -234,6 +238,10 @@ class Guarded:
             self.latest = wanted if stored is None else stored
             if stored is None:
                 return True
+            if to is Breaker.refused and _count(self.settings, self.program, self.secret, self.clock()):
+                return True
+            if time.monotonic() >= deadline:
+                raise NotSent(f"{self.secret} is being tried by many calls at once", retry_after=1)
 
 
 def _read(settings: ProgramSettings, program: str, secret: str) -> Breaker:
@@ -244,9 +252,36 @@ def _read(settings: ProgramSettings, program: str, secret: str) -> Breaker:
     return opened(reply.get("Item", {}))
 
 
+def _count(settings: ProgramSettings, program: Program, secret: str, now: float) -> bool:
+    """Count a refusal whatever others write; tell whether one of this connection was counted within the pause."""
+    client = aws.dynamodb()
+    numbers = {"one": 1, "until": now + PAUSE_SECONDS, "now": now, "version": program.version}
+    values: dict[str, Any] = {f":{name}": {"N": f"{number:.3f}"} for name, number in numbers.items()}
+    try:
+        with aws.reaching("the breaker", but=client.exceptions.ConditionalCheckFailedException):
+            client.update_item(
+                TableName=settings.programs_table,
+                Key=_key(program.id, secret),
+                UpdateExpression="SET #works = :false, #until = :until, #refused_at = :now "
+                "ADD #refusals :one, #recent :one, #revision :one",
+                ConditionExpression="#version = :version AND #refused_at > :before",
+                ExpressionAttributeNames={
+                    f"#{name}": name
+                    for name in ("works", "until", "refused_at", "refusals", "recent", "revision", "version")
+                },
+                ExpressionAttributeValues=values
+                | {":false": {"BOOL": False}, ":before": {"N": f"{now - PAUSE_SECONDS:.3f}"}},
+            )
+    except client.exceptions.ConditionalCheckFailedException:
+        return False
+    return True
+
+
 def _write(settings: ProgramSettings, program: str, secret: str, before: Breaker, wanted: Breaker) -> Breaker | None:
     """Write a breaker unless it was changed since it was read; then give what is stored."""
+    writer = uuid.uuid4().hex
     values: dict[str, Any] = {
+        ":writer": {"S": writer},
         ":version": {"N": str(wanted.version)},
         ":works": {"BOOL": wanted.works},
         ":tries": {"N": str(wanted.tries)},
@@ -273,7 +308,9 @@ def _write(settings: ProgramSettings, program: str, secret: str, before: Breaker
         with aws.reaching("the breaker", but=client.exceptions.ConditionalCheckFailedException):
             client.update_item(**request)
     except client.exceptions.ConditionalCheckFailedException as failed:
-        return opened(cast("Mapping[str, Any]", failed.response).get("Item", {}))
+        stored = cast("Mapping[str, Any]", failed.response).get("Item", {})
+        # It may be what we have written: the client repeats a write whose reply was lost.
+        return None if stored.get("writer", {}).get("S") == writer else opened(stored)
     return None
 
 

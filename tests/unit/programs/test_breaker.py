@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -14,6 +17,8 @@ from loyalty_bridge.programs import breaker, store
 from loyalty_bridge.programs.breaker import LIMIT, MOST, PAUSE_SECONDS, TRY_SECONDS, Breaker, Guarded
 from loyalty_bridge.programs.connection import Connection, Program
 from loyalty_bridge.settings import DeliverySettings
+from tests.conftest import asked_of_aws
+from tests.lost_replies import lose_replies
 
 SECRET = "punchh_client_secret"
 REQUEST = Request("POST", "https://server.punchh.com", {})
@@ -232,3 +237,39 @@ def test_what_works_costs_nothing_more(world: World, monkeypatch: pytest.MonkeyP
     world.answers = "."
 
     assert Guarded(nowhere, world.program, SECRET, seen, world.send)(REQUEST, FAR).status == 200
+
+
+def test_many_refusals_at_the_same_moment_are_counted_without_a_crowd(world: World) -> None:
+    calls = 40
+    world.all(".")
+    meeting = threading.Barrier(calls)
+
+    def send(*_: object) -> Reply:
+        meeting.wait(20)
+        return Reply(412, {}, b"")
+
+    _, items = store.load_with(world.settings, "diner", breaker.item_of(SECRET))
+    seen = breaker.opened(items[breaker.item_of(SECRET)])
+
+    def call(_: int) -> int:
+        guarded = Guarded(world.settings, world.program, SECRET, seen, send, lambda: world.now, world.wait)
+        return guarded(REQUEST, time.monotonic() + 20).status
+
+    with asked_of_aws() as asked, ThreadPoolExecutor(calls) as pool:
+        statuses = list(pool.map(call, range(calls)))
+
+    assert statuses == [412] * calls
+    assert asked.count("UpdateItem") <= 4 * calls
+    assert world.call() == "ConnectionBroken"
+    world.save()
+    assert world.call() == "ConnectionBroken"  # the platform has counted more than it takes
+
+
+def test_a_try_whose_reply_was_lost_counts_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose_replies(monkeypatch)
+
+    ends = world.all("fff")
+
+    assert (ends, world.sent) == (["500"] * 3, 3)
+    _, items = store.load_with(world.settings, "diner", breaker.item_of(SECRET))
+    assert breaker.opened(items[breaker.item_of(SECRET)]).tries == 0
