@@ -33,6 +33,7 @@ def work(call: Call, _: LambdaContext) -> Answer:
     breakers = [breaker.item_of(secret) for secret in (PUNCHH_CLIENT_SECRET, PUNCHH_ADMIN_KEY)]
     admitted = access.admit(told, call.program, call.headers, breakers)
     body = requests.body(call, SignupMember)
+    side = admitted.program.connection.loyalty
     who = signup_caller(told, admitted, call, body, LIMIT_SECONDS)
     return signup_member(
         told,
@@ -40,4 +41,5 @@ def work(call: Call, _: LambdaContext) -> Answer:
         body.user.model_dump(mode="json", exclude_none=True),
         device_id=device_id(call.headers.get("punchh-app-device-id", ""), who.program, body.user.external_source_id),
         user_agent=call.headers.get("user-agent"),
+        rebinds=side.platform == "punchh" and side.existing_accounts == "any",
     )

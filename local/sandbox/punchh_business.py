@@ -47,6 +47,8 @@ class Settings:
         The client's, for signatures.
     guests_per_device
         How many guests may share a device id.
+    tells_external_ids
+        Whether a user's information has the id in the other system; what is documented of it has not.
     latency
         Seconds that each answer takes.
     """
@@ -59,6 +61,7 @@ class Settings:
         *("salesforce", "customer_id", "mparticle", "azure"),
         *("aws_cognito", "auth0", "ext_idp"),
     )
+    tells_external_ids: bool = False
     latency: float = 0.0
 
 
@@ -264,7 +267,10 @@ class Business:
         if user is None:
             raise Refusal(404, {"errors": {"user_not_found": "User Not Found"}})
         balance = {"points_balance": 0, "net_balance": 2, "banked_rewards": "2.00", "membership_level": "Bronze"}
-        told = {"id": user.user_id, **_shown(user), "balance": balance, "rewards": []}
+        joined = datetime.fromtimestamp(user.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        told = {"id": user.user_id, **_shown(user), "user_joined_at": joined, "balance": balance, "rewards": []}
+        if self.settings.tells_external_ids:
+            told |= {"external_source": user.source[0], "external_source_id": user.source[1]}
         return json_answer(200, told | {"authentication_token": user.token})
 
     def _changed(self, body: Mapping[str, Any]) -> Answer:

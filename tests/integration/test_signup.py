@@ -17,7 +17,8 @@ from loyalty_bridge import aws
 from loyalty_bridge.actions import journal
 from loyalty_bridge.delivery import aliases
 from loyalty_bridge.programs import breaker
-from tests.http_events import PUNCHH_SECRETS, Answer, Api, connect_punchh
+from loyalty_bridge.settings import DeliverySettings
+from tests.http_events import PUNCHH_SECRETS, Answer, Api, connect_punchh, make_known
 
 ANN = {
     "email": "ann.ash@example.com",
@@ -295,7 +296,63 @@ def test_a_program_without_a_client_secret_says_so(diner: Api, punchh: Punchh) -
 # Members who are there already.
 
 
+@pytest.mark.parametrize("tells", [True, False], ids=["Punchh tells the id", "Punchh does not tell it"])
+def test_an_account_that_has_an_external_id_is_never_given_to_another(
+    stores: DeliverySettings, diner: Api, punchh: Punchh, tells: bool
+) -> None:
+    punchh.business.configure(tells_external_ids=tells)
+    victim = punchh.business.sign_up(**user(1))
+    make_known(stores, victim.user_id, "c-0001")
+
+    answers = [sign_up(diner, user(1, external_source_id="c-thief")) for _ in range(2)]
+
+    assert [(it.status, it.body) for it in answers] == [(200, {"existing": True})] * 2
+    assert victim.source == ("customer_id", "c-0001")
+    code = diner.get("members/c-thief/coupon-code", campaign="58293")
+    assert code.body == {"error": "member_not_found"}
+
+
+@pytest.mark.parametrize(
+    ("tells", "body", "source"),
+    [
+        pytest.param(True, {"userId": "5000000001", "existing": True}, ("customer_id", "c-0001"), id="it has none"),
+        pytest.param(False, {"existing": True}, (None, None), id="Punchh does not tell whether it has one"),
+    ],
+)
+def test_an_account_without_an_external_id_gets_it_when_punchh_says_that_it_has_none(
+    diner: Api, punchh: Punchh, tells: bool, body: dict[str, Any], source: Any
+) -> None:
+    punchh.business.configure(tells_external_ids=tells)
+    there = punchh.business.sign_up(email=user(1)["email"], first_name="Ann", last_name="Ash")
+
+    answer = sign_up(diner, user(1))
+
+    assert (answer.status, answer.body, there.source) == (200, body, source)
+
+
+def test_an_account_with_this_external_id_is_told_without_a_change(diner: Api, punchh: Punchh) -> None:
+    punchh.business.configure(tells_external_ids=True)
+    there = punchh.business.sign_up(**user(1))
+
+    answer = sign_up(diner, user(1))
+
+    assert answer.body == {"userId": str(there.user_id), "existing": True}
+    assert "PATCH" not in [request.method for request in punchh.requests]
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_lost_answer_does_not_give_an_older_account_away(diner: Api, punchh: Punchh, status: int) -> None:
+    victim = punchh.business.sign_up(**user(1))
+    punchh.faults.add(kind="status", status=status, when="after")
+
+    answer = sign_up(diner, user(1, external_source_id="c-thief"))
+
+    assert (answer.status, answer.body) == (200, {"existing": True})
+    assert victim.source == ("customer_id", "c-0001")
+
+
 def test_an_existing_member_is_told_and_gets_the_external_id(diner: Api, punchh: Punchh) -> None:
+    diner.change(loyalty={"existing_accounts": "any"})
     sign_up(diner, user(1))
     punchh.requests.clear()
 
@@ -308,6 +365,7 @@ def test_an_existing_member_is_told_and_gets_the_external_id(diner: Api, punchh:
 
 
 def test_an_existing_member_gets_the_id_of_the_system_that_the_request_names(diner: Api, punchh: Punchh) -> None:
+    diner.change(loyalty={"existing_accounts": "any"})
     sign_up(diner, user(1))
 
     assert sign_up(diner, user(1, external_source="auth0", external_source_id="a-1")).status == 200
@@ -317,6 +375,7 @@ def test_an_existing_member_gets_the_id_of_the_system_that_the_request_names(din
 def test_an_existing_member_gets_the_external_id_though_the_business_keeps_addresses_to_itself(
     diner: Api, punchh: Punchh
 ) -> None:
+    diner.change(loyalty={"existing_accounts": "any"})
     user_id = sign_up(diner, user(1)).body["userId"]
     punchh.faults.add(kind="pass")
     punchh.faults.add(kind="status", status=200, body={"id": int(user_id), "user_id": int(user_id)})
@@ -336,6 +395,7 @@ def test_an_existing_member_is_told_without_an_admin_key_too(diner: Api, punchh:
 
 
 def test_an_external_id_that_another_account_has_is_refused(diner: Api, punchh: Punchh) -> None:
+    diner.change(loyalty={"existing_accounts": "any"})
     sign_up(diner, user(1))
     sign_up(diner, user(2))
     forget_journal()
@@ -352,6 +412,7 @@ def test_an_external_id_that_another_account_has_is_refused(diner: Api, punchh: 
 def test_what_fails_for_an_existing_member_is_done_by_the_repeat(
     diner: Api, punchh: Punchh, kind: str, skip: int
 ) -> None:
+    diner.change(loyalty={"existing_accounts": "any"})
     sign_up(diner, user(1))
     for _ in range(skip):
         punchh.faults.add(kind="pass")

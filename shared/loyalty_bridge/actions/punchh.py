@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -31,10 +33,13 @@ from loyalty_bridge.sources.punchh import alias_of
 
 if TYPE_CHECKING:
     from loyalty_bridge.actions.caller import Caller
+    from loyalty_bridge.actions.journal import Record
     from loyalty_bridge.platforms.punchh import Client
     from loyalty_bridge.settings import SignupSettings
 
 SIGNUP_MEMBER = "signup_member"
+_CLOCK_SKEW = 60.0
+"""Seconds by which Punchh's clock may be behind ours."""
 
 _DEVICES = uuid.UUID("5b0f8b5a-6a0e-4c7e-9d3b-0d6a3f1f7c11")
 _NO_DEVICES = frozenset({"", "none", "null", "undefined", "00000000-0000-0000-0000-000000000000"})
@@ -68,17 +73,21 @@ def signup_member(
     *,
     device_id: str,
     user_agent: str | None,
+    rebinds: bool = False,
 ) -> Answer:
     """Sign a member up; the answer has the ``userId``, and says when the member is an ``existing`` one.
 
-    An e-mail address that is taken already belongs to the member: with an admin key, its account gets the external id.
-    So does, when the outcome is unknown, the account that is found then. A refusal is not kept: a corrected signup of
-    the same member asks Punchh anew.
+    An e-mail address proves nothing: whoever knows one may name it. So an account that is there already gets the
+    external id only when Punchh says that it has none; the answer then has its ``userId``, and otherwise has not. When
+    the outcome of a signup is unknown, an account that is no older than the signup is taken for its result. A refusal
+    is not kept: a corrected signup of the same member is sent to Punchh again.
 
     Parameters
     ----------
     user
         Punchh's fields without passwords.
+    rebinds
+        The program's addresses are verified: an existing account gets the external id in place of the one it has.
 
     Raises
     ------
@@ -91,8 +100,10 @@ def signup_member(
     if api.flavour == "mobile" and (absent := [name for name in ("first_name", "last_name") if name not in user]):
         raise Refused(f"user.{absent[0]}", "is missing, and the mobile API wants it")
 
-    def look(_: object) -> Answer | None:
-        return _connected(caller, user)
+    began = time.time()
+
+    def look(seen: Record | None) -> Answer | None:
+        return _found(caller, user, rebinds=rebinds, since=seen.since if seen else began)
 
     def act(_: str) -> Answer:
         try:
@@ -100,7 +111,7 @@ def signup_member(
         except UpstreamRefused as refusal:
             if refusal.code != punchh.ALREADY_MEMBER:
                 raise
-            return _existing(caller, user)
+            return _existing(caller, user, rebinds=rebinds)
         except OutcomeUnknown:
             with suppress(Unavailable, UpstreamRefused):  # a look-up that fails tells nothing
                 if found := look(None):
@@ -139,16 +150,22 @@ def _signed_up(caller: Caller[Client], user: Mapping[str, Any], device_id: str, 
     return str(user_id)
 
 
-def _existing(caller: Caller[Client], user: Mapping[str, Any]) -> Answer:
+def _existing(caller: Caller[Client], user: Mapping[str, Any], *, rebinds: bool) -> Answer:
     try:
-        found = _connected(caller, user)
+        found = _found(caller, user, rebinds=rebinds, since=math.inf)
     except OutcomeUnknown as error:  # setting the id once more does no harm
         raise NotSent(str(error)) from error
     return Answer(200, {**(found.body if found else {}), "existing": True})
 
 
-def _connected(caller: Caller[Client], user: Mapping[str, Any]) -> Answer | None:
-    """Find the member by e-mail address and set the external id; None when nobody is found, or without admin key."""
+def _found(caller: Caller[Client], user: Mapping[str, Any], *, rebinds: bool, since: float) -> Answer | None:
+    """Find the account of the e-mail address, and connect it when it may be; None when nothing can be said.
+
+    Parameters
+    ----------
+    since
+        An account that is no older (epoch seconds) is the one that was signed up.
+    """
     client, until = caller.client, caller.deadline
     admin = client.credentials.get(PUNCHH_ADMIN_KEY)
     if admin is None:
@@ -156,6 +173,12 @@ def _connected(caller: Caller[Client], user: Mapping[str, Any]) -> Answer | None
     guest = punchh.user_information(admin.send, client.api, admin_key=admin.value, deadline=until, email=user["email"])
     if guest is None:
         return None
+    told = Answer(200, {"userId": str(guest.user_id)})
+    is_new = guest.joined is not None and guest.joined >= since - _CLOCK_SKEW
+    if guest.external_source_id == user["external_source_id"] or (guest.external_source_id is None and is_new):
+        return told
+    if guest.external_source_id != "" and not rebinds:
+        return Answer(200, {"existing": True}) if since == math.inf or guest.joined is not None else None
     known = replace(guest, email=guest.email or user["email"])  # the business may keep it from its interfaces
     source = {name: user[name] for name in ("external_source",) if name in user}
     punchh.set_external_source_id(
@@ -166,7 +189,7 @@ def _connected(caller: Caller[Client], user: Mapping[str, Any]) -> Answer | None
         admin_key=admin.value,
         deadline=until,
     )
-    return Answer(200, {"userId": str(guest.user_id)})
+    return told
 
 
 def generate_code(client: Client, user_id: int, campaign: str, deadline: float) -> str:

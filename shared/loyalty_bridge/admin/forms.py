@@ -190,6 +190,14 @@ _GROUPS: Mapping[str, tuple[Group, ...]] = {
                 ),
                 Field("loyalty.api.external_source", "External source", "What Punchh calls the system of the ids."),
                 Field(
+                    "loyalty.existing_accounts",
+                    "Existing accounts",
+                    "Which get the external id when their e-mail address is signed up. without_id: those that have "
+                    "none. any: also in place of another id; only where every address is verified.",
+                    "choice",
+                    ("without_id", "any"),
+                ),
+                Field(
                     "loyalty.coupon_code_days",
                     "Days of a coupon code",
                     "For how long a member is given the same code of a campaign. Empty: always.",

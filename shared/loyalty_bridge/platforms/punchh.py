@@ -13,6 +13,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
@@ -23,6 +24,7 @@ from loyalty_bridge.errors import ConnectionBroken, NotConnected, NotSent, Outco
 from loyalty_bridge.platforms.http import Request
 from loyalty_bridge.programs import breaker
 from loyalty_bridge.programs.secrets import decrypt
+from loyalty_bridge.sources import reading
 
 if TYPE_CHECKING:
     from loyalty_bridge.destinations.wire import Reply
@@ -75,12 +77,22 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """A user of Punchh; what the business keeps from its interfaces is empty."""
+    """A user of Punchh; what the business keeps from its interfaces is empty.
+
+    Attributes
+    ----------
+    external_source_id
+        Empty: the account has none; None: Punchh does not say.
+    joined
+        Epoch seconds; None: Punchh does not say.
+    """
 
     user_id: int
     email: str = ""
     first_name: str = ""
     last_name: str = ""
+    external_source_id: str | None = None
+    joined: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +311,12 @@ def _guest(user: Any) -> Guest:
     if not re.fullmatch(r"[0-9]{1,19}", str(user_id), re.ASCII):
         raise OutcomeUnknown("Punchh's answer names no user")
     texts = {name: str(user.get(name) or "") for name in ("email", "first_name", "last_name")}
-    return Guest(int(user_id), **texts)
+    name = "external_source_id"
+    external_id = str("" if user[name] is None else user[name]).strip() if name in user else None
+    joined = None
+    with suppress(Refused):
+        joined = reading.instant(user.get("user_joined_at"), "").timestamp()
+    return Guest(int(user_id), **texts, external_source_id=external_id, joined=joined)
 
 
 def _taken(reply: Reply, sent: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -51,6 +51,9 @@ class PunchhSide(_Side, frozen=True, kw_only=True, tag="punchh"):
     platform: ClassVar[Literal["punchh"]] = "punchh"
     rules: punchh.Rules = punchh.Rules()
     api: PunchhApi = PunchhApi()
+    existing_accounts: Literal["without_id", "any"] = "without_id"
+    """Which accounts that are there already a signup of their e-mail address may give its external id: those that have
+    none, or any. An address proves nothing unless it is verified."""
     coupon_code_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = None
     """For how long a member is given the same code of a campaign; None: for as long as the program lives."""
     webhook_auth: Literal["basic", "bearer", "hmac"] = "basic"

@@ -292,7 +292,8 @@ def test_an_existing_user_gets_its_external_id(punchh: Punchh) -> None:
     for _ in range(2):
         set_external_source_id(through(punchh), MOBILE, guest, "c-2", admin_key="admin-key", deadline=0)
 
-    assert guest == Guest(user_id, "ann@example.com", "Ånn", "Ash")
+    assert guest == Guest(user_id, "ann@example.com", "Ånn", "Ash", joined=guest.joined)
+    assert guest.joined == float(int(punchh.business.users[0].created_at))
     assert punchh.business.users[0].source == ("customer_id", "c-2")
 
 
