@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
@@ -33,11 +33,11 @@ from loyalty_bridge.destinations.wire import (
     Rejected,
     Reply,
     TooLarge,
-    Transient,
     Translation,
     Verdict,
     Wait,
     WireObject,
+    failed,
 )
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.member_ids import check_member_id
@@ -85,7 +85,10 @@ _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _PHONE = re.compile(r"\+[1-9][0-9]{4,14}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _SEPARATOR = re.compile(r"[\s.$]")
-_PERSONAL = re.compile(r"\S+@\S+|\+?\d{6,}")
+_PERSONAL = re.compile(
+    r"(?<=key: )\S+|(?=[\w-]*[0-9])(?=[\w-]*[a-z])[\w-]{20,}|\S+@\S+|\+?\d{6,}", re.ASCII | re.IGNORECASE
+)
+"""A key, an address, a phone number: what a sentence of Braze's may repeat."""
 
 
 class _Limits(NamedTuple):
@@ -209,15 +212,22 @@ def body(objects: Sequence[WireObject]) -> bytes:
     )
 
 
+def harmless() -> WireObject:
+    """Make an attributes object that Braze takes and ignores: it may only update, and its user does not exist."""
+    fields = {"external_id": "loyalty-bridge-check", "_update_existing_only": True, "language": "en"}
+    return WireObject("attributes", encode(fields))
+
+
 def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     """Tell what a reply means.
 
-    Reasons hold the status and, for an object, Braze's sentence without what may be a member's; nothing else of a body
-    (that of a 401 repeats the key). An error of an accepted request that does not tell its object is given to every
-    object that may be the one: those of its array, or all, but for arrays that were processed entirely by their count.
+    Reasons hold the status and Braze's sentence without what may be a member's or the key; nothing else of a body. A
+    2xx counts as accepted only with the message ``success`` or ``queued``, or without a body: with another message
+    Braze has taken nothing. An error of an accepted request that does not tell its object is given to every object
+    that may be the one: those of its array, or all, but for arrays that were processed entirely by their count.
 
-    A body that is not JSON does not come from Braze but from something before it: only a status that means the same
-    from there is believed. A status that is in no documentation is taken as transient.
+    A body that is not Braze's comes from something before it: only a status that means the same from there is
+    believed. A status that is in no documentation is taken as transient.
 
     Parameters
     ----------
@@ -225,19 +235,33 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
         Epoch seconds.
     """
     status, said = reply.status, reply.said()
-    if 200 <= status < 300 and (said is not None or not reply.body.strip()):
-        return Accepted(_blame_all(said or {}, objects))
+    message = said.get("message") if said else None
+    is_ok = 200 <= status < 300
+    if is_ok and (not reply.body.strip() or (isinstance(message, str) and message.strip().lower() in _TAKEN)):
+        return _accepted(said or {}, objects)
+    is_refusal = (is_ok and isinstance(message, str)) or (status in {400, 422} and said is not None)
     if status == 429:
         wait = reply.wait("x-ratelimit-retry-after", "retry-after", "x-ratelimit-reset", now=now)
         return Wait(wait, "429: over the rate limit")
-    if status == 413 or (status == 400 and said is not None and b"max input length exceeded" in reply.body.lower()):
+    if status == 413 or (is_refusal and b"max input length exceeded" in reply.body.lower()):
         return TooLarge(f"{status}: too much in one request")
     if 300 <= status < 400 or status in _BROKEN:
         return Broken(f"{status}: {_BROKEN.get(status, 'redirects, so it is not a REST endpoint of Braze')}")
-    if status in {400, 422} and said is not None:
-        return Rejected(f"{status}: the request is refused", _blame(said, objects)[0])
-    return Transient(f"{status}: no answer of Braze's" if said is None else f"{status}: Braze failed")
+    if is_refusal:
+        blamed, unplaced = _blame(said or {}, objects)
+        sentences = [reason for _, reason in unplaced if reason != _NO_REASON]
+        reason = sentences[0] if sentences else _sentence(message if is_ok else None, "the request is refused")
+        return Rejected(f"{status}: {reason}", blamed)
+    return failed(status, f"{status}: no answer of Braze's" if said is None or is_ok else f"{status}: Braze failed")
 
+
+_TAKEN = frozenset({"success", "queued"})
+_NO_REASON = "Braze does not say why"
+_ABOUT_TRACKING = re.compile("invalid_group_id|request_status_.*")
+"""Errors about following the request by its ``group_id``: the data is processed.
+
+https://www.braze.com/docs/api/endpoints/user_data/get_users_track_status
+"""
 
 _BROKEN = {
     401: "the API key is not accepted here (wrong key, workspace, instance or permission)",
@@ -540,36 +564,61 @@ def _blame(
     unplaced: list[tuple[str | None, str]] = []
     errors = said.get("errors") or []
     for error in errors if isinstance(errors, list) else [errors]:
-        entry = error if isinstance(error, dict) else {}
-        array, index, reason = entry.get("input_array"), entry.get("index"), _sentence(entry.get("type"))
+        entry = error if isinstance(error, dict) else {"type": error}
+        array, index, kind = entry.get("input_array"), entry.get("index"), entry.get("type")
+        if isinstance(kind, str) and _ABOUT_TRACKING.fullmatch(kind.strip()):
+            continue
         array = array if isinstance(array, str) and array in places else None
         if array and type(index) is int and 0 <= index < len(places[array]):
-            blamed.setdefault(places[array][index], reason)
+            blamed.setdefault(places[array][index], _sentence(kind, _NO_REASON))
         else:
-            unplaced.append((array, reason))
+            unplaced.append((array, _sentence(kind, _NO_REASON)))
     return blamed, unplaced
 
 
-def _blame_all(said: Mapping[str, Json], objects: Sequence[WireObject]) -> dict[int, str]:
-    """Give the objects that errors name, and those that they may mean."""
+def _accepted(said: Mapping[str, Json], objects: Sequence[WireObject]) -> Accepted:
+    """Give the objects that errors name, and those that they may mean; and how many are missing without an error."""
     blamed, unplaced = _blame(said, objects)
-    rest = [(position, item.array) for position, item in enumerate(objects) if position not in blamed]
-    doubtful = set()
-    for array, count in Counter(array for _, array in rest).items():
-        processed = said.get(f"{array}_processed")
-        if not isinstance(processed, int) or processed < count:
+    rest = [(position, item) for position, item in enumerate(objects) if position not in blamed]
+    doubtful: set[str] = set()
+    missing = 0
+    for array in {item.array for _, item in rest}:
+        wanted, processed = (
+            _countable([item for _, item in rest if item.array == array]),
+            said.get(f"{array}_processed"),
+        )
+        if type(processed) is not int:
             doubtful.add(array)
-    for named, reason in unplaced:
-        for position, array in rest:
-            if array in doubtful and named in {None, array}:
-                blamed.setdefault(position, f"may be refused, Braze does not tell which object is: {reason}")
-    return blamed
+        elif processed < wanted:
+            doubtful.add(array)
+            missing += wanted - max(processed, 0)
+    for named, reason in sorted(unplaced, key=lambda one: one[1] == _NO_REASON):
+        candidates = [at for at, item in rest if item.array in doubtful and named in {None, item.array}]
+        doubt = "may be refused, Braze does not tell which object is: " if len(candidates) > 1 else ""
+        for position in candidates:
+            blamed.setdefault(position, doubt + reason)
+    return Accepted(blamed, 0 if unplaced else missing)
 
 
-def _sentence(said: Json) -> str:
+def _countable(items: Sequence[WireObject]) -> int:
+    """Tell what Braze counts of an array's objects when it has processed all: of attributes it counts the members.
+
+    https://www.braze.com/docs/api/endpoints/user_data/post_user_track
+    """
+    if items[0].array != "attributes" or len(items) < 2:
+        return len(items)
+    found = [msgspec.json.decode(item.body) for item in items]
+    return len({encode(next((one[name] for name in _IDENTIFIERS if name in one), None)) for one in found})
+
+
+_IDENTIFIERS = ("external_id", "user_alias", "email", "phone")
+"""In the order in which Braze looks for a user by them."""
+
+
+def _sentence(said: Json, otherwise: str) -> str:
     text = said if isinstance(said, str) else ""
     words = "".join(character if character.isprintable() else " " for character in text).split()
-    return _PERSONAL.sub("…", " ".join(words))[:200] or "Braze does not say why"
+    return _PERSONAL.sub("…", " ".join(words))[:200] or otherwise
 
 
 _PROFILE: Mapping[ProfileField, tuple[str, Callable[[str], object], str]] = {

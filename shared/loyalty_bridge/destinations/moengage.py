@@ -37,6 +37,7 @@ from loyalty_bridge.destinations.wire import (
     Verdict,
     Wait,
     WireObject,
+    failed,
 )
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.member_ids import check_member_id
@@ -116,7 +117,8 @@ _TOLD = {
 """What is repeated of an error, when it looks like what it should be; its sentence may hold what was sent."""
 
 _BROKEN_STATUSES = frozenset({401, 403, 404, 405, 407, 409, 410, 415, 421})
-_BROKEN_TYPES = frozenset({"Blacklisted", "ParamsRequired", "Missing header value"})
+_RATE_TYPES = frozenset({"Rate Limits Exceeded", "RateLimitError"})
+_BROKEN_TYPES = frozenset({"Blacklisted", "ParamsRequired", "Missing header value", "Authentication required"})
 """Types of a 400 that is not about what was sent, but about the account or how it is called."""
 
 
@@ -234,12 +236,19 @@ def body(objects: Sequence[WireObject]) -> bytes:
     return _HEAD + b",".join(item.body for item in objects) + _TAIL
 
 
+def harmless() -> WireObject:
+    """Make a user object that MoEngage takes and ignores: it may only update, and its user does not exist."""
+    user = {"type": "customer", "customer_id": "loyalty-bridge-check", "update_existing_only": True}
+    return WireObject("customer", encode({**user, "attributes": {"language": "en"}}))
+
+
 def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     """Tell what a reply means.
 
     What would be the same for every request (a wrong path, a redirect, a suspended account, a 415) breaks the
-    connection, so that nothing is refused for it. A body that is not JSON does not come from MoEngage but from
-    something before it: only a status that means the same from there is believed.
+    connection, so that nothing is refused for it. A 2xx counts as accepted only with the status ``success``, or
+    without a body. A body that is not MoEngage's comes from something before it: only a status that means the same from
+    there is believed.
 
     Parameters
     ----------
@@ -252,16 +261,19 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     reason = _reason(reply, said, error)
     is_ok = 200 <= status < 300
     has_failed = said is not None and (status in {400, 422} or (is_ok and said.get("status") == "fail"))
-    verdict: Verdict = Transient(reason)
-    if status == 429:
+    kind = str(error.get("type"))
+    verdict: Verdict = failed(status, reason)
+    if status == 429 or (has_failed and kind in _RATE_TYPES):
         verdict = Wait(reply.wait("retry-after", "x-ratelimit-reset", now=now), reason)
-    elif status == 413 and len(objects) > 1:
+    elif (status == 413 or (has_failed and kind == "PayloadTooLarge")) and len(objects) > 1:
         verdict = TooLarge(reason)
     elif status in _BROKEN_STATUSES or 300 <= status < 400 or (has_failed and _is_about_account(error)):
         verdict = Broken(reason)
+    elif has_failed and kind == "ServerError":
+        verdict = Transient(reason)
     elif status == 413 or has_failed:
         verdict = Rejected(reason, {0: reason} if len(objects) == 1 else {})
-    elif is_ok and (said is not None or not reply.body.strip()):
+    elif is_ok and (not reply.body.strip() or (said or {}).get("status") == "success"):
         verdict = Accepted()
     return verdict
 

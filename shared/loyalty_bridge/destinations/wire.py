@@ -103,9 +103,18 @@ def _seconds(text: str, now: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The request was taken; `rejected` tells the objects (by position in the request) that were not, and why."""
+    """The request was taken.
+
+    Attributes
+    ----------
+    rejected
+        The objects (by position in the request) that were not taken, and why.
+    unprocessed
+        How many more objects the reply does not count as processed, though it names none of them.
+    """
 
     rejected: Mapping[int, str] = field(default_factory=dict)
+    unprocessed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +142,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Transient:
-    """The destination failed; a repeat is useful."""
+    """The destination failed; a repeat is useful. `is_unknown`: it may have taken the request all the same."""
 
     reason: str
+    is_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +153,18 @@ class Broken:
     """The connection itself is refused: no request of this program can succeed until an operator has acted."""
 
     reason: str
+
+
+NEVER_BEGUN = frozenset({408, 425, 429, 501, 503, 505, 511, 529})
+"""Statuses by which a server or a proxy turns a request away before it acts (RFC 9110, RFC 6585, RFC 8470)."""
+
+
+def failed(status: int, reason: str) -> Transient:
+    """Judge a reply that no documentation explains: an error, or an answer of something before the destination.
+
+    After a 2xx and most 5xx the destination may have acted: a proxy that waits in vain says 502 or 504.
+    """
+    return Transient(reason, is_unknown=200 <= status < 300 or (status >= 500 and status not in NEVER_BEGUN))
 
 
 Verdict: TypeAlias = Accepted | Rejected | TooLarge | Wait | Transient | Broken
@@ -170,6 +192,9 @@ class Destination(Protocol):
 
     def body(self, objects: Sequence[WireObject]) -> bytes:
         """Assemble the request body."""
+
+    def harmless(self) -> WireObject:
+        """Make an object that the destination takes and that changes nothing: it shows whether data is taken."""
 
     def judge(self, reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
         """Tell what a reply means. `now` is the time of the reply in epoch seconds."""

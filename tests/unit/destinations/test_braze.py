@@ -708,6 +708,7 @@ def test_the_body_joins_the_objects_of_each_array_in_their_order() -> None:
 
 # Replies
 
+NONE_VALID = "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."
 SENT = objects("events", "attributes", "events", "purchases")
 MAYBE = "may be refused, Braze does not tell which object is: "
 
@@ -723,23 +724,35 @@ def error(array: object = "events", index: object = 0, kind: object = "bad") -> 
         pytest.param(reply(202, {"message": "queued"}), {}, id="queued"),
         pytest.param(reply(200, b""), {}, id="empty"),
         pytest.param(reply(204, b" \n"), {}, id="blank"),
-        pytest.param(reply(200, ["ok"]), {}, id="JSON but no object"),
+        pytest.param(reply(200, {"message": " Success "}), {}, id="success in another spelling"),
         pytest.param(reply(201, {"message": "success", "errors": []}), {}, id="no errors"),
         pytest.param(reply(201, {"message": "success", "errors": None}), {}, id="null errors"),
         pytest.param(
-            reply(201, {"errors": [error("events", 1), error("attributes", 0, "worse")]}),
+            reply(201, {"message": "success", "errors": [error("events", 1), error("attributes", 0, "worse")]}),
             {2: "bad", 1: "worse"},
             id="errors are counted inside their array",
         ),
-        pytest.param(reply(201, {"errors": [error(), error(kind="again")]}), {0: "bad"}, id="the first error counts"),
-        pytest.param(reply(201, {"errors": error("purchases")}), {3: "bad"}, id="one error without a list"),
         pytest.param(
-            reply(201, {"errors": [error(kind=None), error("purchases", 0, " \x01")]}),
+            reply(201, {"message": "success", "errors": [error(), error(kind="again")]}),
+            {0: "bad"},
+            id="the first error counts",
+        ),
+        pytest.param(
+            reply(201, {"message": "success", "errors": error("purchases")}), {3: "bad"}, id="one error without a list"
+        ),
+        pytest.param(
+            reply(201, {"message": "success", "errors": [error(kind=None), error("purchases", 0, " \x01")]}),
             dict.fromkeys((0, 3), "Braze does not say why"),
             id="an error without a type",
         ),
         pytest.param(
-            reply(201, {"errors": [error(kind="'x' of\n a@example.com,  +4915112345678\ud800 " + "y" * 300)]}),
+            reply(
+                201,
+                {
+                    "message": "success",
+                    "errors": [error(kind="'x' of\n a@example.com,  +4915112345678\ud800 " + "y" * 300)],
+                },
+            ),
             {0: ("'x' of … … " + "y" * 300)[:200]},
             id="a sentence is one short line without addresses and numbers",
         ),
@@ -774,7 +787,7 @@ def test_an_accepted_request_tells_the_objects_that_were_not(given_reply: Reply,
 def test_an_error_that_names_no_object_is_given_to_all_that_it_may_mean(
     said: dict[str, object], expected: set[int]
 ) -> None:
-    verdict = braze.judge(reply(201, said), SENT, NOW)
+    verdict = braze.judge(reply(201, {"message": "success"} | said), SENT, NOW)
 
     assert isinstance(verdict, Accepted)
     assert set(verdict.rejected) == expected
@@ -784,12 +797,142 @@ def test_an_error_that_names_no_object_is_given_to_all_that_it_may_mean(
 def test_an_error_that_names_its_object_is_told_beside_one_that_does_not() -> None:
     said = {"errors": [error("events", 0), "x"], "events_processed": 1, "attributes_processed": 1}
 
-    verdict = braze.judge(reply(201, said), SENT, NOW)
+    verdict = braze.judge(reply(201, {"message": "success"} | said), SENT, NOW)
 
-    assert verdict == Accepted({0: "bad", 3: f"{MAYBE}Braze does not say why"})
+    assert verdict == Accepted({0: "bad", 3: "x"})
 
 
-NONE_VALID = "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."
+TRACKING = [
+    "invalid_group_id", "request_status_active_group_limit_exceeded", "request_status_group_full",
+    "request_status_not_tracked",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TRACKING)
+@pytest.mark.parametrize("form", ["object", "text"])
+def test_an_error_about_following_the_request_blames_no_object(kind: str, form: str) -> None:
+    told = {"message": "success", "errors": [{"type": kind} if form == "object" else kind, error("events", 1)]}
+
+    assert braze.judge(reply(201, told), SENT, NOW) == Accepted({2: "bad"})
+
+
+def attributes(*identities: Mapping[str, Json]) -> list[WireObject]:
+    return [WireObject("attributes", json.dumps({**each, "tier": "gold"}).encode()) for each in identities]
+
+
+A1: dict[str, Json] = {"external_id": "A1"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "processed", "unprocessed"),
+    [
+        pytest.param(attributes(A1, A1), 1, 0, id="two objects of one member"),
+        pytest.param(attributes(A1, A1 | {"email": "a@example.com"}), 1, 0, id="an address is no other member"),
+        pytest.param(attributes(A1, A1), 2, 0, id="counted as objects"),
+        pytest.param(attributes(A1, A1, {"external_id": "A2"}), 1, 1, id="a member is missing"),
+        pytest.param(attributes({"email": "a@example.com"}, {"email": "b@example.com"}), 1, 1, id="by address"),
+        pytest.param(
+            attributes(*[{"user_alias": {"alias_name": name, "alias_label": "card"}} for name in "aab"]),
+            2,
+            0,
+            id="by alias",
+        ),
+    ],
+)
+def test_of_attributes_braze_counts_the_members(sent: list[WireObject], processed: int, unprocessed: int) -> None:
+    told = {"message": "success", "attributes_processed": processed}
+    doubt = told | {"errors": ["something"]}
+
+    assert braze.judge(reply(201, told), sent, NOW) == Accepted({}, unprocessed)
+    assert bool(braze.judge(reply(201, doubt), sent, NOW).rejected) == bool(unprocessed)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("counts", "unprocessed"),
+    [
+        ({}, 0),
+        ({"events_processed": 2, "attributes_processed": 1, "purchases_processed": 1}, 0),
+        ({"events_processed": 1}, 1),
+        ({"events_processed": 0, "purchases_processed": 0}, 3),
+        ({"events_processed": -4}, 2),
+        ({"events_processed": 9}, 0),
+        ({"events_processed": True}, 0),
+        ({"events_processed": "0"}, 0),
+        ({"events_processed": 1, "errors": [error("events", 1)]}, 0),
+        ({"events_processed": 0, "errors": [error("events", 1)]}, 1),
+    ],
+)
+def test_objects_that_braze_does_not_count_as_processed_are_told(counts: dict[str, Json], unprocessed: int) -> None:
+    verdict = braze.judge(reply(201, {"message": "success"} | counts), SENT, NOW)
+
+    assert isinstance(verdict, Accepted)
+    assert verdict.unprocessed == unprocessed
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+@pytest.mark.parametrize("message", [NONE_VALID, "Bad syntax", "", "not a success", "error"])
+def test_a_2xx_with_another_message_has_taken_nothing(status: int, message: str) -> None:
+    named = braze.judge(reply(status, {"message": message, "errors": [error("events", 1)]}), SENT, NOW)
+    unnamed = braze.judge(reply(status, {"message": message}), SENT, NOW)
+
+    assert isinstance(named, Rejected)
+    assert named.rejected == {2: "bad"}
+    assert unnamed == Rejected(f"{status}: {message or 'the request is refused'}")
+
+
+@pytest.mark.parametrize(
+    "body", [{}, [], ["ok"], "success", 1, {"message": None}, {"message": 1}, {"events_processed": 2}]
+)
+def test_a_2xx_that_is_no_answer_of_braze_leaves_the_outcome_unknown(body: object) -> None:
+    verdict = braze.judge(reply(201, body), SENT, NOW)
+
+    assert isinstance(verdict, Transient)
+    assert verdict.is_unknown
+
+
+@pytest.mark.parametrize(
+    ("status", "is_unknown"),
+    [
+        *((status, True) for status in (500, 502, 504, 520, 522, 524, 599)),
+        *((status, False) for status in (408, 418, 425, 501, 503, 529)),
+    ],
+)
+@pytest.mark.parametrize("body", [{"message": "no"}, b"<html></html>", b""])
+def test_after_an_error_of_a_server_that_may_have_acted_the_outcome_is_unknown(
+    status: int, is_unknown: bool, body: object
+) -> None:
+    verdict = braze.judge(reply(status, body), SENT, NOW)
+
+    assert isinstance(verdict, Transient)
+    assert verdict.is_unknown == is_unknown
+
+
+@pytest.mark.parametrize(
+    ("errors", "reason"),
+    [
+        (["Invalid event name"], "Invalid event name"),
+        ("Invalid event name", "Invalid event name"),
+        ([{"type": "Invalid event name"}], "Invalid event name"),
+        ([None, "Invalid event name", "another"], "Invalid event name"),
+        (["Key: anna@example.com"], "Key: …"),
+    ],
+)
+def test_a_text_of_braze_is_the_reason(errors: object, reason: str) -> None:
+    whole = braze.judge(reply(400, {"message": "Bad Request", "errors": errors}), SENT, NOW)
+    alone = braze.judge(reply(201, {"message": "success", "errors": errors}), SENT[:1], NOW)
+
+    assert whole == Rejected(f"400: {reason}")
+    assert alone == Accepted({0: reason})
+
+
+def test_what_shows_that_braze_takes_data_changes_nothing() -> None:
+    assert read(braze.harmless()) == {
+        "external_id": "loyalty-bridge-check",
+        "_update_existing_only": True,
+        "language": "en",
+    }
+
+
 HTML = b"<html><body>nginx</body></html>"
 
 
