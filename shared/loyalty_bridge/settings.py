@@ -63,6 +63,8 @@ class DeliverySettings(MemberSettings):
     events_queue_url: str = ""
     events_stream: str = ""
     crashed_queue_url: str = ""
+    forwarder_concurrency: str = "1"
+    """How many forwarders may be at work at once: each takes its share of the destination's limit."""
 
 
 @dataclass(frozen=True, kw_only=True)

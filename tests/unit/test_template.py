@@ -15,8 +15,9 @@ from moto import mock_aws
 from loyalty_bridge import aws
 from loyalty_bridge.actions import batches
 from loyalty_bridge.api import lookups
+from loyalty_bridge.delivery import lanes
 from tests.permissions import denied, needed, watched
-from tests.template import ROOT, resources, statements
+from tests.template import ROOT, resources, statements, template
 
 FUNCTIONS = resources("AWS::Serverless::Function")
 ALARMS = resources("AWS::CloudWatch::Alarm")
@@ -121,6 +122,16 @@ def test_a_queue_is_not_drawn_on_by_more_than_its_function_may_run() -> None:
     for name, mapping in mappings:
         most = mapping["ScalingConfig"]["MaximumConcurrency"]
         assert FUNCTIONS[name]["Properties"].get("ReservedConcurrentExecutions", most) == most, name
+
+
+def test_all_forwarders_together_keep_to_the_limit_of_the_destination() -> None:
+    function = FUNCTIONS["ForwardEvents"]["Properties"]
+    parameter = template()["Parameters"]["ForwarderConcurrency"]
+
+    assert function["Environment"]["Variables"]["FORWARDER_CONCURRENCY"] == {"Ref": "ForwarderConcurrency"}
+    assert function["ReservedConcurrentExecutions"] == {"Ref": "ForwarderConcurrency"}
+    for forwarders in (parameter["MinValue"], parameter["Default"], parameter["MaxValue"]):
+        assert forwarders * lanes.share(forwarders) <= 3000
 
 
 def test_every_queue_that_is_worked_on_gives_up_into_a_dead_letter_queue() -> None:

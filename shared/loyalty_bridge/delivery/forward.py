@@ -38,7 +38,8 @@ SETTLE_SECONDS = 10.0
 """Kept back at the end of the invocation, to write down and settle."""
 HOLD_AFTER_SECONDS = 180.0
 """A program whose destination has failed for this long is held."""
-_PROGRAMS_AT_ONCE = 32
+_PROGRAMS_AT_ONCE = 100
+"""More than a batch has, as a rule: a destination that does not answer keeps no other program waiting."""
 
 
 @dataclass(slots=True)
@@ -139,6 +140,7 @@ def _deliver(
 ) -> dict[str, tuple[Lane | Unavailable, Written]]:
     """Send each program's items, the programs side by side, and write down at once what was accepted.
 
+    Those that failed before begin last.
     A program that takes long does not delay the marks of the others: an invocation that is ended by force doubles only
     what was under way.
     """
@@ -149,8 +151,9 @@ def _deliver(
 
     if len(members) <= 1:
         return {program_id: run(program_id) for program_id in members}
+    in_turn = sorted(members, key=lambda program_id: programs[program_id].gate.failing_since > 0)
     with ThreadPoolExecutor(min(_PROGRAMS_AT_ONCE, len(members))) as pool:
-        return dict(zip(members, pool.map(run, members), strict=True))
+        return dict(zip(in_turn, pool.map(run, in_turn), strict=True))
 
 
 def _send(batch: Batch, program: Program, members: list[Member]) -> Lane | Unavailable:
@@ -159,7 +162,7 @@ def _send(batch: Batch, program: Program, members: list[Member]) -> Lane | Unava
     # Of what is left, half at least is for the replies: a request that is cut off may be doubled.
     until = min(now + WAIT_SECONDS, (now + batch.until) / 2)
     try:
-        lane = open_lane(program, until, batch.until)
+        lane = open_lane(program, until, batch.until, int(batch.settings.forwarder_concurrency))
     except Unavailable as error:
         return error
     only_changed = program.connection.only_changed
@@ -259,8 +262,13 @@ def _note(batch: Batch, program: str, lane: Lane | Unavailable, works: list[Work
     if isinstance(lane, Lane):
         tally.count(program, ENDPOINT, {f"calls.{how}": count for how, count in lane.replies.items()})
         if lost := lane.replies["outcome_unknown"]:
-            why = "the answer to a request was lost: what it held may be sent twice"
+            why = "it is not known whether a request was taken: what it held may be sent twice"
             tally.problem(program, ENDPOINT, platform, "outcome_unknown", why, count=lost)
+        if missing := lane.counts["not_processed"]:
+            why = (
+                "fewer objects were processed than sent, and none is named: blocked names or users are among the causes"
+            )
+            tally.problem(program, ENDPOINT, platform, "not_processed", why, count=missing)
 
 
 def _latencies(works: list[Work]) -> list[tuple[float, float]]:

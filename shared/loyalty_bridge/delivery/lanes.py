@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from loyalty_bridge.delivery.send import WORKERS, Lane
+from loyalty_bridge.delivery.turns import Turns
 from loyalty_bridge.destinations import destination, moengage
 from loyalty_bridge.destinations.wire import Broken, Transient, Wait
 from loyalty_bridge.errors import Unavailable
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from loyalty_bridge.delivery.plan import Item
     from loyalty_bridge.destinations.wire import Reply, WireObject
 
+LIMIT_REQUESTS, LIMIT_SECONDS = 3000, 3.0
+"""What Braze takes from all of a customer's programs together: https://www.braze.com/docs/api/api_limits"""
 _PROBE_SECONDS = 10.0
 
 
@@ -43,8 +46,23 @@ def unlock(program: Program) -> None:
         decrypt(program.id, program.secrets[name].ciphertext)
 
 
-def open_lane(program: Program, until: float, reply_until: float) -> Lane:
+def share(forwarders: int) -> int:
+    """Tell how many requests one of so many forwarders may begin in `LIMIT_SECONDS`."""
+    return max(1, LIMIT_REQUESTS // forwarders)
+
+
+@cache
+def _turns(forwarders: int) -> Turns:
+    return Turns(share(forwarders), LIMIT_SECONDS)
+
+
+def open_lane(program: Program, until: float, reply_until: float, forwarders: int = 1) -> Lane:
     """Open a program's way to its destination, for requests and their replies until deadlines (of `time.monotonic`).
+
+    Parameters
+    ----------
+    forwarders
+        How many may be at work at once; each takes its share of the destination's limit.
 
     Raises
     ------
@@ -52,13 +70,22 @@ def open_lane(program: Program, until: float, reply_until: float) -> Lane:
         When the program's secret cannot be decrypted.
     """
     side, send = program.connection.engagement, _transport(program.id)
-    request = _writer(program)
+    request, speaks = _writer(program), destination(side.platform)
 
     def post(items: Sequence[Item], deadline: float) -> Reply:
         return send(request([item.object for item in items]), deadline)
 
-    not_before = time.monotonic() + max(program.gate.not_before - time.time(), 0)
-    return Lane(destination(side.platform), side.rules, post, until, reply_until, not_before)
+    return Lane(
+        speaks,
+        side.rules,
+        post,
+        until,
+        reply_until,
+        not_before=time.monotonic() + max(program.gate.not_before - time.time(), 0),
+        check=lambda deadline: send(request([speaks.harmless()]), deadline),
+        turn=_turns(forwarders).take,
+        was_failing=program.gate.failing_since > 0,
+    )
 
 
 def probe(program: Program) -> bool:

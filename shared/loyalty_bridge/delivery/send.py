@@ -1,6 +1,11 @@
 """Sending a program's wire objects: packed, in parallel, judged, repeated or split, until settled or time is up.
 
 What cannot be settled in time stays missing in its work; the lane says why.
+
+A request that fails twice, while the destination takes a harmless object, is halved until what makes the destination
+fail is alone; that object is set aside as refused, and its neighbours arrive. When the destination takes nothing, all
+is left as it is. A request whose outcome is unknown is sent once more at most, and not at all by a program that failed
+before until the destination takes data again: each repeat may double what it holds.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from loyalty_bridge.destinations.wire import (
     Transient,
     Verdict,
     Wait,
+    WireObject,
 )
 from loyalty_bridge.errors import OutcomeUnknown, Unavailable
 from loyalty_bridge.platforms.http import backoff
@@ -33,6 +39,12 @@ WORKERS = 25
 """Requests of one program under way at once, hence its connections: as many as a stream's batch needs as a rule."""
 ATTEMPTS = 4
 """Tries of one request before the program counts as failing."""
+UNKNOWN_ATTEMPTS = 2
+"""Tries of one request whose outcome is unknown: it may be doubled."""
+MAX_SET_ASIDE = 3
+"""Objects of a program that one invocation sets aside; with more, it is rather the destination that fails."""
+CHECK_SECONDS = 5.0
+"""How long to wait for the answer about a harmless object."""
 REPLY_SECONDS = 20.0
 """Braze answers within a second as a rule; a request is given up, with its outcome unknown, after this."""
 NO_TIME = "no time left to send"
@@ -48,11 +60,19 @@ class Lane:
     post
         Sends a body made from wire objects before a deadline (of `time.monotonic`).
     until
-        No request is begun, and nothing is waited for between requests, beyond this (of `time.monotonic`).
+        No request is begun, and nothing is waited for between requests, beyond this (of `time.monotonic`); but for
+        repeats that find an object which makes the destination fail, while a reply has its full time.
     reply_until
         No reply is waited for beyond this (of `time.monotonic`); what is cut off may be doubled.
     not_before
         When the destination lets us go on (of `time.monotonic`).
+    check
+        Sends an object that changes nothing before a deadline (of `time.monotonic`).
+    turn
+        Waits until the forwarder may begin a request, to keep to the destination's limit; false when that is after a
+        deadline (of `time.monotonic`).
+    was_failing
+        Whether an earlier invocation failed: nothing is sent before the destination takes a harmless object.
     failing
         Why the program's requests fail, when they do; then the others are not tried in this invocation.
     broken
@@ -67,6 +87,9 @@ class Lane:
     until: float
     reply_until: float
     not_before: float = 0.0
+    check: Callable[[float], Reply] | None = None
+    turn: Callable[[float], bool] = lambda _: True
+    was_failing: bool = False
     failing: str = ""
     broken: bool = False
     sleep: Callable[[float], None] = time.sleep
@@ -85,14 +108,31 @@ class Lane:
         with self.lock:
             self.counts[name] += amount
 
+    def may_set_aside(self) -> bool:
+        """Count an object that is set aside, from any thread; false when that were too many."""
+        with self.lock:
+            if self.counts["set_aside"] >= MAX_SET_ASIDE:
+                return False
+            self.counts["set_aside"] += 1
+            return True
+
     def ended(self, how: str) -> None:
         """Count how a request ended, from any thread."""
         with self.lock:
             self.replies[how] += 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Culprit:
+    """The destination takes data, but fails on this request."""
+
+    reason: str
+
+
 def send(lane: Lane, groups: Sequence[Sequence[Item]]) -> None:
     """Send each member's items; members in parallel, one member's in order."""
+    if lane.was_failing and groups:
+        _check_before(lane)
     for requests in _pack(lane, groups):
         if lane.failing:
             return  # the rest of a member's items must not overtake
@@ -111,57 +151,117 @@ def _pack(lane: Lane, groups: Sequence[Sequence[Item]]) -> list[list[list[Item]]
 
 def _settle(lane: Lane, request: Sequence[Item]) -> None:
     """Send one request, and what it splits into, one after the other."""
-    queue = deque([list(request)])
+    # A failure of an earlier delivery is the first of two.
+    again = lane.was_failing or any(item.work.arrival.receives > 1 for item in request)
+    queue = deque([(list(request), again)])
     while queue:
-        items = queue.popleft()
-        verdict = _attempt(lane, items)
+        items, suspected = queue.popleft()
+        verdict = _attempt(lane, items, suspected=suspected)
         if isinstance(verdict, Accepted):
-            queue.extendleft(reversed(_settle_each(lane, items, verdict.rejected)))
+            parts = _settle_each(lane, items, verdict)
         elif isinstance(verdict, Rejected | TooLarge):
-            queue.extendleft(reversed(_split(lane, items, verdict)))
+            parts = _split(lane, items, verdict)
+        elif isinstance(verdict, _Culprit) and len(items) > 1:
+            parts, suspected = _halves(items), True
+        elif isinstance(verdict, _Culprit) and lane.may_set_aside():
+            parts = _in_order(lane, _reject(lane, items[0], verdict.reason))
         else:
             lane.stop(verdict.reason, broken=isinstance(verdict, Broken))
             return
+        queue.extendleft((part, suspected) for part in reversed(parts))
 
 
-def _attempt(lane: Lane, items: Sequence[Item]) -> Verdict:
-    """Send until the destination decides or time is up."""
+def _attempt(lane: Lane, items: Sequence[Item], *, suspected: bool) -> Verdict | _Culprit:
+    """Send until the destination decides, the request proves to be what makes it fail, or time is up."""
     verdict: Verdict = Transient(NO_TIME)
+    failures = unknowns = 0
     for attempt in range(ATTEMPTS):
         if lane.failing:
             return Broken(lane.failing) if lane.broken else Transient(lane.failing)
-        pause = lane.not_before - time.monotonic()
-        if pause > 0:
-            if lane.not_before >= lane.until:
-                return verdict if attempt else Wait(pause, "the destination lets us wait")
-            lane.sleep(pause)
-        if time.monotonic() >= lane.until:
-            return verdict
+        until = max(lane.until, lane.reply_until - REPLY_SECONDS) if attempt or suspected else lane.until
+        if (delay := _wait_to_begin(lane, until)) is not None:
+            return verdict if attempt else delay
         verdict = _exchange(lane, items)
         if isinstance(verdict, Wait):
             _postpone(lane, max(verdict.seconds or 0.0, backoff(attempt)))  # "0", or a time that is past, is none
         elif isinstance(verdict, Transient):
+            failures, unknowns = failures + 1, unknowns + verdict.is_unknown
             _postpone(lane, backoff(attempt))
+            is_last = unknowns == UNKNOWN_ATTEMPTS or failures == ATTEMPTS
+            is_cut_short = verdict.is_unknown and time.monotonic() >= lane.until
+            is_suspect = is_last if len(items) == 1 else suspected or failures == 2 or is_cut_short
+            if is_suspect and _takes_data(lane):
+                doubt = " (it may have been taken)" if verdict.is_unknown else ""
+                return _Culprit(f"{verdict.reason}; other data is taken{doubt}")
+            if is_last:
+                return verdict
         else:
             return verdict
     return verdict
+
+
+def _wait_to_begin(lane: Lane, until: float) -> Verdict | None:
+    """Wait until a request may begin; when that would be too late, tell why."""
+    pause = lane.not_before - time.monotonic()
+    if pause > 0:
+        if lane.not_before >= until:
+            return Wait(pause, "the destination lets us wait")
+        lane.sleep(pause)
+    if time.monotonic() >= until or not lane.turn(until):
+        return Transient(NO_TIME)
+    return None
 
 
 def _exchange(lane: Lane, items: Sequence[Item]) -> Verdict:
     deadline = min(lane.reply_until, time.monotonic() + REPLY_SECONDS)
     lane.count("requests")
-    try:
-        reply = lane.post(items, deadline)
-    except OutcomeUnknown as error:
+    verdict = _judged(lane, [item.object for item in items], lambda: lane.post(items, deadline))
+    if isinstance(verdict, Accepted) and verdict.unprocessed:
+        lane.count("not_processed", verdict.unprocessed)
+    if isinstance(verdict, Transient) and verdict.is_unknown:
         lane.count("outcome_unknown")
         lane.ended("outcome_unknown")
-        return Transient(str(error))
-    except Unavailable as error:
+    elif isinstance(verdict, _NotSent):
         lane.ended("not_sent")
-        return Transient(str(error))
-    verdict = lane.destination.judge(reply, [item.object for item in items], time.time())
-    lane.ended(_WORDS[type(verdict)])
+    else:
+        lane.ended(_WORDS[type(verdict)])
     return verdict
+
+
+class _NotSent(Transient):
+    """A request that certainly did not arrive."""
+
+
+def _judged(lane: Lane, objects: Sequence[WireObject], exchange: Callable[[], Reply]) -> Verdict:
+    try:
+        reply = exchange()
+    except OutcomeUnknown as error:
+        return Transient(str(error), is_unknown=True)
+    except Unavailable as error:
+        return _NotSent(str(error))
+    return lane.destination.judge(reply, objects, time.time())
+
+
+def _takes_data(lane: Lane) -> bool:
+    """Ask whether the destination takes data, with an object that changes nothing."""
+    return not isinstance(_checked(lane), Transient | Wait | Broken)
+
+
+def _check_before(lane: Lane) -> None:
+    """Stop a program that failed before if its destination still takes nothing."""
+    verdict = _wait_to_begin(lane, lane.until) or _checked(lane)
+    if isinstance(verdict, Wait):
+        _postpone(lane, verdict.seconds if verdict.seconds is not None else backoff(0))
+    if isinstance(verdict, Transient | Wait | Broken):
+        lane.stop(verdict.reason, broken=isinstance(verdict, Broken))
+
+
+def _checked(lane: Lane) -> Verdict:
+    check, deadline = lane.check, min(lane.reply_until, time.monotonic() + CHECK_SECONDS)
+    if check is None or not lane.turn(deadline):
+        return Transient(NO_TIME)
+    lane.count("checks")
+    return _judged(lane, [lane.destination.harmless()], lambda: check(deadline))
 
 
 _WORDS: dict[type[Verdict], str] = {
@@ -179,12 +279,12 @@ def _postpone(lane: Lane, seconds: float) -> None:
         lane.not_before = max(lane.not_before, time.monotonic() + seconds)
 
 
-def _settle_each(lane: Lane, items: Sequence[Item], rejected: Any) -> list[list[Item]]:
+def _settle_each(lane: Lane, items: Sequence[Item], verdict: Accepted) -> list[list[Item]]:
     """Settle the items of a request that was taken; give the requests for what has to be sent in another form."""
     again: list[Item] = []
     for position, item in enumerate(items):
-        if position in rejected:
-            again += _reject(lane, item, rejected[position])
+        if position in verdict.rejected:
+            again += _reject(lane, item, verdict.rejected[position])
         else:
             _accept(lane, item)
     return _in_order(lane, again)
@@ -220,5 +320,9 @@ def _split(lane: Lane, items: list[Item], verdict: Rejected | TooLarge) -> list[
         return [*_in_order(lane, alone), *([rest] if rest else [])]
     if len(items) == 1:
         return _in_order(lane, _reject(lane, items[0], verdict.reason))
+    return _halves(items)
+
+
+def _halves(items: list[Item]) -> list[list[Item]]:
     middle = len(items) // 2
     return [items[:middle], items[middle:]]

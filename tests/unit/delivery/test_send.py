@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 import time
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loyalty_bridge.delivery.plan import Item, Member, Work, plan
-from loyalty_bridge.delivery.send import ATTEMPTS, REPLY_SECONDS, Lane, send
+from loyalty_bridge.delivery.send import ATTEMPTS, MAX_SET_ASIDE, REPLY_SECONDS, UNKNOWN_ATTEMPTS, Lane, send
 from loyalty_bridge.delivery.state import MemberState
 from loyalty_bridge.destinations import braze
 from loyalty_bridge.destinations.wire import AttributePath, Reply, WireObject
@@ -55,11 +56,17 @@ class Model:
     overtaking: list[str] = field(default_factory=list)
     doubtful: int = 0
     """How many of them its caller was not told about."""
+    breaks_on: str = ""
+    """For a request that holds this text it answers 500, having taken nothing."""
+    is_down: bool = False
+    checks: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def post(self, items: Sequence[Item], _deadline: float) -> Reply:
         with self.lock:
             self.overtaking += overtaking(items)
+            if self.is_down or (self.breaks_on and any(self.breaks_on.encode() in it.object.body for it in items)):
+                return Reply(500, {}, b"{}")
             fault = self.faults.pop(0) if self.faults else None
             match fault:
                 case "429" | "503" | "401":
@@ -74,6 +81,10 @@ class Model:
                     self.doubtful += len(self.taken) - before
                     raise OutcomeUnknown("no reply")
             return self.act(items)
+
+    def check(self, _deadline: float) -> Reply:
+        self.checks += 1
+        return Reply(500, {}, b"{}") if self.is_down else Reply(201, {}, b'{"message": "success"}')
 
     def act(self, items: Sequence[Item]) -> Reply:
         if len(items) > self.most:
@@ -399,7 +410,8 @@ def test_a_failure_that_lasts_stops_after_a_few_attempts_and_leaves_everything_m
 
     way = send_all(Model(faults=faults), people)
 
-    assert (way.counts["requests"], bool(way.failing), way.broken) == (ATTEMPTS, True, False)
+    attempts = UNKNOWN_ATTEMPTS if fault.startswith("lost") else ATTEMPTS
+    assert (way.counts["requests"], bool(way.failing), way.broken) == (attempts, True, False)
     assert works[0].missing == {"attributes", "event"}
     assert people[0].state.marks == {}
 
@@ -480,3 +492,131 @@ def test_a_request_whose_outcome_is_not_known_is_sent_again_and_counted() -> Non
 
     assert (model.taken, way.counts["outcome_unknown"]) == ([("A1", "event")] * 2, 1)
     assert not works[0].missing
+
+
+def all_items(people: list[Member], rules: braze.Rules = RULES) -> list[list[Item]]:
+    return [items for one in people if (items := plan(one, braze, rules, only_changed=True))]
+
+
+@pytest.mark.parametrize("bad", [0, 7, 41])
+def test_an_object_that_makes_the_destination_fail_is_set_aside_and_its_neighbours_arrive(bad: int) -> None:
+    works = [work(member=f"A{at % 9}", event=f"event-{at}" + ("-poison" if at == bad else "")) for at in range(42)]
+    model = Model(breaks_on="poison")
+    way = lane(model)
+    way.check = model.check
+
+    send(way, all_items(members(*works)))
+
+    assert [at for at, one in enumerate(works) if one.refusals] == [bad]
+    assert "other data is taken" in works[bad].refusals[0].reason
+    assert Counter(name for _, name in model.taken) == Counter(f"event-{at}" for at in range(42) if at != bad)
+    assert not any(one.missing for one in works)
+    assert (model.overtaking, way.failing, way.counts["set_aside"]) == ([], "", 1)
+    assert way.counts["requests"] <= 2 + 2 * 6 + 2  # halving 42 six times
+
+
+def test_one_record_of_a_merged_write_is_set_aside_and_the_others_are_sent() -> None:
+    works = [work(at, {("tier",): "poison" if at == 2 else f"tier-{at}"}, event=f"event-{at}") for at in range(4)]
+    model = Model(breaks_on="poison")
+    way = lane(model)
+    way.check = model.check
+
+    works[3].translation = dataclasses.replace(works[3].translation, attributes={("level",): "poison"})
+    send(way, all_items(members(*works)))
+
+    assert [at for at, one in enumerate(works) if one.refusals] == [2, 3]
+    assert model.profiles["A1"] == {"tier": "tier-1"}
+    assert [name for _, name in model.taken] == [f"event-{at}" for at in range(4)]
+    assert model.overtaking == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nothing_is_set_aside_when_the_destination_takes_nothing(fault: Fault) -> None:
+    works = [work(member=f"A{at}", event=f"event-{at}") for at in range(20)]
+    model = Model(is_down=True) if fault == "503" else Model(faults=[fault] * 500)
+    way = lane(model)
+
+    def check(_: float) -> Reply:
+        if fault.startswith("lost"):
+            raise OutcomeUnknown("no reply")
+        return Reply(503, {}, b"{}")
+
+    way.check = check
+    send(way, all_items(members(*works)))
+
+    assert all(one.missing and not one.refusals for one in works)
+    assert way.failing
+    assert way.counts["requests"] <= ATTEMPTS
+
+
+def test_of_many_objects_that_make_the_destination_fail_few_are_set_aside_at_a_time() -> None:
+    works = [work(member=f"A{at}", event=f"event-{at}-poison") for at in range(20)]
+    model = Model(breaks_on="poison")
+    way = lane(model)
+    way.check = model.check
+
+    send(way, all_items(members(*works)))
+
+    assert sum(bool(one.refusals) for one in works) == way.counts["set_aside"] == MAX_SET_ASIDE
+    assert sum(bool(one.missing) for one in works) == 20 - MAX_SET_ASIDE
+    assert way.failing
+
+
+def test_a_single_object_that_fails_once_or_twice_is_not_set_aside() -> None:
+    works = [work(event="event")]
+    model = Model(faults=["503", "503", "503"])
+    way = lane(model)
+    way.check = model.check
+
+    send(way, all_items(members(*works)))
+
+    assert (works[0].missing, works[0].refusals, model.taken) == (set(), [], [("A1", "event")])
+
+
+def test_a_program_that_failed_before_sends_nothing_until_the_destination_takes_data() -> None:
+    works = [work(member=f"A{at}", event=f"event-{at}") for at in range(5)]
+    model = Model(is_down=True)
+    down = lane(model)
+    down.check, down.was_failing = model.check, True
+    send(down, all_items(members(*works)))
+    model.is_down = False
+    up = lane(model)
+    up.check, up.was_failing = model.check, True
+
+    send(up, all_items(members(*works)))
+
+    assert (down.counts["requests"], bool(down.failing), model.checks) == (0, True, 2)
+    assert (up.counts["requests"], up.failing, len(model.taken)) == (1, "", 5)
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_broken"), [(Reply(401, {}, b"{}"), True), (Reply(429, {"retry-after": "60"}, b"{}"), False)]
+)
+def test_what_the_destination_answers_to_the_harmless_object_counts(reply: Reply, is_broken: bool) -> None:
+    way = lane(Model())
+    way.check, way.was_failing = lambda _: reply, True
+
+    send(way, all_items(members(work(event="event"))))
+
+    assert (way.counts["requests"], way.broken, str(reply.status) in way.failing) == (0, is_broken, True)
+    assert (way.not_before - time.monotonic() > 50) != is_broken
+
+
+@pytest.mark.parametrize("fault", ["lost", "lost after acting"])
+def test_a_request_whose_outcome_stays_unknown_is_repeated_once(fault: Fault) -> None:
+    works = [work(member=f"A{at}", event=f"event-{at}") for at in range(20)]
+    model = Model(faults=[fault] * 50)
+
+    way = send_all(model, members(*works))
+
+    assert way.counts["requests"] == way.counts["outcome_unknown"] == UNKNOWN_ATTEMPTS
+    assert max(Counter(model.taken).values(), default=0) in {0, UNKNOWN_ATTEMPTS}
+
+
+def test_no_request_is_begun_before_the_forwarders_turn() -> None:
+    way = lane(Model())
+    way.turn = lambda _: False
+
+    send(way, all_items(members(work(event="event"))))
+
+    assert (way.counts["requests"], way.failing) == (0, "no time left to send")
