@@ -5,6 +5,7 @@ PYTHON ?= python3
 WORKERS ?= 4
 TESTS ?= tests
 UV := .venv/bin/uv
+include shared/target.mk
 export SAM_CLI_TELEMETRY = 0
 
 .PHONY: help setup run local test coverage faults bench check docs build validate invoke sbom lock clean
@@ -18,7 +19,7 @@ run: setup ## Deploy the bundle locally, stream a day of loyalty events through 
 	.venv/bin/python -m local.run demo
 
 local: setup ## Deploy the bundle locally and leave it running (Ctrl-C stops it)
-	.venv/bin/python -m local.run stay
+	.venv/bin/python -m local.run stay --containers "$(CONTAINERS)"
 
 test: setup ## Check the code and run all tests, or those of TESTS=tests/unit
 	$(MAKE) check
@@ -45,7 +46,8 @@ docs: .venv/.ready ## Write docs/openapi.json, docs/admin-openapi.json and docs/
 	.venv/bin/python -m local.docs
 
 build: setup ## Build the bundle for the template's default runtime
-	PATH="$(CURDIR)/.venv/bin:$$PATH" .tools/sam/bin/sam build
+	PATH="$(CURDIR)/.venv/bin:$$PATH" BRIDGE_PYTHON=$(BRIDGE_PYTHON) BRIDGE_ARCH=$(BRIDGE_ARCH) .tools/sam/bin/sam build
+	.venv/bin/python -m local.built .aws-sam/build/template.yaml $(BRIDGE_PYTHON) $(BRIDGE_ARCH)
 
 validate: setup ## Let SAM validate the template
 	AWS_DEFAULT_REGION=us-east-1 .tools/sam/bin/sam validate --lint
@@ -71,8 +73,12 @@ clean: ## Remove everything that was installed or built here
 	rm -rf .venv .tools .local .aws-sam
 
 .venv/.ready: requirements-dev.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 or later, or name yours: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, and $(PYTHON) is %d.%d: name another: make PYTHON=/path/to/python3" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install -q --require-hashes --no-deps -r <(sed -n '/^uv==/,/^[a-z]/p' $< | sed '$$d')
+	@# What pip's own configuration says about certificates wins.
+	.venv/bin/python -m pip config list 2>/dev/null | grep -q cert= || export $(if $(SSL_CERT_FILE)$(SSL_CERT_DIR),PIP_CERT="$(or $(SSL_CERT_FILE),$(SSL_CERT_DIR))"); \
+	.venv/bin/python -m pip install --disable-pip-version-check -q --require-hashes --no-deps -r <(sed -n '/^uv==/,/^[a-z]/p' $< | sed '$$d')
 	$(UV) pip sync -q --require-hashes --python .venv/bin/python $<
 	$(UV) pip install -q --no-deps --no-build-isolation --python .venv/bin/python -e .
 	touch $@
