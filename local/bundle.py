@@ -17,8 +17,11 @@ from local.page import PASSWORD, USER, page
 from local.routes import create_routes
 from local.sandbox.braze import Braze
 from local.sandbox.braze import sandbox as sandbox_braze
+from local.sandbox.brevo import sandbox as sandbox_brevo
 from local.sandbox.convercus import Convercus
 from local.sandbox.convercus import sandbox as sandbox_convercus
+from local.sandbox.moengage import MoEngage
+from local.sandbox.moengage import sandbox as sandbox_moengage
 from local.sandbox.punchh import Punchh
 from local.sandbox.punchh import sandbox as sandbox_punchh
 from local.sandbox.punchh_business import Campaign
@@ -43,6 +46,14 @@ WEBHOOKS = {
     "demo-loyalty-header": ({"platform": "brevo", "webhook_auth": "header"}, "webhook-key"),
 }
 """The programs of the events below `events/punchh_webhook` and `events/loyalty_webhook`, with their credentials."""
+MOENGAGE = {"brevo": "brevo-to-moengage", "punchh": "punchh-to-moengage"}
+"""The programs whose loyalty platform delivers by webhook, into MoEngage."""
+CREDENTIAL = "loyalty:demo-password"
+LOOKUPS = {
+    "demo-queue": ("members/none/profile", "members/none/coupons"),
+    MOENGAGE["punchh"]: ("members/none/coupon-code",),
+}
+_TRIES = 5
 
 
 def say(text: str = "") -> None:
@@ -57,8 +68,10 @@ class Deployed:
 
     Attributes
     ----------
-    hooks
-        Where the webhooks of each platform are delivered.
+    api
+        Where the engagement platforms call.
+    webhooks
+        The webhook of each program of `MOENGAGE`, by its loyalty platform.
     page
         Address of the operator's page.
     keys
@@ -69,16 +82,20 @@ class Deployed:
     braze: Braze
     convercus: Convercus
     punchh: Punchh
+    moengage: MoEngage
     api: str
-    hooks: dict[str, str]
     page: str
+    webhooks: dict[str, str]
     keys: dict[str, str]
 
     def put(self, program: str, records: list[tuple[str, str]]) -> None:
-        """Put records, each with its ordered group, on the program's transport, as a loyalty platform does."""
+        """Put records, each with its ordered group, on the program's transport, as a loyalty platform does.
+
+        A program of a person's own has the queue.
+        """
         import boto3
 
-        if PROGRAMS[program] == "sqs":
+        if PROGRAMS.get(program, "sqs") == "sqs":
             for start in range(0, len(records), 10):
                 boto3.client("sqs").send_message_batch(
                     QueueUrl=self.outputs["EventsQueueUrl"],
@@ -102,13 +119,17 @@ class Deployed:
 
 
 @contextmanager
-def deployed() -> Iterator[Deployed]:
-    """Build, start the local AWS and the sandboxes, deploy, connect the programs; stop everything at the end."""
+def deployed(containers: str = "") -> Iterator[Deployed]:
+    """Build, start the local AWS and the sandboxes, deploy, connect the programs; stop everything at the end.
+
+    Parameters
+    ----------
+    containers
+        Where containers reach this machine, when functions are to run in some: an address to listen on, or a name.
+    """
     from loyalty_bridge.delivery.records import group_of
 
     began = time.monotonic()
-    say("building the bundle …")
-    stack.build()
     running: list[Deployed] = []
 
     def on_event(event: Mapping[str, Any]) -> None:
@@ -118,51 +139,84 @@ def deployed() -> Iterator[Deployed]:
 
     with (
         ExitStack() as held,
+        stack.alone(),
         stack.local_aws() as endpoint,
         sandbox_braze() as braze,
         sandbox_convercus(programs=PROGRAMS, client_secret=SECRET, on_event=on_event) as convercus,
         sandbox_punchh() as punchh,
+        sandbox_moengage() as moengage,
+        sandbox_brevo() as brevo,
     ):
+        say("building the bundle …")
+        stack.build()
+        if containers:
+            stack.build_for_containers()
         os.environ |= stack.credentials(endpoint)
         say(f"deploying template.yaml into the local AWS at {endpoint} …")
         told = {"AllowedHosts": "127.0.0.1", "ForwarderConcurrency": "4", "Alarms": "false"}  # no metric math there
         outputs = stack.deploy(endpoint, Transport="both", **told)
-        api = f"{endpoint}/_aws/execute-api/{create_routes(stack.STACK, 'Api')}/$default"
-        hooks = {
-            "punchh": f"{endpoint}/_aws/execute-api/{outputs['PunchhApiId']}/hooks",
-            "loyalty": f"{endpoint}/_aws/execute-api/{outputs['LoyaltyWebhookApiId']}/hooks",
-        }
+        create_routes(stack.STACK, "Api")
         punchh.business.campaigns["token-of-the-campaign"] = Campaign(campaign_id=CAMPAIGN, repeat="new")
-        address = held.enter_context(page(endpoint, outputs, api, hooks))
-        bundle = Deployed(outputs, braze, convercus, punchh, api, hooks, address, {})
+        address = held.enter_context(page(endpoint, outputs))
+        bundle = Deployed(outputs, braze, convercus, punchh, moengage, outputs["ApiUrl"], address, {}, {})
         running.append(bundle)
+        sandboxes = {
+            "braze": braze.url,
+            "moengage": moengage.url,
+            "convercus": convercus.url,
+            "punchh": punchh.url,
+            "brevo": brevo.url,
+        }
         stack.write_endpoints(
             {
                 "aws": endpoint,
                 "region": stack.REGION,
                 "stack": stack.STACK,
-                "api": api,
-                "webhooks": hooks,
+                "api": bundle.api,
+                "webhooks": {
+                    "punchh": outputs["PunchhWebhookBaseUrl"],
+                    "loyalty": outputs["LoyaltyWebhookBaseUrl"],
+                },
                 "page": address,
                 "queue": outputs.get("EventsQueueUrl"),
                 "stream": outputs.get("EventsStream"),
                 "tables": {name: outputs[name] for name in outputs if name.endswith("Table")},
                 "bucket": outputs["KeptBucket"],
-                "braze": braze.url,
-                "convercus": convercus.url,
-                "punchh": punchh.url,
-                "programs": list(PROGRAMS),
+                **sandboxes,
+                "programs": [*PROGRAMS, *MOENGAGE.values(), *WEBHOOKS],
             }
         )
+        stack.write_env_vars([endpoint, *sandboxes.values()], containers)
         for program in PROGRAMS:
             _connect(bundle, program)
         _connect_webhooks(bundle)
+        for platform in MOENGAGE:
+            _connect_moengage(bundle, platform)
+        brevo.target = {"url": bundle.webhooks["brevo"], "secret": CREDENTIAL}
+        say("starting the functions …")
+        _warm_up(bundle)
         say(f"the operator's page is at {address}; sign in as {USER} with {PASSWORD}")
         say(f"ready after {time.monotonic() - began:.0f} s")
         try:
             yield bundle
         finally:
             stack.ENDPOINTS.unlink(missing_ok=True)
+            stack.ENV_VARS.unlink(missing_ok=True)
+
+
+def _warm_up(bundle: Deployed) -> None:
+    """Start the functions that have to answer in time: here a start takes longer than messages and senders wait."""
+    import requests
+
+    for program, paths in LOOKUPS.items():
+        headers = {"X-Bridge-Key": bundle.keys[program]}
+        for path in paths:
+            for _ in range(_TRIES):
+                reply = requests.get(f"{bundle.api}/v1/programs/{program}/{path}", headers=headers, timeout=60)
+                if reply.json().get("error") != "internal_error":
+                    break
+    for url in bundle.webhooks.values():
+        requests.post(url, timeout=60)  # without a credential it changes nothing
 
 
 def _connect(bundle: Deployed, program: str) -> None:
@@ -208,6 +262,26 @@ def _let_in(program: str) -> None:
     item = {"program": {"S": program}, "item": {"S": str(keys.item_of(EVENTS_KEY))}}
     about = {"name": {"S": "events"}, "created": {"N": str(int(time.time()))}}
     aws.dynamodb().put_item(TableName=settings().programs_table, Item={**item, **about})
+
+
+def _connect_moengage(bundle: Deployed, platform: str) -> None:
+    """Connect a program whose loyalty platform delivers by webhook to a MoEngage workspace of its own."""
+    from loyalty_bridge.cli.stack import settings
+    from loyalty_bridge.programs import keys, store
+    from loyalty_bridge.programs.connection import Connection, merged
+
+    program, workspace = MOENGAGE[platform], platform.upper()
+    bundle.moengage.workspace(workspace, key=f"key-of-{platform}")
+    is_punchh = platform == "punchh"
+    api = {"api": {"base_url": bundle.punchh.url, "client": "client"}} if is_punchh else {}
+    engagement = {"platform": "moengage", "api_endpoint": bundle.moengage.url, "workspace_id": workspace}
+    connection = merged(Connection(), {"loyalty": {"platform": platform, **api}, "engagement": engagement})
+    secrets = {"moengage_data_key": f"key-of-{platform}", "webhook_credential": CREDENTIAL}
+    store.save(settings(), None, program, connection, secrets | (PUNCHH_SECRETS if is_punchh else {}))
+    bundle.keys[program], _ = keys.create(settings(), program, "moengage")
+    name = "punchh" if is_punchh else "loyalty"
+    base = bundle.outputs["PunchhWebhookBaseUrl" if is_punchh else "LoyaltyWebhookBaseUrl"]
+    bundle.webhooks[platform] = f"{base}/v1/programs/{program}/webhooks/{name}"
 
 
 def _connect_webhooks(bundle: Deployed) -> None:

@@ -20,7 +20,7 @@ def main() -> None:
     if not event.is_file():
         sys.exit(f"there is no {event}; the events are events/<function>/<case>.json")
     name = event.parent.name
-    with nullcontext() if stack.ENDPOINTS.exists() else deployed():
+    with nullcontext() if stack.is_running() else deployed():
         environment = function_environment(name)
         with rie.running(name, environment, log=stack.HOME / "invoke.log") as function:
             say(json.dumps(function.invoke(json.loads(event.read_text())), indent=2))
@@ -28,23 +28,11 @@ def main() -> None:
 
 
 def function_environment(name: str) -> dict[str, str]:
-    """Read the environment that the deployed function has, with the way to the local AWS."""
-    import boto3
-
-    endpoint = json.loads(stack.ENDPOINTS.read_text())["aws"]
-    way = stack.credentials(endpoint)
-    session = boto3.Session(
-        aws_access_key_id=way["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=way["AWS_SECRET_ACCESS_KEY"],
-        region_name=way["AWS_DEFAULT_REGION"],
-    )
+    """Read the variables of a function of the local run, with the way to the local AWS."""
     logical = "".join(part.capitalize() for part in name.split("_"))
-    resource = session.client("cloudformation", endpoint_url=endpoint).describe_stack_resource(
-        StackName=stack.STACK, LogicalResourceId=logical
-    )
-    physical = resource["StackResourceDetail"]["PhysicalResourceId"]
-    told = session.client("lambda", endpoint_url=endpoint).get_function_configuration(FunctionName=physical)
-    return told["Environment"]["Variables"] | way
+    way = stack.credentials(json.loads(stack.ENDPOINTS.read_text())["aws"])
+    told: dict[str, dict[str, str]] = json.loads(stack.ENV_VARS.read_text())
+    return told[logical] | way
 
 
 if __name__ == "__main__":

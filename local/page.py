@@ -1,7 +1,7 @@
 """The operator's page of the local run: an address for a browser, and somebody who may sign in.
 
-What is done by hand: the local AWS serves the user pool and the page under other addresses than AWS does, so the
-client and the function are told of them after the deployment.
+What is done by hand: the local AWS serves the page under another address than AWS does, so the client of the user pool
+is told of it after the deployment.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ PASSWORD = "Local-operator-2026"
 
 
 @contextmanager
-def page(endpoint: str, outputs: dict[str, str], api: str, hooks: dict[str, str]) -> Iterator[str]:
+def page(endpoint: str, outputs: dict[str, str]) -> Iterator[str]:
     """Serve the page until the block ends; gives its address."""
     gateway = f"{endpoint}/_aws/execute-api/{outputs['AdminApiId']}/$default"
     with serving(lambda request: _forwarded(gateway, request)) as origin:
         _let_in(outputs, origin)
-        _tell(outputs, f"{endpoint}/{outputs['UserPoolId']}", api, hooks)
         yield f"{origin}/admin"
 
 
@@ -62,18 +61,3 @@ def _let_in(outputs: dict[str, str], origin: str) -> None:
     )
     users.admin_set_user_password(UserPoolId=pool, Username=USER, Password=PASSWORD, Permanent=True)
     users.admin_add_user_to_group(UserPoolId=pool, Username=USER, GroupName="loyalty-bridge")
-
-
-def _tell(outputs: dict[str, str], pool: str, api: str, hooks: dict[str, str]) -> None:
-    """Tell the function where everything is."""
-    import boto3
-
-    functions = boto3.client("lambda")
-    told = functions.get_function_configuration(FunctionName=outputs["Admin"])["Environment"]["Variables"]
-    told |= {
-        "SIGN_IN_CONFIGURATION": f"{pool}/.well-known/openid-configuration",
-        "API_URL": api,
-        "PUNCHH_WEBHOOK_BASE_URL": hooks["punchh"],
-        "LOYALTY_WEBHOOK_BASE_URL": hooks["loyalty"],
-    }
-    functions.update_function_configuration(FunctionName=outputs["Admin"], Environment={"Variables": told})

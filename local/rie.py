@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -17,9 +16,9 @@ from typing import Any
 
 import requests
 
-from local.stack import ROOT, free_port
+from local.stack import BUILT, MACHINE, ROOT, free_port
 
-_LAYERS = ":".join(str(ROOT / f".aws-sam/build/{name}/python") for name in ("SharedLayer", "AdminLayer"))
+_LAYERS = ":".join(str(BUILT / name / "python") for name in ("SharedLayer", "AdminLayer"))
 _START_SECONDS = 20
 
 
@@ -54,8 +53,9 @@ def running(
     folder: Path | None = None,
 ) -> Iterator[Function]:
     """Start the built function `functions/<name>` (or that of a folder) with the built layer; stop it at the end."""
-    machine = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
-    (emulator,) = ROOT.glob(f".tools/sam/lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}")
+    if sys.platform != "linux":
+        sys.exit("Lambda's runtime interface emulator runs on Linux only: use WSL, or a container with Linux")
+    (emulator,) = ROOT.glob(f".tools/sam/lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{MACHINE}")
     folder = folder or ROOT / "functions" / name
     address, runtime_api = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     # The interpreter of the development environment, for awslambdaric; the code is the layer's.

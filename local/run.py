@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import threading
+from contextlib import suppress
 
-from local import stack
-from local.bundle import deployed, say
+from local import relay, stack
+from local.bundle import Deployed, deployed, say
 from local.campaigns import campaigns
 from local.demo import stream_day
 from local.statistics import statistics
@@ -26,17 +28,26 @@ def demo(members: int, events: int) -> int:
         return 0 if good else 1
 
 
-def stay() -> int:
+def stay(containers: str) -> int:
     """Keep the bundle running until it is interrupted."""
-    with deployed() as bundle:
-        say(stack.ENDPOINTS.read_text())
-        say(f"API keys: {bundle.keys}")
-        say(f"the addresses are in {stack.ENDPOINTS.relative_to(stack.ROOT)}; Ctrl-C stops everything")
-        done = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: done.set())
-        done.wait()
+    with deployed(containers) as bundle:
+        _show(bundle)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+        say("stopping, and removing what the functions unpacked …")
     return 0
+
+
+def _show(bundle: Deployed) -> None:
+    told = json.loads(stack.ENDPOINTS.read_text())
+    say("\nsandboxes: what each has seen, and what it can be ordered to do, is below /_sandbox/")
+    for name in ("braze", "moengage", "convercus", "punchh", "brevo"):
+        say(f"  {name:24}{told[name]}")
+    say(f"\nprograms at {bundle.api}/v1/programs/…, each with an API key")
+    for program, key in bundle.keys.items():
+        say(f"  {program:24}{key}")
+    say(f"\nall addresses are in {stack.ENDPOINTS.relative_to(stack.ROOT)}; docs/local.md has a program of your own")
+    say("Ctrl-C stops everything")
 
 
 def main() -> None:
@@ -45,12 +56,25 @@ def main() -> None:
     parser.add_argument("what", choices=("demo", "stay"))
     parser.add_argument("--members", type=int, default=200)
     parser.add_argument("--events", type=int, default=1200, help="events of each program, beside those of joining")
+    parser.add_argument("--containers", default="", help="where containers of `sam local invoke` reach this machine")
     told = parser.parse_args()
+    _check(told.containers)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell lets what it starts with & ignore the first
+        signal.signal(number, signal.default_int_handler)
     try:
-        code = demo(told.members, told.events) if told.what == "demo" else stay()
+        code = demo(told.members, told.events) if told.what == "demo" else stay(told.containers)
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
+
+
+def _check(containers: str) -> None:
+    """Check at once whether containers can be served: the rest takes a minute."""
+    if stack.is_address(containers):
+        try:
+            relay.listening(containers, [0])[0].close()
+        except OSError:
+            sys.exit(f"{containers} is no address of this machine: take Docker's, from `ip -4 address show docker0`")
 
 
 if __name__ == "__main__":

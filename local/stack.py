@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import platform
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,12 +15,25 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
+
+from local import built, relay
 
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / ".local"
+BUILT = HOME / "build"
+"""The bundle as it is built for this machine; `make build` builds for AWS, elsewhere."""
+CONTAINER = HOME / "container"
+"""The same for Linux, for containers that reach the local run."""
 ENDPOINTS = HOME / "endpoints.json"
+ENV_VARS = HOME / "env-vars.json"
+"""The variables of every deployed function, as `sam local invoke --env-vars` reads them."""
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+MACHINE = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
 REGION = "us-east-1"
 STACK = "loyalty-bridge-local"
 _START_SECONDS = 30
@@ -31,11 +47,37 @@ def free_port() -> int:
 
 
 @contextmanager
+def alone() -> Iterator[None]:
+    """Be the only local run of this folder until the block ends; what an earlier one left behind is removed."""
+    HOME.mkdir(exist_ok=True)
+    with (HOME / "run.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit("a local run is under way in this folder: stop it first, with Ctrl-C where `make local` runs")
+        ENDPOINTS.unlink(missing_ok=True)
+        yield
+
+
+@contextmanager
 def local_aws() -> Iterator[str]:
     """Run a local AWS until the block ends; gives its endpoint."""
-    port = free_port()
     HOME.mkdir(exist_ok=True)
+    # It unpacks every function that it starts, and leaves them behind.
+    with (
+        TemporaryDirectory(prefix="aws-", dir=HOME, ignore_cleanup_errors=True) as temporary,
+        _local_aws(temporary) as url,
+    ):
+        yield url
+
+
+@contextmanager
+def _local_aws(temporary: str) -> Iterator[str]:
+    port = free_port()
     environment = os.environ | {
+        "TMPDIR": temporary,
+        "STATE_DIR": temporary,
+        "LAMBDA_WARM_TTL_SECONDS": "86400",
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "MINISTACK_HOST": "127.0.0.1",
@@ -48,7 +90,7 @@ def local_aws() -> Iterator[str]:
     }
     with (HOME / "aws.log").open("wb") as log:
         process = subprocess.Popen(
-            [ROOT / ".tools/aws/bin/ministack"],
+            [_tool("aws/bin/ministack")],
             env=environment,
             cwd=HOME,
             stdout=log,
@@ -59,13 +101,27 @@ def local_aws() -> Iterator[str]:
             _wait_until_listening(process, port)
             yield f"http://127.0.0.1:{port}"
         finally:
-            # The functions run as its children: the whole group ends.
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            # The functions run as its children: the whole group ends, and nothing of it is kept.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def is_address(text: str) -> bool:
+    """Say whether a text is an IP address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_running() -> bool:
+    """Say whether there is a local run of this folder that answers."""
+    if not ENDPOINTS.exists():
+        return False
+    address = urlsplit(json.loads(ENDPOINTS.read_text())["aws"])
+    with socket.socket() as probe:
+        return probe.connect_ex((str(address.hostname), address.port)) == 0
 
 
 def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
@@ -91,31 +147,66 @@ def credentials(endpoint: str) -> dict[str, str]:
     }
 
 
+def _tool(path: str) -> Path:
+    tool = ROOT / ".tools" / path
+    if not tool.exists():
+        sys.exit(f"there is no {tool.relative_to(ROOT)}: run `make setup` first")
+    return tool
+
+
 def sam(*arguments: str, environment: dict[str, str]) -> None:
-    """Run the SAM CLI in the project; what it prints is shown when it fails."""
+    """Run the SAM CLI in the project; what it prints is kept, and shown when it fails."""
     told = os.environ | {"PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}", "SAM_CLI_TELEMETRY": "0"} | environment
     done = subprocess.run(
-        [ROOT / ".tools/sam/bin/sam", *arguments], cwd=ROOT, env=told, capture_output=True, text=True, check=False
+        [_tool("sam/bin/sam"), *arguments], cwd=ROOT, env=told, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        sys.exit(f"sam {' '.join(arguments)} failed:\n{done.stdout}\n{done.stderr}")
+        sys.exit(f"{done.stdout}\n{done.stderr}\n`sam {arguments[0]}` failed: its last lines above say why")
 
 
-def build() -> None:
-    """Build the bundle for this machine and this interpreter: the local AWS runs functions with it."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    sam("build", environment={"BRIDGE_PYTHON": version, "BRIDGE_ARCH": _machine(), "AWS_DEFAULT_REGION": REGION})
+def build(folder: Path = BUILT, *, linux: bool = False) -> None:
+    """Build the bundle for this interpreter's version, on this machine or on Linux, unless it is built already."""
+    target = {"BRIDGE_PYTHON": PYTHON, "BRIDGE_ARCH": MACHINE, "AWS_DEFAULT_REGION": REGION}
+    if not linux and platform.libc_ver()[0] != "glibc":
+        target["BRIDGE_PLATFORM"] = "native"  # the local AWS runs the functions as processes of this machine
+    HOME.mkdir(exist_ok=True)
+    with (HOME / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stamp, inputs = folder / "inputs", _digest(target)
+        if stamp.exists() and stamp.read_text() == inputs:
+            return
+        sam("build", "--build-dir", str(folder), environment=target)
+        template = folder / "template.yaml"
+        built.write(template, built.for_target(built.read(template), PYTHON, MACHINE))
+        stamp.write_text(inputs)
+
+
+def _digest(target: dict[str, str]) -> str:
+    """Name all that a build is made from."""
+    digest = hashlib.sha256(json.dumps(target).encode())
+    for path in sorted((ROOT / "template.yaml", *(ROOT / "shared").rglob("*"))):
+        if path.is_file() and path.suffix != ".pyc":
+            digest.update(f"{path}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def build_for_containers() -> None:
+    """Build the bundle once more, for `sam local invoke`: for Linux, with a way from the container to the local run."""
+    build(CONTAINER, linux=True)
+    template = CONTAINER / "template.yaml"
+    built.write(template, built.for_containers(built.read(template)))
+    shutil.copy(ROOT / "local/relay.py", CONTAINER / "SharedLayer")
 
 
 def deploy(endpoint: str, **parameters: str) -> dict[str, str]:
     """Deploy the built bundle into the local AWS; gives the stack's outputs."""
-    told = {
-        "Runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
-        "Architecture": "arm64" if _machine() == "aarch64" else "x86_64",
-    } | parameters
-    overrides = [f"{name}={value}" for name, value in told.items()]
+    template = BUILT / "local.yaml"
+    built.write(template, built.for_local_aws(built.read(BUILT / "template.yaml"), endpoint))
+    overrides = [f"{name}={value}" for name, value in parameters.items()]
     sam(
-        *("deploy", "--config-env", "local", "--stack-name", STACK, "--parameter-overrides", *overrides),
+        *("deploy", "--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local"),
+        *("--template-file", str(template), "--stack-name", STACK),
+        *("--parameter-overrides", *overrides),
         environment=credentials(endpoint),
     )
     import boto3
@@ -124,10 +215,43 @@ def deploy(endpoint: str, **parameters: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
-def _machine() -> str:
-    return "aarch64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
-
-
 def write_endpoints(told: dict[str, Any]) -> None:
     """Tell other processes where everything is."""
     ENDPOINTS.write_text(json.dumps(told, indent=2) + "\n")
+
+
+def environments() -> dict[str, dict[str, str]]:
+    """Read the variables of every deployed function, by its name in the template."""
+    import boto3
+
+    resources = boto3.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
+    functions = boto3.client("lambda")
+    return {
+        one["LogicalResourceId"]: functions.get_function_configuration(FunctionName=one["PhysicalResourceId"])[
+            "Environment"
+        ]["Variables"]
+        for one in resources
+        if one["ResourceType"] == "AWS::Lambda::Function"
+    }
+
+
+def write_env_vars(addresses: list[str], containers: str) -> None:
+    """Write what `sam local invoke --env-vars` reads; with `containers`, with the way back to this machine.
+
+    Parameters
+    ----------
+    addresses
+        URLs of what functions talk to: the local AWS first, then the sandboxes.
+    """
+    way = {"AWS_ENDPOINT_URL": addresses[0]}
+    if containers:
+        ports = [int(address.rpartition(":")[2]) for address in addresses]
+        if is_address(containers):  # what a name means, Docker knows
+            relay.serve(relay.listening(containers, ports), "127.0.0.1")
+        way |= {
+            "AWS_LAMBDA_EXEC_WRAPPER": "/opt/relay.py",
+            "LOCAL_RUN_HOST": containers,
+            "LOCAL_RUN_PORTS": ",".join(map(str, ports)),
+        }
+    told = {name: variables | way for name, variables in environments().items()}
+    ENV_VARS.write_text(json.dumps(told, indent=2) + "\n")

@@ -10,70 +10,38 @@ from itertools import chain
 
 import requests
 
-from local.bundle import PUNCHH_SECRETS, Deployed, say
+from local.bundle import CREDENTIAL, MOENGAGE, Deployed, say
 from local.campaigns import punchh_campaigns
 from local.sandbox import brevo, punchh_events, punchh_sender
 from local.sandbox.moengage import MoEngage
-from local.sandbox.moengage import sandbox as sandbox_moengage
 
-CREDENTIAL = "loyalty:demo-password"
 _MEMBERS = 3
 _SECONDS = 120.0
 
 
 def webhooks(bundle: Deployed) -> bool:
     """Deliver every event of both platforms, some twice and out of order; true when each arrived once."""
-    with sandbox_moengage(workspaces={"BREVO": "key-of-brevo", "PUNCHH": "key-of-punchh"}) as moengage:
-        loyalty, punchh = _connect(bundle, moengage, "brevo"), _connect(bundle, moengage, "punchh")
-        now = time.time() - 3600
-        say("\nloyalty webhooks: the 24 events of three members, a fifth of them twice, out of order, into MoEngage")
-        events = [one for number in range(_MEMBERS) for one in brevo.every_event(brevo.contact(number), now)]
-        sent = brevo.deliver(loyalty, events, secret=CREDENTIAL, duplicate=0.2, reorder=3)
-        good = _show(moengage, "BREVO", Counter(one.outcome for one in sent), {one["event_id"] for one in events})
+    loyalty, punchh, moengage = bundle.webhooks["brevo"], bundle.webhooks["punchh"], bundle.moengage
+    now = time.time() - 3600
+    say("\nloyalty webhooks: the 24 events of three members, a fifth of them twice, out of order, into MoEngage")
+    events = [one for number in range(_MEMBERS) for one in brevo.every_event(brevo.contact(number), now)]
+    sent = brevo.deliver(loyalty, events, secret=CREDENTIAL, duplicate=0.2, reorder=3)
+    good = _show(moengage, "BREVO", Counter(one.outcome for one in sent), {one["event_id"] for one in events})
 
-        say("\nPunchh's webhooks: every documented event of three guests, a fifth of them twice, out of order")
-        guests = [punchh_events.guest(number) for number in range(_MEMBERS)]
-        users = [punchh_events.event(guest, now, "users") for guest in guests]
-        others = chain.from_iterable(punchh_events.every_event(guest, now + 60) for guest in guests)
-        # A redeemable is the business's.
-        told = [*users, *(one for one in others if one["event_name"] != "redeemables")]
-        name, _, password = CREDENTIAL.partition(":")
-        delivered = punchh_sender.deliver(
-            punchh, told, secret=password, name=name, auth="basic", duplicate=0.2, reorder=3
-        )
-        outcomes = Counter(str(one.outcome) for one in delivered)
-        good &= _show(moengage, "PUNCHH", outcomes, {str(one["content_id"]) for one in told})
-        good &= punchh_campaigns(bundle, "punchh-to-moengage")
-        wrong = requests.post(loyalty, json=events[0], auth=("loyalty", "wrong"), timeout=60)
-        say(f"a wrong password: {wrong.status_code} {wrong.text}")
-        return good and wrong.status_code == 401
-
-
-def _connect(bundle: Deployed, moengage: MoEngage, platform: str) -> str:
-    """Connect a program of the platform to a MoEngage workspace; gives the URL of its webhook."""
-    from loyalty_bridge.cli.stack import settings
-    from loyalty_bridge.programs import keys, store
-    from loyalty_bridge.programs.connection import Connection, merged
-
-    program = f"{platform}-to-moengage"
-    is_punchh = platform == "punchh"
-    api = {"api": {"base_url": bundle.punchh.url, "client": "client"}} if is_punchh else {}
-    connection = merged(
-        Connection(),
-        {
-            "loyalty": {"platform": platform, **api},
-            "engagement": {
-                "platform": "moengage",
-                "api_endpoint": moengage.url,
-                "workspace_id": platform.upper(),
-            },
-        },
-    )
-    secrets = {"moengage_data_key": f"key-of-{platform}", "webhook_credential": CREDENTIAL}
-    store.save(settings(), None, program, connection, secrets | (PUNCHH_SECRETS if is_punchh else {}))
-    bundle.keys[program], _ = keys.create(settings(), program, "moengage")
-    name = {"brevo": "loyalty", "punchh": "punchh"}[platform]
-    return f"{bundle.hooks[name]}/v1/programs/{program}/webhooks/{name}"
+    say("\nPunchh's webhooks: every documented event of three guests, a fifth of them twice, out of order")
+    guests = [punchh_events.guest(number) for number in range(_MEMBERS)]
+    users = [punchh_events.event(guest, now, "users") for guest in guests]
+    others = chain.from_iterable(punchh_events.every_event(guest, now + 60) for guest in guests)
+    # A redeemable is the business's.
+    told = [*users, *(one for one in others if one["event_name"] != "redeemables")]
+    name, _, password = CREDENTIAL.partition(":")
+    delivered = punchh_sender.deliver(punchh, told, secret=password, name=name, auth="basic", duplicate=0.2, reorder=3)
+    outcomes = Counter(str(one.outcome) for one in delivered)
+    good &= _show(moengage, "PUNCHH", outcomes, {str(one["content_id"]) for one in told})
+    good &= punchh_campaigns(bundle, MOENGAGE["punchh"])
+    wrong = requests.post(loyalty, json=events[0], auth=("loyalty", "wrong"), timeout=60)
+    say(f"a wrong password: {wrong.status_code} {wrong.text}")
+    return good and wrong.status_code == 401
 
 
 def _show(moengage: MoEngage, workspace_id: str, outcomes: Counter[str], expected: set[str]) -> bool:

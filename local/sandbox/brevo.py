@@ -2,7 +2,14 @@
 
 Run it with ``python -m local.sandbox.brevo URL --auth basic --secret USER:PASSWORD`` or use `deliver`. The rules are
 those of, below https://developers.brevo.com/docs/: ``retry-mechanism``, ``how-to-use-webhooks``, ``batch-webhooks`` and
-``loyalty-webhooks``.
+``loyalty-webhooks``. In the local run a `sandbox` waits for orders, in JSON:
+
+=======================================  =======================================================================
+``GET  /_sandbox/``                      where it delivers, and the names of the events
+``POST /_sandbox/deliveries``            deliver every event for some ``members`` (1), or those of ``names`` only, to
+                                         the ``url`` with the ``secret``, and with the parameters of `deliver`; what
+                                         is missing is the demo program's. The answer is what became of them
+=======================================  =======================================================================
 """
 
 from __future__ import annotations
@@ -17,6 +24,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +33,7 @@ from typing import Any, Literal, get_args
 import requests
 
 from local.sandbox.punchh_sender import disordered
+from local.sandbox.server import Answer, Request, json_answer, serving
 
 Auth = Literal["basic", "bearer", "header"]
 
@@ -175,6 +184,46 @@ def _request(url: str, group: list[Mapping[str, Any]], *, is_array: bool, bare: 
     return url, json.dumps(group if is_array else group[0]).encode()
 
 
+def delivered(url: str, *, members: int = 1, names: Iterable[str] = tuple(EXAMPLES), **how: Any) -> dict[str, Any]:
+    """Deliver events for some members, and tell what became of them; `how` are the parameters of `deliver`."""
+    at = time.time() - 3600
+    events = [
+        event(contact(number), at + position, name) for number in range(members) for position, name in enumerate(names)
+    ]
+    deliveries = deliver(url, events, **how)
+    discarded = [asdict(delivery) for delivery in deliveries if delivery.outcome == "discarded"]
+    return {"outcomes": Counter(one.outcome for one in deliveries), "discarded": discarded}
+
+
+class Brevo:
+    """A sender that waits for orders, and the address it is served at; `target` is what they need not name."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.target: dict[str, Any] = {}
+
+    def answer(self, request: Request) -> Answer:
+        """Answer any request."""
+        match request.method, request.path:
+            case "GET", "/_sandbox/":
+                return json_answer(200, {"url": self.target.get("url"), "names": list(EXAMPLES)})
+            case "POST", "/_sandbox/deliveries":
+                try:
+                    told = self.target | {"patience": 0.0} | (json.loads(request.body) if request.body else {})
+                    return json_answer(200, delivered(told.pop("url"), **told))
+                except (KeyError, TypeError, ValueError) as error:
+                    return json_answer(400, {"message": f"{type(error).__name__}: {error}"})
+        return json_answer(404, {"message": "Not Found"})
+
+
+@contextmanager
+def sandbox(port: int = 0) -> Iterator[Brevo]:
+    """Run a sender until the block ends."""
+    brevo = Brevo()
+    with serving(brevo.answer, port) as brevo.url:
+        yield brevo
+
+
 def main() -> None:
     """Deliver one event of every kind for some members, and print what became of them."""
     parser = argparse.ArgumentParser(
@@ -191,11 +240,7 @@ def main() -> None:
     parser.add_argument("--reorder", type=int, default=0, help="places by which an event may be off")
     parser.add_argument("--patience", type=float, default=math.inf, help="longest wait before a retry, in seconds")
     told = vars(parser.parse_args())
-    at = time.time() - 3600
-    events = [event for number in range(told.pop("members")) for event in every_event(contact(number), at)]
-    deliveries = deliver(told.pop("url"), events, **told)
-    discarded = [asdict(delivery) for delivery in deliveries if delivery.outcome == "discarded"]
-    print(json.dumps({"outcomes": Counter(one.outcome for one in deliveries), "discarded": discarded}, indent=1))
+    print(json.dumps(delivered(told.pop("url"), **told), indent=1))
 
 
 if __name__ == "__main__":

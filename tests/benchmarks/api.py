@@ -172,7 +172,7 @@ def measure(
 def imports(rounds: int) -> dict[str, float]:
     """Give the median seconds of a process that imports what it needs, by what it is."""
     environment = os.environ | {
-        "PYTHONPATH": str(stack.ROOT / ".aws-sam/build/SharedLayer/python"),
+        "PYTHONPATH": str(stack.BUILT / "SharedLayer/python"),
         "POWERTOOLS_SERVICE_NAME": "bench",
         "POWERTOOLS_METRICS_NAMESPACE": "bench",
         "AWS_DEFAULT_REGION": stack.REGION,

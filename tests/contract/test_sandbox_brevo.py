@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import requests
 
 from local.sandbox import brevo
 from local.sandbox.server import Answer, Request, serving
@@ -182,3 +183,35 @@ def test_it_runs_as_a_command() -> None:
 def test_members_are_the_same_each_time_and_apart() -> None:
     assert brevo.contact(1) == brevo.contact(1)
     assert len({(one.contact_id, one.ext_id, one.email, one.phone) for one in map(brevo.contact, range(100))}) == 100
+
+
+def test_in_the_local_run_it_delivers_on_demand() -> None:
+    with receiving() as receiver, brevo.sandbox() as sender:
+        sender.target = {"url": f"{receiver.url}/hook", "secret": "user:pass"}
+        order = {"names": ["voucher_created", "voucher_expired"], "members": 2}
+
+        told = requests.post(f"{sender.url}/_sandbox/deliveries", json=order, timeout=30).json()
+
+    assert told == {"outcomes": {"delivered": 4}, "discarded": []}
+    assert Counter(body["event_name"] for body in receiver.bodies()) == {"voucher_created": 2, "voucher_expired": 2}
+
+
+def test_in_the_local_run_it_waits_for_no_retry() -> None:
+    with receiving(429) as receiver, brevo.sandbox() as sender:
+        order = {"url": f"{receiver.url}/hook", "secret": "user:pass", "names": ["voucher_created"]}
+
+        told = requests.post(f"{sender.url}/_sandbox/deliveries", json=order, timeout=30).json()
+
+    assert told["outcomes"] == {"discarded": 1}
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [("{", "JSONDecodeError"), ("{}", "'url'"), ('{"url": "http://127.0.0.1:9", "secret": "s", "nmaes": []}', "nmaes")],
+)
+def test_an_order_that_cannot_be_carried_out_says_why(order: str, said: str) -> None:
+    with brevo.sandbox() as sender:
+        reply = requests.post(f"{sender.url}/_sandbox/deliveries", data=order, timeout=30)
+
+    assert reply.status_code == 400
+    assert said in reply.json()["message"]

@@ -13,7 +13,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from local import stack as local_stack
 from local.sandbox.braze import Braze
+from local.stack import free_port
 from loyalty_bridge.cli import stack
 from loyalty_bridge.delivery.forward import forward
 from loyalty_bridge.settings import DeliverySettings
@@ -418,3 +420,32 @@ def test_every_change_is_noted_with_who_made_it(put: Bridge, bridge: Bridge, bra
     assert {line["who"] for line in lines} == {"arn:aws:sts::123456789012:user/moto"}
     assert KEY not in told
     assert key["key"] not in told
+
+
+def test_without_a_local_run_it_says_how_to_start_one(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(stack, "ENDPOINTS", (tmp_path / "endpoints.json",))
+
+    code, _, said = bridge("--local", "program", "list")
+
+    assert code == 1
+    assert said == "bridge: there is no local run: start one with `make local` in the project's folder\n"
+
+
+def test_a_local_run_that_has_ended_is_not_asked(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    endpoints = tmp_path / "endpoints.json"
+    endpoints.write_text(json.dumps({"aws": f"http://127.0.0.1:{free_port()}", "region": "r", "stack": "s"}))
+    monkeypatch.setattr(stack, "ENDPOINTS", (endpoints,))
+
+    code, _, said = bridge("--local", "program", "list")
+
+    assert code == 1
+    assert said == f"bridge: the local run of {endpoints} does not answer: start one with `make local`\n"
+
+
+def test_the_local_run_of_the_project_is_found_from_any_folder() -> None:
+    assert stack.ENDPOINTS[-1] == local_stack.ENDPOINTS
+    assert stack.ENDPOINTS[-1].is_absolute()

@@ -5,28 +5,36 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from loyalty_bridge.admin.desk import Desk
 from loyalty_bridge.admin.operators import Operator
 from loyalty_bridge.errors import NotConnected, NotFound
 from loyalty_bridge.settings import OperatorSettings, read
 
-ENDPOINTS = Path(".local/endpoints.json")
+ENDPOINTS = (Path(".local/endpoints.json"), Path(__file__).parents[3] / ".local/endpoints.json")
+"""Where a local run writes its addresses: that of the current folder, else that of the project this is part of."""
 
 
 def use_local() -> None:
-    """Talk to the local run that `ENDPOINTS` describes, not to AWS.
+    """Talk to the local run, not to AWS.
 
     Raises
     ------
     NotConnected
         It does not run.
     """
-    if not ENDPOINTS.exists():
-        raise NotConnected(f"the local run is not there ({ENDPOINTS} is missing); start it with `make local`")
-    told = json.loads(ENDPOINTS.read_text())
+    path = next(filter(Path.exists, ENDPOINTS), None)
+    if path is None:
+        raise NotConnected("there is no local run: start one with `make local` in the project's folder")
+    told = json.loads(path.read_text())
+    address = urlsplit(told["aws"])
+    with socket.socket() as probe:
+        if probe.connect_ex((str(address.hostname), address.port)):
+            raise NotConnected(f"the local run of {path} does not answer: start one with `make local`")
     os.environ |= {
         "AWS_ENDPOINT_URL": told["aws"],
         "AWS_ACCESS_KEY_ID": "local",
