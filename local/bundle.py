@@ -305,5 +305,5 @@ def _connect_webhooks(bundle: Deployed) -> None:
         store.save(settings(), None, program, connection, secrets)
     _let_in("demo-punchh")
     guest = bundle.punchh.business.sign_up(email="ann.ash@example.com", first_name="Ann", last_name="Ash")
-    taught = Taught("demo-punchh", f"user:{guest.user_id}", "c-0001", datetime.now(UTC))
+    taught = Taught("demo-punchh", f"user:{guest.user_id}", "c-0001", datetime.now(UTC), "member")
     aliases.learn(settings(), [taught], time.monotonic() + 10)

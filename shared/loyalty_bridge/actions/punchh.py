@@ -129,7 +129,7 @@ def signup_member(
 
 def _learn(settings: SignupSettings, caller: Caller[Client], user_id: str, external_id: str) -> None:
     try:
-        taught = Taught(caller.program, alias_of(user_id), external_id, datetime.now(UTC))
+        taught = Taught(caller.program, alias_of(user_id), external_id, datetime.now(UTC), "member")
         aliases.learn(settings, [taught], caller.deadline)
     except Unavailable as error:  # the member's first event teaches it
         _logger.warning("that a member is known by another id could not be written down: %s", error)

@@ -1,21 +1,27 @@
 """Members under another id: records that name only the person are sent on to each account of theirs.
 
 Each of them then travels under its member, so that one invocation at a time works on a member. The other way round, a
-member's aliases tell under which id its loyalty platform knows it.
+member's aliases tell under which id its loyalty platform knows it, and who owns the account now.
+
+What the table holds may be out of date on one side only: an alias names each member that it has ever meant, and the
+member itself says which alias owns it. So a former owner's records are not sent on, and no member is looked for twice.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from loyalty_bridge.delivery import stores
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import MemberSettings
+
+MOST_MEMBERS = 100
+"""An alias that more members share (a guest, a kiosk) identifies none of them; its item would grow without end."""
 
 
 def key(program: str, alias: str) -> str:
@@ -39,30 +45,76 @@ class Taught:
     Attributes
     ----------
     at
-        When it was told (UTC), for an alias that is one member's at a time: who was told last has it. None: all who
-        were told have it.
+        When the platform said so (UTC). Of two statements of one time, the one that came later holds.
+    one
+        What there is one of at a time: of an alias its ``member``, of a member its ``owner``. Empty: neither.
+    ended
+        That the member is no longer known by it.
     """
 
     program: str
     alias: str
     member: str
-    at: datetime | None = None
+    at: datetime
+    one: Literal["member", "owner", ""] = ""
+    ended: bool = False
+
+    @property
+    def item(self) -> str:
+        """Name the item that says whether this is known already."""
+        return key_of_aliases(self.program, self.member) if self.one == "owner" else key(self.program, self.alias)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who owns a member's account: an alias, or nobody any more, and since which statement (epoch seconds)."""
+
+    alias: str
+    at: float
 
 
 def opened(item: Mapping[str, Any]) -> set[str]:
-    """Read an item: the members that are known by the alias, or the aliases of the member."""
-    return set(item.get("members", {}).get("SS", ()))
+    """Read an item: the members that are known by the alias, or the aliases of the member; none if they are too many.
+
+    What `is_crowded` has none, since it identifies nobody.
+    """
+    return set() if is_crowded(item) else set(item.get("members", {}).get("SS", ()))
+
+
+def is_crowded(item: Mapping[str, Any]) -> bool:
+    """Tell whether an alias is shared by more than `MOST_MEMBERS` (or a member has more aliases)."""
+    return "crowded" in item or len(item.get("members", {}).get("SS", ())) > MOST_MEMBERS
+
+
+def owner(item: Mapping[str, Any], taught: Iterable[Taught] = ()) -> Owner | None:
+    """Read who owns a member, by its item and what was told just now; None where nothing was ever told."""
+    found = Owner(item["owner"]["S"], float(item["owner_at"]["N"])) if "owner_at" in item else None
+    for one in sorted((one for one in taught if one.one == "owner"), key=_when):
+        if found and _when(one) < found.at:
+            continue
+        if not one.ended:
+            found = Owner(one.alias, _when(one))
+        elif found and found.alias == one.alias:
+            found = Owner("", found.at)  # of its own time, so that a successor's earlier statement holds
+    return found
 
 
 def members(
-    settings: MemberSettings, names: Iterable[Name], deadline: float, taught: Iterable[Taught] = ()
-) -> dict[Name, set[str]]:
-    """Tell the members that are known by each of several aliases, in one round trip.
+    settings: MemberSettings,
+    names: Iterable[Name],
+    deadline: float,
+    taught: Sequence[Taught] = (),
+    *,
+    owned: Collection[Name] = (),
+) -> dict[Name, set[str] | None]:
+    """Tell the members that each of several aliases means; None for one that too many members share.
 
     Parameters
     ----------
     taught
         What was told just now, and may not be stored yet.
+    owned
+        The names that mean a member only while they own it.
 
     Raises
     ------
@@ -70,30 +122,49 @@ def members(
         The map cannot be read.
     """
     keys = {name: key(*name) for name in names}
-    asked = [(settings.members_table, {"member": {"S": one}}) for one in sorted(set(keys.values()))]
-    items = {item["member"]["S"]: item for item in stores.read(asked, deadline).get(settings.members_table, ())}
-    told: defaultdict[Name, list[Taught]] = defaultdict(list)
-    for one in taught:
-        told[one.program, one.alias].append(one)
-    return {name: _members(items.get(stored, {}), told[name]) for name, stored in keys.items()}
+    items = _read(settings, keys.values(), deadline)
+    found = {name: _members(name, items.get(stored, {}), taught) for name, stored in keys.items()}
+    asked = {(name[0], member) for name in owned for member in found.get(name) or ()}
+    items = _read(settings, (key_of_aliases(*one) for one in asked), deadline) if asked else {}
+    for program, alias in owned:
+        found[program, alias] = (there := found.get((program, alias))) and {
+            member
+            for member in there
+            if is_of(
+                alias,
+                items.get(key_of_aliases(program, member), {}),
+                [one for one in taught if (one.program, one.member) == (program, member)],
+            )
+        }
+    return found
 
 
-def _members(item: Mapping[str, Any], told: Sequence[Taught]) -> set[str]:
-    latest = max((one for one in told if one.at), key=_when, default=None)
+def is_of(alias: str, item: Mapping[str, Any], taught: Iterable[Taught] = ()) -> bool:
+    """Tell whether the owner of the member of an item is an alias; where no owner was ever told, any is."""
+    holds = owner(item, taught)
+    return holds is None or holds.alias == alias
+
+
+def _members(name: Name, item: Mapping[str, Any], taught: Iterable[Taught]) -> set[str] | None:
+    told = [one for one in taught if (one.program, one.alias) == name and not one.ended]
+    latest = max((one for one in told if one.one == "member"), key=_when, default=None)
     if latest:
         return {latest.member} if is_news(item, latest) else opened(item)
-    return opened(item) | {one.member for one in told}
+    found = opened(item) | {one.member for one in told}
+    return None if is_crowded(item) or len(found) > MOST_MEMBERS else found
 
 
 def is_news(item: Mapping[str, Any], taught: Taught) -> bool:
-    """Tell whether the item of an alias does not say it yet, nor anything that was told later."""
-    if taught.at is None:
-        return taught.member not in opened(item)
-    return opened(item) != {taught.member} and float(item.get("told_at", {}).get("N", 0)) <= _when(taught)
+    """Tell whether the item of what was told (`Taught.item`) does not say it yet, nor anything that was told later."""
+    if taught.one == "owner":
+        return owner(item, [taught]) != owner(item)
+    if taught.one == "member":
+        return opened(item) != {taught.member} and float(item.get("told_at", {}).get("N", 0)) <= _when(taught)
+    return not is_crowded(item) and taught.member not in opened(item)
 
 
 def _when(taught: Taught) -> float:
-    return taught.at.timestamp() if taught.at else 0.0
+    return round(taught.at.timestamp(), 3)
 
 
 def learn(settings: MemberSettings, taught: Iterable[Taught], deadline: float) -> None:
@@ -108,29 +179,49 @@ def learn(settings: MemberSettings, taught: Iterable[Taught], deadline: float) -
     """
     several: defaultdict[str, set[str]] = defaultdict(set)
     latest: dict[str, Taught] = {}
+    owners: defaultdict[str, list[Taught]] = defaultdict(list)
     for one in sorted(taught, key=_when):
-        name = key(one.program, one.alias)
-        if one.at is None:
-            several[name].add(one.member)
-        else:
+        if one.one == "owner":
+            owners[one.item].append(one)
+        if one.one == "member":
             several[key_of_aliases(one.program, one.member)].add(one.alias)
-            latest[name] = one
-    stores.update(
-        [
-            _update(settings, name, "ADD members :members", {":members": {"SS": sorted(members)}})
-            for name, members in several.items()
-        ]
-        + [
-            _update(
-                settings,
-                name,
-                "SET members = :members, told_at = :at",
-                {":members": {"SS": [one.member]}, ":at": {"N": f"{_when(one):.3f}"}},
-            )
-            for name, one in latest.items()
-        ],
-        deadline,
-    )
+            latest[one.item] = one
+        elif not one.ended:
+            several[key(one.program, one.alias)].add(one.member)
+    items = _read(settings, [*several, *owners], deadline)
+    # Before the owners: where an owner is known, its alias has the member.
+    stores.update([_add(settings, name, ids, items.get(name, {})) for name, ids in several.items()], deadline)
+    set_members = "SET members = :members, told_at = :at"
+    changes = [_set(settings, name, set_members, {":members": {"SS": [one.member]}}, "told_at", _when(one))
+               for name, one in latest.items()]  # fmt: skip
+    for name, told in owners.items():
+        if holds := owner(items.get(name, {}), told):
+            values = {":owner": {"S": holds.alias}}
+            changes.append(_set(settings, name, "SET #owner = :owner, owner_at = :at", values, "owner_at", holds.at))
+    stores.update(changes, deadline)
+
+
+def _read(settings: MemberSettings, names: Iterable[str], deadline: float) -> dict[str, Mapping[str, Any]]:
+    asked = [(settings.members_table, {"member": {"S": one}}) for one in sorted(set(names))]
+    return {item["member"]["S"]: item for item in stores.read(asked, deadline).get(settings.members_table, ())}
+
+
+def _add(settings: MemberSettings, name: str, ids: set[str], item: Mapping[str, Any]) -> dict[str, Any]:
+    if is_crowded(item) or len(opened(item) | ids) > MOST_MEMBERS:
+        values: dict[str, Any] = {":yes": {"BOOL": True}}
+        return _update(settings, name, "SET crowded = :yes REMOVE members", values)
+    return _update(settings, name, "ADD members :members", {":members": {"SS": sorted(ids)}})
+
+
+def _set(
+    settings: MemberSettings, name: str, expression: str, values: Mapping[str, Any], time: str, at: float
+) -> dict[str, Any]:
+    """Make an update that leaves alone what was told later by somebody else meanwhile."""
+    values = {**values, ":at": {"N": f"{at:.3f}"}}
+    update = _update(settings, name, expression, values)
+    if "#owner" in expression:
+        update["ExpressionAttributeNames"] = {"#owner": "owner"}
+    return update | {"ConditionExpression": f"attribute_not_exists({time}) OR {time} <= :at"}
 
 
 def _update(settings: MemberSettings, name: str, expression: str, values: Mapping[str, Any]) -> dict[str, Any]:

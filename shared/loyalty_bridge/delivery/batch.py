@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from loyalty_bridge.activity import Tally, container
-from loyalty_bridge.delivery import kept, queues
+from loyalty_bridge.delivery import kept, queues, transport
 from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.queues import Line
 from loyalty_bridge.delivery.records import Arrival, SourceRecord
+from loyalty_bridge.delivery.transport import Addressed
 from loyalty_bridge.errors import Refused, Unavailable
 from loyalty_bridge.model import Refusal
 from loyalty_bridge.programs import gate
@@ -62,6 +65,7 @@ class Batch:
     _broken: dict[str, str] = field(default_factory=dict)
     _held: set[str] = field(default_factory=set)
     _waiting: list[tuple[Arrival, SourceRecord]] = field(default_factory=list)
+    _sent_on: list[tuple[Arrival, Addressed]] = field(default_factory=list)
     _order: dict[str, int] = field(default_factory=dict)
     _blocked: dict[str, int] = field(default_factory=dict)
     _refused: defaultdict[str, list[tuple[Arrival, Entry, bool]]] = field(default_factory=lambda: defaultdict(list))
@@ -167,6 +171,22 @@ class Batch:
                 entries = [Entry(record, group=arrival.group) for arrival, record in final]
                 kept.keep(self.settings, "waiting", program_id, entries, self.now)
                 self.counts["waiting"] += len(entries)
+
+    def send_on(self, arrival: Arrival, record: SourceRecord, group: str, event_id: str) -> None:
+        """Note a record that is to be put on the transport for a member whom it does not name."""
+        # The same each time the entry is delivered, so that the queue recognises a copy that is there already.
+        parts = json.dumps([arrival.receipt, event_id, record.member])
+        id_ = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+        self._sent_on.append((arrival, Addressed(record, group, id_)))
+
+    def put_sent_on(self) -> None:
+        """Put what is to be sent on, but not of entries that come again: put each time, copies would pile up."""
+        final = [(arrival, addressed) for arrival, addressed in self._sent_on if not self._comes_again(arrival)]
+        arrivals = {arrival.receipt: arrival for arrival, _ in final}
+        with self._keeping(list(arrivals.values())):
+            if final:
+                transport.put(self.settings, [addressed for _, addressed in final])
+                self.counts["sent_on"] += len(arrivals)
 
     def hold(self, program: str, behind: list[tuple[Arrival, SourceRecord]], problem: str = "") -> None:
         """Note records of a program that are to be held.

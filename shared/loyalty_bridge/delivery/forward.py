@@ -109,6 +109,7 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
             batch.counts["not_written_down"] += written.lost
             for work in written.again:
                 batch.give_back(work.arrival)
+        batch.put_sent_on()
         batch.let_pass(opened)
         batch.keep_held(programs)
     batch.keep_refused()

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from loyalty_bridge.delivery import aliases, kept, ledger, queues, records, transport
+from loyalty_bridge.delivery import aliases, kept, ledger, queues, records
 from loyalty_bridge.delivery.aliases import Taught
 from loyalty_bridge.delivery.batch import Batch
 from loyalty_bridge.delivery.plan import Work, parts
@@ -33,21 +33,39 @@ KNOWN_AFTER = timedelta(minutes=15)
 
 @dataclass(slots=True, eq=False)
 class Mapped:
-    """One update, of which program, and by which other ids its member is known."""
+    """One update, of which program, and by which other ids its member is known, or no longer.
+
+    Attributes
+    ----------
+    sent_for
+        The alias that a record named which was sent on to this member; empty for one that names the member itself.
+    """
 
     program: Program
     work: Work
     aliases: tuple[str, ...]
+    left_by: tuple[str, ...] = ()
+    sent_for: str = ""
 
     def teaches(self) -> list[Taught]:
-        """Tell under which ids its member is known; one by which the platform is asked belongs to one member."""
-        update, asked_by = self.work.update, self.program.source.ASKED_BY
+        """Tell under which ids its member is known, or no longer."""
         return [
-            Taught(
-                self.program.id, alias, update.member, update.time if asked_by and alias.startswith(asked_by) else None
-            )
-            for alias in self.aliases
+            Taught(self.program.id, alias, self.work.update.member, self.work.update.time, self._one(alias), ended)
+            for ended, named in ((False, self.aliases), (True, self.left_by))
+            for alias in named
+            if not ended or self._one(alias) == "owner"
         ]
+
+    def _one(self, alias: str) -> Literal["member", "owner", ""]:
+        source = self.program.source
+        if source.ASKED_BY and alias.startswith(source.ASKED_BY):
+            return "member"
+        return "owner" if owned(self.program, alias) else ""
+
+
+def owned(program: Program, alias: str) -> bool:
+    """Tell whether an alias means a member only while it owns it."""
+    return bool(program.source.OWNED_BY) and alias.startswith(program.source.OWNED_BY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +204,9 @@ def _read_one(batch: Batch, arrival: Arrival, record: SourceRecord, event: Json,
     work = translate(arrival, record, event, program, member)
     if work.update.event and work.update.event.name == program.source.UNKNOWN_EVENT:
         batch.counts["unknown_events"] += 1
-    return Mapped(program, work, program.source.known_as(event))
+    # Of a record that was sent on, the member is not its own statement.
+    sent_for = program.source.alias(event) or "" if record.member else ""
+    return Mapped(program, work, program.source.known_as(event), program.source.left_by(event), sent_for)
 
 
 def _refuse(batch: Batch, arrival: Arrival, refused: Sequence[tuple[SourceRecord, Refused, str]]) -> None:
@@ -221,41 +241,45 @@ def _check_program(event: Json, program: str) -> None:
 
 
 def _send_on(batch: Batch, sought: Sequence[Sought], programs: Mapping[str, Program], taught: Sequence[Taught]) -> None:
-    """Put records that name only the person on the transport again, for each member the person is."""
-    found: list[tuple[Sought, set[str]]] = []
+    """Note the records that name only the person, for each member the person is: they are put when all is settled."""
+    names = [one.name for one in sought]
     try:
-        known = aliases.members(batch.settings, [one.name for one in sought], batch.until, taught)
-        for one in sought:
-            try:
-                if members := _members(batch, one, programs[one.record.program], known[one.name]):
-                    found.append((one, members))
-            except Refused as refusal:
-                event_id = _event_id(programs[one.record.program], one.event)
-                batch.refuse_whole(one.arrival, one.record, refusal, event_id)
-        transport.put(
+        known = aliases.members(
             batch.settings,
-            [
-                (replace(one.record, member=member, drained=""), group_of(one.record.program, member))
-                for one, members in found
-                for member in sorted(members)
-            ],
+            names,
+            batch.until,
+            taught,
+            owned={name for name in names if owned(programs[name[0]], name[1])},
         )
-        batch.counts["sent_on"] += len(found)
     except Unavailable:
         for one in sought:
             batch.give_back(one.arrival)
+        return
+    for one in sought:
+        program = programs[one.record.program]
+        event_id = _event_id(program, one.event)
+        try:
+            for member in sorted(_members(batch, one, program, known[one.name])):
+                copy = replace(one.record, member=member, drained="")
+                batch.send_on(one.arrival, copy, group_of(program.id, member), event_id)
+        except Refused as refusal:
+            batch.refuse_whole(one.arrival, one.record, refusal, event_id)
 
 
-def _members(batch: Batch, sought: Sought, program: Program, members: set[str]) -> set[str]:
+def _members(batch: Batch, sought: Sought, program: Program, members: set[str] | None) -> set[str]:
     """Give the members that a record is for; none while it waits for its person to become known.
 
     Raises
     ------
     Refused
-        It may be one of several, or has waited for long enough.
+        It may be one of several, is shared by too many, or has waited for long enough.
     """
-    if len(members) > 1 and (ambiguous := program.source.SEVERAL_MEMBERS.get(sought.alias.partition(":")[0])):
+    ambiguous = program.source.SEVERAL_MEMBERS.get(sought.alias.partition(":")[0])
+    if ambiguous and (members is None or len(members) > 1):
         raise Refused(*ambiguous)
+    if members is None:
+        reason = f"is shared by more than {aliases.MOST_MEMBERS} members, and identifies none of them"
+        raise Refused(program.source.UNKNOWN_PERSON[0], reason)
     if not members:
         # Since it was looked for first; what was held has the same time after it.
         now = datetime.fromtimestamp(batch.now, UTC)
@@ -264,6 +288,17 @@ def _members(batch: Batch, sought: Sought, program: Program, members: set[str]) 
             raise Refused(*program.source.UNKNOWN_PERSON)
         batch.wait(sought.arrival, replace(sought.record, sought=since))
     return members
+
+
+def without_person(one: Mapped) -> None:
+    """Take out of an update what it says about its person, who no longer owns the account."""
+    update = one.work.update
+    attributes = {name: it for name, it in update.attributes.items() if name not in one.program.source.OF_OWNER}
+    update = replace(update, profile={}, custom={}, attributes=attributes)
+    side = one.program.connection.engagement
+    one.work.update, one.work.translation = update, destination(side.platform).translate(update, side.rules)
+    if not one.work.translation.attributes:
+        one.work.missing.discard("attributes")
 
 
 def translate(arrival: Arrival, record: SourceRecord, event: Json, program: Program, member: str) -> Work:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.delivery import aliases, ledger, state, stores
 from loyalty_bridge.delivery.batch import WRITE_SECONDS, Batch
-from loyalty_bridge.delivery.intake import Mapped
+from loyalty_bridge.delivery.intake import Mapped, owned, without_person
 from loyalty_bridge.delivery.plan import Member, Work
+from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Part
 from loyalty_bridge.programs import store
 from loyalty_bridge.programs.connection import Program
@@ -68,7 +69,7 @@ def recall(batch: Batch, mapped: list[Mapped]) -> dict[str, list[Member]]:
         DynamoDB does not give all, or a secret does not open: nothing may be sent then.
     """
     known = look_up(batch.settings, mapped, batch.until)
-    _learn(batch, mapped, known.items)
+    mapped = _learn(batch, mapped, known)
     programs: dict[str, dict[str, Member]] = {}
     seen: set[bytes] = set()
     for one in mapped:
@@ -90,15 +91,51 @@ def recall(batch: Batch, mapped: list[Mapped]) -> dict[str, list[Member]]:
 
 
 def _names(one: Mapped) -> list[str]:
-    name = state.key(one.program.id, one.work.update.member)
-    return [name, *(aliases.key(one.program.id, alias) for alias in one.aliases)]
+    member = one.work.update.member
+    named = {told.item for told in one.teaches()}
+    if one.sent_for:
+        named |= {aliases.key(one.program.id, one.sent_for), aliases.key_of_aliases(one.program.id, member)}
+    return [state.key(one.program.id, member), *named]
 
 
-def _learn(batch: Batch, mapped: Iterable[Mapped], known: Mapping[str, Mapping[str, Any]]) -> None:
-    """Remember the other ids of members, where they are not known yet."""
-    taught = [told for one in mapped for told in one.teaches()]
-    news = [told for told in taught if aliases.is_news(known.get(aliases.key(told.program, told.alias), {}), told)]
-    aliases.learn(batch.settings, news, batch.until)
+def _learn(batch: Batch, mapped: list[Mapped], known: Known) -> list[Mapped]:
+    """Remember the other ids of members, where they are not known yet; gives what still holds for its member.
+
+    What a former owner said about an account is not about its owner.
+    """
+    # What comes again taught its ids when it came first, and must not teach them once more.
+    new: dict[bytes, Mapped] = {}
+    for one in mapped:
+        if one.work.ledger_key not in known.accepted:
+            new.setdefault(one.work.ledger_key, one)
+    taught = [told for one in new.values() for told in one.teaches()]
+    aliases.learn(
+        batch.settings, [told for told in taught if aliases.is_news(known.items.get(told.item, {}), told)], batch.until
+    )
+    about: defaultdict[str, list[aliases.Taught]] = defaultdict(list)
+    for told in taught:
+        about[told.item].append(told)
+    left = []
+    for one in mapped:
+        name = aliases.key_of_aliases(one.program.id, one.work.update.member)
+        owner = aliases.owner(known.items.get(name, {}), about[name])
+        if one.sent_for and not _still_means(one, known, owner):
+            gone = Refused(one.program.source.UNKNOWN_PERSON[0], "no longer means the account")
+            batch.refuse_whole(one.work.arrival, one.work.record, gone, one.work.update.event_id)
+            continue
+        persons = {alias for alias in (*one.aliases, *one.left_by) if owned(one.program, alias)}
+        if owner and owner.alias and persons - {owner.alias}:
+            without_person(one)
+        left.append(one)
+    return left
+
+
+def _still_means(one: Mapped, known: Known, owner: aliases.Owner | None) -> bool:
+    """Tell whether the alias of a record that was sent on still means its member."""
+    if owned(one.program, one.sent_for):
+        return owner is None or owner.alias == one.sent_for
+    there = aliases.opened(known.items.get(aliases.key(one.program.id, one.sent_for), {}))
+    return not there or one.work.update.member in there
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ def unwritten(items: Keys, deadline: float) -> Keys:
     return [item for left in aws.side_by_side(lambda part: _write(part, deadline), chunks(items, 25)) for item in left]
 
 
-def update(updates: Sequence[Mapping[str, Any]], deadline: float) -> None:
+def update(updates: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[str, Any]]:
     """Change items, each once: a hundred in a round trip, several round trips at once.
 
     A round trip is a transaction, which writes twice as much as single updates, in a fraction of their time; what is
@@ -79,12 +79,45 @@ def update(updates: Sequence[Mapping[str, Any]], deadline: float) -> None:
     updates
         The parameters of UpdateItem.
 
+    Returns
+    -------
+    list
+        Those that were not done: their condition does not hold, or DynamoDB never takes them (an item beyond 400 KB).
+
     Raises
     ------
     Unavailable
-        When DynamoDB does not take all of them before `deadline` (of `time.monotonic`).
+        When DynamoDB does not take all of the others before `deadline` (of `time.monotonic`).
     """
-    aws.side_by_side(lambda part: together([{"Update": one} for one in part], deadline), chunks(updates, TOGETHER))
+    done = aws.side_by_side(lambda part: _update(part, deadline), chunks(updates, TOGETHER))
+    return [one for left in done for one in left]
+
+
+def _update(updates: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[str, Any]]:
+    wanted, left = list(updates), list[Mapping[str, Any]]()
+    turned_away = aws.dynamodb().exceptions.TransactionCanceledException
+    for _ in _rounds(deadline):
+        try:
+            with aws.reaching("DynamoDB", but=turned_away):
+                aws.dynamodb().transact_write_items(TransactItems=cast("Any", [{"Update": one} for one in wanted]))
+        except turned_away as error:
+            reasons = cast("Mapping[str, Any]", error.response)["CancellationReasons"]
+            out = [reason.get("Code") in ("ConditionalCheckFailed", "ValidationError") for reason in reasons]
+            left += [one for one, is_out in zip(wanted, out, strict=True) if is_out]
+            wanted = [one for one, is_out in zip(wanted, out, strict=True) if not is_out]
+            if not wanted:
+                return left
+        except Unavailable as error:
+            if _is_final(error):
+                return [*left, *wanted] if len(wanted) == 1 else [*left, *_one_by_one(wanted, deadline)]
+        else:
+            return left
+    raise Unavailable("DynamoDB does not take what was given")
+
+
+def _one_by_one(updates: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[str, Any]]:
+    """Do each update alone: one that can never be taken fails the request of all."""
+    return [one for update in updates for one in _update([update], deadline)]
 
 
 def together(writes: Sequence[Mapping[str, Any]], deadline: float) -> bool:

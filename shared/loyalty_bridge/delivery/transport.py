@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loyalty_bridge import aws
 from loyalty_bridge.delivery import kept
@@ -19,7 +19,21 @@ INLINE_BYTES = 150_000
 """The most that travels in an envelope (200 KB as base64); ten of the largest exceed SQS's 1 MiB and go in turns."""
 
 
-def put(settings: DeliverySettings, records: Sequence[tuple[SourceRecord, str]]) -> None:
+class Addressed(NamedTuple):
+    """A record, its ordered group, and an id by which a queue recognises a copy for five minutes (empty: never)."""
+
+    record: SourceRecord
+    group: str
+    id: str = ""
+
+
+class _Sealed(NamedTuple):
+    group: str
+    body: bytes
+    id: str
+
+
+def put(settings: DeliverySettings, records: Iterable[Addressed | tuple[SourceRecord, str]]) -> None:
     """Put records, each with its ordered group, on the transport, in order; returns when they are stored durably.
 
     Raises
@@ -28,8 +42,8 @@ def put(settings: DeliverySettings, records: Sequence[tuple[SourceRecord, str]])
         When it did not take all of them: repeat all, what is there twice is sent once.
     """
     sealed = [
-        (group, seal(record, lambda body: kept.put_body(settings, body), INLINE_BYTES).encode())
-        for record, group in records
+        _Sealed(group, seal(record, lambda body: kept.put_body(settings, body), INLINE_BYTES).encode(), id_)
+        for record, group, id_ in (Addressed(*one) for one in records)
     ]
     _put(settings, sealed)
 
@@ -42,10 +56,10 @@ def put_raw(settings: DeliverySettings, data: bytes, group: str) -> None:
     Unavailable
         It did not take it.
     """
-    _put(settings, [(group, data)])
+    _put(settings, [_Sealed(group, data, "")])
 
 
-def _put(settings: DeliverySettings, sealed: Sequence[tuple[str, bytes]]) -> None:
+def _put(settings: DeliverySettings, sealed: Sequence[_Sealed]) -> None:
     for turn in _turns(sealed):
         if settings.events_queue_url:
             _to_queue(settings.events_queue_url, turn)
@@ -53,32 +67,32 @@ def _put(settings: DeliverySettings, sealed: Sequence[tuple[str, bytes]]) -> Non
             _to_stream(settings.events_stream, turn)
 
 
-def _turns(sealed: Sequence[tuple[str, bytes]]) -> list[list[tuple[str, bytes]]]:
+def _turns(sealed: Sequence[_Sealed]) -> list[list[_Sealed]]:
     """Divide entries so that no turn holds two of a group: a later one of a request may be taken and an earlier not.
 
     https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
     """
-    turns: list[list[tuple[str, bytes]]] = []
+    turns: list[list[_Sealed]] = []
     seen: Counter[str] = Counter()
     for entry in sealed:
-        if seen[entry[0]] == len(turns):
+        if seen[entry.group] == len(turns):
             turns.append([])
-        turns[seen[entry[0]]].append(entry)
-        seen[entry[0]] += 1
+        turns[seen[entry.group]].append(entry)
+        seen[entry.group] += 1
     return turns
 
 
-def _to_queue(queue: str, sealed: Sequence[tuple[str, bytes]]) -> None:
+def _to_queue(queue: str, sealed: Sequence[_Sealed]) -> None:
     for chunk in _chunks(sealed, most=10, most_bytes=1_000_000):
         entries: list[Any] = [
             {
                 "Id": str(number),
-                "MessageBody": body.decode(errors="replace"),  # what is no text is no record
-                "MessageGroupId": group,
+                "MessageBody": one.body.decode(errors="replace"),  # what is no text is no record
+                "MessageGroupId": one.group,
                 # Not the body's hash: what is put again on purpose within five minutes must not vanish.
-                "MessageDeduplicationId": uuid.uuid4().hex,
+                "MessageDeduplicationId": one.id or uuid.uuid4().hex,
             }
-            for number, (group, body) in enumerate(chunk)
+            for number, one in enumerate(chunk)
         ]
         with aws.reaching("the queue"):
             reply = aws.sqs().send_message_batch(QueueUrl=queue, Entries=entries)
@@ -86,22 +100,22 @@ def _to_queue(queue: str, sealed: Sequence[tuple[str, bytes]]) -> None:
             raise Unavailable(f"the queue: {reply['Failed'][0]['Code']}")
 
 
-def _to_stream(stream: str, sealed: Sequence[tuple[str, bytes]]) -> None:
+def _to_stream(stream: str, sealed: Sequence[_Sealed]) -> None:
     for chunk in _chunks(sealed, most=500, most_bytes=4_000_000):
-        entries: list[Any] = [{"Data": body, "PartitionKey": group} for group, body in chunk]
+        entries: list[Any] = [{"Data": one.body, "PartitionKey": one.group} for one in chunk]
         with aws.reaching("the stream"):
             reply = aws.kinesis().put_records(StreamName=stream, Records=entries)
         if reply.get("FailedRecordCount"):
             raise Unavailable("the stream: did not take all records")
 
 
-def _chunks(sealed: Sequence[tuple[str, bytes]], *, most: int, most_bytes: int) -> list[list[tuple[str, bytes]]]:
-    chunks: list[list[tuple[str, bytes]]] = []
+def _chunks(sealed: Sequence[_Sealed], *, most: int, most_bytes: int) -> list[list[_Sealed]]:
+    chunks: list[list[_Sealed]] = []
     size = most_bytes
     for entry in sealed:
-        if size + len(entry[1]) > most_bytes or len(chunks[-1]) == most:
+        if size + len(entry.body) > most_bytes or len(chunks[-1]) == most:
             chunks.append([])
             size = 0
         chunks[-1].append(entry)
-        size += len(entry[1])
+        size += len(entry.body)
     return chunks

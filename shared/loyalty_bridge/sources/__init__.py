@@ -22,6 +22,10 @@ class Source(Protocol):
     ASKED_BY: str
     """Beginning of the aliases by which the platform is asked for a member, and which are one member's at a time;
     empty: there are none."""
+    OWNED_BY: str
+    """Beginning of the aliases that own a member: a member has one of them at a time; empty: there are none."""
+    OF_OWNER: frozenset[str]
+    """The attributes that tell who the owner is, besides profile and custom attributes."""
     UNKNOWN_PERSON: tuple[str, str]
     """With which field and reason an event is refused whose `alias` nobody has told about; where there are aliases."""
     SEVERAL_MEMBERS: Mapping[str, tuple[str, str]]
@@ -38,6 +42,9 @@ class Source(Protocol):
 
     def known_as(self, event: Json) -> tuple[str, ...]:
         """Tell the other ids by which later events may mean this event's member."""
+
+    def left_by(self, event: Json) -> tuple[str, ...]:
+        """Tell the other ids by which this event's member is meant no longer."""
 
     def event_id(self, event: Json) -> str:
         """Tell the id that all deliveries of an event share."""

@@ -65,7 +65,8 @@ from loyalty_bridge.sources import reading
 
 UNKNOWN_EVENT = "loyalty_event"
 """What an event is called whose ``event_name`` is not one of the 24."""
-ASKED_BY = ""
+ASKED_BY = OWNED_BY = ""
+OF_OWNER: frozenset[str] = frozenset()
 
 MAX_PROPERTIES = 100
 """MoEngage keeps the first hundred: https://www.moengage.com/docs/user-guide/data/key-concepts/data-tracking-policies"""
@@ -164,6 +165,11 @@ def alias(_: Json) -> str | None:
 
 def known_as(_: Json) -> tuple[str, ...]:
     """Tell that no later event means this event's member by a second name."""
+    return ()
+
+
+def left_by(_: Json) -> tuple[str, ...]:
+    """Tell none."""
     return ()
 
 

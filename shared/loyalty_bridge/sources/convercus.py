@@ -61,6 +61,8 @@ class _Kind(NamedTuple):
 
 
 UNKNOWN_EVENT = ASKED_BY = ""
+OWNED_BY = "user:"
+OF_OWNER = frozenset({"convercus_user_id", "convercus_partner_id", "convercus_member_role"})
 UNKNOWN_PERSON = ("userId", "belongs to no account that is known")
 SEVERAL_MEMBERS: Mapping[str, tuple[str, str]] = {}  # a user may own several accounts
 _COMMON = ("userId", "partnerId", "interactionId")
@@ -111,6 +113,7 @@ _KINDS = {
     "push_token_deleted": _PUSH_TOKEN,
 }
 
+_ENDED = "membership_terminated"
 _ABOUT_PERSON = {"account_created", "user_created", "user_changed"} | {k for k in _KINDS if k.startswith("membership_")}
 """Types whose flat payload is the person; elsewhere ``city`` or ``partnerId`` may be those of a store."""
 
@@ -201,9 +204,26 @@ def known_as(event: Json) -> tuple[str, ...]:
         As `member`, or the event's type is missing or unknown.
     """
     opened = _opened(event)
+    return _alias_of_role(opened) if opened.person.is_owner and opened.kind != _ENDED else ()
+
+
+def left_by(event: Json) -> tuple[str, ...]:
+    """Tell the alias of a user who owns this event's account no longer: the role is another, or the membership ended.
+
+    Raises
+    ------
+    Refused
+        As `known_as`.
+    """
+    opened = _opened(event)
+    return _alias_of_role(opened) if not opened.person.is_owner or opened.kind == _ENDED else ()
+
+
+def _alias_of_role(opened: _Event) -> tuple[str, ...]:
+    """Tell the alias of the person whose role an event of an account names."""
     person = opened.person
-    explicit = person.is_owner and _find(person.ids, "memberRole", "role") is not None
-    alias = _alias(person.ids) if explicit and opened.member is not None else None
+    has_role = _find(person.ids, "memberRole", "role") is not None
+    alias = _alias(person.ids) if has_role and opened.member is not None else None
     return (alias,) if alias else ()
 
 

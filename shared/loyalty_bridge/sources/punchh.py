@@ -58,6 +58,8 @@ FAMILIES = frozenset({
 })  # fmt: skip
 
 ASKED_BY = "user:"
+OWNED_BY = ""
+OF_OWNER: frozenset[str] = frozenset()
 UNKNOWN_EVENT = "punchh_event"
 """Of all other families together: a workspace has a limited number of names."""
 UNKNOWN_PERSON = ("payload", "names a user whose external id is not known")
@@ -204,6 +206,11 @@ def known_as(event: Json) -> tuple[str, ...]:
     user = alias_of(opened.user_id) if opened.user_id is not None else None
     email = None if _is_deleted(opened) else _email_alias(opened)
     return tuple(alias for alias in (user, email) if alias)
+
+
+def left_by(_: Json) -> tuple[str, ...]:
+    """Tell none: an external id that moves is told by who has it next."""
+    return ()
 
 
 def _email_alias(opened: _Opened) -> str | None:
