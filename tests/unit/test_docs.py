@@ -157,7 +157,8 @@ def test_the_readme_tells_when_an_event_that_crashes_is_laid_aside() -> None:
 
     assert f"(after {queue['maxReceiveCount']} deliveries)" in TEXTS["README.md"]
     days = stream["MaximumRecordAgeInSeconds"] // 86400
-    assert f"(after {stream['MaximumRetryAttempts']:,} retries or {days} days)" in TEXTS["README.md"]
+    assert stream["MaximumRetryAttempts"] == -1
+    assert f"(after {days} days)" in TEXTS["README.md"]
 
 
 def test_the_opt_ins_that_mean_e_mail_are_documented() -> None:

@@ -113,7 +113,7 @@ ENDPOINTS = (
     Endpoint(
         "delete",
         ONE,
-        "Delete a program with its keys; its records that are still on their way are refused",
+        "Delete a program with its keys, records and members; its records that are still on their way are refused",
         lambda at, call, _: desk.delete(at, call.program),
         answers.Done,
     ),

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from loyalty_bridge import activity
 from loyalty_bridge.actions import decisions, journal
 from loyalty_bridge.admin.audit import EVERY_PROGRAM, audited, lines
-from loyalty_bridge.delivery import explain, forget, kept, redrive, sample, trace
+from loyalty_bridge.delivery import explain, forget, kept, redrive, remove, sample, trace
 from loyalty_bridge.delivery.lanes import probe
 from loyalty_bridge.errors import NotConnected, NotFound, Refused
-from loyalty_bridge.programs import administer, keys, store
+from loyalty_bridge.programs import administer, deletion, keys, store
 from loyalty_bridge.programs.connection import Program, program_id
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
 REDRIVE_SECONDS = 15.0
 """A page or API call begins no further bundle after this time: the gateway waits for 30 seconds."""
+
+
+DELETE_SECONDS = 15.0
+"""Of the 29 that an answer may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +139,12 @@ def _paths(change: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def delete(desk: Desk, program: str) -> None:
-    """Delete a program with its keys."""
-    found = find(desk, program)
-    with audited(desk.settings, desk.operator, "delete_program", found.id):
-        store.delete(desk.settings, found.id)
+    """Delete a program with its keys, records and members; what takes longer, the schedule ends."""
+    name = _known(desk, program)
+    if not deletion.is_under_way(desk.settings, name):
+        find(desk, name)
+    with audited(desk.settings, desk.operator, "delete_program", name):
+        remove.delete(desk.settings, name, DELETE_SECONDS)
 
 
 def resume(desk: Desk, program: str) -> None:

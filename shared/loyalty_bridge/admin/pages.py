@@ -41,7 +41,7 @@ MOST_SHOWN = 200_000
 NOTES = {
     "saved": "The connection is saved.",
     "unchosen": "The connection is saved, and streams once its default opt-ins are chosen.",
-    "deleted": "The program is deleted.",
+    "deleted": "The program is deleted. What is left of its records and members is removed within minutes.",
     "resumed": "Held records pass from the next minute on.",
     "revoked": "The key is revoked: the next call with it is refused.",
     "decided": "The action is decided.",

@@ -59,7 +59,10 @@ def list_all(json_output: JsonOption = False) -> None:
 
 @commands.command("delete")
 def delete(program: ProgramArgument, yes: YesOption = False) -> None:
-    """Delete a program with its keys. Its records that are still on their way are refused."""
+    """Delete a program with its keys, its held, rejected and waiting records, and what is known of its members.
+
+    Its records that are still on their way are refused.
+    """
     find(program)
     if not yes:
         typer.confirm(f"Delete the program {program}?", abort=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from loyalty_bridge import aws
 from loyalty_bridge.activity import Tally, write
-from loyalty_bridge.delivery import kept, transport
+from loyalty_bridge.delivery import kept, remove, transport
 from loyalty_bridge.delivery.kept import Bundle
 from loyalty_bridge.delivery.lanes import probe
 from loyalty_bridge.delivery.records import SourceRecord
@@ -50,6 +50,10 @@ def tend(settings: DeliverySettings, seconds_left: float) -> Counter[str]:
 
 def _tend(settings: DeliverySettings, until: float, tally: Tally) -> Counter[str]:
     counts: Counter[str] = Counter(programs=0, programs_held=0)
+    try:
+        counts["deleted"] = remove.go_on(settings, (3 * time.monotonic() + until) / 4)
+    except Unavailable:
+        counts["unavailable"] += 1  # the next run goes on
     try:
         programs = list(store.every(settings))
     except Unavailable:

@@ -138,6 +138,9 @@ def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Open
         if program is None:
             unknown = Refused("programId", "is not the id of a program")
             batch.refuse_whole(arrival, record, unknown, shelf=kept.UNKNOWN_PROGRAM)
+        elif program.since and record.received < program.since:
+            before = Refused("programId", "was that of a program which was deleted after this came")
+            batch.refuse_whole(arrival, record, before, shelf=kept.UNKNOWN_PROGRAM)
         elif program.unreadable:
             waiting[record.program].append((arrival, record))
         elif program.missing():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import msgspec
@@ -147,12 +148,15 @@ class Program:
     epoch
         Rises when the program is pointed at another workspace, or at other users of it: what was sent before says
         nothing about them.
+    since
+        When it was made (UTC), if another program had its id before: what came before then is not this one's.
     """
 
     id: str
     stored: Connection | str
     version: int = 0
     epoch: int = 1
+    since: datetime | None = None
     secrets: dict[str, Secret] = field(default_factory=dict)
     gate: Gate = field(default_factory=Gate)
 

@@ -6,17 +6,19 @@ import secrets as randomness
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from loyalty_bridge import aws
 from loyalty_bridge.errors import NotFound, SavedMeanwhile, Unavailable
-from loyalty_bridge.programs import gate, recent
+from loyalty_bridge.programs import deletion, gate, recent
 from loyalty_bridge.programs.connection import Connection, MoEngageSide, Program, Secret, opened
 from loyalty_bridge.programs.secrets import encrypt
 
 if TYPE_CHECKING:
+    from loyalty_bridge.programs.deletion import Deletion
     from loyalty_bridge.settings import ProgramSettings
 
 STATE_KEY = "state_key"
@@ -157,7 +159,7 @@ def save(
     Raises
     ------
     SavedMeanwhile
-        When `before` is no longer what is stored.
+        When `before` is no longer what is stored, or what is stored of a deleted program of this id is being removed.
     Unavailable
         When KMS or DynamoDB does not do it.
     """
@@ -167,13 +169,15 @@ def save(
     for name, secret in new_secrets.items():
         closed[name] = Secret(encrypt(settings.secrets_key, program, secret), secret[-4:] if len(secret) >= 12 else "")
     moved = before is not None and (isinstance(before.stored, str) or _moved(before.stored, connection))
+    deleted = None if before else deletion.find(settings, program)
     # A program that is made anew must not meet what the ledger knows of the one before.
-    epoch = before.epoch if before else int(time.time())
+    epoch = before.epoch if before else max(int(time.time()), deleted.epoch + 1 if deleted else 0)
     saved = Program(
         id=program,
         stored=connection,
         version=before.version + 1 if before else 1,
         epoch=epoch + 1 if moved or new_workspace else epoch,
+        since=before.since if before else _milliseconds(time.time()) if deleted else None,
         secrets=closed,
     )
     condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(program)"}
@@ -207,30 +211,17 @@ def saved_meanwhile(program: str) -> str:
     return f"{program} was saved by somebody else meanwhile; read it again, then decide again"
 
 
-def delete(settings: ProgramSettings, program: str) -> None:
-    """Delete a program with all that belongs to it in this table (its keys and its gate too).
-
-    The connection goes last: as long as something is left the program is there, and can be deleted again.
+def delete(settings: ProgramSettings, program: str) -> Deletion:
+    """Make a program unknown at once; what the delivery stores of it is removed after that, and its id is free then.
 
     Raises
     ------
     Unavailable
-        When DynamoDB does not delete all of it.
+        DynamoDB does not delete all of it in this table; if it took the beginning, the schedule goes on.
     """
-    client = aws.dynamodb()
-    pages = client.get_paginator("query").paginate(
-        TableName=settings.programs_table,
-        KeyConditionExpression="program = :program",
-        ExpressionAttributeValues={":program": {"S": program}},
-        ProjectionExpression="program, #item",
-        ExpressionAttributeNames={"#item": "item"},
-        ConsistentRead=True,
-    )
-    with aws.reaching("the programs"):
-        found = [key for page in pages for key in page["Items"]]
-        for key in sorted(found, key=lambda key: key["item"]["S"] == "connection"):
-            client.delete_item(TableName=settings.programs_table, Key=key)
+    begun = deletion.begin(settings, program)
     recent.forget(settings.programs_table, program)
+    return begun
 
 
 def _moved(before: Connection, after: Connection) -> bool:
@@ -264,6 +255,7 @@ def _closed(program: Program) -> dict[str, Any]:
         **_key(program.id, "connection"),
         "version": {"N": str(program.version)},
         "epoch": {"N": str(program.epoch)},
+        **({"since": {"N": str(int(program.since.timestamp() * 1000))}} if program.since else {}),
         "settings": {"S": msgspec.json.encode(program.connection).decode()},
         "secrets": {
             "M": {
@@ -286,8 +278,13 @@ def _opened(item: Mapping[str, Any]) -> Program:
             stored=opened(item["settings"]["S"]) if STATE_KEY in secrets else "the key of its hashes is missing",
             version=int(item["version"]["N"]),
             epoch=int(item["epoch"]["N"]),
+            since=_milliseconds(int(item["since"]["N"]) / 1000) if "since" in item else None,
             secrets=secrets,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         why = f"its item cannot be read ({type(error).__name__}): restore the table, or delete the program"
         return Program(item["program"]["S"], why)
+
+
+def _milliseconds(time: float) -> datetime:
+    return datetime.fromtimestamp(int(time * 1000) / 1000, UTC)

@@ -13,7 +13,7 @@ from moto import mock_aws
 
 from loyalty_bridge import aws
 from loyalty_bridge.errors import SavedMeanwhile, Unavailable
-from loyalty_bridge.programs import gate, keys, recent, secrets, store, token
+from loyalty_bridge.programs import deletion, gate, keys, recent, secrets, store, token
 from loyalty_bridge.programs.connection import Connection, merged
 from loyalty_bridge.programs.secrets import decrypt, encrypt
 from loyalty_bridge.settings import ProgramSettings
@@ -226,7 +226,8 @@ def test_a_deleted_program_leaves_nothing_and_no_other_goes_with_it(settings: Pr
     store.delete(settings, "demo")
 
     items = aws.dynamodb().scan(TableName="programs")["Items"]
-    assert {item["program"]["S"] for item in items} == {"demo-2"}
+    assert [item["item"]["S"] for item in items if item["program"]["S"] == "demo"] == ["deleted"]
+    assert store.load(settings, ["demo", "demo-2"]).keys() == {"demo-2"}
 
 
 def test_a_table_that_is_not_there_is_unavailable(settings: ProgramSettings) -> None:
@@ -236,12 +237,27 @@ def test_a_table_that_is_not_there_is_unavailable(settings: ProgramSettings) -> 
         store.load(elsewhere, ["demo"])
 
 
+def test_the_id_of_a_deleted_program_is_taken_until_all_that_is_stored_of_it_is_removed(
+    settings: ProgramSettings,
+) -> None:
+    store.save(settings, None, "demo", CONNECTION, {})
+    deleted = store.delete(settings, "demo")
+
+    with pytest.raises(SavedMeanwhile, match="being deleted"):
+        store.save(settings, None, "demo", CONNECTION, {})
+    deletion.note(settings, deleted, None)
+    again = store.save(settings, None, "demo", CONNECTION, {})
+
+    assert store.load(settings, ["demo"]) == {"demo": again}
+
+
+@pytest.mark.parametrize("later", [0, 60])
 def test_a_program_that_is_made_anew_does_not_meet_the_epoch_of_the_one_before(
-    settings: ProgramSettings, monkeypatch: pytest.MonkeyPatch
+    settings: ProgramSettings, monkeypatch: pytest.MonkeyPatch, later: int
 ) -> None:
     first = store.save(settings, None, "demo", CONNECTION, {})
-    store.delete(settings, "demo")
-    monkeypatch.setattr("time.time", lambda: first.epoch + 60.0)
+    deletion.note(settings, store.delete(settings, "demo"), None)
+    monkeypatch.setattr("time.time", lambda: float(first.epoch + later))
 
     again = store.save(settings, None, "demo", CONNECTION, {})
 
