@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+from loyalty_bridge import USER_AGENT, clocks
 from loyalty_bridge.errors import NotSent, OutcomeUnknown, Unauthorized, Unavailable
 
 if TYPE_CHECKING:
-    from jwt import PyJWKClient
+    from jwt import PyJWK
 
     from loyalty_bridge.platforms.http import Request, Send
     from loyalty_bridge.settings import AdminSettings
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
 ALGORITHMS = ("RS256", "PS256", "ES256")
 """Signatures with a key pair: with any other, who can read the issuer's public keys could sign."""
 LEEWAY_SECONDS = 30
+KEYS_SECONDS = 3600.0
+"""For how long the issuer's keys are known."""
+KEYS_AGAIN_SECONDS = 10.0
+"""A token that names another key lets them be read again, but not more often."""
 _SECONDS = 6.0
+CLIENT_AUTHENTICATION = "client_authentication"
+"""Name in the configuration: ``client_secret_basic`` or ``client_secret_post``
+(https://openid.net/specs/openid-connect-core-1_0.html#ClientAuthentication)."""
 _NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
@@ -73,11 +81,19 @@ def configuration(settings: AdminSettings) -> Mapping[str, str]:
         raise Unavailable("the issuer's configuration is not one of this issuer")
     if any(not isinstance(told.get(name), str) for name in _NEEDED):
         raise Unavailable("the issuer's configuration is not complete")
-    return {
+    addresses = {
         name: _safe(text)
         for name, text in told.items()
         if isinstance(text, str) and name.endswith(("_endpoint", "_uri"))
     }
+    return addresses | {CLIENT_AUTHENTICATION: _client_authentication(told)}
+
+
+def _client_authentication(told: Mapping[str, Any]) -> str:
+    """Choose how the client shows its secret: by default, and where both are taken, not in the form."""
+    methods = told.get("token_endpoint_auth_methods_supported")
+    posts = isinstance(methods, list) and "client_secret_post" in methods and "client_secret_basic" not in methods
+    return "client_secret_post" if posts else "client_secret_basic"
 
 
 @cache
@@ -95,8 +111,9 @@ def ask(request: Request) -> tuple[int, Mapping[str, Any]]:
     Unavailable
         It does not answer, or with something else.
     """
+    named = replace(request, headers={**request.headers, "user-agent": USER_AGENT})
     try:
-        reply = _transport()(request, time.monotonic() + _SECONDS)
+        reply = _transport()(named, time.monotonic() + _SECONDS)
     except (NotSent, OutcomeUnknown) as error:  # words of actions: here nothing was to be done
         raise Unavailable(f"the issuer: {error}") from None
     try:
@@ -115,11 +132,55 @@ def _safe(url: str) -> str:
     return url
 
 
-@cache
-def _keys(url: str) -> PyJWKClient:
-    from jwt import PyJWKClient
+def _signing_key(url: str, token: str) -> PyJWK:
+    """Find the issuer's key that a token says it is signed with; a set with one key needs no name for it.
 
-    return PyJWKClient(url, lifespan=3600, timeout=_SECONDS)
+    https://openid.net/specs/openid-connect-core-1_0.html#Signing
+    """
+    import jwt
+
+    header = jwt.get_unverified_header(token)
+    if header.get("alg") not in ALGORITHMS:
+        raise jwt.InvalidAlgorithmError
+    for seconds in (KEYS_SECONDS, KEYS_AGAIN_SECONDS):
+        keys = _key_set(url, seconds)
+        named = [key for key in keys if key.get("kid") == header.get("kid")]
+        if not named and len(keys) == 1 and not ("kid" in header and "kid" in keys[0]):
+            named = keys
+        if len(named) == 1:
+            return _usable(named[0], header["alg"])
+    raise jwt.InvalidTokenError
+
+
+def _usable(key: Mapping[str, Any], algorithm: str) -> PyJWK:
+    import jwt
+
+    try:
+        return jwt.PyJWK(dict(key), key.get("alg") or algorithm)
+    except (jwt.PyJWKError, jwt.InvalidKeyError, TypeError, ValueError):
+        raise Unavailable("the issuer's keys cannot be read") from None
+
+
+_key_sets: dict[str, tuple[clocks.Moment, list[Mapping[str, Any]]]] = {}
+
+
+def _key_set(url: str, seconds: float) -> list[Mapping[str, Any]]:
+    """Read the issuer's keys for signatures, unless they were read within so many seconds."""
+    from loyalty_bridge.platforms.http import Request
+
+    if url in _key_sets and not clocks.is_past(_key_sets[url][0], seconds):
+        return _key_sets[url][1]
+    status, told = ask(Request("GET", url, {"accept": "application/json"}))
+    listed = told.get("keys")
+    keys: list[Mapping[str, Any]] = [
+        key
+        for key in (listed if isinstance(listed, list) else [])
+        if isinstance(key, dict) and key.get("use", "sig") == "sig" and key.get("kty") in {"RSA", "EC"}
+    ]
+    if status != 200 or not keys:
+        raise Unavailable("the issuer's keys cannot be read")
+    _key_sets[url] = clocks.moment(), keys
+    return keys
 
 
 def claims(settings: AdminSettings, token: str, *, nonce: str | None = None) -> Mapping[str, Any]:
@@ -141,22 +202,20 @@ def claims(settings: AdminSettings, token: str, *, nonce: str | None = None) -> 
     """
     import jwt
 
-    keys = _keys(configuration(settings)["jwks_uri"])
     try:
+        key = _signing_key(configuration(settings)["jwks_uri"], token)
         # Cognito's access tokens have no audience: they name the client in a claim of its own.
         # https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-access-token.html
         is_access = _unverified(token).get("token_use") == "access"
         told = jwt.decode(
             token,
-            keys.get_signing_key_from_jwt(token),
+            key,
             algorithms=ALGORITHMS,
             issuer=settings.sign_in_issuer,
             audience=None if is_access else settings.sign_in_client,
             options={"require": ["exp", "iat", "iss", "sub"], "verify_aud": not is_access},
             leeway=LEEWAY_SECONDS,
         )
-    except (jwt.PyJWKClientConnectionError, OSError):  # urllib lets a connection that is reset pass as it is
-        raise Unavailable("the issuer's keys") from None
     except jwt.PyJWTError:
         raise Unauthorized("the token is not valid") from None
     client = told.get("client_id") if is_access else told.get("azp", settings.sign_in_client)

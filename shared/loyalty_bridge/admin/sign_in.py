@@ -12,11 +12,13 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
+import re
 import secrets
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import msgspec
 
@@ -31,7 +33,10 @@ if TYPE_CHECKING:
 SESSION_SECONDS = 4 * 3600
 """For how long somebody stays signed in; who leaves a group keeps what it gave until then at the longest."""
 ATTEMPT_SECONDS = 600
+_ERROR = re.compile(r"[a-z_]{1,50}")
 SIGNED_IN = "/admin/signed-in"
+
+_logger = logging.getLogger(__name__)
 
 
 def begin(settings: AdminSettings, origin: str, back_to: str) -> tuple[str, str]:
@@ -85,6 +90,7 @@ def finish(settings: AdminSettings, origin: str, query: Mapping[str, str], attem
     if not hmac.compare_digest(state.encode(), query.get("state", "").encode()):
         raise Unauthorized("the sign-in was begun elsewhere, or too long ago")
     if "code" not in query:
+        _log_refusal("authorization", query.get("error"))
         raise Unauthorized("the issuer did not sign you in")
     token = _exchange(settings, origin, query["code"], verifier)
     return operators.operator(settings, operators.claims(settings, token, nonce=nonce)), back_to
@@ -93,24 +99,44 @@ def finish(settings: AdminSettings, origin: str, query: Mapping[str, str], attem
 def _exchange(settings: AdminSettings, origin: str, code: str, verifier: str) -> str:
     from loyalty_bridge.platforms.http import Request
 
+    configuration = operators.configuration(settings)
     form = {
         "grant_type": "authorization_code",
-        "client_id": settings.sign_in_client,
         "code": code,
         "code_verifier": verifier,
         "redirect_uri": origin + SIGNED_IN,
     }
+    client = {"client_id": settings.sign_in_client}
+    headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
     if settings.sign_in_client_secret:
         with aws.reaching("the sign-in client's secret"):
             kept = aws.secretsmanager().get_secret_value(SecretId=settings.sign_in_client_secret)
-        form["client_secret"] = kept["SecretString"]
-    headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-    request = Request("POST", operators.configuration(settings)["token_endpoint"], headers, urlencode(form).encode())
+        if configuration[operators.CLIENT_AUTHENTICATION] == "client_secret_post":
+            client["client_secret"] = kept["SecretString"]
+        else:
+            headers["authorization"] = _basic(settings.sign_in_client, kept["SecretString"])
+            client = {}  # an issuer may refuse a client that is named twice
+    request = Request("POST", configuration["token_endpoint"], headers, urlencode(form | client).encode())
     status, told = operators.ask(request)
     token = told.get("id_token") if status == 200 else None
     if not isinstance(token, str):
+        _log_refusal(f"token, {status}", told.get("error"))
         raise Unauthorized("the issuer did not sign you in")
     return token
+
+
+def _basic(client: str, secret: str) -> str:
+    """Encode as https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1 has it."""
+    return "Basic " + base64.b64encode(f"{quote_plus(client)}:{quote_plus(secret)}".encode()).decode()
+
+
+def _log_refusal(endpoint: str, error: object) -> None:
+    """Log why the issuer signs nobody in: its code, never its words, which may repeat what was sent.
+
+    https://www.rfc-editor.org/rfc/rfc6749#section-5.2
+    """
+    code = error if isinstance(error, str) and _ERROR.fullmatch(error) else "no code"
+    _logger.warning("the issuer refuses a sign-in (%s endpoint): %s", endpoint, code)
 
 
 def sign_out_url(settings: AdminSettings, origin: str) -> str:

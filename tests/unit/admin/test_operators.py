@@ -7,16 +7,20 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 
 from local.sandbox.server import Answer, Request, json_answer, serving
-from loyalty_bridge.admin import operators
+from loyalty_bridge import aws
+from loyalty_bridge.admin import operators, sign_in
 from loyalty_bridge.admin.operators import Operator, claims, configuration, operator
 from loyalty_bridge.errors import Unauthorized, Unavailable
 from loyalty_bridge.settings import AdminSettings
-from tests.issuer import CLIENT, Issuer, issuing
+from tests.issuer import CLIENT, Issuer, issuing, public_key
 
 Make = Callable[[Issuer], str]
 
@@ -196,3 +200,139 @@ def test_claim_and_group_have_the_names_that_are_set() -> None:
 
 def test_algorithms_are_those_with_a_key_pair() -> None:
     assert all(name[:2] in {"RS", "PS", "ES"} for name in operators.ALGORITHMS)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        Answer(200, b"<html>Maintenance</html>"),
+        Answer(200, b""),
+        json_answer(200, []),
+        json_answer(200, {}),
+        json_answer(200, {"keys": []}),
+        json_answer(200, {"keys": None}),
+        json_answer(200, {"keys": "none"}),
+        json_answer(200, {"keys": ["own"]}),
+        json_answer(200, {"keys": [{"kty": "RSA", "kid": "own"}]}),
+        json_answer(200, {"keys": [{"kty": "oct", "kid": "own", "k": "c2VjcmV0"}]}),
+        json_answer(200, {"keys": [public_key("own", use="enc") | {"kid": "own"}]}),
+        json_answer(500, {"keys": [public_key("own") | {"kid": "own"}]}),
+        Answer(302, headers={"location": "/keys2"}),
+    ],
+)
+def test_a_key_set_without_a_usable_key_says_nothing_about_a_token(keys: Answer) -> None:
+    with issuing() as own:
+        own.keys = keys
+
+        with pytest.raises(Unavailable):
+            claims(settings(own.url), own.token())
+
+
+@pytest.mark.parametrize(
+    ("keys", "kid", "is_good"),
+    [
+        ([public_key("own")], None, True),
+        ([public_key("own")], "own", True),
+        ([public_key("own") | {"kid": "own"}], None, True),
+        ([public_key("own", alg=None, use=None)], None, True),
+        ([public_key("own"), public_key("foreign", use="enc") | {"kid": "x"}], None, True),
+        ([public_key("own") | {"kid": "own"}], "other", False),
+        ([public_key("foreign")], None, False),
+        ([public_key("own") | {"kid": "own"}, public_key("foreign") | {"kid": "x"}], None, False),
+        ([public_key("own") | {"kid": "own"}, public_key("foreign") | {"kid": "x"}], "own", True),
+        ([public_key("own"), public_key("foreign")], None, False),
+    ],
+)
+def test_a_single_key_needs_no_name(keys: list[dict[str, Any]], kid: str | None, is_good: bool) -> None:
+    with issuing() as own:
+        own.keys = json_answer(200, {"keys": keys})
+        told, token = settings(own.url), own.token(kid=kid)
+
+        if is_good:
+            assert claims(told, token)["sub"] == "person-1"
+        else:
+            with pytest.raises(Unauthorized):
+                claims(told, token)
+
+
+def test_a_key_that_is_new_is_found_and_unknown_names_do_not_let_the_keys_be_read_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with issuing() as own:
+        own.keys = json_answer(200, {"keys": [public_key("foreign") | {"kid": "before"}]})
+        told, token = settings(own.url), own.token()
+        for _ in range(3):
+            with pytest.raises(Unauthorized):
+                claims(told, token)
+        own.keys = None
+        with pytest.raises(Unauthorized):
+            claims(told, token)
+        real = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: real() + operators.KEYS_AGAIN_SECONDS + 1)
+
+        found = claims(told, token)
+
+    assert found["sub"] == "person-1"
+
+
+@pytest.mark.parametrize("use", [["access"], {"id": 1}, 7, None])
+def test_a_token_with_an_odd_use_is_not_valid(issuer: Issuer, use: Any) -> None:
+    token = issuer.token(token_use=use)
+
+    if use is None:
+        assert claims(settings(issuer.url), token)
+    else:
+        with pytest.raises(Unauthorized):
+            claims(settings(issuer.url), token)
+
+
+@pytest.mark.parametrize(
+    ("methods", "secret"),
+    [
+        (None, "client secret: +/%ü"),
+        (["client_secret_basic"], "s"),
+        (["client_secret_post", "client_secret_basic"], "s"),
+        (["client_secret_post"], "client secret: +/%ü"),
+        (["private_key_jwt", "client_secret_post"], "s"),
+        (["none"], ""),
+        (None, ""),
+    ],
+)
+def test_the_client_shows_its_secret_as_the_issuer_wants(
+    monkeypatch: pytest.MonkeyPatch, methods: list[str] | None, secret: str
+) -> None:
+    with issuing() as own:
+        own.secret = secret
+        own.metadata = {"token_endpoint_auth_methods_supported": methods} if methods else {}
+        told = settings(own.url, sign_in_client_secret="name" if secret else "")
+        monkeypatch.setattr(
+            aws, "secretsmanager", lambda: SimpleNamespace(get_secret_value=lambda **_: {"SecretString": secret})
+        )
+
+        person, back_to = sign_in.finish(told, "https://page", *come_back(told))
+
+    assert (person.subject, back_to) == ("person-1", "/admin")
+
+
+def test_the_issuers_refusal_is_logged_by_its_code(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with issuing() as own:
+        own.secret = "the right one"
+        told = settings(own.url, sign_in_client_secret="name")
+        monkeypatch.setattr(
+            aws, "secretsmanager", lambda: SimpleNamespace(get_secret_value=lambda **_: {"SecretString": "wrong"})
+        )
+
+        with pytest.raises(Unauthorized):
+            sign_in.finish(told, "https://page", *come_back(told))
+
+    assert "invalid_client" in caplog.text
+    assert not any(word in caplog.text for word in ("private", "right one", "wrong"))
+
+
+def come_back(settings: AdminSettings) -> tuple[dict[str, str], str]:
+    """Begin a sign-in and let the issuer lead back; gives the query and what the browser has kept."""
+    url, attempt = sign_in.begin(settings, "https://page", "/admin")
+    back = requests.get(url, allow_redirects=False, timeout=20).headers["location"]
+    return {name: one for name, (one,) in parse_qs(urlsplit(back).query).items()}, attempt
