@@ -28,7 +28,8 @@ test: setup ## Check the code and run all tests, or those of TESTS=tests/unit
 coverage: setup ## Run the tests in this process and tell which lines and branches they miss
 	.venv/bin/pytest --cov --cov-report=term:skip-covered --ignore=tests/faults
 
-faults: setup ## Kill built functions at random moments, many times
+faults: setup ## Spoil every call of AWS and of the platforms in turn, and kill built functions many times
+	.venv/bin/python -m tests.faults.sweep
 	BRIDGE_KILLS=50 .venv/bin/pytest tests/faults
 
 bench: setup ## Measure the pipeline beside the naive way, and each call beside a bare handler
