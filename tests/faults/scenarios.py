@@ -28,6 +28,7 @@ from local.sandbox.punchh_business import Campaign
 from local.sandbox.server import Answer, Request, serving
 from loyalty_bridge import aws
 from loyalty_bridge import settings as environment
+from loyalty_bridge.actions import batches
 from loyalty_bridge.activity import container
 from loyalty_bridge.activity import store as activity_store
 from loyalty_bridge.delivery import drain, forward, redrive, stores
