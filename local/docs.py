@@ -1,4 +1,4 @@
-"""Documents made from the code: OpenAPI files, a JSON Schema of every event under docs/schemas/, and NOTICE."""
+"""Documents made from the code: OpenAPI files, a JSON Schema of every event under docs/schemas/, costs, and NOTICE."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from local import costs
 from loyalty_bridge.admin import api as admin_api
 from loyalty_bridge.api import contract
 from loyalty_bridge.sources import brevo_events, convercus_schemas
@@ -33,6 +34,7 @@ def documents() -> Iterator[tuple[Path, str]]:
     for platform, schemas in (("convercus", convercus_schemas.schemas()), ("brevo", brevo_events.schemas())):
         for name, schema in schemas.items():
             yield DOCS / "schemas" / platform / f"{name}.json", _text(schema)
+    yield DOCS / "costs.md", costs.page()
     yield ROOT / "NOTICE", _NOTICE + "".join(f"{name}: {_licence(name)}\n" for name in _shipped())
 
 
