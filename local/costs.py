@@ -223,8 +223,8 @@ Fixed: what an idle stack costs, and {METRICS} custom metrics.
 _END = """
 ## What costs more than it has to
 
-- **A queue at volume.** Batches of ten share little. From some {millions:.0f} million events a month, the stream is cheaper,
-  although it costs by the hour. It also needs fewer requests to the engagement platform.
+- **A queue at volume.** Batches of ten share little. From some {millions:.0f} million events a month,
+  the stream is cheaper, although it costs by the hour. It also needs fewer requests to the engagement platform.
 - **`attribute_writes: all`** sends unchanged attributes: more bytes, and a data point of Braze for each.
 - **`LogLevel=DEBUG`** and long `LogRetentionDays`.
 - **A NAT gateway**, if you put the functions into a VPC: about $33 a month for each, and $0.045 for each GB.
