@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
+from loyalty_bridge.delivery.alone import alone
 from loyalty_bridge.delivery.drain import tend
 from loyalty_bridge.settings import DeliverySettings, settings
 
@@ -21,8 +22,9 @@ metrics = Metrics()
 
 @metrics.log_metrics
 def handler(_event: dict[str, Any], context: LambdaContext) -> None:
-    """Tend all programs."""
-    counts = tend(settings(DeliverySettings), context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS)
+    """Tend all programs, unless another invocation does."""
+    told, left = settings(DeliverySettings), context.get_remaining_time_in_millis() / 1000
+    counts = alone(told, "drain_held", left, lambda: tend(told, left - RESERVE_SECONDS))
     for name, count in counts.items():
         metrics.add_metric(name, MetricUnit.Count, count)
     logger.info("tended", extra=dict(counts))
