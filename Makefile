@@ -50,8 +50,9 @@ build: setup ## Build the bundle for the template's default runtime
 	PATH="$(CURDIR)/.venv/bin:$$PATH" BRIDGE_PYTHON=$(BRIDGE_PYTHON) BRIDGE_ARCH=$(BRIDGE_ARCH) .tools/sam/bin/sam build
 	.venv/bin/python -m local.built .aws-sam/build/template.yaml $(BRIDGE_PYTHON) $(BRIDGE_ARCH)
 
-validate: setup ## Let SAM validate the template
+validate: setup .tools/checkov/.ready ## Let SAM and checkov validate the template
 	AWS_DEFAULT_REGION=us-east-1 .tools/sam/bin/sam validate --lint
+	.tools/checkov/bin/checkov -f template.yaml --config-file .checkov.yaml
 
 invoke: setup ## Run one event under Lambda's runtime interface emulator: make invoke EVENT=events/forward_events/…
 	.venv/bin/python -m local.invoke $(EVENT)
@@ -66,7 +67,7 @@ lock: .venv/.ready ## Resolve the dependencies anew
 		pyproject.toml -o shared/admin.lock
 	$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 --extra admin --extra cli \
 		--group dev -c shared/requirements.lock -c shared/admin.lock pyproject.toml -o requirements-dev.lock
-	for tool in sam aws sbom; do \
+	for tool in sam aws sbom checkov; do \
 		$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 local/$$tool.in -o local/$$tool.lock; \
 	done
 

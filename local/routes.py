@@ -22,11 +22,13 @@ def create_routes(stack: str, api: str) -> str:
     for path, methods in paths.items():
         for method, operation in methods.items():
             uri = str(operation["x-amazon-apigateway-integration"]["uri"])
-            name = re.search(r"\$\{(\w+)\.Arn\}", uri)
+            name = re.search(r"functions/\$\{(\w+)(?:\.Arn)?\}", uri)
             assert name, uri
             function = name[1]
             if function not in made:
-                arn = functions.get_function(FunctionName=physical[function])["Configuration"]["FunctionArn"]
+                arn = physical[function]  # of an alias
+                if not arn.startswith("arn:"):
+                    arn = functions.get_function(FunctionName=arn)["Configuration"]["FunctionArn"]
                 made[function] = gateway.create_integration(
                     ApiId=physical[api],
                     IntegrationType="AWS_PROXY",

@@ -9,6 +9,7 @@ import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from functools import cache
+from graphlib import TopologicalSorter
 from typing import Any
 
 from tests.template import ROOT, template
@@ -41,7 +42,7 @@ def long_form(value: Any) -> Any:
         [(name, inner)] = value.items()
         if name == "GetAtt":
             return {"Fn::GetAtt": inner.split(".", 1)}
-        if name in {"If", "Sub", "Join", "Equals", "Not", "And", "Or", "Split", "Select"}:
+        if name in {"FindInMap", "If", "Sub", "Join", "Equals", "Not", "And", "Or", "Split", "Select"}:
             return {f"Fn::{name}": long_form(inner)}
     return {name: long_form(inner) for name, inner in value.items()}
 
@@ -73,10 +74,15 @@ def translated(*asked: tuple[dict[str, Any], Parameters]) -> list[dict[str, Any]
 
 
 @cache
-def whole() -> dict[str, Any]:
-    """Give the transformed template, as it is with the defaults of what SAM itself decides."""
-    [told] = translated((source(), defaults()))
-    return told
+def _both() -> dict[bool, dict[str, Any]]:
+    canary = defaults() | {"GradualDeployment": "Canary10Percent5Minutes"}
+    at_once, gradual = translated((source(), defaults()), (source(), canary))
+    return {True: gradual, False: at_once}
+
+
+def whole(parameters: Parameters) -> dict[str, Any]:
+    """Give the transformed template; of the parameters SAM itself looks at how versions are deployed only."""
+    return _both()[parameters["GradualDeployment"] != "none"]
 
 
 def defaults() -> dict[str, str]:
@@ -84,50 +90,64 @@ def defaults() -> dict[str, str]:
     return {name: str(one["Default"]) for name, one in template()["Parameters"].items()}
 
 
-def holds(whole: Mapping[str, Any], condition: Any, parameters: Parameters) -> bool:
-    """Decide a condition, by its name or by its text."""
+def holds(condition: Any, parameters: Parameters) -> bool:
+    """Decide a condition or a rule's assertion, by its name or by its text."""
     if isinstance(condition, str):
-        return holds(whole, whole["Conditions"][condition], parameters)
+        return holds(source()["Conditions"][condition], parameters)
     [(name, inner)] = condition.items()
     match name:
         case "Condition":
-            return holds(whole, inner, parameters)
+            return holds(inner, parameters)
         case "Fn::Equals":
-            left, right = (parameters[one["Ref"]] if isinstance(one, dict) else one for one in inner)
+            left, right = (parameters[one["Ref"]] if isinstance(one, dict) else str(one) for one in inner)
             return bool(left == right)
         case "Fn::Not":
-            return not holds(whole, inner[0], parameters)
+            return not holds(inner[0], parameters)
         case "Fn::And":
-            return all(holds(whole, one, parameters) for one in inner)
+            return all(holds(one, parameters) for one in inner)
         case "Fn::Or":
-            return any(holds(whole, one, parameters) for one in inner)
+            return any(holds(one, parameters) for one in inner)
     raise AssertionError(name)
 
 
 NOTHING = object()
 
 
-def decided(whole: Mapping[str, Any], value: Any, parameters: Parameters) -> Any:
+def decided(value: Any, parameters: Parameters) -> Any:
     """Replace each ``Fn::If`` by the side that holds; what is ``AWS::NoValue`` is left out."""
     if value == {"Ref": "AWS::NoValue"}:
         return NOTHING
     if isinstance(value, list):
-        return [one for one in (decided(whole, inner, parameters) for inner in value) if one is not NOTHING]
+        return [one for one in (decided(inner, parameters) for inner in value) if one is not NOTHING]
     if not isinstance(value, dict):
         return value
     if set(value) == {"Fn::If"}:
         condition, yes, no = value["Fn::If"]
-        return decided(whole, yes if holds(whole, condition, parameters) else no, parameters)
-    pairs = ((name, decided(whole, inner, parameters)) for name, inner in value.items())
+        return decided(yes if holds(condition, parameters) else no, parameters)
+    pairs = ((name, decided(inner, parameters)) for name, inner in value.items())
     return {name: inner for name, inner in pairs if inner is not NOTHING}
 
 
-def deployed(whole: Mapping[str, Any], parameters: Parameters) -> dict[str, Resource]:
-    """List the resources that exist with these parameters, with every ``Fn::If`` decided."""
+def deployed(parameters: Parameters, section: str = "Resources") -> dict[str, Resource]:
+    """List the resources (or outputs) that exist with these parameters, with every ``Fn::If`` decided."""
+    return _deployed(tuple(parameters.items()), section)
+
+
+@cache
+def _conditional(gradual: bool) -> set[str]:
+    """Name the resources and outputs in which something depends on a condition."""
+    sections = (_both()[gradual][section] for section in ("Resources", "Outputs"))
+    return {name for one in sections for name, told in one.items() if "Fn::If" in json.dumps(told)}
+
+
+@cache
+def _deployed(parameters: tuple[tuple[str, str], ...], section: str) -> dict[str, Resource]:
+    told = dict(parameters)
+    depends = _conditional(told["GradualDeployment"] != "none")
     return {
-        name: decided(whole, one, parameters)
-        for name, one in whole["Resources"].items()
-        if "Condition" not in one or holds(whole, one["Condition"], parameters)
+        name: decided(one, told) if name in depends else one
+        for name, one in whole(told)[section].items()
+        if "Condition" not in one or holds(one["Condition"], told)
     }
 
 
@@ -157,6 +177,13 @@ def _named(text: str) -> Iterator[str]:
         name = part.split("}")[0]
         if not name.startswith("!"):
             yield name.split(".")[0]
+
+
+def in_order(resources: Mapping[str, Resource]) -> list[str]:
+    """Name resources so that each comes after all that it refers to; there is no such order with a circle."""
+    return list(
+        TopologicalSorter({name: {*references(one)} & {*resources} for name, one in resources.items()}).static_order()
+    )
 
 
 def needs(resources: Mapping[str, Resource], name: str) -> set[str]:

@@ -62,7 +62,8 @@ def test_a_function_may_add_to_the_activity_and_do_no_more_with_it(name: str) ->
 
 
 def test_who_talks_to_no_platform_opens_no_secret() -> None:
-    may = {name for name, statement in statements() if "kms:Decrypt" in statement["Action"]}
+    secrets = {"GetAtt": "SecretsKey.Arn"}
+    may = {name for name, one in statements() if "kms:Decrypt" in one["Action"] and one["Resource"] == secrets}
 
     assert set(FUNCTIONS) - may == {"AssignCouponBatch", "ReceiveEvents"}
 
@@ -121,7 +122,8 @@ def test_a_queue_is_not_drawn_on_by_more_than_its_function_may_run() -> None:
     assert {name for name, _ in mappings} == {"ForwardEvents", "CarryOutBatch"}
     for name, mapping in mappings:
         most = mapping["ScalingConfig"]["MaximumConcurrency"]
-        assert FUNCTIONS[name]["Properties"].get("ReservedConcurrentExecutions", most) == most, name
+        reserved = {"If": ["IsReserved", most, {"Ref": "AWS::NoValue"}]}
+        assert FUNCTIONS[name]["Properties"].get("ReservedConcurrentExecutions", reserved) == reserved, name
 
 
 def test_all_forwarders_together_keep_to_the_limit_of_the_destination() -> None:
@@ -129,7 +131,9 @@ def test_all_forwarders_together_keep_to_the_limit_of_the_destination() -> None:
     parameter = template()["Parameters"]["ForwarderConcurrency"]
 
     assert function["Environment"]["Variables"]["FORWARDER_CONCURRENCY"] == {"Ref": "ForwarderConcurrency"}
-    assert function["ReservedConcurrentExecutions"] == {"Ref": "ForwarderConcurrency"}
+    assert function["ReservedConcurrentExecutions"]["If"][:2] == ["IsReserved", {"Ref": "ForwarderConcurrency"}]
+    mapping = resources("AWS::Lambda::EventSourceMapping")["ForwardEventsFromQueue"]["Properties"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "ForwarderConcurrency"}}
     for forwarders in (parameter["MinValue"], parameter["Default"], parameter["MaxValue"]):
         assert forwarders * lanes.share(forwarders) <= 3000
 
