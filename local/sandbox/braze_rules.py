@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeAlias
 from iso4217 import Currency
 
 from local.sandbox.braze_values import (
+    LANGUAGES,
     country,
     is_birthday,
     is_date,
@@ -143,7 +144,7 @@ PROFILE: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "home_city": _TEXT,
     "dob": (is_birthday, "must be in the format YYYY-MM-DD"),
     "gender": (_matches("[MFONP]"), "must be 'M', 'F', 'O', 'N', 'P' or null"),
-    "language": (_matches("[a-z]{2}"), "must be an ISO-639-1 code"),
+    "language": (LANGUAGES.__contains__, "must be a supported language code"),
     "image_url": (_matches(r"(?s).{0,1024}"), "must be a string of at most 1024 characters"),
     "current_location": (is_location, "must be an object containing 'longitude' and 'latitude'"),
     "date_of_first_session": _SESSION,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -64,8 +65,40 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+_ASCII_LOCAL = frozenset("-^+$'&#/%*=`|~!?_.")
+_HOST = re.compile(
+    r"[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?(?:\.[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?)+", re.ASCII | re.IGNORECASE
+)
+
+
 def is_email(value: Any) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch(r"[^@\s,;<>\"]+@[^@\s.,]+(\.[^@\s.,]+)+", value))
+    """Tell whether Braze takes an e-mail address (channels/email/email_setup/email_validation)."""
+    local, at, host = value.rpartition("@") if isinstance(value, str) else ("", "", "")
+    if not at or not _HOST.fullmatch(host) or host.rpartition(".")[2].isdigit() or not 1 <= len(local) <= 64:
+        return False
+    if any(name in host.lower() for name in ("msn", "hotmail", "outlook", "live")):
+        return bool(re.fullmatch(r"\w[\-\w]*(?:\.[\-\w]+)*", local.partition("+")[0], re.ASCII))
+    if host.lower() in {"gmail.com", "googlemail.com"} and len(local) < 2:
+        return False
+    return "." not in {local[0], local[-1]} and all(map(_is_local, local))
+
+
+def _is_local(character: str) -> bool:
+    if character.isascii():
+        return character.isalnum() or character in _ASCII_LOCAL
+    return unicodedata.category(character)[0] in "LMNPS"
+
+
+_LANGUAGES = """
+af agq ak am ar as asa ay az bas be bem bez bg bm bn bo br brx bs ca cgg chr cs cy da dav de dje dua dyo dz ebu ee el
+en eo es et eu ewo fa ff fi fil fo fr ga gd gl gn gsw gu guz gv ha haw he hi hr hu hy id ig ii is it iu ja jmc jv ka
+kab kam kde kea khq ki kk kl kln km kn ko kok ks ksb ksf ku kw ky la lb lg ln lo lt lu luo luy lv mas mer mfe mg mgh
+mk ml mn mo mr ms mt mua my naq nb nd ne nl nn nus nyn om or pa pl ps pt qu rm rn ro rof ru rw rwk sa saq sbp sd se
+seh ses shi si sk sl sn so sq sr su sv sw swc ta te teo tg th ti tk tl to tr tt twq tzm ug uk ur uz vai vi vun xh xog
+yav yi yo zh zu
+"""
+LANGUAGES = frozenset(_LANGUAGES.split())
+"""The codes that Braze knows (data/user_data_collection/language_codes)."""
 
 
 def is_zone(value: Any) -> bool:

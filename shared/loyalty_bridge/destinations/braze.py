@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -81,7 +82,6 @@ _SUBSCRIPTIONS = frozenset({"opted_in", "subscribed", "unsubscribed"})
 _NO_SUBSCRIPTION = "is none of opted_in, subscribed, unsubscribed"
 
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
-_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _PHONE = re.compile(r"\+[1-9][0-9]{4,14}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _SEPARATOR = re.compile(r"[\s.$]")
@@ -101,6 +101,7 @@ class _Limits(NamedTuple):
     strict_keys: bool = False
     items: float = math.inf
     flat: bool = False
+    times_in_arrays: bool = False
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -300,7 +301,8 @@ def _attributes(update: MemberUpdate, identity: Mapping[str, Json], lost: list[R
     for field, value in update.profile.items():
         name = _PROFILE[field][0]
         try:
-            if name not in identity or identity[name] != value:
+            is_known = isinstance(value, str) and name in identity
+            if not is_known or identity[name] != _profile_value(field, value, f"profile.{field}"):
                 found[(name,)] = _profile(field, value, identity)
         except Refused as refused:
             lost.append(refused)
@@ -330,11 +332,13 @@ def _profile(field: ProfileField, value: Json, identity: Mapping[str, Json]) -> 
 
 
 def _profile_value(field: ProfileField, value: Json, path: str) -> str:
-    _, fits, reason = _PROFILE[field]
+    _, read, reason = _PROFILE[field]
     if not isinstance(value, str):
         raise Refused(path, "is not a text")
-    _require(fits(_text(value, path)), path, reason)
-    return value
+    found = read(_text(value, path))
+    if found is None:
+        raise Refused(path, reason)
+    return _text(found, path)
 
 
 def _attribute_name(raw: str, path: str, taken: set[str]) -> str:
@@ -345,7 +349,7 @@ def _attribute_name(raw: str, path: str, taken: set[str]) -> str:
 
 
 def _whole(value: Json, path: str, lost: list[Refused]) -> Json:
-    kept = _value(value, path, _IN_ATTRIBUTES, lost)
+    kept = _value(value, path, _IN_ATTRIBUTES, lost, is_whole=True)
     if isinstance(kept, dict | list):
         _require(len(encode(kept)) <= MAX_ATTRIBUTE_BYTES, path, f"is larger than {MAX_ATTRIBUTE_BYTES} bytes")
     is_instruction = isinstance(kept, dict) and kept and kept.keys() <= _INSTRUCTIONS
@@ -442,14 +446,25 @@ def _fitting(values: dict[str, Json], limits: _Limits, path: str, lost: list[Ref
     return {name: values[name] for name in sizes}
 
 
-def _value(value: Json, path: str, limits: _Limits, lost: list[Refused]) -> Json:
-    """Give what is usable of a value; the value itself has to be."""
+def _value(value: Json, path: str, limits: _Limits, lost: list[Refused], *, is_whole: bool = False) -> Json:
+    """Give what is usable of a value; the value itself has to be.
+
+    Parameters
+    ----------
+    is_whole
+        It is an attribute, and not inside one, where ``{"$time": …}`` is a time.
+    """
     if isinstance(value, str):
         return _text(value, path)
     if value is None or isinstance(value, int | float):
         _require(value is None or math.isfinite(value), path, "is not a finite number")
         return value
-    return _object(value, path, limits, lost) if isinstance(value, Mapping) else _array(value, path, limits, lost)
+    if not isinstance(value, Mapping):
+        return _array(value, path, limits, lost)
+    if limits.strict_keys and not is_whole and value.keys() == {"$time"}:
+        _require(_is_time(value["$time"]), path, "is not a time as Braze reads it")
+        return value
+    return _object(value, path, limits, lost)
 
 
 def _object(
@@ -473,6 +488,10 @@ def _array(value: Sequence[Json], path: str, limits: _Limits, lost: list[Refused
     given = [(index, item) for index, item in enumerate(value) if item is not None]
     if limits.flat and any(isinstance(item, list | tuple | Mapping) for _, item in given):
         raise Refused(path, "holds objects or arrays, of which Braze would make texts")
+    if limits.strict_keys and any(isinstance(item, list | tuple) for _, item in given):
+        raise Refused(path, "is an array of arrays, which Braze takes in no attribute")
+    if not limits.times_in_arrays and any(_is_time(item) for _, item in given):
+        raise Refused(path, "holds times, which Braze takes in no array of properties")
     if len(given) > limits.items and not all(isinstance(item, Mapping) for _, item in given):
         raise Refused(path, f"has more than {limits.items} elements")
     kept: list[Json] = []
@@ -541,6 +560,27 @@ def _is_date(text: str) -> bool:
         return date.fromisoformat(text).isoformat() == text
     except ValueError:
         return False
+
+
+def _is_time(value: Json) -> bool:
+    """Tell whether Braze takes a text for a time.
+
+    https://www.braze.com/docs/user_guide/data/activation/custom_data/data_types
+    """
+    if not isinstance(value, str) or len(value) > MAX_TEXT or not _MAY_BE_TIME.match(value):
+        return False
+    try:
+        return datetime.fromisoformat(_COLON_MILLISECONDS.sub(".", value)).year <= 3000
+    except ValueError:
+        return bool(_OTHER_TIME.fullmatch(value))
+
+
+_MAY_BE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:$|[T ])|[0-9]{2}/|[A-Z][a-z]{2} ")
+_COLON_MILLISECONDS = re.compile(r"(?<=:[0-9]{2}:[0-9]{2}):(?=[0-9]{3})")
+_OTHER_TIME = re.compile(
+    r"[0-9]{2}/[0-9]{2}/[0-9]{4}"
+    r"|[A-Z][a-z]{2} (?:[0-9]{2}|[A-Z][a-z]{2}) [0-9]{1,2} [0-9]{2}:[0-9]{2}:[0-9]{2}\.?\s?\S+ [0-9]{4}"
+)
 
 
 def _shown(name: str) -> str:
@@ -621,21 +661,82 @@ def _sentence(said: Json, otherwise: str) -> str:
     return _PERSONAL.sub("…", " ".join(words))[:200] or otherwise
 
 
-_PROFILE: Mapping[ProfileField, tuple[str, Callable[[str], object], str]] = {
-    "email": ("email", _ADDRESS.fullmatch, "does not look like an e-mail address"),
-    "phone": ("phone", _PHONE.fullmatch, "is not a phone number in E.164"),
-    "first_name": ("first_name", lambda _: True, ""),
-    "last_name": ("last_name", lambda _: True, ""),
-    "birth_date": ("dob", _is_date, "is not a date as YYYY-MM-DD"),
-    "gender": ("gender", frozenset("MFONP").__contains__, "is none of M, F, O, N, P"),
-    "city": ("home_city", lambda _: True, ""),
-    "country": ("country", re.compile("[A-Z]{2}").fullmatch, "is not a country in ISO 3166-1 alpha-2"),
-    "language": ("language", re.compile("[a-z]{2,3}").fullmatch, "is not a language code"),
-    "email_subscription": ("email_subscribe", _SUBSCRIPTIONS.__contains__, _NO_SUBSCRIPTION),
-    "push_subscription": ("push_subscribe", _SUBSCRIPTIONS.__contains__, _NO_SUBSCRIPTION),
-}
-"""Braze's name, what a value has to be, and what is said otherwise."""
+def _email(address: str) -> str | None:
+    """Give an address as Braze takes it, its domain in Punycode; None when Braze does not.
 
-_IN_ATTRIBUTES = _Limits(MAX_ATTRIBUTE_BYTES, reserved=_INSTRUCTIONS, strict_keys=True, items=MAX_ITEMS)
+    https://www.braze.com/docs/user_guide/channels/email/email_setup/email_validation
+    """
+    local, _, host = address.rpartition("@")
+    if not host.isascii():
+        import idna
+
+        try:
+            host = idna.encode(host, uts46=True).decode()
+        except idna.IDNAError:
+            return None
+    if not _HOST.fullmatch(host) or host.rpartition(".")[2].isdigit():
+        return None
+    if any(name in host.lower() for name in _OF_MICROSOFT):
+        fits = bool(_MICROSOFT.fullmatch(local.partition("+")[0])) and len(local) <= MAX_LOCAL_PART
+    else:
+        fits = bool(_LOCAL_PART.fullmatch(local)) and all(
+            character.isascii() or unicodedata.category(character)[0] in "LMNPS" for character in local
+        )
+        fits = fits and (len(local) > 1 or host.lower() not in _OF_GOOGLE)
+    return f"{local}@{host}" if fits else None
+
+
+MAX_LOCAL_PART = 64
+_LOCAL_PART = re.compile(r"(?!\.)[\w\-^+$'&#/!%*=?`|~.\u0080-\U0010ffff]{1,64}(?<!\.)", re.ASCII)
+_HOST = re.compile(
+    r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+", re.IGNORECASE
+)
+_OF_MICROSOFT = ("msn", "hotmail", "outlook", "live")
+_MICROSOFT = re.compile(r"\w[\w-]*(?:\.[\w-]+)*", re.ASCII)
+_OF_GOOGLE = frozenset({"gmail.com", "googlemail.com"})
+
+
+def _language(code: str) -> str | None:
+    """Give a language as Braze knows it; None when it does not."""
+    code = _OTHER_LANGUAGE_CODES.get(code, code)
+    return code if code in _LANGUAGES else None
+
+
+_LANGUAGE_CODES = """
+af agq ak am ar as asa ay az bas be bem bez bg bm bn bo br brx bs ca cgg chr cs cy da dav de dje dua dyo dz ebu ee el
+en eo es et eu ewo fa ff fi fil fo fr ga gd gl gn gsw gu guz gv ha haw he hi hr hu hy id ig ii is it iu ja jmc jv ka
+kab kam kde kea khq ki kk kl kln km kn ko kok ks ksb ksf ku kw ky la lb lg ln lo lt lu luo luy lv mas mer mfe mg mgh
+mk ml mn mo mr ms mt mua my naq nb nd ne nl nn nus nyn om or pa pl ps pt qu rm rn ro rof ru rw rwk sa saq sbp sd se
+seh ses shi si sk sl sn so sq sr su sv sw swc ta te teo tg th ti tk tl to tr tt twq tzm ug uk ur uz vai vi vun xh xog
+yav yi yo zh zu
+"""
+_LANGUAGES = frozenset(_LANGUAGE_CODES.split())
+"""https://www.braze.com/docs/user_guide/data/unification/user_data/language_codes"""
+_OTHER_LANGUAGE_CODES = {"no": "nb", "iw": "he", "in": "id", "ji": "yi", "jw": "jv"}
+"""Codes that Braze does not know, of languages that it knows by another."""
+
+
+def _if(fits: Callable[[str], object]) -> Callable[[str], str | None]:
+    return lambda value: value if fits(value) else None
+
+
+_PROFILE: Mapping[ProfileField, tuple[str, Callable[[str], str | None], str]] = {
+    "email": ("email", _email, "is not an e-mail address that Braze takes"),
+    "phone": ("phone", _if(_PHONE.fullmatch), "is not a phone number in E.164"),
+    "first_name": ("first_name", str, ""),
+    "last_name": ("last_name", str, ""),
+    "birth_date": ("dob", _if(_is_date), "is not a date as YYYY-MM-DD"),
+    "gender": ("gender", _if(frozenset("MFONP").__contains__), "is none of M, F, O, N, P"),
+    "city": ("home_city", str, ""),
+    "country": ("country", _if(re.compile("[A-Z]{2}").fullmatch), "is not a country in ISO 3166-1 alpha-2"),
+    "language": ("language", _language, "is not a language code that Braze supports"),
+    "email_subscription": ("email_subscribe", _if(_SUBSCRIPTIONS.__contains__), _NO_SUBSCRIPTION),
+    "push_subscription": ("push_subscribe", _if(_SUBSCRIPTIONS.__contains__), _NO_SUBSCRIPTION),
+}
+"""Braze's name, how a value is read (None: it is not one), and the reason then."""
+
+_IN_ATTRIBUTES = _Limits(
+    MAX_ATTRIBUTE_BYTES, reserved=_INSTRUCTIONS, strict_keys=True, items=MAX_ITEMS, times_in_arrays=True
+)
 _IN_EVENTS = _Limits(MAX_EVENT_BYTES, reserved=_RESERVED_IN_EVENTS)
 _IN_PURCHASES = _Limits(MAX_PURCHASE_BYTES, reserved=_RESERVED_IN_PURCHASES, flat=True)

@@ -449,16 +449,21 @@ def _leaves(name: str, value: Json, where: str, objects: Literal["flatten", "sen
         yield name, value, where
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _leaves(f"{name}_{key}", item, f"{where}.{_shown(key)}", objects)
+            yield from _leaves(_joined(name, key), item, f"{where}.{_shown(key)}", objects)
     elif _is_table(rows := _items(value)):
         columns: dict[str, list[Json]] = {}
         for row in rows:
             for key, item in row.items():
                 columns.setdefault(key, []).append(item)
         for key, column in columns.items():
-            yield from _leaves(f"{name}_{key}", column, f"{where}[].{_shown(key)}", objects)
+            yield from _leaves(_joined(name, key), column, f"{where}[].{_shown(key)}", objects)
     else:
         yield name, value, where
+
+
+def _joined(name: str, key: str) -> str:
+    """Name a field of an object; of a name that is too long no more than shows it."""
+    return f"{name[: MAX_NAME + 1]}_{key[: MAX_NAME + 1]}"
 
 
 def _items(array: Sequence[Json]) -> list[Json]:
@@ -526,9 +531,10 @@ def _count_keys(value: Json) -> int:
 
 
 def _name(raw: str, where: str, reserved: frozenset[str]) -> str:
-    name = _cleaned(raw, reserved)
-    if not name:
+    written = raw.strip()
+    if not written:
         raise Refused(where, "has no name")
+    name = _cleaned(written, reserved) if len(written) <= MAX_NAME else written  # nothing long is remembered
     if len(name) > MAX_NAME:
         raise Refused(where, f"has a name of more than {MAX_NAME} characters")
     return name
@@ -537,7 +543,7 @@ def _name(raw: str, where: str, reserved: frozenset[str]) -> str:
 @lru_cache(maxsize=4096)
 def _cleaned(raw: str, reserved: frozenset[str]) -> str:
     # Periods would become blanks; blanks and signs keep a name from being used in MoEngage's templates.
-    name = re.sub(r"[^\w-]", "_", raw.strip())
+    name = re.sub(r"[^\w-]", "_", raw)
     is_reserved = name.lower() in reserved or name.lower().startswith(_RESERVED_PREFIXES)
     return f"loyalty_{name}" if is_reserved else name
 

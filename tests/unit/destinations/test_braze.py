@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local.sandbox import braze_values
 from loyalty_bridge.destinations import braze
 from loyalty_bridge.destinations.wire import (
     Accepted,
@@ -189,6 +190,133 @@ def test_a_profile_field_gets_the_name_that_braze_has_for_it(field: str, value: 
     assert removed.attributes == {(name,): None}
 
 
+TAKEN_ADDRESSES = [
+    "a@example.com",
+    "A@Example.COM",
+    "ann.lee+tag@example.com",
+    "o'neil@example.com",
+    "$x^y|z~@example.com",
+    "a..b@example.com",
+    "_a-@example.com",
+    "/a#b&c@example.com",
+    "ünïcode@example.com",
+    "用户@example.com",
+    "☃@example.com",
+    "ab@gmail.com",
+    "a@mail.example",
+    "x1.y_z@outlook.com",
+    "_a+b'c@live.de",
+    "a@xn--mnchen-3ya.example",
+    f"{'x' * 64}@example.com",
+    "a@1.2.3.example",
+    "a@example.c0m",
+]
+REFUSED_ADDRESSES = [
+    "a@b",
+    "@example.com",
+    "a@",
+    "a.example.com",
+    ".a@example.com",
+    "a.@example.com",
+    'a"b@example.com',
+    "a b@example.com",
+    "a\u00a0b@example.com",
+    "a\u3000b@example.com",
+    "a(b)@example.com",
+    "{a}@example.com",
+    "a,b@example.com",
+    "a<b@example.com",
+    f"{'x' * 65}@example.com",
+    "a@127.0.0.1",
+    "a@[127.0.0.1]",
+    "a@example.123",
+    "a@-example.com",
+    "a@example-.com",
+    "a@exa_mple.com",
+    "a@example..com",
+    "a@example.com.",
+    f"a@{'x' * 64}.com",
+    "a@gmail.com",
+    "é@googlemail.com",
+    "o'neil@hotmail.com",
+    "a..b@outlook.de",
+    "-a@msn.com",
+    "a.@live.com",
+    "ünï@hotmail.co.uk",
+    "a@ex\u00e4mple",
+    "a@b@example.com",
+]
+
+
+@pytest.mark.parametrize("address", TAKEN_ADDRESSES)
+def test_an_address_that_braze_takes_is_sent(address: str) -> None:
+    translation = braze.translate(update(profile={"email": address}), RULES)
+
+    assert translation.attributes == {("email",): address}
+    assert braze_values.is_email(address)
+
+
+@pytest.mark.parametrize("address", REFUSED_ADDRESSES)
+def test_an_address_that_braze_refuses_costs_itself_alone(address: str) -> None:
+    translation = braze.translate(update(profile={"email": address, "city": "Köln"}, custom={"a": 1}), RULES)
+
+    assert translation.attributes == {("home_city",): "Köln", ("a",): 1}
+    assert refused(translation) == {("attributes", "profile.email")}
+    assert not braze_values.is_email(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "sent"),
+    [
+        ("anna@münchen.example", "anna@xn--mnchen-3ya.example"),
+        ("anna@MÜNCHEN.example", "anna@xn--mnchen-3ya.example"),
+        ("änna@straße.example", "änna@xn--strae-oqa.example"),
+        ("a@例え.テスト", "a@xn--r8jz45g.xn--zckzah"),
+    ],
+)
+def test_the_domain_of_an_address_is_sent_in_punycode(address: str, sent: str) -> None:
+    as_value = braze.translate(update(profile={"email": address}), RULES)
+    as_member = braze.translate(
+        update(member=address, identified_by="email", profile={"email": address, "city": "Köln"}), RULES
+    )
+
+    assert as_value.attributes == {("email",): sent}
+    assert as_member.identity == {"email": sent}
+    assert as_member.attributes == {("home_city",): "Köln"}
+    assert as_member.refusals == ()
+    assert braze_values.is_email(sent)
+
+
+@pytest.mark.parametrize(
+    ("code", "sent"),
+    [
+        ("de", "de"),
+        ("nb", "nb"),
+        ("no", "nb"),
+        ("iw", "he"),
+        ("in", "id"),
+        ("fil", "fil"),
+        ("gsw", "gsw"),
+        ("zh", "zh"),
+        ("ENU", None),
+        ("enu", None),
+        ("xx", None),
+        ("und", None),
+        ("de-DE", None),
+        ("DE", None),
+        ("ab", None),
+        ("", None),
+    ],
+)
+def test_a_language_that_braze_does_not_support_costs_itself_alone(code: str, sent: str | None) -> None:
+    translation = braze.translate(update(profile={"language": code, "city": "Köln"}), RULES)
+
+    assert translation.attributes.get(("language",)) == sent
+    assert translation.attributes[("home_city",)] == "Köln"
+    assert refused(translation) == (set() if sent else {("attributes", "profile.language")})
+    assert sent is None or sent in braze_values.LANGUAGES
+
+
 def test_every_profile_field_is_known() -> None:
     translation = braze.translate(update(profile=dict.fromkeys(get_args(ProfileField))), RULES)
 
@@ -314,6 +442,9 @@ ROWS: list[Json] = [{"n": number} for number in range(501)]
         ({"a": None, "b": {"c": None}, "d": 1}, {"b": {}, "d": 1}),
         ({"add": [1], "note": "x"}, {"add": [1], "note": "x"}),
         ({"a": "x" * 255, "k" * 255: 1}, {"a": "x" * 255, "k" * 255: 1}),
+        (["2026-01-01", "2026-01-02T10:00:00Z"], ["2026-01-01", "2026-01-02T10:00:00Z"]),
+        ({"at": {"$time": "2026-01-01T10:00:00Z"}}, {"at": {"$time": "2026-01-01T10:00:00Z"}}),
+        ([{"at": {"$time": "2026-01-01"}, "n": 1}], [{"at": {"$time": "2026-01-01"}, "n": 1}]),
     ],
 )
 def test_a_custom_value_within_the_limits_goes_as_it_is_but_for_nulls_inside(value: Json, expected: Json) -> None:
@@ -348,6 +479,12 @@ def test_a_custom_value_within_the_limits_goes_as_it_is_but_for_nulls_inside(val
         pytest.param({"inc": 5}, None, {"c"}, id="would add to a number"),
         pytest.param({"add": ["a"], "remove": ["b"]}, None, {"c"}, id="would change an array"),
         pytest.param({"add": ["a"], "a.b": 1}, None, {"c.a.b", "c"}, id="what is left would change an array"),
+        pytest.param([[1, 2], [3]], None, {"c"}, id="array of arrays"),
+        pytest.param([1, []], None, {"c"}, id="an array beside a number"),
+        pytest.param({"a": [[1]], "d": 1}, {"d": 1}, {"c.a"}, id="array of arrays inside"),
+        pytest.param({"at": {"$time": "soon"}, "d": 1}, {"d": 1}, {"c.at"}, id="no time inside"),
+        pytest.param({"at": {"$time": 1}, "d": 1}, {"d": 1}, {"c.at"}, id="a number as a time inside"),
+        pytest.param({"at": {"$time": "2026-01-01", "x": 1}}, {"at": {"x": 1}}, {"c.at.$time"}, id="a time and more"),
     ],
 )
 def test_of_a_custom_value_only_what_breaks_a_limit_is_left_out(value: Json, expected: Json, lost: set[str]) -> None:
@@ -529,6 +666,12 @@ def test_an_event_without_what_braze_requires_is_left_out_as_a_whole(changed: di
         ("a", {"b": LONG}, {"a.b", "a"}),
         ("a", [1, LONG], {"a[1]"}),
         ("a", ["ä" * 250] * 300, {"a"}),
+        ("a", ["2026-01-01", "2026-01-02"], {"a"}),
+        ("a", ["x", "2026-01-01T10:00:00Z"], {"a"}),
+        ("a", ["01/31/2026"], {"a"}),
+        ("a", {"b": ["2026-01-01T10:00:00+02:00"], "c": 1}, {"a.b"}),
+        ("a", [{"b": ["2026-01-01 10:00:00"], "c": 1}], {"a[0].b"}),
+        ("a", {"$time": "2026-01-01"}, {"a.$time", "a"}),
     ],
 )
 def test_an_unusable_property_is_left_out_of_the_event(name: str, value: Json, lost: set[str]) -> None:
@@ -536,6 +679,14 @@ def test_an_unusable_property_is_left_out_of_the_event(name: str, value: Json, l
 
     assert read(translation.event)["properties"]["price"] == 2
     assert refused(translation) == {("event", f"event.properties.{field}") for field in lost}
+
+
+@pytest.mark.parametrize("value", [["2026-13-01"], ["2026-01-01x"], ["20260101"], "2026-01-01", [{"at": "2026-01-01"}]])
+def test_an_array_without_times_and_a_time_without_an_array_are_properties(value: Json) -> None:
+    translation = braze.translate(update(event=event(properties={"a": value})), RULES)
+
+    assert read(translation.event)["properties"] == {"a": value}
+    assert translation.refusals == ()
 
 
 def test_only_the_first_256_properties_are_sent() -> None:
@@ -634,6 +785,7 @@ def test_a_purchase_without_what_braze_requires_is_left_out_as_a_whole(field: st
         ("a", {}),
         ("a", [{"b": 1}]),
         ("a", [[1]]),
+        ("a", ["2026-01-01"]),
         ("a", ["x" * 250] * 210),
     ],
 )
@@ -1077,6 +1229,8 @@ def check_values(value: object, *, in_attribute: bool) -> None:
             assert item is not None
             check_values(item, in_attribute=in_attribute)
     elif isinstance(value, dict):
+        if in_attribute and value.keys() == {"$time"}:
+            return
         for key, item in value.items():
             assert key.strip()
             assert len(key) <= 255

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty_bridge.destinations import moengage
+from loyalty_bridge.destinations import braze, moengage
 from loyalty_bridge.destinations.moengage import Rules
 from loyalty_bridge.destinations.packing import pack
 from loyalty_bridge.destinations.wire import (
@@ -608,6 +609,22 @@ def test_refusals_of_the_source_come_first() -> None:
     translation = moengage.translate(update(refusals=(earlier,), custom={"x": 2**64}), RULES)
 
     assert translation.refusals == (earlier, Refusal("attributes", "custom.x", "is beyond 64 bits"))
+
+
+@pytest.mark.parametrize("module", [moengage, braze])
+def test_long_names_are_refused_and_not_remembered(module: Any) -> None:
+    names = [f"{number}{'x' * 100_000}" for number in range(20)]
+    values: dict[str, Json] = {name: {name: [1], "rows": [{name: 1}]} for name in names}
+
+    tracemalloc.start()
+    translation = module.translate(update(custom=values, event=Event("e", NOON, values)), module.Rules())
+    refusals = len(translation.refusals)
+    del translation
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert refusals >= 40
+    assert kept < 500_000
 
 
 # Requests
