@@ -121,9 +121,12 @@ def _came_back(bundle: Deployed) -> bool:
 
     def there() -> bool:
         profile = workspace.profile(external_id=MEMBER)
-        names = {event.object["name"] for event in list(workspace.events) if event.object.get("external_id") == MEMBER}
+        events = [event.object for event in list(workspace.events) if event.object.get("external_id") == MEMBER]
+        codes = [
+            event["properties"].get("couponCode") for event in events if event["name"] == "convercus_coupon_assigned"
+        ]
         balance = (profile.custom.get("convercus_balance") or {}).get("points") if profile else None
-        return "convercus_coupon_assigned" in names and balance == 150
+        return any(codes) and balance == 150
 
     came = _wait(there)
     profile = workspace.profile(external_id=MEMBER)

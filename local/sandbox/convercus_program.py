@@ -264,7 +264,7 @@ class Program:
         self.account_coupons[id_] = assigned
         self.codes[id_] = f"{wanted['couponId']}-{secrets.token_hex(4).upper()}"
         self._note("assign_coupon", account, id_, wanted["couponId"])
-        self._tell("coupon_assigned", account, assigned)
+        self._tell("coupon_assigned", account, assigned | {"code": self.codes[id_]})
         return 201, assigned
 
     def create_booking(self, account: str, body: Any) -> tuple[int, Any]:

@@ -65,6 +65,30 @@ class Refusal:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownField:
+    """A field that the source's mapping does not name.
+
+    ``withheld`` says why it is not sent; empty when it is sent as a property of the event, under its own name.
+    """
+
+    field: str
+    withheld: str = ""
+
+
+MAX_REFUSALS = 20
+"""Of one update; what is beyond is one refusal that tells how many."""
+
+
+def few(refusals: Sequence[Refusal]) -> tuple[Refusal, ...]:
+    """Give the first of the refusals, and how many more there are."""
+    if len(refusals) <= MAX_REFUSALS:
+        return tuple(refusals)
+    last = refusals[MAX_REFUSALS - 1]
+    more = len(refusals) - MAX_REFUSALS + 1
+    return (*refusals[: MAX_REFUSALS - 1], Refusal(last.part, last.field, f"{last.reason}; and {more - 1} more fields"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberUpdate:
     """All that one source event tells about one member.
@@ -85,6 +109,8 @@ class MemberUpdate:
         The customer's own attributes. An object is whole: it replaces the one before.
     refusals
         Fields that the source could not use.
+    unknown
+        Fields that the source's mapping does not name.
     """
 
     event_id: str
@@ -97,3 +123,4 @@ class MemberUpdate:
     event: Event | None = None
     purchase: Purchase | None = None
     refusals: tuple[Refusal, ...] = ()
+    unknown: tuple[UnknownField, ...] = ()

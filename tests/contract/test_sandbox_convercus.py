@@ -319,6 +319,7 @@ def test_what_is_done_comes_back_as_events(convercus: Convercus, program: Progra
     assert all(it["occurredAt"] == "2023-11-14T22:13:20.000Z" for it in told)
     assert len({it["eventId"] for it in told}) == 3
     assert told[0]["payload"]["couponId"] == "C1"
+    assert told[0]["payload"]["code"] in program.codes.values()
     assert (told[1]["payload"]["points"], told[1]["payload"]["referenceId"]) == (150, "key-1")
     assert control(convercus, "GET", f"programs/{program.id}/events") == told
 

@@ -3,8 +3,9 @@
 Names of attributes, events and purchases are those of the partner page,
 https://www.braze.com/docs/partners/data_and_analytics/loyalty/convercus. The incoming event is an envelope
 (``eventId``, ``eventType``, ``occurredAt``, ``accountId``, ``userId``, ``partnerId``) around a ``payload`` whose fields
-are named as in the public API (https://doc.convercus.io). Keys are found whatever their case and punctuation, payloads
-may be wrapped (``{"membership": {…}}``) or flat, and a blank text counts as null.
+are named as in the public API (https://doc.convercus.io). Keys are found whatever their case and punctuation; of two
+spellings the first that has a value counts. Payloads may be wrapped (``{"membership": {…}}``) or flat, and a blank text
+counts as null. Fields that are not named here are sent as properties of the event, but for what may be personal.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from loyalty_bridge.errors import Refused
-from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal
+from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal, UnknownField, few
 from loyalty_bridge.sources import reading
 
 
@@ -37,6 +39,8 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         What an opt-in list that names none of `email_optins` says: ``subscribed``, or nothing (``untouched``).
     email_optins
         Opt-in types that stand for e-mail; case and punctuation do not matter.
+    excluded_fields
+        Fields of events that are not sent, where the mapping does not name them; case and punctuation do not matter.
     """
 
     default_currency: str | None = None
@@ -51,6 +55,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         "newsletter",
         "newsletter email",
     )
+    excluded_fields: tuple[str, ...] = ()
 
 
 class _Kind(NamedTuple):
@@ -74,12 +79,13 @@ _PUSH_TOKEN = _Kind(("pushToken",), ("tokenType", "platform", *_COMMON))
 _COUPON = _Kind(
     ("accountCoupon", "coupon"),
     (
-        *("accountCouponId", "couponId", "externalReference", "i18nFields", "validFrom", "validTo", "redeemCount"),
+        *("accountCouponId", "couponId", "couponCode", "externalReference", "i18nFields", "validFrom", "validTo"),
+        "redeemCount",
         *("maxRedeemCount", "stateLevel", "usageType", "points", "customProperties", *_COMMON),
     ),
 )
 
-# Only what is listed here leaves as an event property: nothing that tells who the person is, no push token.
+# What is listed here leaves as an event property: nothing that tells who the person is, no push token.
 _KINDS = {
     "account_created": _Kind(("account",), ("status", *_COMMON)),
     "membership_added": _OPTINS,
@@ -128,9 +134,20 @@ _ORIGINALS = ("linkedTransaction", "originalTransaction", "reversal")
 _REVERSAL = re.compile(r"revers(?:al|ed|e)|cancel(?:l?ation|l?ed)?|storno")
 
 
-@lru_cache(maxsize=4096)
+MAX_ENTRIES = 5_000
+"""Elements of a list of opt-ins, and custom properties, that are read."""
+MAX_UNKNOWN = 50
+"""Fields of an event that are sent without being named here."""
+_LONGEST_CACHED = 64
+
+
 def _plain(name: str) -> str:
     """Letters and digits in lower case: what is left when two spellings mean the same."""
+    return _plain_short(name) if len(name) <= _LONGEST_CACHED else _plain_short.__wrapped__(name)
+
+
+@lru_cache(maxsize=4096)
+def _plain_short(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
 
 
@@ -144,6 +161,17 @@ _PERSONAL = {
 }
 
 
+_MAY_BE_PERSONAL = re.compile(
+    "mail|phone|mobile|birth|gender|salutation|(first|last|given|family|sur|maiden|nick|full|user|member|customer|owner)name"
+    "|street|address|zip|postal|postcode|city|iban|bic$|token|passw|secret|credential|card(number|no|code)|identifier"
+    "|passport|ssn|tax(id|number)|device|ipaddr|^ip$|latitude|longitude|^lat$|^lon$|^lng$"
+)
+"""Plain names of fields that are not sent unless the mapping names them."""
+_ALSO_OF_PERSON = {"name", "title", "age", "initials"}
+"""The same, where the event is about a person."""
+_WITHHELD_AS_PERSONAL = "may tell who the person is"
+
+
 class _Found(NamedTuple):
     """A value and where it was: what a reading function takes."""
 
@@ -152,11 +180,11 @@ class _Found(NamedTuple):
 
 
 class _Object(NamedTuple):
-    """An object of the event, and its keys by plain name."""
+    """An object of the event, and its keys by plain name, in their order."""
 
     path: str
     fields: Mapping[str, Json]
-    keys: Mapping[str, str]
+    keys: Mapping[str, tuple[str, ...]]
 
     def found(self, key: str) -> _Found:
         value = self.fields[key]
@@ -286,6 +314,8 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
     if kind == "account_transaction":
         with _Part("purchase", refusals):
             purchase = _purchase(body, properties, rules, time)
+    of_person = person.fields if kind in _ABOUT_PERSON and person.is_owner else []
+    unknown = _unknown(kind, [*body, *of_person, envelope], rules, properties)
     return MemberUpdate(
         event_id=source_id if opened.other_id is None else f"{source_id}/{member}",
         member=member,
@@ -295,7 +325,8 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
         custom=_custom(person.fields, refusals) if person.is_owner else {},
         event=Event(f"convercus_{kind}", time, properties),
         purchase=purchase,
-        refusals=tuple(refusals),
+        refusals=few(refusals),
+        unknown=unknown,
     )
 
 
@@ -347,30 +378,41 @@ def _opened(event: Json) -> _Event:
 
 
 def _object(path: str, value: Mapping[str, Json]) -> _Object:
-    return _Object(path, value, _by_plain_name(tuple(value)))
+    keys = tuple(value)
+    is_cached = len(keys) <= _LONGEST_CACHED and all(len(key) <= _LONGEST_CACHED for key in keys)
+    return _Object(path, value, _by_plain_name(keys) if is_cached else _by_plain_name.__wrapped__(keys))
 
 
 @lru_cache(maxsize=1024)
-def _by_plain_name(keys: tuple[str, ...]) -> Mapping[str, str]:
+def _by_plain_name(keys: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     """Find the keys of an object; remembered, because the objects of one kind have the same."""
-    return {_plain(key): key for key in keys}
+    found: dict[str, tuple[str, ...]] = {}
+    for key in keys:
+        plain = _plain(key)
+        found[plain] = (*found.get(plain, ()), key)
+    return found
 
 
 def _all(objects: Iterable[_Object], *names: str) -> Iterator[_Found]:
     for source in objects:
         for name in names:
-            if (key := source.keys.get(_plain(name))) is not None:
+            for key in source.keys.get(_plain(name), ()):
                 yield source.found(key)
 
 
 def _find(objects: Iterable[_Object], *names: str) -> _Found | None:
-    """Find the first value that is not null."""
+    """Find the first value that is not null; an empty array or object counts where there is nothing else."""
+    empty: _Found | None = None
     for source in objects:
         for name in names:
-            key = source.keys.get(_plain(name))
-            if key is not None and (found := source.found(key)).value is not None:
-                return found
-    return None
+            for key in source.keys.get(_plain(name), ()):
+                found = source.found(key)
+                if found.value is None:
+                    continue
+                if found.value or isinstance(found.value, int | float):
+                    return found
+                empty = empty or found
+    return empty
 
 
 def _inner(objects: Iterable[_Object], *names: str) -> list[_Object]:
@@ -485,6 +527,20 @@ def _state_attributes(kind: str, body: list[_Object], refusals: list[Refusal]) -
     return attributes
 
 
+PROFILE: Mapping[ProfileField, tuple[str, ...]] = {
+    "country": ("countryCode", "country"),
+    "email": ("emailAddress", "email"),
+    "phone": ("phoneNumber", "phone", "mobileNumber", "mobilePhone", "mobilePhoneNumber", "mobile"),
+    "first_name": ("givenName", "firstName"),
+    "last_name": ("familyName", "lastName"),
+    "birth_date": ("birthDate", "dateOfBirth"),
+    "gender": ("genderCode", "gender"),
+    "city": ("city",),
+}
+"""Where a person's profile fields are, in the order in which they are read."""
+_CALLING_CODES = ("phoneCountryCode", "phoneCountry", "phonePrefix", "callingCode", "countryCallingCode", "dialCode")
+
+
 def _profile(
     person: list[_Object], rules: Rules, received: datetime, refusals: list[Refusal]
 ) -> dict[ProfileField, Json]:
@@ -493,23 +549,25 @@ def _profile(
 
     def phone(value: Json, field: str) -> Json:
         # A number without country code is dialled from where its owner lives.
-        region = profile.get("country") or rules.default_country
+        told = _find(where, *_CALLING_CODES)
+        region = reading.calling_region(*told) if told else profile.get("country") or rules.default_country
         return reading.phone(value, region if isinstance(region, str) else None, field)
 
     def birth_date(value: Json, field: str) -> Json:
         return reading.birth_date(value, field, not_after=received.date() + timedelta(days=1))
 
-    fields: tuple[tuple[ProfileField, Callable[[Json, str], Json], tuple[str, ...]], ...] = (
-        ("country", reading.country, ("countryCode", "country")),
-        ("email", reading.email, ("emailAddress", "email")),
-        ("phone", phone, ("phoneNumber", "phone", "mobileNumber", "mobilePhone", "mobilePhoneNumber", "mobile")),
-        ("first_name", reading.text, ("givenName", "firstName")),
-        ("last_name", reading.text, ("familyName", "lastName")),
-        ("birth_date", birth_date, ("birthDate", "dateOfBirth")),
-        ("gender", reading.gender, ("genderCode", "gender")),
-        ("city", reading.text, ("city",)),
-    )
-    for name, read_value, names in fields:
+    readers: Mapping[ProfileField, Callable[[Json, str], Json]] = {
+        "country": reading.country,
+        "email": reading.email,
+        "phone": phone,
+        "first_name": reading.text,
+        "last_name": reading.text,
+        "birth_date": birth_date,
+        "gender": reading.gender,
+        "city": reading.text,
+    }
+    for name, read_value in readers.items():
+        names = PROFILE[name]
         found = _find(where, *names) or next(_all(where, *names), None)
         if found:
             with _Part("attributes", refusals):
@@ -536,6 +594,7 @@ def _email_subscription(person: list[_Object], rules: Rules, refusals: list[Refu
                     channel, allowed = _optin(entry, default)
                     if _plain(channel) in channels:
                         said.add(allowed)
+            _check_length(found)
     if said:
         return "opted_in" if True in said else "unsubscribed"
     # What could not be read may have been the record: it must not reset anybody's consent.
@@ -565,48 +624,155 @@ def _custom(person: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
     if (found := _find(person, "customProperties")) is None:
         return custom
     with _Part("attributes", refusals):
-        for entry in _entries(found) if not isinstance(found.value, Mapping) else _named(found.value, found.path):
+        for entry in _entries(found) if not isinstance(found.value, Mapping) else _named(found):
             with _Part("attributes", refusals):
-                name, value = _custom_property(entry)
-                custom[name] = value
+                name, value = _custom_property(entry, found.path)
+                # Of two the first that has a value counts.
+                if custom.get(name) is None or reading.is_blank(custom[name]):
+                    custom[name] = value
+        if isinstance(found.value, Sequence | Mapping):
+            _check_length(found)
     return custom
 
 
-def _named(properties: Mapping[str, Json], path: str) -> list[_Found]:
-    return [_Found({"name": name, "value": value}, f"{path}.{name[:64]}") for name, value in properties.items()]
+def _named(found: _Found) -> list[_Found]:
+    items = islice(found.value.items(), MAX_ENTRIES) if isinstance(found.value, Mapping) else ()
+    return [_Found({"name": name, "value": value}, f"{found.path}.{name[:64]}") for name, value in items]
 
 
-def _custom_property(entry: _Found) -> tuple[str, Json]:
+def _custom_property(entry: _Found, path: str) -> tuple[str, Json]:
     given = [_object(entry.path, entry.value)] if isinstance(entry.value, Mapping) else []
-    found, value = next(_all(given, "name"), None), next(_all(given, "value"), None)
+    found = _find(given, "name") or next(_all(given, "name"), None)
+    value = _find(given, "value") or next(_all(given, "value"), None)
     if found is None or value is None:
         raise Refused(entry.path, "has no name or no value")
     name = reading.text(*found)
     if name.lower() in _RESERVED_NAMES or name.lower().startswith(_RESERVED_PREFIXES):
-        raise Refused(entry.path, "has a reserved name")
+        raise Refused(f"{path}.{name[:64]}", "has a reserved name")
     return name, value.value
 
 
 def _entries(found: _Found) -> list[_Found]:
     if isinstance(found.value, str) or not isinstance(found.value, Sequence):
         raise Refused(found.path, "is not an array")
-    return [_Found(entry, f"{found.path}[{index}]") for index, entry in enumerate(found.value)]
+    return [_Found(entry, f"{found.path}[{index}]") for index, entry in enumerate(islice(found.value, MAX_ENTRIES))]
+
+
+def _check_length(found: _Found) -> None:
+    if isinstance(found.value, Sequence | Mapping) and (more := len(found.value) - MAX_ENTRIES) > 0:
+        raise Refused(found.path, f"has {more} elements more than the {MAX_ENTRIES} that are read")
 
 
 def _properties(names: Iterable[str], sources: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
     properties: dict[str, Json] = {}
     part = _Part("event", refusals)
     for name in names:
-        if found := _find(sources, name):
+        if found := _find(sources, *_ALSO_CALLED.get(name, (name,))):
             with part:
                 properties[name] = _PROPERTY_READERS.get(name, _tidy)(*found)
     return properties
 
 
+_ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
+    # As the answer to an assignment: the only public client shows the external reference as the code.
+    "couponCode": ("couponCode", "code", "externalReference"),
+    "currencyCode": ("currencyCode", "currency"),
+}
+
+
+def _unknown(kind: str, sources: list[_Object], rules: Rules, properties: dict[str, Json]) -> tuple[UnknownField, ...]:
+    """Add the fields that the mapping does not name to the properties, or tell why one is not sent."""
+    named, excluded = _named_fields(kind), {_plain(name) for name in rules.excluded_fields}
+    found: dict[str, UnknownField] = {}
+    for source in sources:
+        for plain, keys in source.keys.items():
+            if plain in named or plain in found or len(found) > MAX_UNKNOWN:
+                continue
+            value = next((found.value for found in _all([source], keys[0]) if found.value not in (None, [], {})), None)
+            if value is None:
+                continue
+            name, kept = keys[0][:_LONGEST_CACHED], _without_personal(value)
+            if len(found) == MAX_UNKNOWN:
+                withheld = f"and what follows it is beyond the {MAX_UNKNOWN} unknown fields of an event"
+            elif plain in excluded:
+                withheld = "is excluded by the program's settings"
+            elif _is_personal(plain, kind) or kept in (None, [], {}):
+                withheld = _WITHHELD_AS_PERSONAL
+            elif name in properties or len(keys[0]) > _LONGEST_CACHED:
+                withheld = "has a name that is taken or too long"
+            else:
+                withheld = ""
+                properties[name] = kept
+            found[plain] = UnknownField(name, withheld)
+    return tuple(found.values())
+
+
+@lru_cache(maxsize=32)
+def _named_fields(kind: str) -> frozenset[str]:
+    """Give the plain names of all fields that are read from an event of a kind."""
+    also = [name for names in _ALSO_CALLED.values() for name in names] if kind in _COUPON_OR_SALE else []
+    person = [name for names in PROFILE.values() for name in names]
+    return (
+        frozenset(
+            _plain(name)
+            for name in (*_KINDS[kind].properties, *_READ_EVERYWHERE, *_READ_FROM.get(kind, ()), *also, *person)
+        )
+        | _PERSONAL
+    )
+
+
+_COUPON_OR_SALE = {"coupon_assigned", "coupon_redeemed", "account_transaction"}
+_READ_EVERYWHERE = (
+    *(
+        "eventId",
+        "eventType",
+        "occurredAt",
+        "programId",
+        "accountId",
+        "payload",
+        "account",
+        "membership",
+        "memberships",
+    ),
+    *("user", "partner", "memberRole", "role", "address", "customProperties", "optins", "allowedOptins"),
+    *("declinedOptins", "level", "statusLevel", "accountBalance", "balance", *_WRAPPERS, *_CALLING_CODES),
+)
+_READ_FROM = {
+    "status_level_changed": ("name", "levelId", "currentStatePoints"),
+    "account_transaction": (
+        *(*_ORIGINALS, "reversed", "cancellation", "cancelled", "canceled", "originalTransactionId"),
+        *("reversedTransactionId", "linkedTransactionId"),
+    ),
+}
+
+
+def _is_personal(plain: str, kind: str) -> bool:
+    is_of_person = kind in _ABOUT_PERSON and plain in _ALSO_OF_PERSON
+    return is_of_person or plain in _PERSONAL or _MAY_BE_PERSONAL.search(plain) is not None
+
+
+def _without_personal(value: Json) -> Json:
+    """Copy a value without nulls and without what may tell who the person is, at every depth."""
+    if isinstance(value, Mapping):
+        return {
+            key: kept
+            for key, item in value.items()
+            if not (_plain(key) in _PERSONAL or _MAY_BE_PERSONAL.search(_plain(key)))
+            and (kept := _without_personal(item)) not in (None, {}, [])
+        }
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [kept for item in value if (kept := _without_personal(item)) not in (None, {}, [])]
+    if isinstance(value, str) and "@" in value:
+        return None
+    return reading.plain(value) if isinstance(value, float) else value
+
+
 def _tidy(value: Json, field: str) -> Json:
     """Copy a value without nulls and without what tells who the person is, at every depth."""
-    if value is None or isinstance(value, str | int | float):
+    if value is None or isinstance(value, str | int):
         return value
+    if isinstance(value, float):
+        return reading.plain(value)
     if isinstance(value, Mapping):
         return {k: _tidy(v, field) for k, v in value.items() if v is not None and _plain(k) not in _PERSONAL}
     return [_tidy(item, field) for item in value if item is not None]

@@ -605,9 +605,9 @@ def test_custom_properties_under_reserved_names_are_refused_one_by_one(name: Jso
     update = read(event("user_changed", {"customProperties": [{"name": name, "value": 1}, {"name": "a", "value": 2}]}))
 
     assert update.custom == {"a": 2}
-    assert [(r.part, r.field.removesuffix(".name")) for r in update.refusals] == [
-        ("attributes", "payload.customProperties[0]")
-    ]
+    named = isinstance(name, str) and name.strip()
+    told = f"payload.customProperties.{name}" if named else "payload.customProperties[0]"
+    assert [(r.part, r.field.removesuffix(".name")) for r in update.refusals] == [("attributes", told)]
 
 
 @pytest.mark.parametrize(
