@@ -7,9 +7,31 @@ from typing import TYPE_CHECKING, Any
 from loyalty_bridge.activity.tally import NOBODY, Tally
 
 if TYPE_CHECKING:
-    from loyalty_bridge.activity.store import Counts, Day, ErrorLine, ErrorPage, errors, statistics, write
+    from loyalty_bridge.activity.store import (
+        Counts,
+        Day,
+        ErrorLine,
+        ErrorPage,
+        FieldCount,
+        errors,
+        statistics,
+        unknown_fields,
+        write,
+    )
 
-__all__ = ["NOBODY", "Counts", "Day", "ErrorLine", "ErrorPage", "Tally", "errors", "statistics", "write"]
+__all__ = [
+    "NOBODY",
+    "Counts",
+    "Day",
+    "ErrorLine",
+    "ErrorPage",
+    "FieldCount",
+    "Tally",
+    "errors",
+    "statistics",
+    "unknown_fields",
+    "write",
+]
 
 
 def __getattr__(name: str) -> Any:

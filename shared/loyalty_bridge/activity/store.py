@@ -24,7 +24,7 @@ from itertools import groupby, islice
 from typing import Any, Protocol
 
 from loyalty_bridge import aws
-from loyalty_bridge.activity.tally import Direction, Problem, Seen, Tally, direction
+from loyalty_bridge.activity.tally import UNKNOWN_FIELD, Direction, Problem, Seen, Tally, direction
 from loyalty_bridge.errors import Refused, Unavailable
 
 DAYS = 90
@@ -33,6 +33,8 @@ SHARDS = 4
 bp-partition-key-design.html)."""
 RECORDS = 16
 """Ids that a line of errors remembers, spread by their hash; of those that share a place, the last."""
+FIELDS = 1000
+"""Lines of unknown fields of a day, by their hash: a sender may make up names. Of those that share a line, the last."""
 PAUSE_SECONDS = 30.0
 """After a failed write, before the next one is tried."""
 _paused_until = 0.0
@@ -211,7 +213,7 @@ def errors(
     since, until
         First and last day (UTC), as far as 90 days back.
     code, direction, endpoint, platform
-        Only those of this one.
+        Only those of this one; without a code, unknown fields are left out.
     record
         Only those that name this source event or action.
     page
@@ -232,12 +234,43 @@ def errors(
         line
         for line in _history(settings, program, since or date.min, last_day)
         if all(getattr(line, name) == value for name, value in wanted.items() if value)
+        and (code or line.code != UNKNOWN_FIELD)
         and (not record or record in line.records)
         and (after is None or _order(line) > _place(*after))
     )
     lines = tuple(islice(found, limit + 1))
     end = lines[limit - 1] if len(lines) > limit else None
     return ErrorPage(lines[:limit], f"{_milliseconds(end.last)}.{end.id}" if end else "")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldCount:
+    """A field that the mapping does not name: of which event, how often, when last, and whether it is sent."""
+
+    event: str
+    field: str
+    sent: str
+    count: int
+    last: datetime
+
+
+def unknown_fields(settings: ActivitySettings, program: str, days: int) -> list[FieldCount]:
+    """List the fields of a program's events that its mapping does not name, the most frequent first.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not give them.
+    """
+    since = datetime.now(UTC).date() - timedelta(days=min(max(days, 1), DAYS) - 1)
+    found: dict[str, FieldCount] = {}
+    for line in errors(settings, program, since=since, code=UNKNOWN_FIELD, limit=FIELDS * DAYS).lines:
+        event, _, rest = line.reason.partition(": ")
+        name, _, sent = rest.rpartition(": ")
+        known = found.get(line.reason)
+        count, last = (known.count, known.last) if known else (0, line.last)
+        found[line.reason] = FieldCount(event, name or rest, sent, count + line.count, max(last, line.last))
+    return sorted(found.values(), key=lambda one: (-one.count, one.event, one.field))
 
 
 def _history(settings: ActivitySettings, program: str, since: date, until: date) -> Iterator[ErrorLine]:
@@ -323,7 +356,9 @@ def _seen(noted: tuple[Problem, Seen]) -> dict[str, Any]:
     """Make the update that adds to a line of errors."""
     problem, seen = noted
     told = {name: getattr(problem, name) for name in ("endpoint", "platform", "code", "reason")}
-    digest = hashlib.blake2b("\x1f".join(told.values()).encode(errors="replace"), digest_size=12).hexdigest()
+    text = "\x1f".join(told.values()).encode(errors="replace")
+    is_field = problem.code == UNKNOWN_FIELD
+    digest = f"field{zlib.crc32(text) % FIELDS}" if is_field else hashlib.blake2b(text, digest_size=12).hexdigest()
     slots = {f"r{zlib.crc32(record.encode()) % RECORDS}": record for record in seen.records}
     values: dict[str, Any] = {**told, **slots}
     numbers = {":first": seen.first, ":last": seen.last}

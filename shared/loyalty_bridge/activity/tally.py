@@ -23,6 +23,8 @@ EVENTS = ("received", "sent", "suppressed", "refused", "held", "drained", "not_c
 """How source events are counted."""
 NOBODY = "-"
 """Where is counted what belongs to no known program: anybody can call for a program that does not exist."""
+UNKNOWN_FIELD = "unknown_field"
+"""The code under which fields of events are counted that a mapping does not name; they are no errors."""
 MOST_ERRORS = 25
 """Different errors of a program that one writing tells; what is beyond is one line."""
 
@@ -113,13 +115,19 @@ class Tally:
         key = Problem(program, _day(now), endpoint, platform, code[:64], why[:300])
         with self._lock:
             self.since = self.since or time.monotonic()
-            if key not in self.problems and sum(one.program == program for one in self.problems) >= MOST_ERRORS:
-                key = Problem(program, _day(now), endpoint, platform, "more", "further errors at the same time")
+            if key not in self.problems and self._number_of_kind(program, code) >= MOST_ERRORS:
+                is_field = code == UNKNOWN_FIELD
+                code, why = (code, "further fields") if is_field else ("more", "further errors at the same time")
+                key = Problem(program, _day(now), endpoint, platform, code, why)
             seen = self.problems.setdefault(key, Seen(0, now, now))
             seen.count += count
             seen.last = now
             if _PLAIN_ID.fullmatch(record):
                 seen.records.add(record)
+
+    def _number_of_kind(self, program: str, code: str) -> int:
+        is_field = code == UNKNOWN_FIELD
+        return sum(one.program == program and (one.code == UNKNOWN_FIELD) == is_field for one in self.problems)
 
     def take(self) -> Tally:
         """Give what was noted and begin anew."""

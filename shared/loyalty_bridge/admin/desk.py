@@ -23,7 +23,7 @@ from loyalty_bridge.programs import administer, deletion, keys, store
 from loyalty_bridge.programs.connection import Program, program_id
 
 if TYPE_CHECKING:
-    from loyalty_bridge.activity import Day, ErrorLine, ErrorPage
+    from loyalty_bridge.activity import Day, ErrorLine, ErrorPage, FieldCount
     from loyalty_bridge.admin.bodies import WhichErrors
     from loyalty_bridge.admin.operators import Operator
     from loyalty_bridge.delivery.redrive import Moved, Which
@@ -214,6 +214,11 @@ def trace_id(desk: Desk, program: str, name: str) -> dict[str, Any]:
 def statistics(desk: Desk, program: str, days: int) -> list[Day]:
     """Tell what a program did on each of the last days (UTC)."""
     return activity.statistics(desk.settings, shelf(desk, program), days)
+
+
+def unknown_fields(desk: Desk, program: str, days: int) -> list[FieldCount]:
+    """List the fields of a program's events that its mapping does not name."""
+    return activity.unknown_fields(desk.settings, shelf(desk, program), days)
 
 
 def errors(desk: Desk, program: str, which: WhichErrors, limit: int = 100) -> ErrorPage:

@@ -141,6 +141,13 @@ _GROUPS: Mapping[str, tuple[Group, ...]] = {
                     "Opt-in types that stand for e-mail, one on each line.",
                     "list",
                 ),
+                Field(
+                    "loyalty.rules.excluded_fields",
+                    "Fields not to send",
+                    "Fields of events that the mapping does not name and Braze should not get, one on each line.",
+                    "list",
+                    is_optional=True,
+                ),
             ),
             is_folded=True,
         ),

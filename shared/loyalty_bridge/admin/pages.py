@@ -489,6 +489,8 @@ def _member(_: Request, call: Call, at: Desk) -> Response:
 # What was done.
 
 PERIODS = (1, 7, 30, 90)
+MAX_FIELDS = 100
+"""Of the fields that the mapping does not name, on one page."""
 
 
 def _activity(_: Request, call: Call, at: Desk) -> Response:
@@ -504,6 +506,7 @@ def _activity(_: Request, call: Call, at: Desk) -> Response:
         periods=PERIODS,
         charts=charts.of(told),
         endpoints={name: summary.numbers(counts) for name, counts in summary.totals(told).items()},
+        unknown_fields=desk.unknown_fields(at, program.id, days)[:MAX_FIELDS],
     )
 
 

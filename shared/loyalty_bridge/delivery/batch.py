@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from loyalty_bridge.activity import Tally, container
+from loyalty_bridge.activity.tally import UNKNOWN_FIELD
 from loyalty_bridge.delivery import kept, queues, transport
 from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.queues import Line
@@ -22,6 +23,7 @@ from loyalty_bridge.model import Refusal
 from loyalty_bridge.programs import gate
 
 if TYPE_CHECKING:
+    from loyalty_bridge.model import MemberUpdate
     from loyalty_bridge.programs.connection import Program
     from loyalty_bridge.settings import DeliverySettings
 
@@ -105,6 +107,13 @@ class Batch:
     def note(self, record: SourceRecord, outcome: str, program: str = "") -> None:
         """Note for the activity what became of an event; one that was held before was received then."""
         self.tally.event(program or record.program, ENDPOINT, *(() if record.drained else ("received",)), outcome)
+
+    def note_unknown(self, program: Program, update: MemberUpdate) -> None:
+        """Count the fields of an event that its mapping does not name, by the event's type."""
+        platform, kind = program.connection.loyalty.platform, update.event.name if update.event else ""
+        for one in update.unknown:
+            reason = f"{kind}: {one.field}: {one.withheld or 'is sent'}"
+            self.tally.problem(program.id, ENDPOINT, platform, UNKNOWN_FIELD, reason)
 
     def refuse(self, arrival: Arrival, entry: Entry, *, is_whole: bool = True, shelf: str = "") -> None:
         """Note a record that can never be delivered as it is, as a whole or in part.

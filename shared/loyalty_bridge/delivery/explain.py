@@ -119,7 +119,8 @@ def _told(program: Program, work: Work, member: Member) -> dict[str, Any]:
         "time": work.update.time.isoformat(),
         "accepted_before": accepted_before,
         "wire": [{"array": item.object.array, "object": json.loads(item.object.body)} for item in items],
-        "not_sent": held_back,
+        "not_sent": {**held_back, **{one.field: one.withheld for one in work.update.unknown if one.withheld}},
+        "sent_as_it_is": [one.field for one in work.update.unknown if not one.withheld],
         "refused": [
             {"part": refusal.part, "field": refusal.field, "reason": refusal.reason} for refusal in work.refusals
         ],

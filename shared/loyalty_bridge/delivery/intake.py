@@ -16,6 +16,7 @@ from loyalty_bridge.delivery.plan import Work, parts
 from loyalty_bridge.delivery.records import Arrival, SourceRecord, group_of
 from loyalty_bridge.destinations import destination
 from loyalty_bridge.errors import Refused, Unavailable
+from loyalty_bridge.model import few
 
 if TYPE_CHECKING:
     from loyalty_bridge.model import Json, MemberUpdate
@@ -205,6 +206,7 @@ def _read_one(batch: Batch, arrival: Arrival, record: SourceRecord, event: Json,
     if member is None:
         return Sought(arrival, record, event, person(program, event))
     work = translate(arrival, record, event, program, member)
+    batch.note_unknown(program, work.update)
     if work.update.event and work.update.event.name == program.source.UNKNOWN_EVENT:
         batch.counts["unknown_events"] += 1
     # Of a record that was sent on, the member is not its own statement.
@@ -327,7 +329,7 @@ def translate(arrival: Arrival, record: SourceRecord, event: Json, program: Prog
         translation=translation,
         ledger_key=ledger.key(program.id, program.epoch, update.event_id),
         missing={part for part, there in parts(translation).items() if there},
-        refusals=list(translation.refusals),
+        refusals=list(few(translation.refusals)),
     )
 
 

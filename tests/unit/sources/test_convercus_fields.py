@@ -76,10 +76,11 @@ def test_a_field_that_is_null_in_every_spelling_is_removed() -> None:
 
 @pytest.mark.parametrize("nothing", [None, "", " "])
 def test_a_custom_property_that_is_named_twice_keeps_its_value(nothing: Json) -> None:
-    one, other = {"name": "size", "value": 38}, {"name": "size", "value": nothing}
+    one: Json = {"name": "size", "value": 38}
+    other: Json = {"name": "size", "value": nothing}
 
-    assert read("user_changed", {"customProperties": [one, other]}).custom == {"size": 38}
-    assert read("user_changed", {"customProperties": [other, one]}).custom == {"size": 38}
+    for both in ([one, other], [other, one]):
+        assert read("user_changed", {"customProperties": both}).custom == {"size": 38}
 
 
 @pytest.mark.parametrize(
