@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeAlias, cast
+from urllib.parse import quote
 
-from liquid import Environment
+from liquid import Environment, is_undefined
 from liquid.ast import Node
 from liquid.exceptions import LiquidSyntaxError
 from liquid.tag import Tag
@@ -68,7 +69,8 @@ class Braze(Environment):
         self.is_to_be_retried = False
         self.add_tag(_ConnectedContent)
         self.add_tag(_AbortMessage)
-        self.add_filter("json_escape", lambda value: json.dumps("" if value is None else str(value))[1:-1])
+        self.add_filter("json_escape", lambda value: json.dumps(_text(value))[1:-1])
+        self.add_filter("url_param_escape", lambda value: quote(_text(value), safe=""))
 
     def message(self, source: str, personal: Mapping[str, Mapping[str, str]]) -> str:
         """Render for a user, given by what ``${…}`` finds: ``custom_attribute``, ``campaign``, ``profile`` and so on.
@@ -113,6 +115,10 @@ class Braze(Environment):
             seconds = min(max(told, DEFAULT_CACHE_SECONDS), MAX_CACHE_SECONDS)
             self.cache[url] = (self.clock() + seconds, answer)
         return answer
+
+
+def _text(value: object) -> str:
+    return "" if is_undefined(value) or value is None else str(value)
 
 
 def _plain(source: str) -> str:

@@ -207,7 +207,7 @@ def user(account: str | None = "A1", dispatch: str = "d-1", **event_properties: 
         "custom_attribute": {"convercus_account_id": account} if account else {},
         "campaign": {"api_id": "campaign-1", "dispatch_id": dispatch},
         "event_properties": told,
-        "profile": {"language": "de"},
+        "profile": {"language": "de"} | ({"user_id": account} if account else {}),
     }
 
 

@@ -6,48 +6,47 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loyalty_bridge.programs.connection import BrevoSide, ConvercusSide, MoEngageSide, PunchhSide
+from loyalty_bridge.programs.connection import BrazeSide, BrevoSide, ConvercusSide, MoEngageSide, PunchhSide
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
     from loyalty_bridge.settings import OperatorSettings
 
 _HEADERS = "X-Convercus-Key: <KEY>\nContent-Type: application/json"
-_MEMBER = "{{custom_attribute.${convercus_account_id}}}"
 _ASSIGN = """{
-  "account_id": "{{custom_attribute.${convercus_account_id}}}",
-  "braze_campaign_id": "{{campaign.${api_id}}}",
-  "dispatch_id": "{{campaign.${dispatch_id}}}"
+  "account_id": "{{<MEMBER> | json_escape}}",
+  "braze_campaign_id": "{{campaign.${api_id} | json_escape}}",
+  "dispatch_id": "{{campaign.${dispatch_id} | json_escape}}"
 }"""
 _BOOK = """{
   "booking_type": "EARNBOOKING",
   "booking_type_code": "<BOOKING_TYPE_CODE>",
   "points": 50,
   "reason": "Birthday bonus",
-  "braze_campaign_id": "{{campaign.${api_id}}}",
-  "dispatch_id": "{{campaign.${dispatch_id}}}"
+  "braze_campaign_id": "{{campaign.${api_id} | json_escape}}",
+  "dispatch_id": "{{campaign.${dispatch_id} | json_escape}}"
 }"""
 _SUBSCRIBE = """{
-  "account_id": "{{custom_attribute.${convercus_account_id}}}",
+  "account_id": "{{<MEMBER> | json_escape}}",
   "status": "allowed",
-  "dispatch_id": "{{campaign.${dispatch_id}}}"
+  "dispatch_id": "{{campaign.${dispatch_id} | json_escape}}"
 }"""
 _SIGN_UP = """{
   "user": {
-    "email": "{{UserAttribute['Email (Standard)']}}",
-    "first_name": "{{UserAttribute['First Name']}}",
-    "last_name": "{{UserAttribute['Last Name']}}",
+    "email": {{UserAttribute['Email (Standard)']|tojson}},
+    "first_name": {{UserAttribute['First Name']|tojson}},
+    "last_name": {{UserAttribute['Last Name']|tojson}},
     "terms_and_conditions": "true",
-    "zip_code": "{{UserAttribute['Last Known Pincode']|default('')}}",
-    "birthday": "{{UserAttribute['Birthday']|default('')}}",
+    "zip_code": {{UserAttribute['Last Known Pincode']|default('')|tojson}},
+    "birthday": {{UserAttribute['Birthday']|default('')|tojson}},
     "external_source": "customer_id",
-    "external_source_id": "{{UserAttribute['ID']}}"
+    "external_source_id": {{UserAttribute['ID']|tojson}}
   }
 }"""
 _PARAMETERS = """{"params": {"member": UserAttribute['ID']|default(''), "campaign": "<CAMPAIGN_ID>"}}"""
 _COUPON = """{% set coupon = ContentApi.punchh_coupon(<PARAMETERS>) %}
 {% if coupon and coupon.coupon_code|default('') %}
-<p>Your code: <strong>{{ coupon.coupon_code }}</strong></p>
+<p>Your code: <strong>{{ coupon.coupon_code|e }}</strong></p>
 {% endif %}"""
 _CONNECTED_CONTENT = """{% connected_content
   <URL>
@@ -95,8 +94,8 @@ def snippets(settings: OperatorSettings, program: Program) -> Iterator[Snippets]
             yield Snippets(
                 "Convercus", "Events come by the queue, the stream, or HTTP.", tuple(_feeds(settings, program))
             )
-            if not isinstance(program.connection.engagement, MoEngageSide):
-                yield from _braze(api)
+            if isinstance(program.connection.engagement, BrazeSide):
+                yield from _braze(api, _member(program.connection.engagement))
 
 
 def _feeds(settings: OperatorSettings, program: Program) -> Iterator[tuple[str, str]]:
@@ -133,22 +132,30 @@ def _moengage(api: str) -> Iterator[Snippets]:
     )
 
 
-def _braze(api: str) -> Iterator[Snippets]:
+def _member(side: BrazeSide) -> str:
+    """Name the member in Liquid. An attribute is the last resort: an app's SDK may write it for its own user."""
+    is_alias = side.rules.identifier_type == "user_alias"
+    return "custom_attribute.${convercus_account_id}" if is_alias else "${user_id}"
+
+
+def _braze(api: str, member: str) -> Iterator[Snippets]:
+    named = f"{api}/members/{{{{{member} | url_param_escape}}}}"
     yield Snippets(
         "Braze: webhooks",
-        "In a webhook campaign, or in a Canvas step with a webhook message: method POST, raw text.",
+        "In a webhook campaign, or in a Canvas step with a webhook message: method POST, raw text. "
+        "Keep the filter behind every value.",
         (
             ("Request headers", _HEADERS),
             ("Assign a coupon: URL", f"{api}/campaigns/<COUPON_ID>/assign"),
-            ("Assign a coupon: body", _ASSIGN),
-            ("Book points: URL", f"{api}/members/{_MEMBER}/bookings"),
+            ("Assign a coupon: body", _ASSIGN.replace("<MEMBER>", member)),
+            ("Book points: URL", f"{named}/bookings"),
             ("Book points: body", _BOOK),
             ("Set e-mail opt-ins: URL", f"{api}/subscriptions/email"),
-            ("Set e-mail opt-ins: body", _SUBSCRIBE),
+            ("Set e-mail opt-ins: body", _SUBSCRIBE.replace("<MEMBER>", member)),
         ),
     )
-    profile = (f"{api}/members/{_MEMBER}/profile", ":cache_max_age 300", "member")
-    coupons = (f"{api}/members/{_MEMBER}/coupons?lang={{{{${{language}}}}}}", ":no_cache", "offers")
+    profile = (f"{named}/profile", ":cache_max_age 300", "member")
+    coupons = (f"{named}/coupons?lang={{{{${{language}} | url_param_escape}}}}", ":no_cache", "offers")
     yield Snippets(
         "Braze: Connected Content",
         "At the beginning of a message. Ask for a field that must be there, such as member.member_id.",

@@ -126,10 +126,16 @@ def attribute_items(write: Write, destination: Destination, rules: Any) -> list[
     return [Item(one, "attributes", work, write) for one in objects]
 
 
+IDENTITY = "convercus_account_id"
+"""The attribute that names the member on the loyalty platform. An app's SDK may write it for its own user: it is sent
+along whenever other attributes are, and with every event where templates have nothing else to name a member by."""
+
+
 def plan(member: Member, destination: Destination, rules: Any, *, only_changed: bool) -> list[Item]:
     """List a member's wire objects in the order in which they take effect, and settle what need not be sent."""
     items: list[Item] = []
-    write = _merge(member, only_changed=only_changed)
+    is_alias = getattr(rules, "identifier_type", "") == "user_alias"
+    write = _merge(member, only_changed=only_changed, is_alias=is_alias)
     if write:
         items += attribute_items(write, destination, rules)
     for work in member.works:
@@ -139,7 +145,7 @@ def plan(member: Member, destination: Destination, rules: Any, *, only_changed: 
     return items
 
 
-def _merge(member: Member, *, only_changed: bool) -> Write | None:
+def _merge(member: Member, *, only_changed: bool, is_alias: bool) -> Write | None:
     works = [work for work in member.works if "attributes" in work.missing]
     newest: dict[AttributePath, Mark] = {}
     for work in works:
@@ -148,6 +154,8 @@ def _merge(member: Member, *, only_changed: bool) -> Write | None:
             if member.state.newest(path, time) and (path not in newest or newest[path].time <= time):
                 newest[path] = member.state.mark(time, value)
     marks = {path: mark for path, mark in newest.items() if not only_changed or member.state.changes(path, mark)}
+    if marks or (is_alias and any(work.missing - {"attributes"} for work in member.works)):
+        marks |= {path: mark for path, mark in newest.items() if path[0] == IDENTITY}
     member.learned |= {path: mark for path, mark in newest.items() if path not in marks}
     shares = []
     for work in sorted(works, key=_milliseconds):  # stable: of equal times, the later record stays later

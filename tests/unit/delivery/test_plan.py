@@ -177,6 +177,32 @@ def test_a_value_of_any_type_is_sent_when_it_changes(before: Json, after: Json) 
     assert delivery.profile.get("tier") == after
 
 
+ACCOUNT: AttributePath = ("convercus_account_id",)
+
+
+@pytest.mark.parametrize(
+    ("alias", "told", "event", "sent"),
+    [
+        pytest.param(False, {TIER: "gold"}, "", [TIER, ACCOUNT], id="with another attribute"),
+        pytest.param(False, {TIER: "silver"}, "e", [], id="not with an event alone"),
+        pytest.param(True, {TIER: "silver"}, "e", [ACCOUNT], id="with an event, where it names the member"),
+        pytest.param(True, {TIER: "silver"}, "", [], id="not alone"),
+    ],
+)
+def test_the_account_id_is_sent_along_since_a_device_may_have_changed_it(
+    alias: bool, told: dict[AttributePath, Json], event: str, sent: list[AttributePath]
+) -> None:
+    known = MemberState(SECRET)
+    known.marks.update({path: known.mark(millisecond(1), value) for path, value in ((TIER, "silver"), (ACCOUNT, "A1"))})
+    member = Member("A1", known, [work(2, {**told, ACCOUNT: "A1"}, event=event)])
+    rules = braze.Rules(identifier_type="user_alias" if alias else "external_id")
+
+    items = plan(member, braze, rules, only_changed=True)
+
+    writes = [item.write for item in items if item.write]
+    assert sorted(path for write in writes for path in write.marks) == sorted(sent)
+
+
 def test_the_order_of_an_objects_keys_is_no_change() -> None:
     delivery = Delivery(only_changed=True)
     delivery.deliver([(1, {TIER: {"a": 1, "b": 2}})])
