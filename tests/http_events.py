@@ -173,7 +173,7 @@ def connect_punchh(
 
 def make_known(settings: MemberSettings, user_id: int, member: str, program: str = "diner") -> None:
     """Let the bridge know a member by Punchh's user id."""
-    taught = Taught(program, f"user:{user_id}", member, datetime.now(UTC))
+    taught = Taught(program, f"user:{user_id}", member, datetime.now(UTC), "member")
     aliases.learn(settings, [taught], time.monotonic() + 5)
 
 

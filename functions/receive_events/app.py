@@ -42,7 +42,7 @@ def work(call: Call, _: LambdaContext) -> Answer:
         except Refused as refusal:
             where = f"[{number}]" if isinstance(document, list) else ""
             raise Refused(f"{where}.{refusal.field}".strip("."), refusal.reason) from None
-    transport.put(told, placed)
+    transport.put(told, transport.gathered(placed))
     return Answer(202, {"received": len(placed)})
 
 

@@ -12,7 +12,7 @@ from local.sandbox.braze import Braze
 from loyalty_bridge.api import contract
 from loyalty_bridge.programs import keys
 from loyalty_bridge.settings import DeliverySettings
-from tests.conftest import KEY, connect
+from tests.conftest import KEY, asked_of_aws, connect
 from tests.http_events import ACTIONS, BOOKING, EVENT, Api, event, routed, routes
 from tests.webhooks import forwarded
 
@@ -300,6 +300,24 @@ def test_events_are_stored_durably_and_then_forwarded(api: Api, stores: Delivery
         "convercus_balance_changed",
         "convercus_user_logged_in",
     }
+
+
+def test_very_many_events_of_one_member_take_few_round_trips_and_arrive_in_order(
+    api: Api, stores: DeliverySettings, braze: Braze
+) -> None:
+    connect(stores, braze.url, program="streaming")
+    api.program, api.key = "streaming", keys.create(api.settings, "streaming", "stream")[0]
+    ids = [f"e-{number}" for number in range(2_500)]
+
+    with asked_of_aws() as asked:
+        answer = api.post(
+            "events", [{"eventType": "userLoggedIn", "accountId": "A1", "eventId": event_id} for event_id in ids]
+        )
+
+    assert (answer.status, answer.body) == (202, {"received": 2_500})
+    assert asked.count("SendMessageBatch") <= 25
+    forwarded(stores)
+    assert [one.object["properties"]["event_id"] for one in braze.workspace(KEY).events] == ids
 
 
 @pytest.mark.parametrize(

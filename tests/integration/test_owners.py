@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from local.sandbox.braze import Braze
 from loyalty_bridge import aws
-from loyalty_bridge.delivery import aliases
+from loyalty_bridge.delivery import aliases, queues
 from loyalty_bridge.delivery.aliases import MOST_MEMBERS, Taught
+from loyalty_bridge.delivery.forget import forget
 from loyalty_bridge.delivery.forward import forward
 from loyalty_bridge.delivery.records import group_of
 from loyalty_bridge.settings import DeliverySettings
@@ -343,3 +344,28 @@ def test_what_cannot_be_sent_on_comes_again(
         outcome = forward(batch, stores, 30)
 
     assert (len(outcome.again), outcome.counts["sent_on"]) == (1, 0)
+
+
+# Forgetting.
+
+
+def test_a_member_who_is_forgotten_leaves_nothing_behind(stores: DeliverySettings, braze: Braze, queue: Queue) -> None:
+    connect(stores, braze.url)
+    deliver(stores, queue, FIRST, event(accountId="A1"))
+    queues.mark(stores, "demo", {group_of("demo", "A1"): queues.Line("1772359200000-0123456789ab.000000")}, 1e9)
+    aliases.learn(stores, [Taught("demo", "user:7", "A1", DAY, "member")], time.monotonic() + 20)
+
+    removed = forget(stores, "demo", "A1")
+
+    assert removed == 2
+    assert aws.dynamodb().scan(TableName=stores.members_table)["Items"] == []
+
+
+def test_what_a_forgotten_member_shared_with_others_stays_theirs(stores: DeliverySettings) -> None:
+    taught = [Taught("demo", "user:U1", account, DAY, "owner") for account in ("A1", "A2")]
+    aliases.learn(stores, taught, time.monotonic() + 20)
+
+    forget(stores, "demo", "A1")
+
+    name = ("demo", "user:U1")
+    assert aliases.members(stores, [name], time.monotonic() + 20, owned=[name]) == {name: {"A2"}}

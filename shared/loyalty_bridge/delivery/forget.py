@@ -5,11 +5,12 @@ What is kept elsewhere stays: held and refused records, the journal's actions, t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge import aws
 from loyalty_bridge.actions import coupon_codes
-from loyalty_bridge.delivery import aliases, state
+from loyalty_bridge.delivery import aliases, queues, state
+from loyalty_bridge.delivery.records import group_of
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
@@ -28,7 +29,7 @@ def resync(settings: DeliverySettings, program: str, member: str) -> None:
 
 
 def forget(settings: DeliverySettings, program: str, member: str) -> int:
-    """Remove a member's state, its coupon codes and the aliases it is known by; gives the number of aliases.
+    """Remove a member's state, owner, coupon codes, place in line and the aliases it is known by; gives their number.
 
     Raises
     ------
@@ -36,25 +37,32 @@ def forget(settings: DeliverySettings, program: str, member: str) -> int:
         DynamoDB does not answer.
     """
     resync(settings, program, member)
+    queues.clear(settings, program, group_of(program, member))
+    client, removed = aws.dynamodb(), 0
     for name in (aliases.key_of_aliases(program, member), coupon_codes.key(program, member)):
         with aws.reaching("DynamoDB"):
-            aws.dynamodb().delete_item(TableName=settings.members_table, Key={"member": {"S": name}})
-    prefix = f"{program}#alias#"
-    client, removed = aws.dynamodb(), 0
+            client.delete_item(TableName=settings.members_table, Key={"member": {"S": name}})
     with aws.reaching("DynamoDB"):
         pages = client.get_paginator("scan").paginate(
             TableName=settings.members_table,
             FilterExpression="begins_with(#member, :prefix) AND contains(members, :member)",
             ExpressionAttributeNames={"#member": "member"},
-            ExpressionAttributeValues={":prefix": {"S": prefix}, ":member": {"S": member}},
+            ExpressionAttributeValues={":prefix": {"S": f"{program}#alias#"}, ":member": {"S": member}},
         )
         for page in pages:
             for item in page["Items"]:
-                client.update_item(
-                    TableName=settings.members_table,
-                    Key={"member": item["member"]},
-                    UpdateExpression="DELETE members :member",
-                    ExpressionAttributeValues={":member": {"SS": [member]}},
-                )
+                _forget_alias(settings, item["member"]["S"], member)
                 removed += 1
     return removed
+
+
+def _forget_alias(settings: DeliverySettings, name: str, member: str) -> None:
+    """Take a member out of an alias, and remove the alias where it means nobody else."""
+    client = aws.dynamodb()
+    only: Any = {"TableName": settings.members_table, "Key": {"member": {"S": name}}}
+    told: Any = {":member": {"SS": [member]}}
+    others = client.exceptions.ConditionalCheckFailedException
+    try:
+        client.delete_item(**only, ConditionExpression="members = :member", ExpressionAttributeValues=told)
+    except others:
+        client.update_item(**only, UpdateExpression="DELETE members :member", ExpressionAttributeValues=told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loyalty_bridge import aws
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 INLINE_BYTES = 150_000
 """The most that travels in an envelope (200 KB as base64); ten of the largest exceed SQS's 1 MiB and go in turns."""
+
+MOST_TOGETHER = 100
+"""Events of one member that travel in one record: what fails of them comes again with all."""
 
 
 class Addressed(NamedTuple):
@@ -46,6 +50,30 @@ def put(settings: DeliverySettings, records: Iterable[Addressed | tuple[SourceRe
         for record, group, id_ in (Addressed(*one) for one in records)
     ]
     _put(settings, sealed)
+
+
+def gathered(records: Iterable[tuple[SourceRecord, str]]) -> list[tuple[SourceRecord, str]]:
+    """Put the events of each group together, in order, in records that hold arrays: a record costs a round trip.
+
+    Parameters
+    ----------
+    records
+        Records of one event each that came together, with their groups.
+    """
+    groups: dict[str, list[list[SourceRecord]]] = {}
+    for record, group in records:
+        parts = groups.setdefault(group, [[]])
+        size = sum(len(one.body) + 1 for one in parts[-1]) + len(record.body)
+        if parts[-1] and (size >= INLINE_BYTES or len(parts[-1]) == MOST_TOGETHER):
+            parts.append([])
+        parts[-1].append(record)
+    return [(_array(part), group) for group, parts in groups.items() for part in parts]
+
+
+def _array(records: Sequence[SourceRecord]) -> SourceRecord:
+    if len(records) == 1:
+        return records[0]
+    return replace(records[0], body=b"[%b]" % b",".join(one.body for one in records), document=None)
 
 
 def put_raw(settings: DeliverySettings, data: bytes, group: str) -> None:
