@@ -215,6 +215,9 @@ def _warm_up(bundle: Deployed) -> None:
                 reply = requests.get(f"{bundle.api}/v1/programs/{program}/{path}", headers=headers, timeout=60)
                 if reply.json().get("error") != "internal_error":
                     break
+    punchh = MOENGAGE["punchh"]
+    signup = f"{bundle.api}/v1/programs/{punchh}/members"
+    requests.post(signup, json={}, headers={"X-Bridge-Key": bundle.keys[punchh]}, timeout=60)  # there is no user in it
     for url in bundle.webhooks.values():
         requests.post(url, timeout=60)  # without a credential it changes nothing
 
