@@ -34,6 +34,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _PROGRAM_ID = re.compile(f"{reading.PROGRAM_ID}|-")  # -: of no known program, refused and put back as it was
 _PLACE = re.compile(r"\d{13}-[0-9a-f]{12}(-\d{13}-[0-9a-f]{12})*\.\d{6,9}(:\d{6,9})*(-\d{13})?", re.ASCII)
+_PLACE_AHEAD = timedelta(days=1)
+"""A container whose clock was ahead has held the record there; it must come back all the same."""
 _TIMES_OF_PLACE = re.compile(r"(?:^|-)(\d{13})(?=-|$)", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,60}")
 
@@ -158,7 +160,7 @@ def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
 
 def _is_place(text: str, sent: datetime) -> bool:
     """Tell whether a text may be a place on the held shelf, as `kept.place` names it, from before it was sent."""
-    ahead = milliseconds_of(sent + reading.MAX_AHEAD)
+    ahead = milliseconds_of(sent + _PLACE_AHEAD)
     return bool(_PLACE.fullmatch(text)) and all(int(time) <= ahead for time in _TIMES_OF_PLACE.findall(text))
 
 
