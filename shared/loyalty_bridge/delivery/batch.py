@@ -69,6 +69,7 @@ class Batch:
     _waiting: list[tuple[Arrival, SourceRecord]] = field(default_factory=list)
     _sent_on: list[tuple[Arrival, Addressed]] = field(default_factory=list)
     _order: dict[str, int] = field(default_factory=dict)
+    _first_of_entry: dict[str, int] = field(default_factory=dict)
     _blocked: dict[str, int] = field(default_factory=dict)
     _refused: defaultdict[str, list[tuple[Arrival, Entry, bool]]] = field(default_factory=lambda: defaultdict(list))
 
@@ -80,6 +81,8 @@ class Batch:
     def number(self, arrivals: Sequence[Arrival]) -> None:
         """Take note of the order in which the entries came."""
         self._order = {arrival.receipt: place for place, arrival in enumerate(arrivals)}
+        for place, arrival in enumerate(arrivals):
+            self._first_of_entry.setdefault(arrival.entry, place)
 
     def give_back(self, arrival: Arrival) -> None:
         """Let the transport deliver an entry again; what comes later in its group must not overtake it."""
@@ -101,7 +104,7 @@ class Batch:
         """Tell whether the transport delivers an entry again: a stream goes back to the first one it is given back."""
         if arrival.handle:
             return arrival.receipt in self.again
-        places = [self._order[receipt] for receipt in self.again]
+        places = [self._first_of_entry[given.entry] for given in self.again.values()]
         return bool(places) and min(places) <= self._order[arrival.receipt]
 
     def note(self, record: SourceRecord, outcome: str, program: str = "") -> None:

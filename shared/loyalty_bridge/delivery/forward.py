@@ -115,7 +115,7 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
     batch.keep_refused()
     batch.keep_waiting(programs)
     _delay(batch)
-    outcome.again = list(batch.again)
+    outcome.again = list(dict.fromkeys(arrival.entry for arrival in batch.again.values()))
     batch.counts["given_back"] = len(outcome.again)
     return outcome
 
@@ -287,7 +287,7 @@ def _delay(batch: Batch) -> None:
     A stream cannot be told: the invocation itself waits.
     """
     if first := batch.first_of_stream():
-        pauses.of_stream(first.receipt, batch.began, batch.until + SETTLE_SECONDS / 2)
+        pauses.of_stream(first.entry, batch.began, batch.until + SETTLE_SECONDS / 2)
     handles = [arrival for arrival in batch.again.values() if arrival.handle]
     if not handles:
         return

@@ -97,8 +97,8 @@ def unseal(batch: Batch, arrivals: list[Arrival]) -> Opened:
         fetched += len(body)
         return body
 
-    for number, arrival in enumerate(arrivals):
-        if batch.overtakes(arrival) or _is_late(batch, number):
+    for arrival in arrivals:
+        if batch.overtakes(arrival) or _is_late(batch, arrival, arrivals[0]):
             batch.give_back(arrival)
             continue
         try:
@@ -110,9 +110,9 @@ def unseal(batch: Batch, arrivals: list[Arrival]) -> Opened:
     return opened
 
 
-def _is_late(batch: Batch, number: int) -> bool:
-    """Tell whether the entry of a number has to come again for want of time; the first never has."""
-    return number > 0 and time.monotonic() >= batch.read_until
+def _is_late(batch: Batch, arrival: Arrival, first: Arrival) -> bool:
+    """Tell whether an entry has to come again for want of time; the first never has, and comes wholly."""
+    return arrival.entry != first.entry and time.monotonic() >= batch.read_until
 
 
 def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Opened:
@@ -173,8 +173,8 @@ def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> lis
     """Map each event of each record; what cannot be mapped is refused, and its neighbours go on."""
     mapped: list[Mapped] = []
     sought: list[Sought] = []
-    for number, (arrival, record) in enumerate(admitted):
-        if batch.overtakes(arrival) or _is_late(batch, number):
+    for arrival, record in admitted:
+        if batch.overtakes(arrival) or _is_late(batch, arrival, admitted[0][0]):
             batch.give_back(arrival)
             continue
         program = programs[record.program]

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from loyalty_bridge.delivery import aggregates
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Json
 from loyalty_bridge.sources import reading
@@ -47,7 +48,7 @@ class Arrival:
     Attributes
     ----------
     receipt
-        What the transport calls it when it is told that the entry failed.
+        Names it in the batch.
     handle
         What SQS takes to change its visibility; empty on Kinesis.
     group
@@ -56,6 +57,8 @@ class Arrival:
         When the transport took it (UTC).
     receives
         How often the queue has delivered it, this time included.
+    part
+        Its number in an aggregated record of a stream, which is settled as a whole; 0: it came alone.
     data
         The entry itself. Not shown: it is a member's data.
     """
@@ -66,6 +69,12 @@ class Arrival:
     sent: datetime
     data: bytes = field(repr=False)
     receives: int = 1
+    part: int = 0
+
+    @property
+    def entry(self) -> str:
+        """What the transport calls what it came in."""
+        return self.receipt.partition("/")[0] if self.part else self.receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +109,12 @@ Told = tuple[SourceRecord, Json]
 
 
 def arrivals(event: Mapping[str, Any]) -> list[Arrival]:
-    """Read a Lambda event of SQS or Kinesis."""
-    return [_from_stream(entry) if "kinesis" in entry else _from_queue(entry) for entry in event["Records"]]
+    """Read a Lambda event of SQS or Kinesis; what producers packed into one record of a stream is taken apart."""
+    return [
+        arrival
+        for entry in event["Records"]
+        for arrival in (_from_stream(entry) if "kinesis" in entry else [_from_queue(entry)])
+    ]
 
 
 def _from_queue(entry: Mapping[str, Any]) -> Arrival:
@@ -116,14 +129,24 @@ def _from_queue(entry: Mapping[str, Any]) -> Arrival:
     )
 
 
-def _from_stream(entry: Mapping[str, Any]) -> Arrival:
-    return Arrival(
+def _from_stream(entry: Mapping[str, Any]) -> list[Arrival]:
+    whole = Arrival(
         receipt=entry["kinesis"]["sequenceNumber"],
         handle="",
         group=entry["kinesis"]["partitionKey"],
         sent=datetime.fromtimestamp(entry["kinesis"]["approximateArrivalTimestamp"], UTC),
         data=base64.b64decode(entry["kinesis"]["data"]),
     )
+    if not whole.data.startswith(aggregates.MAGIC):
+        return [whole]
+    try:
+        packed = aggregates.unpacked(whole.data)
+    except ValueError:
+        return [whole]  # refused when it is opened
+    return [
+        replace(whole, receipt=f"{whole.receipt}/{part}", group=one.partition_key, data=one.data, part=part)
+        for part, one in enumerate(packed, 1)
+    ]
 
 
 def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
@@ -137,8 +160,10 @@ def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
     Raises
     ------
     Refused
-        It is not JSON, does not tell its program, or is an envelope that cannot be opened.
+        It is not JSON, does not tell its program, or is an envelope or an aggregated record that cannot be opened.
     """
+    if arrival.data.startswith(aggregates.MAGIC):
+        raise Refused("record", "is packed as the Kinesis Producer Library does, but damaged")
     document, unusable = reading.parse_each(arrival.data)
     if not (isinstance(document, Mapping) and document.get(_MARK) == 1):
         return SourceRecord(_program(document), arrival.data, arrival.sent, document=None if unusable else document)
