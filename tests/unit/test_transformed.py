@@ -28,7 +28,7 @@ from tests.transformed import (
 
 ARN = "arn:aws:{}:eu-central-1:123456789012:{}"
 CHOICES = {
-    "Transport": ("sqs", "kinesis", "both"),
+    "Transport": ("sqs", "kinesis", "both", "sqs-to-kinesis"),
     "SignIn": ("cognito", "issuer", "none"),
     "Alarms": ("true", "false"),
 }
@@ -148,7 +148,7 @@ def test_a_mapping_is_made_after_all_that_lets_it_read(parameters: dict[str, str
     resources = deployed(parameters)
     mappings = of_type(resources, "AWS::Lambda::EventSourceMapping")
 
-    assert len(mappings) == 2 + (parameters["Transport"] == "both")
+    assert len(mappings) == 2 + (parameters["Transport"] in {"both", "sqs-to-kinesis"})
     for name, mapping in mappings.items():
         before = needs(resources, name)
         may = set(allowed(resources, role_of(resources, function_of(mapping)), before))
@@ -296,8 +296,34 @@ def test_changing_the_transport_takes_nothing_away_that_holds_events(before: str
     gone = {name for name in old if name not in new and old[name]["Type"] in HOLDS_DATA}
 
     assert all(old[name]["DeletionPolicy"] == "RetainExceptOnCreate" for name in gone)
-    if after == "both":
+    if after in {"both", "sqs-to-kinesis"}:
         assert set(old) <= set(new)
+
+
+@pytest.mark.parametrize(
+    ("steps", "left"),
+    [
+        (("sqs", "sqs-to-kinesis", "kinesis"), "ForwardEventsFromQueue"),
+        (("kinesis", "both", "sqs"), "ForwardEventsFromStream"),
+    ],
+)
+def test_while_the_transport_changes_the_old_one_is_read_and_nothing_enters_it(
+    steps: tuple[str, ...], left: str
+) -> None:
+    """So it is empty some time later, and nothing is in it when it is no longer read."""
+    before, during, after = (deployed(defaults() | {"Transport": one}) for one in steps)
+    entrances = [
+        {
+            one["Environment"]["Variables"]["ENTRANCE"]
+            for one in of_type(step, "AWS::Lambda::Function").values()
+            if "ENTRANCE" in one["Environment"]["Variables"]
+        }
+        for step in (before, during, after)
+    ]
+
+    old, new = ("queue", "stream") if steps[0] == "sqs" else ("stream", "queue")
+    assert entrances == [{old}, {new}, {new}]
+    assert [left in step for step in (before, during, after)] == [True, True, False]
 
 
 @every

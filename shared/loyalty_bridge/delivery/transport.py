@@ -89,7 +89,7 @@ def put_raw(settings: DeliverySettings, data: bytes, group: str) -> None:
 
 def _put(settings: DeliverySettings, sealed: Sequence[_Sealed]) -> None:
     for turn in _turns(sealed):
-        if settings.events_queue_url:
+        if settings.events_queue_url and settings.entrance != "stream":
             _to_queue(settings.events_queue_url, turn)
         else:
             _to_stream(settings.events_stream, turn)
