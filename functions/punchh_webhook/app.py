@@ -1,4 +1,4 @@
-"""Take Punchh's webhook deliveries, and answer the GET by which it activates the webhook and asks for its health."""
+"""Take Punchh's webhook deliveries, and answer the GET by which it activates the webhook and checks its health."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response
     https://developers.partech.com/docs/dev-portal-webhooks-manager/webhook-delivery-error-handling-and-retry-logic.
     """
     if event["httpMethod"] == "GET":
-        # Looks nothing up: who calls need not be Punchh, and a failing store must not end in a deactivated webhook.
-        return responses.response(200, {})
+        return health(event, context)
     return webhooks.told(webhooks.receive(event, "punchh", settings(DeliverySettings), not_stored=503), context)
+
+
+def health(event: dict[str, Any], context: LambdaContext) -> responses.Response:
+    """Answer the GET; a defect of ours must not deactivate the webhook."""
+    try:
+        healthy = webhooks.health(event, "punchh", settings(DeliverySettings))
+    except Exception as error:  # noqa: BLE001
+        responses.logger.error("webhook not checked", extra={"why": type(error).__name__})
+        return responses.response(200, {})
+    return webhooks.told(healthy, context) if healthy.problem else responses.response(200, {})

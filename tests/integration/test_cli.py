@@ -18,6 +18,7 @@ from local.sandbox.braze import Braze
 from local.stack import free_port
 from loyalty_bridge.cli import stack
 from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.programs import secrets, store
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import KEY, connect
 from tests.events import event, queued
@@ -119,10 +120,57 @@ def test_a_program_with_webhooks_streams_as_soon_as_it_has_a_credential_for_them
 
 def test_a_bearer_token_needs_no_user(put: Bridge) -> None:
     code, _, _ = put(
-        {"loyalty": {"platform": "punchh", "webhook_auth": "bearer"}, "secrets": {"webhook_credential": "t0ken"}}
+        {
+            "loyalty": {"platform": "punchh", "webhook_auth": "bearer"},
+            "secrets": {"webhook_credential": "a-long-token-12345"},
+        }
     )
 
     assert code == 0
+
+
+USER_AND_PASSWORD = {"platform": "punchh"}
+BEARER = {"platform": "punchh", "webhook_auth": "bearer"}
+OWN_HEADER = {"platform": "brevo", "webhook_auth": "header"}
+
+
+@pytest.mark.parametrize(
+    ("loyalty", "name", "secret"),
+    [
+        *(
+            (USER_AND_PASSWORD, "webhook_credential", text)
+            for text in (":", "user:", ":a-long-password-1", " : ", "u:short", "x")
+        ),
+        *(
+            (BEARER, "webhook_credential", text)
+            for text in ("x", "fifteen-letters", "sixteen-letterß!", "a-long\ntoken-12345")
+        ),
+        (OWN_HEADER, "webhook_credential_next", "a-long-token-\u20ac-12345"),
+        *(
+            (USER_AND_PASSWORD, "braze_api_key", text)
+            for text in ("key\r\nX-Other: 1", "schlüssel", "a\x00b", "a\u200bb", "\n")
+        ),
+        (USER_AND_PASSWORD, "punchh_admin_key", "k\u00a0ey"),
+        (USER_AND_PASSWORD, "punchh_client_secret", "se\ncret"),
+    ],
+)
+def test_a_secret_that_cannot_work_or_is_guessed_is_refused(
+    put: Bridge, loyalty: dict[str, str], name: str, secret: str
+) -> None:
+    code, _, complained = put({"loyalty": loyalty, "secrets": {name: secret}})
+
+    assert (code, f"secrets.{name}: " in complained) == (1, True)
+    assert len(secret) < 8 or secret not in complained
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", " \t\n"])
+def test_a_line_break_at_the_end_of_a_secret_is_not_part_of_it(
+    put: Bridge, stores: DeliverySettings, braze: Braze, end: str
+) -> None:
+    put(CONNECTION | {"engagement": {"api_endpoint": braze.url}, "secrets": {"braze_api_key": f" {KEY}{end}"}})
+
+    ciphertext = store.load(stores, ["demo"])["demo"].secrets["braze_api_key"].ciphertext
+    assert secrets.decrypt("demo", ciphertext) == KEY
 
 
 def test_a_change_leaves_the_rest(put: Bridge, bridge: Bridge, braze: Braze) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ import pytest
 
 from local.sandbox import brevo, punchh_sender
 from local.sandbox.punchh_events import event, guest
+from loyalty_bridge import aws
 from loyalty_bridge.delivery import kept, records
 from loyalty_bridge.delivery.records import SourceRecord, group_of
 from loyalty_bridge.programs import store
@@ -414,10 +416,43 @@ def test_a_defect_of_ours_is_found_among_the_errors_of_no_program(
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_punchhs_ping_is_answered_whatever_state_the_stores_are_in(monkeypatch: pytest.MonkeyPatch, slash: str) -> None:
-    monkeypatch.delenv("PROGRAMS_TABLE")
+def test_punchhs_ping_is_answered_whatever_state_the_stores_are_in(
+    stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch, slash: str
+) -> None:
+    aws.dynamodb().delete_table(TableName=stores.programs_table)
 
+    for headers in ({}, BASIC):
+        assert status(delivery("punchh", "", program="punchh", method="GET", headers=headers, slash=slash)) == 200
+    monkeypatch.delenv("PROGRAMS_TABLE")
     assert status(delivery("punchh", "", method="GET", headers={}, slash=slash)) == 200
+
+
+@pytest.mark.parametrize(
+    ("program", "headers", "expected"),
+    [
+        pytest.param("punchh", {}, 200, id="no credential"),
+        pytest.param("punchh", {"Authorization": " "}, 200, id="a blank one"),
+        pytest.param("punchh", BASIC, 200, id="the right one"),
+        pytest.param("punchh", {"Authorization": "Basic d3Jvbmc6d3Jvbmc="}, 401, id="a wrong one"),
+        pytest.param("punchh", {"Authorization": "Bearer webhook-password"}, 401, id="another scheme"),
+        pytest.param("unknown", {}, 404, id="unknown program"),
+        pytest.param("unknown", BASIC, 404, id="unknown program, with a credential"),
+        pytest.param("..", {}, 404, id="no program's id"),
+        pytest.param("loyalty", {}, 404, id="another platform's program"),
+    ],
+)
+def test_punchhs_ping_tells_a_wrong_url_or_credential(program: str, headers: dict[str, str], expected: int) -> None:
+    assert status(delivery("punchh", "", method="GET", program=program, headers=headers)) == expected
+
+
+@pytest.mark.parametrize("body", [b"[" + b"1," * 2_000_000 + b"1]", b"[" + b"{}," * 6000 + b"{}]", b"[" + b"1," * 9000])
+def test_a_delivery_of_too_many_events_is_refused_as_one(body: bytes) -> None:
+    began = time.monotonic()
+
+    answer = answered(delivery("loyalty", body, program="loyalty"))
+
+    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 0, "refused": 1})
+    assert time.monotonic() - began < 10
 
 
 LAZY = """

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import base64
 import hmac
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,6 +45,10 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
 
     Side = ConvercusSide | PunchhSide | BrevoSide
+
+
+MAX_EVENTS = 5000
+"""Of one delivery; ten times what a batch of Brevo's holds: https://developers.brevo.com/docs/batch-webhooks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,25 @@ def _taken(delivery: _Delivery, platform: str, settings: DeliverySettings, not_s
     return Outcome(200, called, Counter(accepted=len(good), refused=len(bad)), refused=bad)
 
 
+def health(event: Mapping[str, Any], platform: Literal["punchh", "brevo"], settings: DeliverySettings) -> Outcome:
+    """Answer a request that brings nothing: 404 for an unknown program, 401 for a wrong credential, otherwise 200.
+
+    A sender that is activated by this answer would lose every event of a wrong URL or credential. One that shows no
+    credential is not asked for any, and a store that does not answer says nothing about the sender.
+    """
+    delivery = _opened(event)
+    called = delivery.program[:64]
+    try:
+        program = _found(settings, delivery, platform)
+        if delivery.headers.get("authorization", "").strip() and not _is_sender(program, delivery):
+            return Outcome(401, called, Counter(unauthorized=1), "no valid credential for this program")
+    except Unauthorized:
+        return Outcome(404, called, Counter(unknown_program=1), f"there is no such program of {platform}")
+    except Unavailable:
+        pass
+    return Outcome(200, called, Counter())
+
+
 def told(outcome: Outcome, context: LambdaContext) -> responses.Response:
     """Count and log an outcome, and note it for the program's activity; gives what the gateway sends back."""
     for name, count in outcome.counts.items():
@@ -157,7 +182,7 @@ def _note(outcome: Outcome, name: str) -> None:
             reason = f"{one.field}: {one.reason}"
             container.tally.problem(program, name, platform, "refused", reason, entry.event_id)
     # Who has no credential does not make us write for each delivery.
-    if result != "unauthorized" or container.is_due():
+    if result not in {"unauthorized", "unknown_program"} or container.is_due():
         container.write_now()
 
 
@@ -188,6 +213,13 @@ def _addressee(settings: DeliverySettings, delivery: _Delivery, platform: str) -
     Unauthorized
         There is none of that platform, or the delivery shows none of its credentials.
     """
+    program = _found(settings, delivery, platform)
+    if not _is_sender(program, delivery):
+        raise Unauthorized
+    return program
+
+
+def _found(settings: DeliverySettings, delivery: _Delivery, platform: str) -> Program:
     try:
         name = program_id(delivery.program)
     except Refused:
@@ -196,17 +228,16 @@ def _addressee(settings: DeliverySettings, delivery: _Delivery, platform: str) -
     if program is None or program.connection.loyalty.platform != platform:
         raise Unauthorized
     container.know(program)
-    credentials = [
-        secrets.decrypt(name, program.secrets[secret].ciphertext)
-        for secret in WEBHOOK_CREDENTIALS
-        if secret in program.secrets
-    ]
-    if not _is_sender(program.connection.loyalty, credentials, delivery):
-        raise Unauthorized
     return program
 
 
-def _is_sender(side: Side, credentials: Sequence[str], delivery: _Delivery) -> bool:
+def _is_sender(program: Program, delivery: _Delivery) -> bool:
+    side = program.connection.loyalty
+    credentials = [
+        secrets.decrypt(program.id, program.secrets[secret].ciphertext)
+        for secret in WEBHOOK_CREDENTIALS
+        if secret in program.secrets
+    ]
     if isinstance(side, PunchhSide):
         known = [*_punchh_credentials(side, credentials)]
         return any(is_punchh(known, delivery.headers, uri, delivery.body) for uri in delivery.targets)
@@ -244,6 +275,8 @@ def _is_brevo(side: BrevoSide, credential: str, headers: Mapping[str, str]) -> b
 def _sorted(program: Program, delivery: _Delivery) -> tuple[list[tuple[SourceRecord, str]], list[Entry]]:
     """Take a delivery apart into events: those that name a member, each with its ordered group, and the others."""
     whole = SourceRecord(program.id, delivery.body, delivery.received)
+    if _are_too_many(delivery.body):
+        return [], [_refused(whole, "", Refused("record", f"holds more than {MAX_EVENTS} events"))]
     source, rules = program.source, program.connection.loyalty.rules
     good: list[tuple[SourceRecord, str]] = []
     told, unusable = apart(whole, source)
@@ -259,6 +292,15 @@ def _sorted(program: Program, delivery: _Delivery) -> tuple[list[tuple[SourceRec
         except Refused as refusal:
             bad.append(_refused(record, _event_id(program, event), refusal))
     return good, bad
+
+
+def _are_too_many(body: bytes) -> bool:
+    """Tell whether an array has more elements than there is time for."""
+    if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[") or body.count(b",") < MAX_EVENTS:
+        return False
+    with suppress(ValueError, RecursionError):
+        return len(json.loads(body)) > MAX_EVENTS
+    return True  # it is not JSON; to say where would take as long
 
 
 def _refused(record: SourceRecord, event_id: str, refusal: Refused) -> Entry:

@@ -18,6 +18,7 @@ from loyalty_bridge.programs.connection import (
     PunchhSide,
     check_credentials,
     is_coupon_token,
+    is_in_header,
     merged,
     program_id,
 )
@@ -60,7 +61,8 @@ def put(
     if seen is not None and seen != (before.version if before else 0):
         raise SavedMeanwhile(store.saved_meanwhile(program))
     connection = merged(_settings(before, change) if before else Connection(), change)
-    check_credentials(connection, _checked(secrets, connection))
+    secrets = _checked(secrets, connection)
+    check_credentials(connection, secrets)
     connection = hosts.checked(connection, settings.allowed_hosts)
     saved = store.save(settings, before, program, connection, secrets, new_workspace=new_workspace)
     if before:
@@ -97,6 +99,7 @@ def _address(connection: Connection) -> dict[str, Any]:
 
 
 def _checked(given: Any, connection: Connection) -> Mapping[str, str]:
+    """Give the secrets without the blanks around them: what is copied often ends in a line break."""
     if not isinstance(given, Mapping):
         raise Refused("secrets", "is not an object")
     known = {*SECRETS[connection.loyalty.platform], *SECRETS[connection.engagement.platform]}
@@ -107,7 +110,9 @@ def _checked(given: Any, connection: Connection) -> Mapping[str, str]:
             raise Refused(f"secrets.{name}", f"is not one of {', '.join(sorted(known))}")
         if not isinstance(secret, str) or not secret.strip():
             raise Refused(f"secrets.{name}", "is not a text")
-    return given
+        if not secret.strip().isprintable() or (is_in_header(name, connection) and not secret.strip().isascii()):
+            raise Refused(f"secrets.{name}", "holds a character that a request cannot carry; copy it again")
+    return {name: secret.strip() for name, secret in given.items()}
 
 
 def state(program: Program) -> str:

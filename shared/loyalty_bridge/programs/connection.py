@@ -111,6 +111,8 @@ class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 WEBHOOK_CREDENTIALS = ("webhook_credential", "webhook_credential_next")
 """Either is valid, so that one can be exchanged for the other without losing a delivery. Basic: ``user:password``."""
 
+MIN_CREDENTIAL = 16
+
 PUNCHH_CLIENT_SECRET = "punchh_client_secret"  # noqa: S105 - a name
 PUNCHH_ADMIN_KEY = "punchh_admin_key"
 PUNCHH_COUPON_TOKEN = "punchh_coupon_token_"  # noqa: S105 - the beginning of a name
@@ -225,19 +227,30 @@ def is_coupon_token(name: str) -> bool:
     return re.fullmatch(f"{PUNCHH_COUPON_TOKEN}[A-Za-z0-9_-]{{1,64}}", name) is not None
 
 
+def is_in_header(name: str, connection: Connection) -> bool:
+    """Tell whether a secret stands in a header as it is."""
+    side = connection.loyalty
+    is_credential = isinstance(side, PunchhSide | BrevoSide) and side.webhook_auth in {"bearer", "header"}
+    return name in {"braze_api_key", PUNCHH_ADMIN_KEY} or (is_credential and name in WEBHOOK_CREDENTIALS)
+
+
 def check_credentials(connection: Connection, secrets: Mapping[str, str]) -> None:
-    """Check webhook credentials that are to be set, which no delivery could show otherwise.
+    """Check webhook credentials that are to be set: one that no delivery could show, or that is easily guessed.
 
     Raises
     ------
     Refused
-        One is not ``user:password`` although the webhook is to use Basic.
+        One is too short, or is not ``user:password`` although the webhook is to use Basic.
     """
     side = connection.loyalty
-    if isinstance(side, PunchhSide | BrevoSide) and side.webhook_auth == "basic":
-        for name in WEBHOOK_CREDENTIALS:
-            if name in secrets and ":" not in secrets[name]:
-                raise Refused(f"secrets.{name}", "is not user:password")
+    for name in WEBHOOK_CREDENTIALS:
+        if not isinstance(side, PunchhSide | BrevoSide) or name not in secrets:
+            continue
+        user, colon, password = secrets[name].partition(":")
+        if side.webhook_auth == "basic" and not (user.strip() and colon and password.strip()):
+            raise Refused(f"secrets.{name}", "is not user:password")
+        if len(secrets[name]) < MIN_CREDENTIAL:
+            raise Refused(f"secrets.{name}", f"has fewer than {MIN_CREDENTIAL} characters, so that it may be guessed")
 
 
 def program_id(text: str) -> str:
