@@ -40,6 +40,8 @@ HOLD_AFTER_SECONDS = 180.0
 """A program whose destination has failed for this long is held."""
 _PROGRAMS_AT_ONCE = 100
 """More than a batch has, as a rule: a destination that does not answer keeps no other program waiting."""
+_THREADS = 800
+"""Of a function's 1,024: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 
 @dataclass(slots=True)
@@ -146,18 +148,21 @@ def _deliver(
     what was under way.
     """
 
+    at_once = max(1, min(_PROGRAMS_AT_ONCE, len(members)))
+    workers = _THREADS // at_once - 1
+
     def run(program_id: str) -> tuple[Lane | Unavailable, Written]:
-        lane = _send(batch, programs[program_id], members[program_id])
+        lane = _send(batch, programs[program_id], members[program_id], workers)
         return lane, memory.write_down(batch, programs[program_id], members[program_id])
 
     if len(members) <= 1:
         return {program_id: run(program_id) for program_id in members}
     in_turn = sorted(members, key=lambda program_id: programs[program_id].gate.failing_since > 0)
-    with ThreadPoolExecutor(min(_PROGRAMS_AT_ONCE, len(members))) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         return dict(zip(in_turn, pool.map(run, in_turn), strict=True))
 
 
-def _send(batch: Batch, program: Program, members: list[Member]) -> Lane | Unavailable:
+def _send(batch: Batch, program: Program, members: list[Member], workers: int) -> Lane | Unavailable:
     """Send one program's items."""
     now = time.monotonic()
     # Of what is left, half at least is for the replies: a request that is cut off may be doubled.
@@ -166,6 +171,7 @@ def _send(batch: Batch, program: Program, members: list[Member]) -> Lane | Unava
         lane = open_lane(program, until, batch.until, int(batch.settings.forwarder_concurrency))
     except Unavailable as error:
         return error
+    lane.workers = workers
     only_changed = program.connection.only_changed
     lane.count("attributes_told", sum(one.told() for one in members))
     groups = [plan(one, lane.destination, lane.rules, only_changed=only_changed) for one in members]

@@ -28,7 +28,7 @@ LIMIT_REQUESTS, LIMIT_SECONDS = 3000, 3.0
 _PROBE_SECONDS = 10.0
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def _transport(_program: str) -> Send:
     """Keep the connections of each program apart: a slow destination must not take the others' places."""
     return open_transport(WORKERS)

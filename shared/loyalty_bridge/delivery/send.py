@@ -71,6 +71,8 @@ class Lane:
     turn
         Waits until the forwarder may begin a request, to keep to the destination's limit; false when that is after a
         deadline (of `time.monotonic`).
+    workers
+        Requests under way at once.
     was_failing
         Whether an earlier invocation failed: nothing is sent before the destination takes a harmless object.
     failing
@@ -89,6 +91,7 @@ class Lane:
     not_before: float = 0.0
     check: Callable[[float], Reply] | None = None
     turn: Callable[[float], bool] = lambda _: True
+    workers: int = WORKERS
     was_failing: bool = False
     failing: str = ""
     broken: bool = False
@@ -139,7 +142,7 @@ def send(lane: Lane, groups: Sequence[Sequence[Item]]) -> None:
         if len(requests) == 1:
             _settle(lane, requests[0])
             continue
-        with ThreadPoolExecutor(min(WORKERS, len(requests))) as pool:
+        with ThreadPoolExecutor(min(WORKERS, lane.workers, len(requests))) as pool:
             for _ in pool.map(lambda request: _settle(lane, request), requests):
                 pass
 
@@ -239,6 +242,8 @@ def _judged(lane: Lane, objects: Sequence[WireObject], exchange: Callable[[], Re
         return Transient(str(error), is_unknown=True)
     except Unavailable as error:
         return _NotSent(str(error))
+    if rest := reply.rest(time.time()):
+        _postpone(lane, rest)
     return lane.destination.judge(reply, objects, time.time())
 
 

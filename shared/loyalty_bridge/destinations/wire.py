@@ -85,6 +85,15 @@ class Reply:
         waits = (_seconds(self.headers.get(name, "").strip(), now) for name in names or ("retry-after",))
         return next((min(max(wait, 0.0), MAX_WAIT_SECONDS) for wait in waits if wait is not None), None)
 
+    def rest(self, now: float) -> float:
+        """Seconds (`now` in epoch seconds) until the next window of a rate limit that is used up; 0 when it is not.
+
+        Braze and MoEngage send these headers with every reply: https://www.braze.com/docs/api/api_limits,
+        https://www.moengage.com/docs/api/rate-limits
+        """
+        is_used_up = self.headers.get("x-ratelimit-remaining", "").strip() == "0"
+        return (self.wait("x-ratelimit-reset", now=now) or 0.0) if is_used_up else 0.0
+
 
 def _seconds(text: str, now: float) -> float | None:
     if _NUMBER.fullmatch(text):

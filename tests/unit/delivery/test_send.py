@@ -620,3 +620,17 @@ def test_no_request_is_begun_before_the_forwarders_turn() -> None:
     send(way, all_items(members(work(event="event"))))
 
     assert (way.counts["requests"], way.failing) == (0, "no time left to send")
+
+
+@pytest.mark.parametrize(("remaining", "reset", "waits"), [("0", "40", True), ("1", "40", False), ("0", "", False)])
+def test_a_limit_that_is_used_up_is_waited_for_before_it_is_exceeded(remaining: str, reset: str, waits: bool) -> None:
+    works = [work(member=f"A{at}", event="event") for at in range(2)]
+    way = lane(Model(), braze.Rules(max_objects=1), seconds=10)
+    headers = {"x-ratelimit-remaining": remaining, "x-ratelimit-reset": reset}
+    way.post = lambda items, deadline: Reply(201, headers, b'{"message": "success"}')
+    way.workers = 1
+
+    send(way, all_items(members(*works), way.rules))
+
+    assert (way.counts["requests"], bool(way.failing)) == ((1, True) if waits else (2, False))
+    assert (way.not_before - time.monotonic() > 30) == waits

@@ -954,6 +954,34 @@ def test_an_error_that_names_its_object_is_told_beside_one_that_does_not() -> No
     assert verdict == Accepted({0: "bad", 3: "x"})
 
 
+def test_of_five_attributes_objects_the_three_that_are_named_were_refused() -> None:
+    named = [error("attributes", index, "Invalid email") for index in (0, 2, 4)]
+    told = {"message": "success", "attributes_processed": 2, "errors": named}
+
+    verdict = braze.judge(reply(201, told), attributes(*({"external_id": f"A{at}"} for at in range(5))), NOW)
+
+    assert verdict == Accepted(dict.fromkeys((0, 2, 4), "Invalid email"))
+
+
+CODES = [
+    "BAD_DEVICE_ID", "BAD_EMAIL_SUBSCRIPTION_STATE", "BAD_LOCATION_UPDATE", "BAD_PUSH_SUBSCRIPTION_STATE",
+    "BAD_PUSH_TOKEN_APP_ID", "BAD_PUSH_TOKEN_IMPORT", "BAD_PUSH_TOKEN_STRING", "BAD_PUSH_TOKEN_VALUE",
+    "BAD_SUBSCRIPTION_GROUP_ARRAY", "BAD_SUBSCRIPTION_GROUP_HASH", "BAD_SUBSCRIPTION_GROUP_ID",
+    "BAD_SUBSCRIPTION_GROUP_STATE", "BLACKLISTED_EXTERNAL_USER_ID", "EMAIL_BAD_FORMAT", "EXTERNAL_USER_ID_TOO_LARGE",
+    "INVALID_ATTRIBUTE_EMAIL_SUBSCRIPTION_INFO",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("status", [201, 400])
+def test_a_code_of_braze_is_the_reason_for_its_object(code: str, status: int) -> None:
+    message = "success" if status == 201 else NONE_VALID
+    verdict = braze.judge(reply(status, {"message": message, "errors": [error(kind=code)]}), SENT, NOW)
+
+    assert isinstance(verdict, Accepted | Rejected)
+    assert verdict.rejected == {0: code}
+
+
 TRACKING = [
     "invalid_group_id", "request_status_active_group_limit_exceeded", "request_status_group_full",
     "request_status_not_tracked",
