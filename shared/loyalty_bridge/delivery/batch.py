@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,10 @@ class Batch:
         The held records of each (program, group) that has some.
     tally
         What is to be noted for the programs' activity.
+    id
+        What the batch is called as the owner of leases.
+    leases
+        The groups and members that it has leased.
     """
 
     settings: DeliverySettings
@@ -63,6 +68,8 @@ class Batch:
     counts: Counter[str] = field(default_factory=Counter)
     lines: dict[tuple[str, str], Line] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    leases: set[str] = field(default_factory=set)
     _behind: dict[str, list[tuple[Arrival, SourceRecord]]] = field(default_factory=dict)
     _broken: dict[str, str] = field(default_factory=dict)
     _held: set[str] = field(default_factory=set)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge import aws
 from loyalty_bridge.actions import coupon_codes
-from loyalty_bridge.delivery import aliases, queues, state
+from loyalty_bridge.delivery import aliases, leases, queues, state
 from loyalty_bridge.delivery.records import group_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def forget(settings: DeliverySettings, program: str, member: str) -> int:
     resync(settings, program, member)
     queues.clear(settings, program, group_of(program, member))
     client, removed = aws.dynamodb(), 0
-    for name in (aliases.key_of_aliases(program, member), coupon_codes.key(program, member)):
+    for name in (aliases.key_of_aliases(program, member), coupon_codes.key(program, member), *_leases(program, member)):
         with aws.reaching("DynamoDB"):
             client.delete_item(TableName=settings.members_table, Key={"member": {"S": name}})
     with aws.reaching("DynamoDB"):
@@ -66,3 +66,7 @@ def _forget_alias(settings: DeliverySettings, name: str, member: str) -> None:
         client.delete_item(**only, ConditionExpression="members = :member", ExpressionAttributeValues=told)
     except others:
         client.update_item(**only, UpdateExpression="DELETE members :member", ExpressionAttributeValues=told)
+
+
+def _leases(program: str, member: str) -> tuple[str, str]:
+    return leases.key(state.key(program, member)), leases.key(f"{program}#{group_of(program, member)}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge import aws
 from loyalty_bridge.activity import NOBODY, Tally, container
-from loyalty_bridge.delivery import intake, memory, pauses, records
+from loyalty_bridge.delivery import intake, leases, memory, pauses, records
 from loyalty_bridge.delivery.batch import ENDPOINT, Batch
 from loyalty_bridge.delivery.kept import Entry
 from loyalty_bridge.delivery.lanes import open_lane, unlock
@@ -87,6 +87,9 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
     programs: Mapping[str, Program] = {}
     try:
         opened = intake.unseal(batch, arrivals)
+        opened = [
+            *leases.only_leased(batch, opened, lambda one: f"{one[1].program}#{one[0].group}", lambda one: one[0])
+        ]
         programs = store.load(settings, {record.program for _, record in opened})
         for program in programs.values():
             container.know(program)
@@ -116,10 +119,18 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
         batch.keep_held(programs)
     batch.keep_refused()
     batch.keep_waiting(programs)
+    _end_leases(batch)
     _delay(batch)
     outcome.again = list(dict.fromkeys(arrival.entry for arrival in batch.again.values()))
     batch.counts["given_back"] = len(outcome.again)
     return outcome
+
+
+def _end_leases(batch: Batch) -> None:
+    try:
+        leases.give_back(batch, time.monotonic() + 1)
+    except Unavailable:
+        batch.counts["leases_not_ended"] += len(batch.leases)  # they end by themselves
 
 
 def _unlock(

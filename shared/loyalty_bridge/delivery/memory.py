@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.delivery import aliases, ledger, state, stores
+from loyalty_bridge.delivery import aliases, leases, ledger, state, stores
 from loyalty_bridge.delivery.batch import WRITE_SECONDS, Batch
 from loyalty_bridge.delivery.intake import Mapped, owned, without_person
 from loyalty_bridge.delivery.plan import Member, Work
@@ -60,7 +60,7 @@ def look_up(settings: DeliverySettings, mapped: Iterable[Mapped], deadline: floa
     )
 
 
-def recall(batch: Batch, mapped: list[Mapped]) -> dict[str, list[Member]]:
+def recall(batch: Batch, mapped: Sequence[Mapped]) -> dict[str, list[Member]]:
     """Take from each event what is there already; gives the members of each program with what is left to do.
 
     Raises
@@ -68,6 +68,7 @@ def recall(batch: Batch, mapped: list[Mapped]) -> dict[str, list[Member]]:
     Unavailable
         DynamoDB does not give all, or a secret does not open: nothing may be sent then.
     """
+    mapped = leases.only_leased(batch, mapped, _member_key, lambda one: one.work.arrival)
     known = look_up(batch.settings, mapped, batch.until)
     mapped = _learn(batch, mapped, known)
     programs: dict[str, dict[str, Member]] = {}
@@ -83,11 +84,15 @@ def recall(batch: Batch, mapped: list[Mapped]) -> dict[str, list[Member]]:
         seen.add(work.ledger_key)
         work.recall(before, trust_attributes=not program.connection.only_changed)
         members = programs.setdefault(program.id, {})
-        key = state.key(program.id, work.update.member)
+        key = _member_key(one)
         if key not in members:
             members[key] = known.member(program, key)
         members[key].works.append(work)
     return {program: list(members.values()) for program, members in programs.items()}
+
+
+def _member_key(one: Mapped) -> str:
+    return state.key(one.program.id, one.work.update.member)
 
 
 def _names(one: Mapped) -> list[str]:
@@ -95,10 +100,10 @@ def _names(one: Mapped) -> list[str]:
     named = {told.item for told in one.teaches()}
     if one.sent_for:
         named |= {aliases.key(one.program.id, one.sent_for), aliases.key_of_aliases(one.program.id, member)}
-    return [state.key(one.program.id, member), *named]
+    return [_member_key(one), *named]
 
 
-def _learn(batch: Batch, mapped: list[Mapped], known: Known) -> list[Mapped]:
+def _learn(batch: Batch, mapped: Sequence[Mapped], known: Known) -> list[Mapped]:
     """Remember the other ids of members, where they are not known yet; gives what still holds for its member.
 
     What a former owner said about an account is not about its owner.

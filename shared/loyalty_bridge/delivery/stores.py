@@ -69,15 +69,31 @@ def unwritten(items: Keys, deadline: float) -> Keys:
 
 
 def update(updates: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[str, Any]]:
-    """Change items, each once: a hundred in a round trip, several round trips at once.
-
-    A round trip is a transaction, which writes twice as much as single updates, in a fraction of their time; what is
-    changed by somebody else meanwhile turns it away, and it is tried again.
+    """Change items as `each` does.
 
     Parameters
     ----------
     updates
         The parameters of UpdateItem.
+
+    Raises
+    ------
+    Unavailable
+        When DynamoDB does not take all of the others before `deadline` (of `time.monotonic`).
+    """
+    return [left["Update"] for left in each([{"Update": one} for one in updates], deadline)]
+
+
+def each(writes: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[str, Any]]:
+    """Do writes, each under its own condition: a hundred in a round trip, several round trips at once.
+
+    A round trip is a transaction, which writes twice as much as single writes, in a fraction of their time; what is
+    changed by somebody else meanwhile turns it away, and it is tried again.
+
+    Parameters
+    ----------
+    writes
+        The items of TransactWriteItems.
 
     Returns
     -------
@@ -89,17 +105,17 @@ def update(updates: Sequence[Mapping[str, Any]], deadline: float) -> list[Mappin
     Unavailable
         When DynamoDB does not take all of the others before `deadline` (of `time.monotonic`).
     """
-    done = aws.side_by_side(lambda part: _update(part, deadline), chunks(updates, TOGETHER))
-    return [one for left in done for one in left]
+    undone = aws.side_by_side(lambda part: _each(part, deadline), chunks(writes, TOGETHER))
+    return [one for left in undone for one in left]
 
 
-def _update(updates: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[str, Any]]:
-    wanted, left = list(updates), list[Mapping[str, Any]]()
+def _each(writes: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[str, Any]]:
+    wanted, left = list(writes), list[Mapping[str, Any]]()
     turned_away = aws.dynamodb().exceptions.TransactionCanceledException
     for _ in _rounds(deadline):
         try:
             with aws.reaching("DynamoDB", but=turned_away):
-                aws.dynamodb().transact_write_items(TransactItems=cast("Any", [{"Update": one} for one in wanted]))
+                aws.dynamodb().transact_write_items(TransactItems=cast("Any", wanted))
         except turned_away as error:
             reasons = cast("Mapping[str, Any]", error.response)["CancellationReasons"]
             out = [reason.get("Code") in ("ConditionalCheckFailed", "ValidationError") for reason in reasons]
@@ -108,16 +124,12 @@ def _update(updates: Sequence[Mapping[str, Any]], deadline: float) -> list[Mappi
             if not wanted:
                 return left
         except Unavailable as error:
-            if _is_final(error):
-                return [*left, *wanted] if len(wanted) == 1 else [*left, *_one_by_one(wanted, deadline)]
+            if _is_final(error):  # one that can never be taken fails the request of all
+                alone = [one for write in wanted for one in _each([write], deadline)] if len(wanted) > 1 else wanted
+                return [*left, *alone]
         else:
             return left
     raise Unavailable("DynamoDB does not take what was given")
-
-
-def _one_by_one(updates: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[str, Any]]:
-    """Do each update alone: one that can never be taken fails the request of all."""
-    return [one for update in updates for one in _update([update], deadline)]
 
 
 def together(writes: Sequence[Mapping[str, Any]], deadline: float) -> bool:
