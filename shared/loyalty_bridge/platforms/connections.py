@@ -38,8 +38,12 @@ class _Reader(io.BufferedReader):
     sock: socket.socket
 
     def close(self) -> None:
-        if not self.closed and self._has_more():
-            _shut(self.sock)
+        if not self.closed:
+            # Another call may have the connection at once: this one's deadline must not end that.
+            if watched.__dict__.get("sock") is self.sock:
+                unwatch()
+            if self._has_more():
+                _shut(self.sock)
         super().close()
 
     def _has_more(self) -> bool:

@@ -394,6 +394,23 @@ def test_a_reply_that_comes_after_the_reply_belongs_to_nobody(send: Send) -> Non
     assert (first.body, second.body) == (b"own", b"2")
 
 
+def test_calls_that_end_at_their_deadline_do_not_end_those_that_take_their_connections(server: Server) -> None:
+    send = open_transport(1)
+    server.answer = Answer(200, delay=0.02)
+    ends = []
+
+    def call(number: int) -> None:
+        try:
+            ends.append(send(post(server.url), soon(0.2 if number % 2 else 5)).status)
+        except Unavailable:
+            assert number % 2, "its own deadline was far away"
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(call, range(60)))
+
+    assert ends.count(200) >= 30
+
+
 @pytest.mark.parametrize("clock", ["monotonic", "time"])
 def test_a_connection_that_was_idle_for_long_by_either_clock_is_not_used_again(
     server: Server, send: Send, monkeypatch: pytest.MonkeyPatch, clock: str
