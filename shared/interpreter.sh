@@ -17,6 +17,6 @@ if command -v uv >/dev/null; then
 	uv python find -q --managed-python --no-python-downloads "$version" 2>/dev/null && exit
 	uv python install -q "$version" 2>/dev/null && uv python find -q --managed-python "$version" && exit
 fi
-echo "There is no Python $version here, and the layers have to be byte-compiled by one: put python$version on PATH," \
-	"or name the version to build for with BRIDGE_PYTHON and deploy the same one as Runtime." >&2
+echo "There is no Python $version here to byte-compile the layers: put python$version on PATH," \
+	"or build for the version that you have, such as BRIDGE_PYTHON=3.12 make build." >&2
 exit 1
