@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
@@ -394,6 +395,10 @@ _OF_AWS: dict[str, dict[str, tuple[str, set[str]]]] = {
 """AWS's metrics by the dimension that names the resource, and its type."""
 
 
+SERVICE = (f"service={os.environ['POWERTOOLS_SERVICE_NAME']}",)
+"""The dimension of the bridge's own metrics; the template gives each stack its own value."""
+
+
 def watched(alarm: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """List the metrics of an alarm."""
     if "MetricName" in alarm:
@@ -418,8 +423,8 @@ def test_an_alarm_watches_what_is_emitted(observed: Observed, name: str) -> None
     for metric in watched(alarm["Properties"]):
         dimensions = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
         if metric["Namespace"] == "LoyaltyBridge":
-            told = tuple(f"{name}={value}" for name, value in dimensions.items())
-            assert (metric["Namespace"], metric["MetricName"], told) in emitted(observed.metrics)
+            assert dimensions == {"service": {"Ref": "AWS::StackName"}}
+            assert (metric["Namespace"], metric["MetricName"], SERVICE) in emitted(observed.metrics)
             continue
         [(dimension, (kind, metrics))] = [one for one in _OF_AWS[metric["Namespace"]].items() if one[0] in dimensions]
         value = dimensions[dimension]
@@ -502,7 +507,9 @@ def test_the_dashboard_shows_every_alarm_and_only_what_is_emitted(
     assert shown == {name for name, one in ALARMS.items() if conditions[one["Condition"]]}
     metrics = [metric for widget in told for metric in widget["properties"].get("metrics", ())]
     ours = {name for namespace, name, *_ in metrics if namespace == "LoyaltyBridge"}
-    service = ("service=loyalty-bridge",)
-    assert ours <= {name for _, name, dimensions in emitted(observed.metrics) if dimensions == service}
+    assert {tuple(rest[:2]) for namespace, _, *rest in metrics if namespace == "LoyaltyBridge"} == {
+        ("service", "AWS::StackName")
+    }
+    assert ours <= {name for _, name, dimensions in emitted(observed.metrics) if dimensions == SERVICE}
     functions = {one[3] for one in metrics if one[0] == "AWS/Lambda"}
     assert functions == set(resources("AWS::Serverless::Function"))

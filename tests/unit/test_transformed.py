@@ -338,6 +338,14 @@ def test_an_alarm_computes_with_each_of_its_metrics(parameters: dict[str, str]) 
             assert set(re.findall(r"\bm\d+\b", expression)) == ids, name
 
 
+def test_two_stacks_of_an_account_have_metrics_of_their_own() -> None:
+    functions = of_type(whole(defaults())["Resources"], "AWS::Lambda::Function").values()
+
+    services = [one["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] for one in functions]
+
+    assert all(one == {"Ref": "AWS::StackName"} for one in services)
+
+
 def test_the_second_factor_is_asked_for() -> None:
     pool = template()["Resources"]["UserPool"]["Properties"]
 
