@@ -96,13 +96,33 @@ def test_what_makes_the_destination_fail_is_set_aside_with_its_reason_and_its_ne
     assert all("other data is taken" in reason for _, _, reason in refused(stores)["e5"])
     doubled = sum(count - 1 for count in arrived.values())
     assert outcome.counts["set_aside"] == 1
-    assert outcome.counts["requests"] <= 2 + 2 * 5 + send.ATTEMPTS  # 24 objects are halved five times
+    assert outcome.counts["requests"] <= 2 + 12 + 2 + send.ATTEMPTS  # twice whole, each member, two objects of one
     if fault in TAKES_IT:
         assert doubled > 0
-        assert max(count for id_, count in arrived.items() if id_ != "e5") <= 2 + 5
+        assert max(count for id_, count in arrived.items() if id_ != "e5") <= 3
+        assert arrived["e5"] <= 5
         assert outcome.counts["outcome_unknown"] > 0
     else:
         assert doubled == 0
+
+
+@pytest.mark.parametrize("bad", [0, 3, 7])
+@pytest.mark.parametrize("members", [1, 8])
+def test_an_object_without_an_answer_is_found_though_the_wait_takes_all_the_time(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, members: int, bad: int
+) -> None:
+    monkeypatch.setattr(forwarder, "WAIT_SECONDS", 0.3)
+    with spoilt(braze, TAKES_NOTHING["silence"]) as url:
+        connect(stores, url)
+        records = [one | {"accountId": f"A{at % members}"} for at, one in enumerate(some(8, bad))]
+        left = records
+        for _ in range(5):
+            outcome = forward(queued(*left), stores, SETTLE_SECONDS + 2)
+            left = [one for at, one in enumerate(left) if f"message-{at}" in outcome.again]
+
+    assert left == []
+    assert set(refused(stores)) == {f"e{bad}"}
+    assert copies(braze) == {f"e{at}": 1 for at in range(8) if at != bad}
 
 
 @pytest.mark.parametrize("fault", [*TAKES_NOTHING, *TAKES_IT])
@@ -162,7 +182,7 @@ def test_programs_that_failed_before_begin_after_the_others(
     for program in ("bad", "good"):
         connect(stores, braze.url, program, program)
         braze.workspace(program)
-    braze.workspace("bad").misbehave(kind="status", status=503, times=send.ATTEMPTS + 1)
+    braze.workspace("bad").misbehave(kind="status", status=503, times=send.ATTEMPTS + 2)  # and two checks
     batch = streamed(event("user_logged_in", programId="bad"), event("user_logged_in", programId="good"))
     forward(batch, stores, 30)
     again = streamed(event("user_logged_out", programId="bad"), event("user_logged_out", programId="good"))

@@ -2,8 +2,9 @@
 
 What cannot be settled in time stays missing in its work; the lane says why.
 
-A request that fails twice, while the destination takes a harmless object, is halved until what makes the destination
-fail is alone; that object is set aside as refused, and its neighbours arrive. When the destination takes nothing, all
+A request that fails twice, while the destination takes a harmless object, is halved (or, when its outcome is unknown,
+taken apart at once) until what makes the destination fail is alone; that object is set aside as refused, and its
+neighbours arrive. When the destination takes nothing, all
 is left as it is. A request whose outcome is unknown is sent once more at most, and not at all by a program that failed
 before until the destination takes data again: each repeat may double what it holds.
 """
@@ -16,6 +17,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from loyalty_bridge.delivery.plan import Item, apart, attribute_items
@@ -127,9 +129,10 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class _Culprit:
-    """The destination takes data, but fails on this request."""
+    """The destination takes data, but fails on this request; `is_unknown`: it may have taken it all the same."""
 
     reason: str
+    is_unknown: bool
 
 
 def send(lane: Lane, groups: Sequence[Sequence[Item]]) -> None:
@@ -142,9 +145,7 @@ def send(lane: Lane, groups: Sequence[Sequence[Item]]) -> None:
         if len(requests) == 1:
             _settle(lane, requests[0])
             continue
-        with ThreadPoolExecutor(min(WORKERS, lane.workers, len(requests))) as pool:
-            for _ in pool.map(lambda request: _settle(lane, request), requests):
-                pass
+        _settle_all(lane, requests)
 
 
 def _pack(lane: Lane, groups: Sequence[Sequence[Item]]) -> list[list[list[Item]]]:
@@ -152,11 +153,22 @@ def _pack(lane: Lane, groups: Sequence[Sequence[Item]]) -> list[list[list[Item]]
     return pack(groups, lambda item: destination.weigh(item.object, rules), destination.capacity(rules))
 
 
-def _settle(lane: Lane, request: Sequence[Item]) -> None:
-    """Send one request, and what it splits into, one after the other."""
-    # A failure of an earlier delivery is the first of two.
-    again = lane.was_failing or any(item.work.arrival.receives > 1 for item in request)
-    queue = deque([(list(request), again)])
+def _settle_all(lane: Lane, requests: Sequence[Sequence[Item]], *, suspected: bool = False) -> None:
+    """Send requests that no member shares, side by side."""
+    with ThreadPoolExecutor(min(WORKERS, lane.workers, len(requests))) as pool:
+        for _ in pool.map(lambda request: _settle(lane, request, suspected=suspected), requests):
+            pass
+
+
+def _settle(lane: Lane, request: Sequence[Item], *, suspected: bool = False) -> None:
+    """Send one request, and what it splits into, one after the other.
+
+    Parameters
+    ----------
+    suspected
+        It was part of a larger request on which the destination failed.
+    """
+    queue = deque([(list(request), suspected)])
     while queue:
         items, suspected = queue.popleft()
         verdict = _attempt(lane, items, suspected=suspected)
@@ -165,13 +177,23 @@ def _settle(lane: Lane, request: Sequence[Item]) -> None:
         elif isinstance(verdict, Rejected | TooLarge):
             parts = _split(lane, items, verdict)
         elif isinstance(verdict, _Culprit) and len(items) > 1:
-            parts, suspected = _halves(items), True
+            suspected = True
+            parts = _singled_out(items) if verdict.is_unknown else _halves(items)
+            if len({part[0].work.update.member for part in parts}) == len(parts):
+                _settle_all(lane, parts, suspected=True)
+                parts = []
         elif isinstance(verdict, _Culprit) and lane.may_set_aside():
             parts = _in_order(lane, _reject(lane, items[0], verdict.reason))
         else:
             lane.stop(verdict.reason, broken=isinstance(verdict, Broken))
             return
         queue.extendleft((part, suspected) for part in reversed(parts))
+
+
+def _singled_out(items: list[Item]) -> list[list[Item]]:
+    """Take a request apart by member, or a member's by object: with fewer repeats of each object than halving has."""
+    members = [list(mine) for _, mine in groupby(items, key=lambda item: item.work.update.member)]
+    return members if len(members) > 1 else [[item] for item in items]
 
 
 def _attempt(lane: Lane, items: Sequence[Item], *, suspected: bool) -> Verdict | _Culprit:
@@ -191,11 +213,11 @@ def _attempt(lane: Lane, items: Sequence[Item], *, suspected: bool) -> Verdict |
             failures, unknowns = failures + 1, unknowns + verdict.is_unknown
             _postpone(lane, backoff(attempt))
             is_last = unknowns == UNKNOWN_ATTEMPTS or failures == ATTEMPTS
-            is_cut_short = verdict.is_unknown and time.monotonic() >= lane.until
-            is_suspect = is_last if len(items) == 1 else suspected or failures == 2 or is_cut_short
-            if is_suspect and _takes_data(lane):
+            is_cut_short = verdict.is_unknown and time.monotonic() >= (until if suspected else lane.until)
+            is_suspect = is_last or is_cut_short or (len(items) > 1 and (suspected or failures == 2))
+            if (len(items) > 1 or is_last or suspected) and is_suspect and _takes_data(lane):
                 doubt = " (it may have been taken)" if verdict.is_unknown else ""
-                return _Culprit(f"{verdict.reason}; other data is taken{doubt}")
+                return _Culprit(f"{verdict.reason}; other data is taken{doubt}", verdict.is_unknown)
             if is_last:
                 return verdict
         else:

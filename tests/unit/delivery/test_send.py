@@ -57,7 +57,8 @@ class Model:
     doubtful: int = 0
     """How many of them its caller was not told about."""
     breaks_on: str = ""
-    """For a request that holds this text it answers 500, having taken nothing."""
+    """For a request that holds this text it answers with an error, having taken nothing."""
+    breaks_with: int = 500
     is_down: bool = False
     checks: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -66,7 +67,7 @@ class Model:
         with self.lock:
             self.overtaking += overtaking(items)
             if self.is_down or (self.breaks_on and any(self.breaks_on.encode() in it.object.body for it in items)):
-                return Reply(500, {}, b"{}")
+                return Reply(self.breaks_with, {}, b"{}")
             fault = self.faults.pop(0) if self.faults else None
             match fault:
                 case "429" | "503" | "401":
@@ -512,7 +513,20 @@ def test_an_object_that_makes_the_destination_fail_is_set_aside_and_its_neighbou
     assert Counter(name for _, name in model.taken) == Counter(f"event-{at}" for at in range(42) if at != bad)
     assert not any(one.missing for one in works)
     assert (model.overtaking, way.failing, way.counts["set_aside"]) == ([], "", 1)
-    assert way.counts["requests"] <= 2 + 2 * 6 + 2  # halving 42 six times
+    assert way.counts["requests"] <= 2 + 9 + 5 + 2  # twice whole, each member, each object of one, the culprit again
+
+
+def test_a_request_that_was_certainly_not_taken_is_halved() -> None:
+    works = [work(member=f"A{at}", event=f"event-{at}" + ("-poison" if at == 30 else "")) for at in range(64)]
+    model = Model(breaks_on="poison", breaks_with=503)
+    way = lane(model)
+    way.check = model.check
+
+    send(way, all_items(members(*works)))
+
+    assert [at for at, one in enumerate(works) if one.refusals] == [30]
+    assert len(model.taken) == 63
+    assert way.counts["requests"] <= 2 + 2 * 6 + ATTEMPTS  # 64 are halved six times
 
 
 def test_one_record_of_a_merged_write_is_set_aside_and_the_others_are_sent() -> None:
