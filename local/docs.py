@@ -12,7 +12,7 @@ from typing import Any
 from local import costs
 from loyalty_bridge.admin import api as admin_api
 from loyalty_bridge.api import contract
-from loyalty_bridge.sources import brevo_events, convercus_schemas
+from loyalty_bridge.sources import brevo_events, convercus_schemas, reference
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -35,6 +35,8 @@ def documents() -> Iterator[tuple[Path, str]]:
         for name, schema in schemas.items():
             yield DOCS / "schemas" / platform / f"{name}.json", _text(schema)
     yield DOCS / "costs.md", costs.page()
+    for platform in reference.references():
+        yield DOCS / f"{platform}-fields.md", reference.page(platform)
     yield ROOT / "NOTICE", _NOTICE + "".join(f"{name}: {_licence(name)}\n" for name in _shipped())
 
 

@@ -17,6 +17,7 @@ from loyalty_bridge.admin import desk
 from loyalty_bridge.cli import action, activity, kept, key, member, program, stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, content, find, printable, show
 from loyalty_bridge.delivery.explain import explain as explain_record
+from loyalty_bridge.delivery.learn import learn as learn_of
 from loyalty_bridge.delivery.trace import trace as trace_id
 from loyalty_bridge.errors import BridgeError, Unavailable
 
@@ -70,6 +71,33 @@ def explain(
     Example: bridge explain record.json --program demo
     """
     show(explain_record(stack.settings(), content(record), program), as_json=True)
+
+
+@bridge.command("learn")
+def learn(
+    files: Annotated[list[str], typer.Argument(help="Files with recorded events: JSON, or an event on each line.")],
+    platform: Annotated[str, typer.Option(help="Where they are from: convercus, punchh or brevo.")] = "convercus",
+    json_output: JsonOption = False,
+) -> None:
+    """Read recorded events, and show which of their fields are mapped, ignored and missing. Nothing is sent.
+
+    Example: bridge learn events.json more-events.jsonl
+    """
+    found = learn_of(platform, [content(file) for file in files])
+    if json_output:
+        show(found, as_json=True)
+        return
+    for one in found:
+        kinds = {"mapped": "mapped", "sent_as_it_is": "sent as it is", "ignored": "not sent", "missing": "never came"}
+        typer.echo(printable(f"{one['event']}: {one['events']}"))
+        show(
+            [
+                {"field": field, "": kind, "events, or why": one[name][field] if name != "missing" else ""}
+                for name, kind in kinds.items()
+                for field in one[name]
+            ],
+            as_json=False,
+        )
 
 
 @bridge.command("trace")

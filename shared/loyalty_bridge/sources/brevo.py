@@ -60,8 +60,9 @@ from typing import Any, Literal
 import msgspec
 
 from loyalty_bridge.errors import Refused
-from loyalty_bridge.model import Event, Json, MemberUpdate, ProfileField, Refusal
+from loyalty_bridge.model import Event, Json, MemberUpdate, ProfileField, Refusal, UnknownField
 from loyalty_bridge.sources import reading
+from loyalty_bridge.sources.personal import WITHHELD, without_personal
 
 UNKNOWN_EVENT = "loyalty_event"
 """What an event is called whose ``event_name`` is not one of the 24."""
@@ -219,11 +220,14 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     if isinstance(source := told.get("source"), str) and source.strip():
         properties["event_source"] = source.strip()
     refusals: list[Refusal] = []
+    unknown: tuple[UnknownField, ...] = ()
     if is_known:
         lost: list[Refused] = []
         own = brevo_events.validate(name, told, lost)
         refusals += [Refusal("event", one.field, one.reason) for one in lost]
         _flatten(own, _RENAMED, properties, refusals)
+        raw = {key: value for key, value in told.items() if key not in _ENVELOPE}
+        unknown = _unknown(brevo_events.unnamed(name, raw), properties, refusals)
     else:
         own = {key: value for key, value in told.items() if key not in _ENVELOPE}
         properties["loyalty_event_type"] = event_type[:255]
@@ -240,6 +244,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
         custom=custom,
         event=Event(f"loyalty_{name}" if is_known else UNKNOWN_EVENT, time, properties),
         refusals=tuple(refusals),
+        unknown=unknown,
     )
 
 
@@ -359,6 +364,17 @@ def _flatten(
             refusals.append(Refusal("event", name, reason))
             return
         properties[name] = value
+
+
+def _unknown(
+    others: Mapping[str, Any], properties: dict[str, Json], refusals: list[Refusal]
+) -> tuple[UnknownField, ...]:
+    """Add the fields that no model names to the properties, but for what may be personal."""
+    kept = without_personal(others)
+    sent = dict(_leaves(kept, "")) if isinstance(kept, Mapping) else {}
+    withheld = [UnknownField(name, WITHHELD) for name, _ in _leaves(others, "") if name not in sent]
+    _flatten(kept if isinstance(kept, Mapping) else {}, {}, properties, refusals)
+    return (*map(UnknownField, sent), *withheld)[:MAX_PROPERTIES]
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Json]]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple, Self, TypeVar, cast
+from typing import Annotated, Any, NamedTuple, Self, TypeVar, cast, get_args
 
 from pydantic import (
     AliasChoices,
@@ -414,6 +414,28 @@ def validate(event_name: str, fields: Mapping[str, Any], lost: list[Refused] | N
     if lost is not None:
         lost += unreadable
     return told
+
+
+def unnamed(event_name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the fields of an event that its model does not name, nested as they are."""
+    return _unnamed(EVENTS[event_name], fields)
+
+
+def _unnamed(model: type[BaseModel], fields: Mapping[str, Any]) -> dict[str, Any]:
+    aliases = [field.validation_alias for field in model.model_fields.values()]
+    choices = [one for alias in aliases if isinstance(alias, AliasChoices) for one in alias.choices]
+    also = {str(one.path[0]) if isinstance(one, AliasPath) else one for one in choices}
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name not in model.model_fields and name not in also:
+            found[name] = value
+        elif isinstance(value, Mapping) and name in model.model_fields:
+            annotation = model.model_fields[name].annotation
+            forms = [annotation, *get_args(annotation)]
+            inner = next((one for one in forms if isinstance(one, type) and issubclass(one, BaseModel)), None)
+            if inner and (others := _unnamed(inner, value)):
+                found[name] = others
+    return found
 
 
 def _readable(model: BaseModel, path: str, lost: list[Refused]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ import msgspec
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal, UnknownField, few
 from loyalty_bridge.sources import reading
+from loyalty_bridge.sources.personal import WITHHELD, is_personal, without_personal
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -120,6 +121,9 @@ _KINDS = {
 }
 
 _ENDED = "membership_terminated"
+PROPERTIES: Mapping[str, tuple[str, ...]] = {kind: it.properties for kind, it in _KINDS.items()}
+"""The properties of each type of event."""
+
 _ABOUT_PERSON = {"account_created", "user_created", "user_changed"} | {k for k in _KINDS if k.startswith("membership_")}
 """Types whose flat payload is the person; elsewhere ``city`` or ``partnerId`` may be those of a store."""
 
@@ -161,15 +165,8 @@ _PERSONAL = {
 }
 
 
-_MAY_BE_PERSONAL = re.compile(
-    "mail|phone|mobile|birth|gender|salutation|(first|last|given|family|sur|maiden|nick|full|user|member|customer|owner)name"
-    "|street|address|zip|postal|postcode|city|iban|bic$|token|passw|secret|credential|card(number|no|code)|identifier"
-    "|passport|ssn|tax(id|number)|device|ipaddr|^ip$|latitude|longitude|^lat$|^lon$|^lng$"
-)
-"""Plain names of fields that are not sent unless the mapping names them."""
 _ALSO_OF_PERSON = {"name", "title", "age", "initials"}
-"""The same, where the event is about a person."""
-_WITHHELD_AS_PERSONAL = "may tell who the person is"
+"""Names that are personal where the event is about a person."""
 
 
 class _Found(NamedTuple):
@@ -691,13 +688,13 @@ def _unknown(kind: str, sources: list[_Object], rules: Rules, properties: dict[s
             value = next((found.value for found in _all([source], keys[0]) if found.value not in (None, [], {})), None)
             if value is None:
                 continue
-            name, kept = keys[0][:_LONGEST_CACHED], _without_personal(value)
+            name, kept = keys[0][:_LONGEST_CACHED], without_personal(value)
             if len(found) == MAX_UNKNOWN:
                 withheld = f"and what follows it is beyond the {MAX_UNKNOWN} unknown fields of an event"
             elif plain in excluded:
                 withheld = "is excluded by the program's settings"
-            elif _is_personal(plain, kind) or kept in (None, [], {}):
-                withheld = _WITHHELD_AS_PERSONAL
+            elif kept is None or _is_personal(plain, kind):
+                withheld = WITHHELD
             elif name in properties or len(keys[0]) > _LONGEST_CACHED:
                 withheld = "has a name that is taken or too long"
             else:
@@ -748,23 +745,7 @@ _READ_FROM = {
 
 def _is_personal(plain: str, kind: str) -> bool:
     is_of_person = kind in _ABOUT_PERSON and plain in _ALSO_OF_PERSON
-    return is_of_person or plain in _PERSONAL or _MAY_BE_PERSONAL.search(plain) is not None
-
-
-def _without_personal(value: Json) -> Json:
-    """Copy a value without nulls and without what may tell who the person is, at every depth."""
-    if isinstance(value, Mapping):
-        return {
-            key: kept
-            for key, item in value.items()
-            if not (_plain(key) in _PERSONAL or _MAY_BE_PERSONAL.search(_plain(key)))
-            and (kept := _without_personal(item)) not in (None, {}, [])
-        }
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [kept for item in value if (kept := _without_personal(item)) not in (None, {}, [])]
-    if isinstance(value, str) and "@" in value:
-        return None
-    return reading.plain(value) if isinstance(value, float) else value
+    return is_of_person or plain in _PERSONAL or is_personal(plain)
 
 
 def _tidy(value: Json, field: str) -> Json:

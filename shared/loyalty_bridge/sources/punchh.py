@@ -115,7 +115,7 @@ BALANCES: Mapping[str, Callable[[Json, str], Json]] = {
 }
 """Fields of the user's ``account_balance``. A null means that the program does not count it, and is left out."""
 
-_ENVELOPE: Mapping[str, Callable[[Json, str], Json]] = {
+ENVELOPE: Mapping[str, Callable[[Json, str], Json]] = {
     "event_type": reading.text,
     "action": reading.text,
     "business_id": _id,
@@ -124,7 +124,7 @@ _ENVELOPE: Mapping[str, Callable[[Json, str], Json]] = {
 }
 _OF_BUSINESS = ("business_id", "business_uuid", "business_slug")
 _RESERVED = frozenset({
-    "event_id", "punchh_user_id", "punchh_event_name", *_ENVELOPE,
+    "event_id", "punchh_user_id", "punchh_event_name", *ENVELOPE,
     # https://www.braze.com/docs/api/objects_filters/event_object
     "time", "event_name",
     # https://www.moengage.com/docs/api/data/data-overview
@@ -367,7 +367,7 @@ def _part(part: Part, refusals: list[Refusal]) -> Iterator[None]:
 def _described(opened: _Opened, refusals: list[Refusal]) -> dict[str, Json]:
     """Tell what MoEngage's own connector tells of every event, and whose it is."""
     told: dict[str, Json] = {}
-    for name, read_value in _ENVELOPE.items():
+    for name, read_value in ENVELOPE.items():
         found = opened.envelope.get(name)
         if reading.is_blank(found) and name in _OF_BUSINESS:
             found = opened.payload.get(name)
@@ -465,6 +465,19 @@ def _attributes(opened: _Opened, refusals: list[Refusal]) -> dict[str, Json]:
     return attributes
 
 
+PROFILE: Mapping[ProfileField, str] = {
+    "email": "email",
+    "phone": "phone",
+    "first_name": "first_name",
+    "last_name": "last_name",
+    "birth_date": "birthday",
+    "gender": "gender",
+    "city": "city",
+    "language": "preferred_locale",
+}
+"""Where the user's profile fields are."""
+
+
 def _profile(opened: _Opened, rules: Rules, received: datetime, refusals: list[Refusal]) -> dict[ProfileField, Json]:
     def phone(value: Json, field: str) -> Json:
         return reading.phone(value, rules.default_country, field)
@@ -472,18 +485,19 @@ def _profile(opened: _Opened, rules: Rules, received: datetime, refusals: list[R
     def birth_date(value: Json, field: str) -> Json:
         return reading.birth_date(value, field, not_after=received.date() + timedelta(days=1))
 
-    fields: tuple[tuple[ProfileField, str, Callable[[Json, str], Json]], ...] = (
-        ("email", "email", reading.email),
-        ("phone", "phone", phone),
-        ("first_name", "first_name", reading.text),
-        ("last_name", "last_name", reading.text),
-        ("birth_date", "birthday", birth_date),
-        ("gender", "gender", _gender),
-        ("city", "city", reading.text),
-        ("language", "preferred_locale", reading.language),
-    )
+    readers: Mapping[ProfileField, Callable[[Json, str], Json]] = {
+        "email": reading.email,
+        "phone": phone,
+        "first_name": reading.text,
+        "last_name": reading.text,
+        "birth_date": birth_date,
+        "gender": _gender,
+        "city": reading.text,
+        "language": reading.language,
+    }
     profile: dict[ProfileField, Json] = {}
-    for field, name, read_value in fields:
+    for field, name in PROFILE.items():
+        read_value = readers[field]
         if name in opened.user:
             value = opened.user[name]
             with _part("attributes", refusals):
