@@ -8,7 +8,7 @@ from loyalty_bridge.actions import batches
 from loyalty_bridge.actions.journal import Answer
 from loyalty_bridge.api import access, requests, responses
 from loyalty_bridge.api.bodies import AssignCouponBatch
-from loyalty_bridge.api.callers import caller
+from loyalty_bridge.api.callers import caller, convercus_side, within
 from loyalty_bridge.errors import NotFound
 from loyalty_bridge.settings import PlanSettings, settings
 
@@ -28,6 +28,7 @@ def plan(call: Call, context: LambdaContext) -> Answer:
     told = settings(PlanSettings)
     admitted = access.admit(told, call.program, call.headers)
     coupon_id, body = call.id("couponId"), requests.body(call, AssignCouponBatch)
+    within(convercus_side(admitted.program).limits.members_per_batch, len(body.account_ids), "account_ids")
     parts = (coupon_id, body.braze_campaign_id, *body.account_ids)
     seconds_left = context.get_remaining_time_in_millis() / 1000
     who = caller(told, admitted, call, batches.ASSIGN_COUPON_BATCH, body, parts, seconds_left)

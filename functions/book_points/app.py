@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from loyalty_bridge.actions.convercus import BOOK_POINTS, book_points
 from loyalty_bridge.api import access, requests, responses
 from loyalty_bridge.api.bodies import BookPoints
-from loyalty_bridge.api.callers import caller
+from loyalty_bridge.api.callers import caller, convercus_side, within
 from loyalty_bridge.settings import ActionSettings, settings
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def work(call: Call, context: LambdaContext) -> Answer:
     told = settings(ActionSettings)
     admitted = access.admit(told, call.program, call.headers)
     account_id, body = call.id("accountId"), requests.body(call, BookPoints)
+    within(convercus_side(admitted.program).limits.points_per_booking, body.points, "points")
     parts = (account_id, body.booking_type, body.booking_type_code, body.braze_campaign_id)
     seconds_left = context.get_remaining_time_in_millis() / 1000
     who = caller(told, admitted, call, BOOK_POINTS, body, parts, seconds_left)

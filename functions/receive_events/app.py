@@ -29,7 +29,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response
 def work(call: Call, _: LambdaContext) -> Answer:
     """Check the key, take the events apart, store each under its member."""
     told = settings(DeliverySettings)
-    convercus_side(access.admit(told, call.program, call.headers).program)
+    convercus_side(access.admit(told, call.program, call.headers, scope="events").program)
     document = requests.parsed(call)
     events = convercus.events(document)
     if not events:

@@ -4,6 +4,7 @@ BridgeError
 ├── Refused            never acceptable as it is; the sender has to change it
 │   └── TooLarge           more than is taken at once
 ├── Unauthorized       no valid key for the program; the sender has to get one
+├── OutOfScope         the key is the program's, and not for this call; the sender has to take another
 ├── Forbidden          a foreign page may have asked for it in the operator's name
 ├── KeyReused          the idempotency key belongs to another request; the sender has to take another
 ├── UpstreamRefused    the loyalty platform said no to an action
@@ -74,6 +75,12 @@ class Unauthorized(BridgeError):
 
     def __init__(self, message: str = "no valid key for this program") -> None:
         super().__init__(message)
+
+
+class OutOfScope(BridgeError):
+    """The key is one of the program's, and not for this kind of call."""
+
+    word = "out_of_scope"
 
 
 class Forbidden(BridgeError):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from loyalty_bridge.errors import NotFound, Refused
 from loyalty_bridge.programs import keys
 from tests.conftest import asked_of_aws
 from tests.http_events import ACTIONS, EVENT, LOOK_UPS, Answer, Api, connect
@@ -58,6 +59,45 @@ def test_every_wrong_key_gets_the_same_answer_and_nothing_is_done(api: Api, call
     assert {answer.status for answer in answers} == {401}
     assert {json.dumps(answer) for answer in answers} == {json.dumps(answers[0])}
     assert not api.upstream.requests
+
+
+@pytest.mark.parametrize("scope", keys.SCOPES)
+@each_call
+def test_a_key_is_for_the_calls_of_its_scope_only(api: Api, call: str, scope: str) -> None:
+    needed = {"events": "events", "profile": "lookups", "coupons": "lookups"}.get(call, "actions")
+    key, known = keys.create(api.settings, "demo", "narrow", [scope])
+
+    answer = called(api, call, key)
+
+    assert known.scopes == (scope,)
+    if scope == needed:
+        assert answer.status in {200, 202, 404}
+    else:
+        assert (answer.status, answer.body["error"]) == (403, "out_of_scope")
+        assert not api.upstream.requests
+
+
+def test_a_key_is_for_all_calls_unless_it_says_so(api: Api) -> None:
+    (known,) = keys.list_all(api.settings, "demo")
+
+    assert known.scopes == ("lookups", "actions", "events")
+
+
+@pytest.mark.parametrize("scopes", [[], ["everything"], ["lookups", "LOOKUPS"]])
+def test_a_key_of_no_scope_is_not_made(api: Api, scopes: list[str]) -> None:
+    with pytest.raises(Refused, match=r"^scopes: "):
+        keys.create(api.settings, "demo", "none", scopes)
+
+
+@pytest.mark.parametrize("part", [slice(0, 11), slice(0, 1), slice(0, 0)])
+def test_a_key_is_revoked_by_its_whole_id_only(api: Api, part: slice) -> None:
+    (known,) = keys.list_all(api.settings, "demo")
+
+    for id_ in (known.id[part], f"{known.id}0", known.id.upper() + " "):
+        with pytest.raises(NotFound):
+            keys.revoke(api.settings, "demo", id_)
+
+    assert keys.list_all(api.settings, "demo") == [known]
 
 
 @pytest.mark.parametrize("program", ["unknown", "..", "de mo", "x" * 3000, "demo#key"])
@@ -152,3 +192,29 @@ def test_neither_the_key_nor_the_person_is_logged(api: Api, caplog: pytest.LogCa
     assert "ACCOUNT_NOT_FOUND" in logged
     for secret in (api.key, "cvc_", "Mustermann", "example.com", "sandbox-client-secret"):
         assert secret not in logged
+
+
+# What one call may do.
+
+
+@pytest.mark.parametrize(
+    ("call", "limits", "body", "field"),
+    [
+        ("book", {"points_per_booking": 100}, {"points": 100}, ""),
+        ("book", {"points_per_booking": 100}, {"points": "100.5"}, "points"),
+        ("book", {"points_per_booking": 100}, {"points": 101, "booking_type": "BURNBOOKING"}, "points"),
+        ("book", {"members_per_batch": 1}, {"points": 101}, ""),
+        ("batch", {"members_per_batch": 1}, {"account_ids": ["A1"]}, ""),
+        ("batch", {"members_per_batch": 1}, {"account_ids": ["A1", "A2"]}, "account_ids"),
+    ],
+)
+def test_a_limit_of_the_program_is_kept(
+    api: Api, call: str, limits: dict[str, int], body: dict[str, Any], field: str
+) -> None:
+    api.change(loyalty={"limits": limits})
+    path, usual = ACTIONS[call]
+
+    answer = api.post(path, usual | body)
+
+    assert (answer.status, answer.body.get("field", "")) == (400 if field else 200, field)
+    assert not field or not api.upstream.requests

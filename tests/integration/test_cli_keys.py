@@ -47,6 +47,16 @@ def test_a_key_that_is_created_lets_in_until_it_is_revoked(api: Api, bridge: Bri
     assert call(api, "assign").status == 200
 
 
+def test_a_key_may_be_for_lookups_only(api: Api, bridge: Bridge) -> None:
+    made = told(bridge("key", "create", "demo", "--scope", "lookups", "--json"))
+
+    assert made["scopes"] == ["lookups"]
+    assert call(api, "assign", made["key"]).status == 403
+    assert api.get("members/A1/profile", key=made["key"]).status == 200
+    assert "lookups" in bridge("key", "list", "demo")[1]
+    assert bridge("key", "create", "demo", "--scope", "all")[0] == 1
+
+
 def test_a_key_is_shown_once(api: Api, bridge: Bridge) -> None:
     shown = bridge("key", "create", "demo", "--name", "production")[1]
     (key,) = [word for word in shown.split() if word.startswith("cvc_")]

@@ -95,6 +95,7 @@ class Key(_Answer):
     id: str
     name: str
     created: str
+    scopes: list[str]
 
 
 class Keys(_Answer):

@@ -150,7 +150,7 @@ ENDPOINTS = (
         "post",
         f"{ONE}/keys",
         "Make a key; it is in this answer and never again",
-        lambda at, call, body: desk.create_key(at, call.program, body.name),
+        lambda at, call, body: desk.create_key(at, call.program, body.name, body.scopes),
         answers.NewKey,
         bodies.CreateKey,
         status=201,

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from loyalty_bridge.activity.store import DAYS
 from loyalty_bridge.delivery.redrive import Which
+from loyalty_bridge.programs.keys import SCOPES, Scope
 
 Id = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)]
@@ -42,6 +43,8 @@ class CreateKey(_Body):
     """A key that is to be made."""
 
     name: Name = ""
+    scopes: Annotated[list[Scope], Field(min_length=1)] = Field(default_factory=lambda: list(SCOPES))
+    """What it is for: ``lookups``, ``actions``, ``events``; all unless they are named."""
 
 
 class SendSample(_Body):

@@ -7,7 +7,7 @@ in the audit.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
@@ -183,11 +183,11 @@ def list_keys(desk: Desk, program: str) -> list[dict[str, Any]]:
     return [keys.row(key) for key in keys.list_all(desk.settings, find(desk, program).id)]
 
 
-def create_key(desk: Desk, program: str, name: str) -> dict[str, Any]:
+def create_key(desk: Desk, program: str, name: str, scopes: Collection[str] = keys.SCOPES) -> dict[str, Any]:
     """Make a key; it is in this answer and never again."""
     found = find(desk, program)
     with audited(desk.settings, desk.operator, "create_key", found.id):
-        key, known = keys.create(desk.settings, found.id, name)
+        key, known = keys.create(desk.settings, found.id, name, scopes)
     return {"key": key, **keys.row(known)}
 
 

@@ -126,6 +126,25 @@ _GROUPS: Mapping[str, tuple[Group, ...]] = {
             ),
         ),
         Group(
+            "Limits of actions",
+            (
+                Field(
+                    "loyalty.limits.points_per_booking",
+                    "Points of one booking",
+                    "At most. Empty: 100,000,000.",
+                    "number",
+                    is_optional=True,
+                ),
+                Field(
+                    "loyalty.limits.members_per_batch",
+                    "Members of one batch",
+                    "At most. Empty: 500.",
+                    "number",
+                    is_optional=True,
+                ),
+            ),
+        ),
+        Group(
             "Rarely needed: Convercus",
             (
                 Field(

@@ -349,8 +349,11 @@ def _keys(_: Request, call: Call, at: Desk, made: Mapping[str, Any] | None = Non
 
 
 def _create_key(request: Request, call: Call, at: Desk) -> Response:
-    name = requests.checked({"name": typed(call, "name")}, bodies.CreateKey).name
-    return _keys(request, call, at, desk.create_key(at, call.program, name))
+    told: dict[str, Any] = {"name": typed(call, "name")}
+    if chosen := form(call).get("scopes"):  # a blank one is always sent, so that choosing none is not choosing all
+        told["scopes"] = [scope for scope in chosen if scope]
+    body = requests.checked(told, bodies.CreateKey)
+    return _keys(request, call, at, desk.create_key(at, call.program, body.name, body.scopes))
 
 
 def _confirm_revoke(_: Request, call: Call, at: Desk) -> Response:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.activity import container
-from loyalty_bridge.errors import Refused, Unauthorized
+from loyalty_bridge.errors import OutOfScope, Refused, Unauthorized
 from loyalty_bridge.programs import keys, store, token
 from loyalty_bridge.programs.connection import program_id
 
@@ -36,7 +36,12 @@ class Access:
 
 
 def admit(
-    settings: ProgramSettings, program: str, headers: Mapping[str, str], beside: Sequence[str] = (token.ITEM,)
+    settings: ProgramSettings,
+    program: str,
+    headers: Mapping[str, str],
+    beside: Sequence[str] = (token.ITEM,),
+    *,
+    scope: keys.Scope = "actions",
 ) -> Access:
     """Check the caller's key.
 
@@ -46,11 +51,15 @@ def admit(
         Names in lower case.
     beside
         Sort keys of what else is to be read.
+    scope
+        What the key has to be for.
 
     Raises
     ------
     Unauthorized
         The key is missing, malformed, unknown, revoked, or another program's; which of them is told to nobody.
+    OutOfScope
+        The key is not for such calls.
     Unavailable
         The key cannot be checked.
     """
@@ -69,4 +78,6 @@ def admit(
     container.know(found)
     if key not in items:
         raise Unauthorized
+    if not keys.is_for(items[key], scope):
+        raise OutOfScope(f"the key is not for {scope}")
     return Access(found, items)

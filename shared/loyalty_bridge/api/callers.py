@@ -16,7 +16,7 @@ from loyalty_bridge.activity import container
 from loyalty_bridge.api import requests
 from loyalty_bridge.api.clients import CONNECTIONS, client, punchh_client
 from loyalty_bridge.destinations import moengage
-from loyalty_bridge.errors import NotConnected
+from loyalty_bridge.errors import NotConnected, Refused
 from loyalty_bridge.platforms.convercus import connect
 from loyalty_bridge.platforms.http import open_transport
 from loyalty_bridge.programs import store, token
@@ -115,6 +115,18 @@ def convercus_side(program: Program) -> ConvercusSide:
     if not isinstance(side, ConvercusSide):
         raise NotConnected(f"the loyalty platform of {program.id} is not Convercus")
     return side
+
+
+def within(limit: int | None, asked: float, field: str) -> None:
+    """Check a limit of the program.
+
+    Raises
+    ------
+    Refused
+        More is asked for.
+    """
+    if limit is not None and asked > limit:
+        raise Refused(field, f"is above the program's limit of {limit} in one call")
 
 
 def carrier(settings: ActionSettings, batch: Batch, seconds_left: float) -> Callable[[Batch, str], str]:

@@ -29,7 +29,7 @@ class Call(NamedTuple):
     headers: tuple[str, ...] = ()
 
 
-_ACTION = (400, 401, 404, 409, 413, 422, 500, 502, 503)
+_ACTION = (400, 401, 403, 404, 409, 413, 422, 500, 502, 503)
 CALLS = (
     Call(
         "assign_coupon",
@@ -56,7 +56,7 @@ CALLS = (
         "Tell how far a batch is, with each member's outcome",
         None,
         {200: answers.BatchProgress},
-        (400, 401, 404, 500, 503),
+        (400, 401, 403, 404, 500, 503),
     ),
     Call(
         "book_points",
@@ -93,7 +93,7 @@ CALLS = (
         "A member's profile, while a message is rendered",
         None,
         {200: answers.Profile},
-        (401,),
+        (401, 403),
     ),
     Call(
         "member_coupons",
@@ -102,7 +102,7 @@ CALLS = (
         "A member's redeemable coupons, while a message is rendered",
         None,
         {200: answers.Coupons},
-        (401,),
+        (401, 403),
         ("lang",),
     ),
     Call(
@@ -112,7 +112,7 @@ CALLS = (
         "A member's code of a Punchh coupon campaign, while a message is rendered; `-` is the member of the query",
         None,
         {200: answers.GivenCode},
-        (401,),
+        (401, 403),
         ("campaign", "member"),
     ),
     Call(
@@ -122,7 +122,7 @@ CALLS = (
         "Take Convercus events, one object or an array, and store them durably",
         "events",
         {202: answers.Received},
-        (400, 401, 409, 413, 500, 503),
+        (400, 401, 403, 409, 413, 500, 503),
     ),
 )
 
@@ -132,6 +132,7 @@ _MEANS = {
     207: "Some memberships were updated and others were not",
     400: "The request is not as documented; `field` names what is wrong",
     401: "The key is missing, unknown, revoked, or another program's",
+    403: "The key is the program's, and not for this kind of call",
     404: "The loyalty platform does not know the member or the coupon; or there is no such batch",
     409: "It contradicts what the loyalty platform knows; or `not_connected`: the program is not set up for it",
     413: "More than 256 KB",

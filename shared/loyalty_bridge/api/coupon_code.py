@@ -33,7 +33,8 @@ def look(call: Call, deadline: float) -> Mapping[str, Any]:
     campaign = _id(identifier, call.query.get("campaign", ""))
     member = _id(external_id, call.query.get("member", "")) if named == "-" else _id(identifier, named)
     secrets = (PUNCHH_ADMIN_KEY, f"{PUNCHH_COUPON_TOKEN}{campaign}")
-    admitted = access.admit(told, call.program, call.headers, [breaker.item_of(secret) for secret in secrets])
+    breakers = [breaker.item_of(secret) for secret in secrets]
+    admitted = access.admit(told, call.program, call.headers, breakers, scope="lookups")
     program = admitted.program
     side = program.connection.loyalty
     if not isinstance(side, PunchhSide):

@@ -15,7 +15,7 @@ from loyalty_bridge.actions.journal import Answer
 from loyalty_bridge.api import access, responses
 from loyalty_bridge.api.clients import client, kept_transport
 from loyalty_bridge.api.responses import Response, failed, response
-from loyalty_bridge.errors import BridgeError, Refused, Unauthorized, UpstreamRefused
+from loyalty_bridge.errors import BridgeError, OutOfScope, Refused, Unauthorized, UpstreamRefused
 from loyalty_bridge.settings import ProgramSettings, settings
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def answer(event: Mapping[str, Any], context: LambdaContext, look: Look) -> Resp
 
     def read(call: Call, deadline: float) -> Mapping[str, Any]:
         told = settings(ProgramSettings)
-        admitted = access.admit(told, call.program, call.headers)
+        admitted = access.admit(told, call.program, call.headers, scope="lookups")
         return look(client(told, admitted, kept_transport()), call, deadline)
 
     return within(LIMIT_SECONDS, event, context, read)
@@ -61,7 +61,7 @@ def within(
 
 def told(error: BridgeError) -> Response:
     """Tell why there is nothing to show."""
-    if isinstance(error, Unauthorized):
+    if isinstance(error, Unauthorized | OutOfScope):
         return failed(error)
     unknown = isinstance(error, Refused) or (isinstance(error, UpstreamRefused) and error.status == 404)
     return response(200, {"error": "member_not_found" if unknown else "internal_error"})

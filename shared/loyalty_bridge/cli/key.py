@@ -9,6 +9,7 @@ import typer
 from loyalty_bridge.admin import desk
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, show
+from loyalty_bridge.programs.keys import SCOPES
 
 commands = typer.Typer(no_args_is_help=True, help="Keys with which campaigns call the bridge.")
 
@@ -17,13 +18,18 @@ commands = typer.Typer(no_args_is_help=True, help="Keys with which campaigns cal
 def create(
     program: ProgramArgument,
     name: Annotated[str, typer.Option(help="What it is for, to recognise it by.")] = "",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="What it is for: lookups, actions or events. May be repeated; else all.")
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Create a key and show it: now, and never again.
 
+    A key that stands in messages needs no more than: bridge key create demo --scope lookups
+
     Example: bridge key create demo --name braze-production
     """
-    show(desk.create_key(stack.desk(), program, name), json_output)
+    show(desk.create_key(stack.desk(), program, name, scope or SCOPES), json_output)
 
 
 @commands.command("list")

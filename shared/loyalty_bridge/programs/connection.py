@@ -25,6 +25,13 @@ class _Side(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     pass
 
 
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one call may do at most; None: what the interface itself allows."""
+
+    points_per_booking: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    members_per_batch: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
 class ConvercusSide(_Side, frozen=True, kw_only=True, tag="convercus"):
     """How the program's records are read, and how Convercus is reached for actions and look-ups."""
 
@@ -35,6 +42,7 @@ class ConvercusSide(_Side, frozen=True, kw_only=True, tag="convercus"):
     """The opt-in channels of the program."""
     default_optins: tuple[Name, ...] = ()
     """The channels that the e-mail subscription webhook sets when its request names none."""
+    limits: Limits = Limits()
 
     def __post_init__(self) -> None:
         for name in ("membership_optins", "default_optins"):
