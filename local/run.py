@@ -34,7 +34,7 @@ def stay(containers: str) -> int:
         _show(bundle)
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
-        say("stopping, and removing what the functions unpacked …")
+        say("stopping …")
     return 0
 
 
