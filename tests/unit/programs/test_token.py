@@ -66,7 +66,11 @@ def aws_of_module() -> Iterator[ProgramSettings]:
 def stores(aws_of_module: ProgramSettings) -> Iterator[ProgramSettings]:
     """Give the table without what the test before has left."""
     yield aws_of_module
-    store.delete(aws_of_module, "demo")
+    client = boto3.client("dynamodb", region_name="us-east-1")
+    for item in client.scan(TableName=aws_of_module.programs_table)["Items"]:
+        client.delete_item(
+            TableName=aws_of_module.programs_table, Key={name: item[name] for name in ("program", "item")}
+        )
 
 
 @pytest.fixture
