@@ -507,6 +507,28 @@ def test_who_deleted_a_program_is_shown_when_it_is_gone(site: Site, stores: Deli
     assert of_none.status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("chosen", "status", "scopes"),
+    [
+        pytest.param({"scopes": ["", "lookups"]}, 201, ["lookups"], id="one"),
+        pytest.param({"scopes": ["", "lookups", "actions", "events"]}, 201, ["lookups", "actions", "events"], id="all"),
+        pytest.param({}, 201, ["lookups", "actions", "events"], id="a script that knows no scopes"),
+        pytest.param({"scopes": [""]}, 400, None, id="none"),
+        pytest.param({"scopes": ["", "everything"]}, 400, None, id="no scope"),
+    ],
+)
+def test_a_key_is_made_for_the_calls_that_are_chosen(
+    site: Site, stores: DeliverySettings, braze: Braze, chosen: dict[str, Any], status: int, scopes: Any
+) -> None:
+    connect(stores, braze.url)
+
+    answer = site.browser().post(f"{site.url}/admin/programs/demo/keys", data={"name": "new", **chosen}, timeout=20)
+
+    assert answer.status_code == status
+    made = site.call("GET", "/programs/demo/keys").json()["keys"]
+    assert [key["scopes"] for key in made] == ([scopes] if scopes else [])
+
+
 # Templates.
 
 

@@ -165,7 +165,6 @@ _GROUPS: Mapping[str, tuple[Group, ...]] = {
                     "Fields not to send",
                     "Fields of events that the mapping does not name and Braze should not get, one on each line.",
                     "list",
-                    is_optional=True,
                 ),
             ),
             is_folded=True,
