@@ -8,7 +8,7 @@ UV := .venv/bin/uv
 include shared/target.mk
 export SAM_CLI_TELEMETRY = 0
 
-.PHONY: help setup run local test coverage faults bench check docs build validate invoke sbom lock clean
+.PHONY: help setup run local test coverage faults fuzz bench check docs build validate invoke sbom lock clean
 
 help: ## Show the tasks
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,10 @@ bench: setup ## Measure the pipeline beside the naive way, and each call beside 
 	.venv/bin/python -m tests.benchmarks.forward
 	.venv/bin/python -m tests.benchmarks.forward --platform moengage --reply-ms 50 --programs 1
 	.venv/bin/python -m tests.benchmarks.api
+
+FUZZ_SECONDS ?= 600
+fuzz: setup ## Run each reader on hostile input: make fuzz FUZZ_SECONDS=600 (seconds for each of them)
+	BRIDGE_FUZZ_SECONDS=$(FUZZ_SECONDS) .venv/bin/pytest --timeout=0 tests/unit/sources/test_readers_fuzz.py
 
 check: .venv/.ready ## Lint, types, template
 	.venv/bin/ruff format --check
