@@ -516,6 +516,22 @@ def test_batches_given_up_of_the_stream_come_back(stores: DeliverySettings, braz
     assert len(on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)) == 1
 
 
+@pytest.mark.parametrize(
+    "damaged", [b"", b"{", b"[]", b"{}", b'{"payload": "{"}', b'{"payload": {"Records": [{}]}}', b"[" * 100_000]
+)
+def test_a_damaged_batch_of_the_stream_stays_and_the_others_go_on(
+    stores: DeliverySettings, braze: Braze, damaged: bytes
+) -> None:
+    connect(stores, braze.url)
+    whole = json.dumps({"payload": streamed(event())}).encode()
+    for name, body in (("1", damaged), ("2", whole)):
+        aws.s3().put_object(Bucket=stores.kept_bucket, Key=f"{redrive.STREAM_FAILURES}{name}", Body=body)
+
+    moved = redrive.redrive_crashed(stores)
+
+    assert (moved.records, redrive.crashed(stores)["batches"]) == (1, 1)
+
+
 def test_what_crashed_stays_when_it_cannot_be_put_on_the_transport(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
     aws.s3().put_object(

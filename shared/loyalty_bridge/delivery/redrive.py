@@ -223,7 +223,7 @@ def crashed(settings: DeliverySettings) -> dict[str, int]:
 
 
 def redrive_crashed(settings: DeliverySettings, seconds: float = math.inf) -> Moved:
-    """Put records that crashed the forwarder on the event queue or stream again.
+    """Put records that crashed the forwarder on the event queue or stream again; damaged batches of the stream stay.
 
     Parameters
     ----------
@@ -256,7 +256,11 @@ def redrive_crashed(settings: DeliverySettings, seconds: float = math.inf) -> Mo
             if time.monotonic() >= until:
                 break
             body = aws.s3().get_object(Bucket=settings.kept_bucket, Key=key)["Body"].read()
-            for arrival in records.arrivals(_payload(json.loads(body))):
+            try:
+                arrivals = records.arrivals(_payload(json.loads(body)))
+            except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+                continue  # damaged: it stays, and is counted, so that a person can look at it
+            for arrival in arrivals:
                 transport.put_raw(settings, arrival.data, arrival.group)
                 moved += 1
             aws.s3().delete_object(Bucket=settings.kept_bucket, Key=key)
