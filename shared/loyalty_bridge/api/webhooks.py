@@ -124,7 +124,7 @@ def _taken(delivery: _Delivery, platform: str, settings: DeliverySettings, not_s
         program = _addressee(settings, delivery, platform)
         good, bad = _sorted(program, delivery)
         if good:
-            transport.put(settings, good)
+            transport.put(settings, transport.gathered(good))
         if bad:
             kept.keep(settings, "refused", program.id, bad, time.time())
     except Unauthorized:
