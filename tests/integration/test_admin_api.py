@@ -252,6 +252,13 @@ def test_what_cannot_be_a_program_id_is_refused(site: Site, program: str) -> Non
         ("{", "application/json", 400, "body"),
         ("[]", "application/json", 400, "body"),
         ('{"version": 0}', "text/plain", 400, "Content-Type"),
+        ('{"version": 0, "version": 1}', "application/json", 400, "version"),
+        (
+            '{"version": 0, "secrets": {"braze_api_key": "a", "braze_api_key": "b"}}',
+            "application/json",
+            400,
+            "braze_api_key",
+        ),
         ('{"version": 0, "connection": {"a": "' + "x" * 300_000 + '"}}', "application/json", 413, "body"),
     ],
 )
