@@ -322,7 +322,9 @@ def check_purchase(item: Object) -> Drops:
     return drops
 
 
-_CURRENCIES = frozenset(currency.code for currency in Currency)
+# The list of the SDKs has withdrawn currencies, too: https://github.com/braze-inc/braze-web-sdk (logPurchase).
+_ONLY_BRAZE = "ANG BGN BTC BYR CUC EEK GGP HRK IMP JEP LTL LVL MRO MTL NAD SLL STD VEF ZMK ZWL"
+_CURRENCIES = frozenset(currency.code for currency in Currency) | frozenset(_ONLY_BRAZE.split())
 _BAD_PROPERTIES = "Invalid 'properties' field"
 
 

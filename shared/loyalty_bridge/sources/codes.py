@@ -14,7 +14,7 @@ mah:mh mal:ml mao:mi mar:mr may:ms mkd:mk mlg:mg mlt:mt mon:mn mri:mi msa:ms mya
 ndo:ng nep:ne nld:nl nno:nn nob:nb nor:nb nya:ny oci:oc oji:oj ori:or orm:om oss:os pan:pa per:fa pli:pi pol:pl
 por:pt pus:ps que:qu roh:rm ron:ro rum:ro run:rn rus:ru sag:sg san:sa sin:si slk:sk slo:sk slv:sl sme:se smo:sm
 sna:sn snd:sd som:so sot:st spa:es sqi:sq srd:sc srp:sr ssw:ss sun:su swa:sw swe:sv tah:ty tam:ta tat:tt tel:te
-tgk:tg tgl:fil tha:th tib:bo tir:ti ton:to tsn:tn tso:ts tuk:tk tur:tr twi:tw uig:ug ukr:uk urd:ur uzb:uz ven:ve
+tgk:tg tgl:tl tha:th tib:bo tir:ti ton:to tsn:tn tso:ts tuk:tk tur:tr twi:tw uig:ug ukr:uk urd:ur uzb:uz ven:ve
 vie:vi vol:vo wel:cy wln:wa wol:wo xho:xh yid:yi yor:yo zha:za zho:zh zul:zu
 """
 """Both sets of three letters, https://www.loc.gov/standards/iso639-2/php/code_list.php"""
@@ -27,7 +27,7 @@ sky:sk bgr:bg eti:et lvi:lv lth:lt vit:vi euq:eu glc:gl srl:sr srb:sr hye:hy
 """https://learn.microsoft.com/openspecs/windows_protocols/ms-lcid"""
 
 _REPLACED = """
-no:nb iw:he in:id ji:yi jw:jv mo:ro sh:sr tl:fil
+no:nb iw:he in:id ji:yi jw:jv sh:sr
 """
 """https://www.iana.org/assignments/language-subtag-registry and the language aliases of https://cldr.unicode.org"""
 

@@ -609,10 +609,11 @@ def test_currencies_become_iso_4217_letters(value: Json, expected: str) -> None:
         *[(value, "de") for value in ("de", "de-DE", "de_AT@euro", "deu", "ger", "DEU", "de-DE,de;q=0.9,en;q=0.8")],
         *[(value, "zh") for value in ("zh-Hans", "zh_Hant_TW", "zho", "chi", "CHS")],
         *[(value, "nb") for value in ("no", "nb", "nor", "nob", "no_NO", "NO")],
-        *[("nn", "nn"), ("iw", "he"), ("in", "id"), ("in_ID", "id"), ("ji", "yi"), ("heb", "he"), ("mo", "ro")],
+        *[("nn", "nn"), ("iw", "he"), ("in", "id"), ("in_ID", "id"), ("ji", "yi"), ("heb", "he"), ("mo", "mo")],
         *[
             ("fil", "fil"),
-            ("tl", "fil"),
+            ("tl", "tl"),
+            ("tgl", "tl"),
             ("gsw", "gsw"),
             ("haw-US", "haw"),
             ("PTB", "pt"),
