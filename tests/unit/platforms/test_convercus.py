@@ -504,6 +504,12 @@ def test_a_read_ends_at_its_deadline(convercus: Convercus, program: Program, fau
     assert time.monotonic() - began < 3.0  # a busy machine may stall; the faults last nine seconds
 
 
+def test_a_null_byte_in_a_name_does_not_cost_the_rest_of_an_account() -> None:
+    client, _ = answering(reply(200, rb'{"accountId": "A1", "memberships": [{"givenName": "An\u0000na"}]}'))
+
+    assert client.account_details("A1", deadline=soon())["accountId"] == "A1"
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1", b"NaN", b'"text"', b"7", b"\xff"])
 def test_an_answer_that_is_not_what_was_asked_for_is_a_failure_of_convercus(body: bytes) -> None:
     client, _ = answering(reply(200, body), reply(200, body))
