@@ -190,7 +190,8 @@ def learn(settings: MemberSettings, taught: Iterable[Taught], deadline: float) -
             several[key(one.program, one.alias)].add(one.member)
     items = _read(settings, [*several, *owners], deadline)
     # Before the owners: where an owner is known, its alias has the member.
-    stores.update([_add(settings, name, ids, items.get(name, {})) for name, ids in several.items()], deadline)
+    adds = [_add(settings, name, ids, items.get(name, {})) for name, ids in several.items()]
+    stores.update([one for one in adds if one], deadline)
     set_members = "SET members = :members, told_at = :at"
     changes = [_set(settings, name, set_members, {":members": {"SS": [one.member]}}, "told_at", _when(one))
                for name, one in latest.items()]  # fmt: skip
@@ -206,7 +207,10 @@ def _read(settings: MemberSettings, names: Iterable[str], deadline: float) -> di
     return {item["member"]["S"]: item for item in stores.read(asked, deadline).get(settings.members_table, ())}
 
 
-def _add(settings: MemberSettings, name: str, ids: set[str], item: Mapping[str, Any]) -> dict[str, Any]:
+def _add(settings: MemberSettings, name: str, ids: set[str], item: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Make the update that adds ids to an item; None where it has them, or is crowded already."""
+    if "crowded" in item or ids <= opened(item):
+        return None
     if is_crowded(item) or len(opened(item) | ids) > MOST_MEMBERS:
         values: dict[str, Any] = {":yes": {"BOOL": True}}
         return _update(settings, name, "SET crowded = :yes REMOVE members", values)
