@@ -30,6 +30,7 @@ _EVENT: Mapping[str, Any] = {
     "accepted_before": [],
     "wire": [],
     "not_sent": {},
+    "sent_as_it_is": [],
     "refused": [],
     "bytes": 0,
 }
