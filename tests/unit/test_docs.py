@@ -161,9 +161,9 @@ def test_the_readme_tells_when_an_event_that_crashes_is_laid_aside() -> None:
     stream = resources("AWS::Lambda::EventSourceMapping")["ForwardEventsFromStream"]["Properties"]
 
     assert f"(after {queue['maxReceiveCount']} deliveries)" in TEXTS["README.md"]
-    days = stream["MaximumRecordAgeInSeconds"] // 86400
-    assert stream["MaximumRetryAttempts"] == -1
-    assert f"(after {days} days)" in TEXTS["README.md"]
+    assert (stream["MaximumRetryAttempts"], stream["MaximumRecordAgeInSeconds"]) == (-1, 86400)
+    assert "the stream's failure bucket (after one day)" in TEXTS["README.md"]
+    assert "after one day: it lies in the bucket" in " ".join(TEXTS["operations.md"].split())
 
 
 def test_the_opt_ins_that_mean_e_mail_are_documented() -> None:
