@@ -40,6 +40,7 @@ def work(call: Call, _: LambdaContext) -> Answer:
         who,
         body.user.model_dump(mode="json", exclude_none=True),
         device_id=device_id(call.headers.get("punchh-app-device-id", ""), who.program, body.user.external_source_id),
+        generation=admitted.program.generation,
         user_agent=call.headers.get("user-agent"),
         rebinds=side.platform == "punchh" and side.existing_accounts == "any",
     )

@@ -14,7 +14,7 @@ import pytest
 
 from local.sandbox.braze import Braze
 from loyalty_bridge import aws
-from loyalty_bridge.delivery import drain, forward, kept, remove
+from loyalty_bridge.delivery import aliases, drain, forward, kept, remove
 from loyalty_bridge.delivery.records import SourceRecord, seal
 from loyalty_bridge.errors import SavedMeanwhile
 from loyalty_bridge.programs import deletion, keys, store
@@ -185,6 +185,33 @@ def test_a_batch_that_was_at_work_when_its_program_was_deleted_leaks_nothing(
 
     assert world.at_new() == {"NEW-1"}
     assert on_shelf(world.settings, "refused", "demo") == []
+
+
+def test_an_alias_that_is_learnt_after_the_deletion_means_nobody_to_the_new_program(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = aliases.learn
+
+    def replace_and_learn(*arguments: Any) -> None:
+        monkeypatch.setattr(aliases, "learn", learn)
+        remove.delete(world.settings, "demo", 20)
+        time.sleep(0.005)
+        connect(world.settings, world.braze.url, "demo", "new")
+        learn(*arguments)
+
+    monkeypatch.setattr(aliases, "learn", replace_and_learn)
+    world.come(event("membership_created", accountId="OLD-1", payload=OWNER))
+    world.deliver()
+
+    world.come(of_user("U1"))
+    world.rest()
+    first = world.at_new()
+    world.come(event("membership_created", accountId="NEW-1", payload=OWNER))
+    world.rest()
+
+    assert first == set()
+    assert world.at_new() == {"NEW-1"}
+    assert len(world.braze.workspace("new").events) == 2  # what waited, too
 
 
 def test_what_there_was_no_time_to_remove_is_removed_by_the_schedule_and_the_id_is_free_then(world: World) -> None:

@@ -42,7 +42,7 @@ class Given:
 
 
 def key(program: str, member: str) -> str:
-    """Name the codes of a member in the table of the members."""
+    """Name the codes of a member of a program, by its `generation`, in the table of the members."""
     return stores.name(program, "codes", member)
 
 

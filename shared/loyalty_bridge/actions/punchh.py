@@ -73,6 +73,7 @@ def signup_member(
     *,
     device_id: str,
     user_agent: str | None,
+    generation: str,
     rebinds: bool = False,
 ) -> Answer:
     """Sign a member up; the answer has the ``userId``, and says when the member is an ``existing`` one.
@@ -86,6 +87,8 @@ def signup_member(
     ----------
     user
         Punchh's fields without passwords.
+    generation
+        The program's, under which the member's ids are remembered.
     rebinds
         The program's addresses are verified: an existing account gets the external id in place of the one it has.
 
@@ -123,13 +126,13 @@ def signup_member(
     except KeyReused:
         raise KeyReused("this external_source_id came before, with other data") from None
     if user_id := answer.body.get("userId"):
-        _learn(settings, caller, user_id, external_id)
+        _learn(settings, caller, generation, user_id, external_id)
     return answer
 
 
-def _learn(settings: SignupSettings, caller: Caller[Client], user_id: str, external_id: str) -> None:
+def _learn(settings: SignupSettings, caller: Caller[Client], generation: str, user_id: str, external_id: str) -> None:
     try:
-        taught = Taught(caller.program, alias_of(user_id), external_id, datetime.now(UTC), "member")
+        taught = Taught(generation, alias_of(user_id), external_id, datetime.now(UTC), "member")
         aliases.learn(settings, [taught], caller.deadline)
     except Unavailable as error:  # the member's first event teaches it
         _logger.warning("that a member is known by another id could not be written down: %s", error)

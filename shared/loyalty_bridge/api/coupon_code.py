@@ -43,7 +43,7 @@ def look(call: Call, deadline: float) -> Mapping[str, Any]:
         raise Refused("campaign", "has no token in the program")
     if not member:
         raise Refused("accountId", "is not an id")
-    names = (coupon_codes.key(program.id, member), aliases.key_of_aliases(program.id, member))
+    names = (coupon_codes.key(program.generation, member), aliases.key_of_aliases(program.generation, member))
     found = stores.read([(told.members_table, {"member": {"S": name}}) for name in names], deadline)
     items = {item["member"]["S"]: item for item in found[told.members_table]}
 
@@ -55,7 +55,7 @@ def look(call: Call, deadline: float) -> Mapping[str, Any]:
 
     seen = coupon_codes.opened(items.get(names[0], {}), campaign)
     code = coupon_codes.give(
-        told, program.id, member, campaign, seen, ask, deadline=deadline, days=side.coupon_code_days
+        told, program.generation, member, campaign, seen, ask, deadline=deadline, days=side.coupon_code_days
     )
     return {"coupon_code": code}
 

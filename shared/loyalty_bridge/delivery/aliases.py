@@ -25,7 +25,7 @@ MOST_MEMBERS = 100
 
 
 def key(program: str, alias: str) -> str:
-    """Name an alias in the table of the members."""
+    """Name an alias of a program, by its `generation`, in the table of the members."""
     return stores.name(program, "alias", alias)
 
 
@@ -35,7 +35,7 @@ def key_of_aliases(program: str, member: str) -> str:
 
 
 Name = tuple[str, str]
-"""Program and alias."""
+"""Generation of a program, and alias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class Taught:
 
     Attributes
     ----------
+    program
+        By its generation.
     at
         When the platform said so (UTC). Of two statements of one time, the one that came later holds.
     one

@@ -11,6 +11,7 @@ from loyalty_bridge import aws
 from loyalty_bridge.actions import coupon_codes
 from loyalty_bridge.delivery import aliases, leases, queues, state
 from loyalty_bridge.delivery.records import group_of
+from loyalty_bridge.programs import store
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
@@ -36,10 +37,13 @@ def forget(settings: DeliverySettings, program: str, member: str) -> int:
     Unavailable
         DynamoDB does not answer.
     """
+    found = store.load(settings, [program]).get(program)
+    generation = found.generation if found else program
     resync(settings, program, member)
     queues.clear(settings, program, group_of(program, member))
     client, removed = aws.dynamodb(), 0
-    for name in (aliases.key_of_aliases(program, member), coupon_codes.key(program, member), *_leases(program, member)):
+    named = (aliases.key_of_aliases(generation, member), coupon_codes.key(generation, member))
+    for name in (*named, *_leases(program, member)):
         with aws.reaching("DynamoDB"):
             client.delete_item(TableName=settings.members_table, Key={"member": {"S": name}})
     with aws.reaching("DynamoDB"):
@@ -47,7 +51,7 @@ def forget(settings: DeliverySettings, program: str, member: str) -> int:
             TableName=settings.members_table,
             FilterExpression="begins_with(#member, :prefix) AND contains(members, :member)",
             ExpressionAttributeNames={"#member": "member"},
-            ExpressionAttributeValues={":prefix": {"S": f"{program}#alias#"}, ":member": {"S": member}},
+            ExpressionAttributeValues={":prefix": {"S": aliases.key(generation, "")}, ":member": {"S": member}},
         )
         for page in pages:
             for item in page["Items"]:

@@ -51,7 +51,9 @@ class Mapped:
     def teaches(self) -> list[Taught]:
         """Tell under which ids its member is known, or no longer."""
         return [
-            Taught(self.program.id, alias, self.work.update.member, self.work.update.time, self._one(alias), ended)
+            Taught(
+                self.program.generation, alias, self.work.update.member, self.work.update.time, self._one(alias), ended
+            )
             for ended, named in ((False, self.aliases), (True, self.left_by))
             for alias in named
             if not ended or self._one(alias) == "owner"
@@ -73,6 +75,7 @@ def owned(program: Program, alias: str) -> bool:
 class Sought:
     """A record that names only the person, and by which alias."""
 
+    program: Program
     arrival: Arrival
     record: SourceRecord
     event: Json
@@ -81,7 +84,7 @@ class Sought:
     @property
     def name(self) -> aliases.Name:
         """The alias among those of all programs."""
-        return self.record.program, self.alias
+        return self.program.generation, self.alias
 
 
 def unseal(batch: Batch, arrivals: list[Arrival]) -> Opened:
@@ -193,7 +196,7 @@ def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> lis
         _refuse(batch, arrival, refused)
     if not sought:
         return mapped
-    _send_on(batch, sought, programs, [told for one in mapped for told in one.teaches()])
+    _send_on(batch, sought, [told for one in mapped for told in one.teaches()])
     for one in mapped:
         if batch.overtakes(one.work.arrival):
             batch.give_back(one.work.arrival)
@@ -204,7 +207,7 @@ def _read_one(batch: Batch, arrival: Arrival, record: SourceRecord, event: Json,
     _check_program(event, record.program)
     member = record.member or program.source.member(event, program.connection.loyalty.rules)
     if member is None:
-        return Sought(arrival, record, event, person(program, event))
+        return Sought(program, arrival, record, event, person(program, event))
     work = translate(arrival, record, event, program, member)
     batch.note_unknown(program, work.update)
     if work.update.event and work.update.event.name == program.source.UNKNOWN_EVENT:
@@ -245,33 +248,32 @@ def _check_program(event: Json, program: str) -> None:
         raise Refused("programId", "is another one than that of the record")
 
 
-def _send_on(batch: Batch, sought: Sequence[Sought], programs: Mapping[str, Program], taught: Sequence[Taught]) -> None:
+def _send_on(batch: Batch, sought: Sequence[Sought], taught: Sequence[Taught]) -> None:
     """Note the records that name only the person, for each member the person is: they are put when all is settled."""
-    names = [one.name for one in sought]
     try:
         known = aliases.members(
             batch.settings,
-            names,
+            [one.name for one in sought],
             batch.until,
             taught,
-            owned={name for name in names if owned(programs[name[0]], name[1])},
+            owned={one.name for one in sought if owned(one.program, one.alias)},
         )
     except Unavailable:
         for one in sought:
             batch.give_back(one.arrival)
         return
     for one in sought:
-        program = programs[one.record.program]
+        program = one.program
         event_id = _event_id(program, one.event)
         try:
-            for member in sorted(_members(batch, one, program, known[one.name])):
+            for member in sorted(_members(batch, one, known[one.name])):
                 copy = replace(one.record, member=member, drained="")
                 batch.send_on(one.arrival, copy, group_of(program.id, member), event_id)
         except Refused as refusal:
             batch.refuse_whole(one.arrival, one.record, refusal, event_id)
 
 
-def _members(batch: Batch, sought: Sought, program: Program, members: set[str] | None) -> set[str]:
+def _members(batch: Batch, sought: Sought, members: set[str] | None) -> set[str]:
     """Give the members that a record is for; none while it waits for its person to become known.
 
     Raises
@@ -279,6 +281,7 @@ def _members(batch: Batch, sought: Sought, program: Program, members: set[str] |
     Refused
         It may be one of several, is shared by too many, or has waited for long enough.
     """
+    program = sought.program
     ambiguous = program.source.SEVERAL_MEMBERS.get(sought.alias.partition(":")[0])
     if ambiguous and (members is None or len(members) > 1):
         raise Refused(*ambiguous)

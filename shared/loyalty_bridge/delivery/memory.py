@@ -99,7 +99,10 @@ def _names(one: Mapped) -> list[str]:
     member = one.work.update.member
     named = {told.item for told in one.teaches()}
     if one.sent_for:
-        named |= {aliases.key(one.program.id, one.sent_for), aliases.key_of_aliases(one.program.id, member)}
+        named |= {
+            aliases.key(one.program.generation, one.sent_for),
+            aliases.key_of_aliases(one.program.generation, member),
+        }
     return [_member_key(one), *named]
 
 
@@ -122,7 +125,7 @@ def _learn(batch: Batch, mapped: Sequence[Mapped], known: Known) -> list[Mapped]
         about[told.item].append(told)
     left = []
     for one in mapped:
-        name = aliases.key_of_aliases(one.program.id, one.work.update.member)
+        name = aliases.key_of_aliases(one.program.generation, one.work.update.member)
         owner = aliases.owner(known.items.get(name, {}), about[name])
         if one.sent_for and not _still_means(one, known, owner):
             gone = Refused(one.program.source.UNKNOWN_PERSON[0], "no longer means the account")
@@ -139,7 +142,7 @@ def _still_means(one: Mapped, known: Known, owner: aliases.Owner | None) -> bool
     """Tell whether the alias of a record that was sent on still means its member."""
     if owned(one.program, one.sent_for):
         return owner is None or owner.alias == one.sent_for
-    there = aliases.opened(known.items.get(aliases.key(one.program.id, one.sent_for), {}))
+    there = aliases.opened(known.items.get(aliases.key(one.program.generation, one.sent_for), {}))
     return not there or one.work.update.member in there
 
 

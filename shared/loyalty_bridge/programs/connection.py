@@ -184,6 +184,15 @@ class Program:
         return self.stored
 
     @property
+    def generation(self) -> str:
+        """Its id; where another program had the id before, with the time since when it is this one.
+
+        What is stored under it belongs to this program, though a call that served the other one wrote after it was
+        deleted.
+        """
+        return f"{self.id}#{int(self.since.timestamp() * 1000)}" if self.since else self.id
+
+    @property
     def unreadable(self) -> str:
         """Why this version can neither send its records nor tell that they may not be sent; empty as a rule."""
         return self.stored if isinstance(self.stored, str) else self.gate.unreadable
