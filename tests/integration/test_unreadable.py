@@ -48,11 +48,20 @@ DAMAGED_SETTINGS: dict[str, Callable[[Item], Item]] = {
     "an epoch that is no number": lambda item: item | {"epoch": {"S": "first"}},
     "secrets in another form": lambda item: item | {"secrets": {"L": []}},
     "a secret in another form": lambda item: item | {"secrets": {"M": {"braze_api_key": {"S": "x"}}}},
+    "a time beyond the calendar": lambda item: item | {"since": {"N": "9" * 30}},
+    "a version that is no integer": lambda item: item | {"version": {"N": "1.5"}},
+    "a secret of another type": lambda item: (
+        item | {"secrets": {"M": {"braze_api_key": {"M": {"ciphertext": {"S": "x"}}}}}}
+    ),
     "without the key of its hashes": lambda item: item | {"secrets": {"M": {}}},
 }
 DAMAGED_GATES: dict[str, Item] = {
     "a state of the next version": {"state": {"S": "paused"}},
     "a state of another type": {"state": {"N": "1"}},
+    "a time in a list": {"state": {"S": "live"}, "since": {"L": [{"N": "1"}]}},
+    "a state in an object": {"state": {"M": {"S": {"S": "live"}}}},
+    "a state that is a list": {"state": {"SS": ["live"]}},
+    "a time that is no number": {"state": {"S": "live"}, "since": {"NULL": True}},
     "a time that is none": {"state": {"S": "live"}, "not_before": {"S": "soon"}},
 }
 

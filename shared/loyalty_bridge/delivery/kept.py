@@ -295,7 +295,7 @@ def _indexed(program: str, shelf: Shelf, item: Mapping[str, Any]) -> Bundle:
             at=datetime.fromtimestamp(int(item["at"]["N"]) / 1000, UTC),
             ends={group: end["S"] for group, end in item.get("ends", {"M": {}})["M"].items()},
         )
-    except (AttributeError, KeyError, TypeError, ValueError):  # the object may be whole nevertheless
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):  # the object may be whole nevertheless
         return Bundle(program, shelf, position, 0, {}, {}, datetime.fromtimestamp(0, UTC))
 
 

@@ -61,7 +61,7 @@ def opened(item: Mapping[str, Any]) -> Gate:
         state = item.get("state", {"S": "live"})["S"]
         times = {name: float(item.get(name, {"N": 0})["N"]) for name in _TIMES}
         reason = item.get("reason", {"S": ""})["S"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         return Gate(unreadable=f"its delivery state cannot be read ({type(error).__name__})")
     if state not in get_args(State):
         return Gate(unreadable=f"this version does not know its delivery state {state[:40]!r}")
@@ -137,6 +137,7 @@ def replace(settings: ProgramSettings, program: str, now: float) -> None:
         "item": {"S": "gate"},
         "state": {"S": "draining"},
         "watch_until": _number(now + WATCH_SECONDS),
+        "waiting_until": _number(now + WATCH_SECONDS),
     }
     with aws.reaching("the gate"):
         aws.dynamodb().put_item(TableName=settings.programs_table, Item=item)

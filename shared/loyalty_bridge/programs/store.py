@@ -281,7 +281,7 @@ def _opened(item: Mapping[str, Any]) -> Program:
             since=_milliseconds(int(item["since"]["N"]) / 1000) if "since" in item else None,
             secrets=secrets,
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         why = f"its item cannot be read ({type(error).__name__}): restore the table, or delete the program"
         return Program(item["program"]["S"], why)
 
