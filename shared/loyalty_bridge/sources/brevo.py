@@ -145,7 +145,7 @@ def envelope(event: Json, event_name: str | None, received: datetime) -> Json:
         "event_id": f"sha256:{hashlib.sha256(content.encode()).hexdigest()}",
         "event_date": _iso(received),
     }
-    return told | {field: value for field, value in made.items() if reading.is_blank(told.get(field))}
+    return told | {field: value for field, value in made.items() if reading.is_no_id(told.get(field))}
 
 
 def member(event: Json, rules: Rules) -> str:
@@ -295,15 +295,15 @@ def _identity(told: Json, rules: Rules) -> tuple[Literal["id", "email", "phone"]
 _IDENTIFIERS: Mapping[
     IdentifyBy, tuple[Literal["id", "email", "phone"], Callable[[Json, str], str], tuple[str, ...]]
 ] = {
-    "ext_id": ("id", reading.text, ("identifiers.ext_id",)),
+    "ext_id": ("id", reading.member_id, ("identifiers.ext_id",)),
     "email_id": ("email", reading.email, ("identifiers.email_id",)),
     "phone_id": ("phone", _phone, ("identifiers.phone_id",)),
-    "contact_id": ("id", reading.text, ("contact_id", "identifiers.contact_id")),
+    "contact_id": ("id", reading.member_id, ("contact_id", "identifiers.contact_id")),
     "loyalty_subscription_id": (
-        "id", reading.text, ("loyalty_subscription_id", "subscription.loyalty_subscription_id"),
+        "id", reading.member_id, ("loyalty_subscription_id", "subscription.loyalty_subscription_id"),
     ),
-    "card_id": ("id", reading.text, ("membership.card_id", "card_id")),
-    "member_id": ("id", reading.text, ("member_id",)),
+    "card_id": ("id", reading.member_id, ("membership.card_id", "card_id")),
+    "member_id": ("id", reading.member_id, ("member_id",)),
 }  # fmt: skip
 """For each identifier what it identifies by, how it is read, and the paths that it may be at."""
 

@@ -248,7 +248,10 @@ def _alias_of_role(opened: _Event) -> tuple[str, ...]:
     """Tell the alias of the person whose role an event of an account names."""
     person = opened.person
     has_role = _find(person.ids, "memberRole", "role") is not None
-    alias = _alias(person.ids) if has_role and opened.member is not None else None
+    try:
+        alias = _alias(person.ids) if has_role and opened.member is not None else None
+    except Refused:  # the account's event is of use without it
+        alias = None
     return (alias,) if alias else ()
 
 
@@ -350,10 +353,11 @@ class _Event(dict[str, Json]):
 
     @cached_property
     def member(self) -> str | None:
-        found = _find([self.envelope, self.payload], "accountId") or _find(
-            _inner([self.payload], *_WRAPPERS), "accountId"
-        )
-        return reading.text(*found) if found else None
+        def found() -> Iterator[_Found]:
+            yield from _all([self.envelope, self.payload], "accountId")
+            yield from _all(_inner([self.payload], *_WRAPPERS), "accountId")
+
+        return _id(found())
 
     @cached_property
     def other_id(self) -> str | None:
@@ -442,15 +446,36 @@ def _kind(envelope: _Object) -> str:
 
 
 def _event_id(envelope: _Object) -> str:
-    if found := _find([envelope], "eventId"):
-        return reading.text(*found)
+    named = [one for one in _all([envelope], "eventId") if not reading.is_no_id(one.value)]
+    if named:
+        return reading.text(*next((one for one in named if one.value not in ([], {})), named[0]))
     content = json.dumps(envelope.fields, sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
 
 
 def _alias(objects: list[_Object]) -> str | None:
-    found = _find(objects, "userId")
-    return f"user:{reading.text(*found)}" if found else None
+    found = _id(_all(objects, "userId"))
+    return f"user:{found}" if found else None
+
+
+def _id(candidates: Iterable[_Found]) -> str | None:
+    """Read the first that can be a person's id.
+
+    Raises
+    ------
+    Refused
+        There are some, and none can be: why the first cannot.
+    """
+    refusal: Refused | None = None
+    for found in candidates:
+        if found.value is not None:
+            try:
+                return reading.member_id(*found)
+            except Refused as unusable:
+                refusal = refusal or unusable
+    if refusal:
+        raise refusal
+    return None
 
 
 def _person(kind: str, envelope: _Object, payload: _Object) -> _Person:
@@ -487,7 +512,7 @@ def _person_attributes(person: _Person, partners: list[_Object], refusals: list[
     for name, found in told.items():
         if found:
             with _Part("attributes", refusals):
-                attributes[name] = reading.text(*found)
+                attributes[name] = (reading.member_id if name.endswith("_id") else reading.text)(*found)
     return attributes
 
 

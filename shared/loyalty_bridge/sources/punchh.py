@@ -216,7 +216,8 @@ def left_by(_: Json) -> tuple[str, ...]:
 def _email_alias(opened: _Opened) -> str | None:
     """Tell an alias that does not show the address."""
     found = opened.user.get("email")
-    if not isinstance(found, str) or reading.is_blank(found):
+    # A word for a missing address would be one person of many.
+    if not isinstance(found, str) or "@" not in found.strip()[1:-1]:
         return None
     return f"email:{hashlib.sha256(found.strip().lower().encode()).hexdigest()}"
 
@@ -233,7 +234,7 @@ def event_id(event: Json) -> str:
     """
     if not isinstance(event, Mapping):
         raise Refused("record", "is not an object")
-    if not reading.is_blank(found := event.get("content_id")):
+    if not reading.is_no_id(found := event.get("content_id")):
         return reading.text(found, "content_id")
     content = [event.get(name) for name in ("event_name", "event_type", "action", "timestamp", "payload")]
     return f"sha256:{hashlib.sha256(json.dumps(content, sort_keys=True, separators=(',', ':')).encode()).hexdigest()}"
@@ -332,8 +333,21 @@ def _opened(event: Json) -> _Opened:
     for place, fields in places.items():
         with _part("event", refusals):
             user_id = user_id or _id_of(place, fields, "user_id")
-    ids = (_id_of(place, fields, "external_source_id") for place, fields in places.items())
-    return _Opened(event, family, payload, user, path, next(filter(None, ids), None), user_id, tuple(refusals))
+    return _Opened(event, family, payload, user, path, _member(places), user_id, tuple(refusals))
+
+
+def _member(places: Mapping[str, Mapping[str, Json]]) -> str | None:
+    """Find the external id: the first that can be one; raises `Refused` when there are some, and none can be."""
+    refusal: Refused | None = None
+    for place, fields in places.items():
+        try:
+            if found := _id_of(place, fields, "external_source_id"):
+                return found
+        except Refused as unusable:
+            refusal = refusal or unusable
+    if refusal:
+        raise refusal
+    return None
 
 
 def _user(family: str, event: Mapping[str, Json], payload: Mapping[str, Json]) -> tuple[str, Mapping[str, Json]]:
@@ -347,7 +361,7 @@ def _user(family: str, event: Mapping[str, Json], payload: Mapping[str, Json]) -
 
 
 def _id_of(path: str, fields: Mapping[str, Json], name: str) -> str | None:
-    return None if reading.is_blank(fields.get(name)) else reading.text(fields[name], f"{path}.{name}")
+    return None if reading.is_blank(fields.get(name)) else reading.member_id(fields[name], f"{path}.{name}")
 
 
 def _is_deleted(opened: _Opened) -> bool:

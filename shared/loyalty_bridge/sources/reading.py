@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from loyalty_bridge.errors import Refused
+from loyalty_bridge.member_ids import check_member_id, says_nothing
 from loyalty_bridge.sources import times
 
 if TYPE_CHECKING:
@@ -235,6 +236,21 @@ def text(value: Json, field: str) -> str:
     if _UNUSABLE.search(trimmed):
         raise Refused(field, "holds a null byte or a lone surrogate")
     return trimmed
+
+
+def member_id(value: Json, field: str) -> str:
+    """Read the id of a person as `text` does; what cannot be one, see `check_member_id`, is refused."""
+    found = text(value, field)
+    check_member_id(found, field)
+    return found
+
+
+def is_no_id(value: Json) -> bool:
+    """Tell whether a value is blank, or the word for a missing one: as an event's id it would make all events one."""
+    return is_blank(value) or (isinstance(value, str) and len(value) < MAX_WORD and says_nothing(value))
+
+
+MAX_WORD = 200
 
 
 def boolean(value: Json, field: str) -> bool:
