@@ -43,6 +43,7 @@ OPTIONS = {
     "named": {"NamePrefix": "acme"},
     "mails": {"AlarmEmail": "ann@example.com"},
     "topic": {"AlarmTopic": ARN.format("sns", "alarms"), "AllowedHosts": "proxy.example.com"},
+    "proxy": {"HttpsProxy": "http://proxy.example.com:3128", "NoProxy": ".amazonaws.com"},
     "secret": {"SignInClientSecret": ARN.format("secretsmanager", "secret:s"), "AdminUrl": "https://a.example.com"},
 }
 OPTIONS["all"] = {name: value for option in OPTIONS.values() for name, value in option.items()}
@@ -466,7 +467,7 @@ def test_a_function_that_changes_has_a_new_version() -> None:
 
 
 def test_the_text_of_a_version_and_of_a_layer_is_short_enough() -> None:
-    """Both may have 256 characters; most of them are the parameters'."""
+    """Descriptions may have 256 characters, a layer's licence 512; most of them are the parameters'."""
     limits = {name: one.get("MaxLength", 0) for name, one in template()["Parameters"].items()}
 
     version = "layer 99999 WARNING  " + "x" * (limits["VpcSubnetIds"] + limits["VpcSecurityGroupIds"])
@@ -474,6 +475,11 @@ def test_the_text_of_a_version_and_of_a_layer_is_short_enough() -> None:
 
     assert len(version) <= 256
     assert len(layer.replace("${AllowedHosts}", "x" * limits["AllowedHosts"])) <= 256
+    licence = source()["Resources"]["SharedLayer"]["Properties"]["LicenseInfo"]["Fn::Sub"]
+    for name in ("HttpsProxy", "NoProxy"):
+        licence = licence.replace(f"${{{name}}}", "x" * limits[name])
+    assert len(licence) <= 512
+    assert "$" not in licence
 
 
 # ---------------------------------------------------------------- OPTIONS
@@ -493,6 +499,9 @@ def test_options_reach_all_that_they_are_for(parameters: dict[str, str]) -> None
             action for action, resource in allowed(resources, role_of(resources, name), set()) if resource == "DataKey"
         }
         assert may == (KEY_RIGHTS if key else set()), name
+        variables = function["Environment"]["Variables"]
+        assert variables["HTTPS_PROXY"] == {"Ref": "HttpsProxy"}, name  # AWS's client calls through it, too
+        assert variables["NO_PROXY"] == {"Ref": "NoProxy"}, name
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         assert ("PermissionsBoundary" in role) == bool(boundary), name
     for name, one in resources.items():
@@ -524,6 +533,14 @@ GIVEN = {
     ),
     "ForwarderConcurrency": (["2", "1000"], ["1", "1001", "many"]),
     "GradualDeployment": (["none", "Linear10PercentEvery1Minute"], ["AllAtOnce", ""]),
+    "HttpsProxy": (
+        ["", "http://proxy.example.com:3128", "https://10.0.0.7"],
+        ["proxy.example.com:3128", "http://ann:secret@proxy.example.com", "http://proxy.example.com/", "socks5://a"],
+    ),
+    "NoProxy": (
+        ["", ".amazonaws.com", "sqs.eu-central-1.amazonaws.com,10.0.0.0/8,b.example.com:8443"],
+        ["a, b", "https://a.example.com", "a,", "*.example.com"],
+    ),
     "LogRetentionDays": (["14", "90", "3653"], ["0", "91", "100"]),
     "NamePrefix": (["", "acme-crm"], ["1st", "a_b", "a b", "x" * 65]),
     "OperatorsGroup": (["loyalty-bridge"], ["", "a b", "a:b", "x" * 64]),
