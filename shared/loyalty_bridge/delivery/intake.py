@@ -243,7 +243,7 @@ def person(program: Program, event: Json) -> str:
 
 
 def _check_program(event: Json, program: str) -> None:
-    named = event.get("programId", event.get("program_id")) if isinstance(event, Mapping) else None
+    named = records.program_of(event) if isinstance(event, Mapping) else None
     if isinstance(named, str | int) and str(named).strip() not in {"", program}:
         raise Refused("programId", "is another one than that of the record")
 

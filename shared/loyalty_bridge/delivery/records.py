@@ -225,10 +225,16 @@ def _program(document: Json) -> str:
     objects = [one for one in (document if isinstance(document, list) else [document]) if isinstance(one, Mapping)]
     if not objects:
         raise Refused("record", "is neither an object nor an array of objects")
-    named = [name for one in objects if (name := one.get("programId", one.get("program_id"))) is not None]
+    named = [name for one in objects if (name := program_of(one)) is not None]
     # Most of an array tell its program; an element of another one is refused on its own.
     usable = Counter(name for name in named if isinstance(name, str | int)).most_common(1)
     return _program_id(usable[0][0] if usable else next(iter(named), None), "programId")
+
+
+def program_of(event: Mapping[str, Json]) -> Json:
+    """Give the program that an event names, whatever case and punctuation the name of the field has; else None."""
+    names = (name for name in event if len(name) < 20 and re.sub(r"[\W_]+", "", name).lower() == "programid")
+    return next((event[name] for name in names if not reading.is_blank(event[name])), None)
 
 
 def _program_id(value: Json, field: str) -> str:

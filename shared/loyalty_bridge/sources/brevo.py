@@ -253,8 +253,16 @@ def _open(event: Json) -> dict[str, Json]:
     if not isinstance(event, Mapping):
         raise Refused("record", "is not an object")
     nested = event.get("event_properties")
-    told: dict[str, Json] = {k: v for k, v in event.items() if v is not None and k != "event_properties"}
-    return {**nested, **told} if isinstance(nested, Mapping) else told
+    inner = nested if isinstance(nested, Mapping) else {}
+    # Of two places the first that has a value counts.
+    told: dict[str, Json] = {
+        name: value
+        for name, value in event.items()
+        if value is not None
+        and name != "event_properties"
+        and not (reading.is_blank(value) and not reading.is_blank(inner.get(name)))
+    }
+    return {**inner, **told}
 
 
 def _text(told: Mapping[str, Json], field: str) -> str:
@@ -392,9 +400,10 @@ def _contact(told: Mapping[str, Json], refusals: list[Refusal]) -> tuple[dict[Pr
     contact = told.get("contact_properties")
     for name, value in contact.items() if isinstance(contact, Mapping) else ():
         field = f"contact_properties.{name[:64]}"
-        if reading.is_blank(value):
+        standard = _PROFILE.get(name.upper())
+        if reading.is_blank(value) or (standard and standard[0] in profile):
             continue
-        if standard := _PROFILE.get(name.upper()):
+        if standard:
             try:
                 profile[standard[0]] = standard[1](value, field)
             except Refused as refused:

@@ -169,13 +169,37 @@ class LoyaltyEvent(_Model):
     @model_validator(mode="before")
     @classmethod
     def _gather(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Make an object of its parts where they are at the top level."""
-        gathered = {
-            name: {part: data[key] for key, part in parts.items() if key in data}
-            for name, parts in _PARTS.items()
-            if name in cls.model_fields and data.get(name) is None
+        """Make objects of parts at the top level; of two names of a field keep the one that has a value."""
+        gathered: dict[str, Any] = {}
+        for name, parts in _PARTS.items():
+            own = data.get(name)
+            if name in cls.model_fields and (own is None or isinstance(own, Mapping)):
+                beside = {part: data[key] for key, part in parts.items() if not reading.is_blank(data.get(key))}
+                if found := {part: value for part, value in beside.items() if reading.is_blank((own or {}).get(part))}:
+                    gathered[name] = {**(own or {}), **found}
+        blank = {
+            one
+            for choices in _choices(cls)
+            for one in choices
+            if isinstance(one, str) and one in data and reading.is_blank(data[one]) and _has_value(data, choices)
         }
-        return {**data, **{name: parts for name, parts in gathered.items() if parts}}
+        return {**{name: value for name, value in data.items() if name not in blank}, **gathered}
+
+
+def _choices(model: type[BaseModel]) -> list[list[str | AliasPath]]:
+    """List the names that each field of a model may have, where there are several."""
+    aliases = (field.validation_alias for field in model.model_fields.values())
+    return [alias.choices for alias in aliases if isinstance(alias, AliasChoices)]
+
+
+def _has_value(data: Mapping[str, Any], choices: list[str | AliasPath]) -> bool:
+    for one in choices:
+        value: Any = data
+        for key in one.path if isinstance(one, AliasPath) else [one]:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if not reading.is_blank(value):
+            return True
+    return False
 
 
 class BalanceMinimumValueReached(LoyaltyEvent):
@@ -422,9 +446,9 @@ def unnamed(event_name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unnamed(model: type[BaseModel], fields: Mapping[str, Any]) -> dict[str, Any]:
-    aliases = [field.validation_alias for field in model.model_fields.values()]
-    choices = [one for alias in aliases if isinstance(alias, AliasChoices) for one in alias.choices]
-    also = {str(one.path[0]) if isinstance(one, AliasPath) else one for one in choices}
+    also = {str(one.path[0]) if isinstance(one, AliasPath) else one for choices in _choices(model) for one in choices}
+    if issubclass(model, LoyaltyEvent):
+        also |= {key for name, parts in _PARTS.items() if name in model.model_fields for key in parts}
     found: dict[str, Any] = {}
     for name, value in fields.items():
         if name not in model.model_fields and name not in also:

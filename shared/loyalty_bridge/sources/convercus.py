@@ -838,9 +838,14 @@ def _reverses_earn(body: list[_Object]) -> bool | None:
 def _is_taken_back(body: list[_Object]) -> bool:
     flags = _all(body, "reversal", "reversed", "cancellation", "cancelled", "canceled")
     status = _find(body, "status")
-    return any(
-        flag is not None and str(flag).strip().lower() not in {"", "0", "false", "no", "{}", "[]"} for flag, _ in flags
-    ) or (status is not None and str(status.value).strip().lower() in {"cancelled", "canceled", "reversed"})
+    return any(flag is not None and str(flag).strip().lower() not in _NOT_TAKEN_BACK for flag, _ in flags) or (
+        status is not None and str(status.value).strip().lower() in {"cancelled", "canceled", "reversed"}
+    )
+
+
+_NOT_TAKEN_BACK = frozenset({
+    "", "0", "false", "f", "no", "n", "off", "none", "null", "undefined", "n/a", "nein", "{}", "[]",
+})  # fmt: skip
 
 
 def _original_id(body: list[_Object]) -> _Found | None:

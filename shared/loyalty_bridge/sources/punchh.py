@@ -354,10 +354,21 @@ def _user(family: str, event: Mapping[str, Json], payload: Mapping[str, Json]) -
     """Find the user, and tell where it is."""
     inside, beside = payload.get("user"), event.get("user")
     if isinstance(inside, Mapping):
-        return "payload.user", inside
+        return "payload.user", _of_two(inside, beside)
     if family == "users" or "user_status" in payload or "account_balance" in payload:
-        return "payload", {**beside, **payload} if isinstance(beside, Mapping) else payload
+        return "payload", _of_two(payload, beside)
     return ("user", beside) if isinstance(beside, Mapping) else ("payload.user", {})
+
+
+def _of_two(user: Mapping[str, Json], beside: Json) -> Mapping[str, Json]:
+    """Give a user that is told in two places: of two values the first that says something counts."""
+    if not isinstance(beside, Mapping):
+        return user
+    return {**beside, **{name: value for name, value in user.items() if not _is_said_beside(value, beside.get(name))}}
+
+
+def _is_said_beside(value: Json, other: Json) -> bool:
+    return reading.is_blank(value) and not reading.is_blank(other)
 
 
 def _id_of(path: str, fields: Mapping[str, Json], name: str) -> str | None:

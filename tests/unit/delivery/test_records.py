@@ -185,3 +185,12 @@ def test_neither_an_entry_nor_a_record_shows_a_members_data() -> None:
     shown = f"{arrival!r} {unseal(arrival, no_fetch)!r}"
 
     assert "ida" not in shown
+
+
+@pytest.mark.parametrize("nothing", [None, "", " "])
+@pytest.mark.parametrize("name", ["programId", "program_id", "ProgramID", "PROGRAM-ID", "programid"])
+def test_a_record_may_spell_the_field_of_its_program_as_any_other(name: str, nothing: str | None) -> None:
+    blank = "program_id" if name != "program_id" else "programId"
+
+    for document in ({name: "ABC"}, {blank: nothing, name: "ABC"}, [{"eventId": "1"}, {name: "ABC"}]):
+        assert unseal(arrived(json.dumps(document)), no_fetch).program == "ABC"

@@ -804,3 +804,69 @@ def test_any_unknown_event_is_passed_through_bounded(event: dict[str, Any], name
     assert len(update.event.properties) <= 100
     assert all(re.fullmatch(r"[\w-]{1,208}", each) for each in update.event.properties)
     assert update.attributes == {}
+
+
+@pytest.mark.parametrize("nothing", [None, "", "  "])
+@pytest.mark.parametrize(
+    ("name", "fields", "prop", "value"),
+    [
+        ("voucher_created", ("expires_at", "expired_at"), "expires_at", TIME),
+        ("voucher_expiration_reminder", ("expired_at", "expires_at"), "expires_at", TIME),
+        ("balance_expiration_reminder", ("expired_at", "expires_at"), "expires_at", TIME),
+        (
+            "subscription_revoked",
+            ("loyalty_subscription_id", "subscription.loyalty_subscription_id"),
+            "loyalty_subscription_id",
+            "S-1",
+        ),
+        ("subscription_created", ("created_at", "subscription.created_at"), "created_at", TIME),
+        ("voucher_expiration_reminder", ("membership.card_id", "membership_card_id"), "membership_card_id", "C-1"),
+        ("voucher_expiration_reminder", ("membership.card_id", "card_id"), "membership_card_id", "C-1"),
+        (
+            "balance_value_updated",
+            ("balance_definition.name", "balance_definition_name"),
+            "balance_definition_name",
+            "Points",
+        ),
+        ("voucher_attribution_failed", ("voucher_offer_id", "offer.id"), "voucher_offer_id", "O-1"),
+    ],
+)
+@pytest.mark.parametrize("lifted", [True, False])
+def test_of_two_names_of_a_field_the_one_that_has_a_value_counts(
+    name: str, fields: tuple[str, str], prop: str, value: str, nothing: str | None, lifted: bool
+) -> None:
+    for wanted, other in (fields, fields[::-1]):
+        told = without(EXAMPLES[name], *(field.partition(".")[0] for field in fields))
+        if "balance_definition.name" in fields:
+            told["balance_definition"] = {"id": "B-1"}
+        for field, said in ((other, nothing), (wanted, value)):
+            outer, _, inner = field.partition(".")
+            told[outer] = {**told.get(outer, {}), inner: said} if inner else said
+        event = {**ENVELOPE, "event_name": name, **(told if lifted else {"event_properties": told})}
+
+        update = update_of(event)
+
+        assert update.event is not None
+        assert update.event.properties[prop] == value, (wanted, other)
+        assert update.refusals == ()
+
+
+@pytest.mark.parametrize("nothing", [None, "", " "])
+def test_a_blank_envelope_does_not_hide_what_the_properties_tell(nothing: str | None) -> None:
+    told = {**EXAMPLES["voucher_redeemed"], "event_name": "voucher_redeemed", "event_id": "e-9"}
+    sent = {**ENVELOPE, "event_name": "", "event_id": nothing, "event_properties": told}
+
+    event = brevo.envelope(sent, None, RECEIVED)
+
+    assert brevo.event_id(event) == "e-9"
+    assert isinstance(event, dict)
+    assert event["event_name"] == "voucher_redeemed"
+
+
+def test_of_two_spellings_of_a_contact_s_field_the_first_that_has_a_value_counts() -> None:
+    rules = brevo.Rules(forward_contact_properties=True)
+    contact = {"EMAIL": "", "email": "a@example.com", "Email": "b@example.com", "SMS": None, "sms": "4915112345678"}
+
+    update = update_of(delivery("voucher_redeemed", contact_properties=contact), rules)
+
+    assert update.profile == {"email": "a@example.com", "phone": "+4915112345678"}

@@ -240,3 +240,14 @@ def test_long_names_are_not_remembered() -> None:
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept < 3_000_000  # fifty long names alone are ten million
+
+
+@pytest.mark.parametrize("said", ["off", "n", "No", "f", "none", "null", "undefined", "N/A", "", "0", False, 0, {}, []])
+@pytest.mark.parametrize("name", ["reversal", "reversed", "cancelled", "canceled", "cancellation"])
+def test_a_sale_that_is_said_not_to_be_taken_back_keeps_its_price(name: str, said: Json) -> None:
+    sale: dict[str, Json] = {"transactionId": "T", "transactionType": "EARNTRANSACTION", "amount": 5, "currency": "EUR"}
+
+    update = read("account_transaction", {**sale, name: said})
+
+    assert update.purchase is not None
+    assert update.purchase.price == 5

@@ -838,3 +838,18 @@ def test_a_reward_goes_to_braze() -> None:
         "properties": properties(update),
     }
     assert {"reward_id": 6973, "punchh_status": "unredeemed"}.items() <= properties(update).items()
+
+
+@pytest.mark.parametrize("nothing", [None, "", " "])
+@pytest.mark.parametrize("family", ["checkins", "users"])
+def test_what_one_of_two_users_leaves_blank_the_other_tells(family: str, nothing: Json) -> None:
+    blank = user(email=nothing, first_name=nothing, phone=nothing, external_source_id=nothing)
+    told = user(first_name="Ann")
+
+    for inside, beside in ((blank, told), (told, blank)):
+        sent = event(family, inside if family == "users" else {"user": inside}, user=beside)
+        update = punchh.read(sent, Rules(), member="C-1", received=JUST_AFTER)
+
+        assert punchh.member(sent) == "C-1"
+        assert update.profile["email"] == "Jane.Doe@example.com"
+        assert (update.profile["first_name"], update.profile["phone"]) == ("Ann", "+12015550123")
