@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import time
@@ -123,6 +124,7 @@ class Scenario(NamedTuple):
 
 # Events.
 
+AT = time.time() - 3600
 EVENTS = {
     "old": event(eventId="old", programId="one", accountId="A1", occurredAt="2026-03-01T09:00:00Z"),
     "new": event(eventId="new", programId="one", accountId="A1", payload={"points": 500}),
@@ -185,6 +187,9 @@ def _check_events(world: World) -> list[str]:
     in_window = world.counts["outcome_unknown"] or world.notes.get("crashed") or world.counts["not_written_down"]
     if doubled and not in_window:
         wrong.append(f"{doubled} events are doubled, and that is not counted")
+    at_two = Counter(one.object["properties"]["event_id"] for one in world.braze.workspace("key-of-two").events)
+    if at_two.keys() != {"two"}:
+        wrong.append(f"the other program has {sorted(at_two)}")
     profile = world.braze.workspace("key-of-one").profile(external_id="A1")
     balance = profile.custom["convercus_balance"]["points"] if profile else None
     if balance != 500:
@@ -243,6 +248,35 @@ def _check_redrive(world: World) -> list[str]:
     return _check_events(world) + ([f"{bought} purchases"] if bought != 1 and not in_window else [])
 
 
+def _crashing(world: World) -> None:
+    _connect(world)
+    for number, record in enumerate(EVENTS.values()):
+        body = json.dumps({"payload": {"Records": [_in_stream(record, number)]}})
+        key = f"{redrive.STREAM_FAILURES}{number}"
+        aws.s3().put_object(Bucket=world.settings.kept_bucket, Key=key, Body=body)
+
+
+def _in_stream(record: dict[str, Any], number: int) -> dict[str, Any]:
+    data = base64.b64encode(json.dumps(record).encode()).decode()
+    group = group_of(record["programId"], record["accountId"] or record["userId"])
+    kinesis = {"sequenceNumber": f"{number}", "partitionKey": group, "approximateArrivalTimestamp": AT, "data": data}
+    return {"kinesis": kinesis}
+
+
+def _redrive_crashed(world: World) -> None:
+    with suppress(Unavailable):  # the operator sees it, and redrives again
+        redrive.redrive_crashed(world.settings)
+    if world.faults.is_dead:
+        raise Crash
+    _delivering(world)
+
+
+def _is_redriven_after_crash(world: World) -> bool:
+    with world.faults.looking():
+        crashed = redrive.crashed(world.settings)
+    return _is_delivered(world) and not crashed["batches"]
+
+
 # Events by HTTP.
 
 
@@ -286,7 +320,6 @@ def _is_posted(world: World) -> bool:
 
 # Events by webhook.
 
-AT = time.time() - 3600
 DELIVERIES: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
     "diner": (
         "punchh",
@@ -490,6 +523,7 @@ SCENARIOS = (
     Scenario("forward from the stream", _forwarding, _delivering, _is_delivered, _check_events, Stream),
     Scenario("release held records", _holding, _releasing, _is_delivered, _check_events),
     Scenario("redrive", _redriving, _redrive, _is_redriven, _check_redrive),
+    Scenario("redrive what crashed", _crashing, _redrive_crashed, _is_redriven_after_crash, _check_events, Stream),
     Scenario("events by HTTP", _posting, _post_events, _is_posted, _check_events),
     *(
         Scenario(

@@ -13,7 +13,7 @@ import pytest
 
 from local.sandbox.braze import Braze
 from loyalty_bridge import aws
-from loyalty_bridge.delivery import drain, kept, redrive
+from loyalty_bridge.delivery import drain, kept, redrive, remove
 from loyalty_bridge.delivery.forward import Outcome, forward
 from loyalty_bridge.delivery.intake import KNOWN_AFTER
 from loyalty_bridge.delivery.kept import Entry
@@ -514,6 +514,59 @@ def test_batches_given_up_of_the_stream_come_back(stores: DeliverySettings, braz
     assert (before["batches"], moved.records, redrive.crashed(stores)["batches"]) == (1, 4, 0)
     assert there(braze) == ["e0", "e1", "e2"]
     assert len(on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)) == 1
+
+
+@pytest.mark.parametrize("way", ["queue", "stream"])
+def test_what_crashed_comes_back_with_the_time_when_it_came_first(
+    dead_letters: DeliverySettings, braze: Braze, way: str
+) -> None:
+    connect(dead_letters, braze.url)
+    older, newer = (event(payload={"points": points}) for points in (100, 500))
+    del older["occurredAt"]
+    if way == "queue":
+        aws.sqs().send_message(
+            QueueUrl=dead_letters.crashed_queue_url,
+            MessageBody=json.dumps(older),
+            MessageGroupId="demo#A1",
+            MessageDeduplicationId="older",
+        )
+    else:
+        body = failure_of_stream(streamed(older, sent=time.time()), as_text=True)
+        key = f"{redrive.STREAM_FAILURES}mapping/one"
+        aws.s3().put_object(Bucket=dead_letters.kept_bucket, Key=key, Body=body)
+    time.sleep(0.01)  # the time of the newer one is later
+    forward(queued(newer | {"occurredAt": datetime.now(UTC).isoformat()}, sent=milliseconds()), dead_letters, 30)
+    time.sleep(0.01)  # and that of the redrive later still
+
+    moved = redrive.redrive_crashed(dead_letters)
+    deliver_all(dead_letters)
+
+    profile = braze.workspace(KEY).profile(external_id="A1")
+    assert moved.records == 1
+    assert profile
+    assert profile.custom["convercus_balance"]["points"] == 500
+
+
+def test_what_crashed_before_its_program_was_deleted_is_not_the_new_program_s(
+    dead_letters: DeliverySettings, braze: Braze
+) -> None:
+    connect(dead_letters, braze.url)
+    body = failure_of_stream(streamed(event(), sent=time.time()), as_text=True)
+    key = f"{redrive.STREAM_FAILURES}mapping/one"
+    aws.s3().put_object(Bucket=dead_letters.kept_bucket, Key=key, Body=body)
+    remove.delete(dead_letters, "demo", 20)
+    time.sleep(0.005)  # times are whole milliseconds
+    connect(dead_letters, braze.url)
+
+    redrive.redrive_crashed(dead_letters)
+    deliver_all(dead_letters)
+
+    assert there(braze) == []
+    assert len(on_shelf(dead_letters, "refused", kept.UNKNOWN_PROGRAM)) == 1
+
+
+def milliseconds() -> int:
+    return int(time.time() * 1000)
 
 
 @pytest.mark.parametrize(

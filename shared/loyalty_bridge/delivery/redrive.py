@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge import aws
 from loyalty_bridge.delivery import kept, records, transport
 from loyalty_bridge.delivery.kept import Bundle, Entry
-from loyalty_bridge.errors import NotFound
+from loyalty_bridge.delivery.records import Arrival
+from loyalty_bridge.errors import NotFound, Refused
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
@@ -249,7 +250,7 @@ def redrive_crashed(settings: DeliverySettings, seconds: float = math.inf) -> Mo
             if not batch:
                 break
             for message in batch:  # one by one: the order within a group is the queue's
-                transport.put_raw(settings, message["Body"].encode(), message["Attributes"]["MessageGroupId"])
+                _put_again(settings, _from_dead_letters(message))
                 aws.sqs().delete_message(QueueUrl=settings.crashed_queue_url, ReceiptHandle=message["ReceiptHandle"])
             moved += len(batch)
         for key in list(_stream_failures(settings)):
@@ -261,10 +262,31 @@ def redrive_crashed(settings: DeliverySettings, seconds: float = math.inf) -> Mo
             except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
                 continue  # damaged: it stays, and is counted, so that a person can look at it
             for arrival in arrivals:
-                transport.put_raw(settings, arrival.data, arrival.group)
+                _put_again(settings, arrival)
                 moved += 1
             aws.s3().delete_object(Bucket=settings.kept_bucket, Key=key)
     return Moved(moved, sum(crashed(settings).values()) if time.monotonic() >= until else 0)
+
+
+def _from_dead_letters(message: Mapping[str, Any]) -> Arrival:
+    attributes = message["Attributes"]
+    return Arrival(
+        receipt=message["MessageId"],
+        handle="",
+        group=attributes["MessageGroupId"],
+        sent=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
+        data=message["Body"].encode(),
+    )
+
+
+def _put_again(settings: DeliverySettings, arrival: Arrival) -> None:
+    """Put an entry on the event queue or stream again as what came when it came first; what is no record, as it is."""
+    try:
+        record = records.unseal(arrival, lambda key: kept.get_body(settings, key))
+    except Refused:
+        transport.put_raw(settings, arrival.data, arrival.group)
+    else:
+        transport.put(settings, [(record, arrival.group)])
 
 
 def _stream_failures(settings: DeliverySettings) -> Iterator[str]:
