@@ -218,6 +218,35 @@ def test_attributes_come_again_when_their_state_could_not_be_written_and_events_
     assert points(braze) == 500
 
 
+@pytest.mark.parametrize("writes", ["changed", "all"])
+def test_the_newest_values_stay_though_another_member_s_mark_could_not_be_written_either(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, writes: str
+) -> None:
+    monkeypatch.setattr(memory, "WRITE_SECONDS", 0.5)
+    connect(stores, braze.url, attribute_writes=writes)
+    batch = queued(balance(500, 30), *some_events(40))
+    calls: list[None] = []
+
+    def second_part(**told: Any) -> Any:
+        calls.append(None)
+        return (throttled if len(told["RequestItems"]["LedgerTable"]) < 25 else real)(**told)
+
+    with monkeypatch.context() as patch:
+        real = aws.dynamodb().batch_write_item
+        ledger = concerning("LedgerTable", real, second_part)
+        patch.setattr(aws.dynamodb(), "batch_write_item", concerning("MembersTable", ledger, throttled))
+
+        first = forward.forward(batch, stores, 30)
+    assert calls
+    again = {"Records": [record for record in batch["Records"] if record["messageId"] in first.again]}
+    forward.forward(again, stores, 30)
+    forward.forward(queued(balance(100, 10)), stores, 30)
+
+    assert "message-0" in first.again
+    assert len(there(braze)) == 42
+    assert points(braze) == 500
+
+
 class Ended(BaseException):
     """The process ends here."""
 

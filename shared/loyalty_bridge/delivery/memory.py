@@ -187,11 +187,14 @@ def write_down(batch: Batch, program: Program, members: Iterable[Member]) -> Wri
                     accepted[ledger.key_of_copies(program.id, program.epoch, work.copy_of, part)].add(part)
     items = [(batch.settings.ledger_table, ledger.closed(event, done, batch.now)) for event, done in accepted.items()]
     unmarked = stores.unwritten(items, max(until, time.monotonic() + WRITE_SECONDS / 3))
+    without_mark = {item["event"]["B"] for _, item in unmarked}
     again = frozenset(
         work
         for member in members
-        if member.key in forgotten and not unmarked
+        if member.key in forgotten
         for work in member.works
         if "attributes" in work.accepted - work.accepted_before and not work.missing
+        # An event that the ledger does not know would be sent twice.
+        if work.ledger_key not in without_mark or work.accepted == {"attributes"}
     )
     return Written(len(lost) + len(unmarked), again)
