@@ -181,6 +181,43 @@ def test_unreadable_settings_are_replaced_as_a_whole_and_never_in_part(world: Wo
     assert (administer.state(saved), world.there("odd")) == ("streaming", ["e1"])
 
 
+@pytest.mark.parametrize("damage", [{"at": {"S": "then"}}, {"epoch": {"L": []}}, {"cursor_at": {"N": "1"}}])
+def test_a_deletion_that_cannot_be_read_holds_up_nothing_and_its_id_can_be_used(world: World, damage: Item) -> None:
+    world.come("e1")
+    world.write(
+        {"program": {"S": "gone"}, "item": {"S": "deleted"}, "at": {"N": "1"}, "epoch": {"N": "1"}}
+        | {"due": {"N": "1"}, "under_way": {"BOOL": True}}
+        | damage
+    )
+
+    tended = drain.tend(world.settings, 20)
+    connect(world.settings, world.braze.url, "gone", "key-of-good")
+    world.deliver()
+
+    assert (tended["deleted"], tended["unavailable"]) == (1, 0)
+    assert world.there("good") == ["e1"]
+
+
+@pytest.mark.parametrize(
+    "damage", [{"marks": {"B": b"x"}}, {"marks": {"M": {}}}, {"epoch": {"S": "one"}}, {"marks": {"B": b"\xff" * 99}}]
+)
+def test_a_state_of_a_member_that_cannot_be_read_is_forgotten_and_stops_nobody(world: World, damage: Item) -> None:
+    world.come("e1")
+    world.deliver()
+    (member,) = [
+        item
+        for item in aws.dynamodb().scan(TableName=world.settings.members_table)["Items"]
+        if item["member"]["S"] == "odd#member#A1"
+    ]
+    aws.dynamodb().put_item(TableName=world.settings.members_table, Item=member | damage)
+    world.come("e2")
+
+    outcome = world.deliver()
+
+    assert outcome.again == []
+    assert (world.there("good"), world.there("odd")) == (["e1", "e2"], ["e1", "e2"])
+
+
 @pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
 def test_an_action_is_not_carried_out_and_may_be_repeated(api: Api, action: tuple[str, dict[str, Any]]) -> None:
     _damage(api.settings.programs_table, api.program)

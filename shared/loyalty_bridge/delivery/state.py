@@ -74,7 +74,14 @@ def key(program: str, member: str) -> str:
 
 
 def opened(item: Mapping[str, Any], epoch: int, secret: bytes) -> MemberState:
-    """Read an item; what belongs to another epoch (another workspace) is not known here."""
+    """Read an item; what belongs to another epoch (another workspace), or cannot be read, is not known here."""
+    try:
+        return _opened(item, epoch, secret)
+    except (AttributeError, KeyError, TypeError, ValueError, struct.error):
+        return MemberState(secret)
+
+
+def _opened(item: Mapping[str, Any], epoch: int, secret: bytes) -> MemberState:
     state = MemberState(secret)
     if int(item["epoch"]["N"]) != epoch:
         return state

@@ -192,11 +192,16 @@ def _key(program: str) -> dict[str, Any]:
 
 
 def _opened(item: Mapping[str, Any]) -> Deletion:
+    """Read an item, which another version may have written: what is wrong with one holds up no other."""
     return Deletion(
         program=item["program"]["S"],
-        at=float(item["at"]["N"]),
-        epoch=int(item["epoch"]["N"]),
+        at=_number(item, "at", 0.0),
+        epoch=int(_number(item, "epoch", time.time())),
         is_under_way="under_way" in item,
-        due=float(item.get("due", {"N": 0})["N"]),
-        cursor=item.get("cursor_at", {"S": ""})["S"],
+        due=_number(item, "due", 0.0),
+        cursor=item.get("cursor_at", {}).get("S", ""),
     )
+
+
+def _number(item: Mapping[str, Any], name: str, otherwise: float) -> float:
+    return float(item.get(name, {}).get("N", otherwise))
