@@ -34,7 +34,8 @@ _MARK = "loyalty_bridge"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _PROGRAM_ID = re.compile(f"{reading.PROGRAM_ID}|-")  # -: of no known program, refused and put back as it was
-_PLACE = re.compile(r"\d{13}-[0-9a-f]{12}(-\d{13}-[0-9a-f]{12})*\.\d{6,9}(:\d{6,9})*(-\d{13})?", re.ASCII)
+_PLACE = re.compile(r"\d{13}-[0-9a-f]{12}(-\d{13}-[0-9a-f]{12}){0,9}\.\d{6,9}(:\d{6,9}){0,20}(-\d{13})?", re.ASCII)
+"""Bounded, since it becomes part of the name of an object and of a key, which have at most 1,024 bytes."""
 _PLACE_AHEAD = timedelta(days=1)
 """A container whose clock was ahead has held the record there; it must come back all the same."""
 _TIMES_OF_PLACE = re.compile(r"(?:^|-)(\d{13})(?=-|$)", re.ASCII)

@@ -107,6 +107,8 @@ def revoke(settings: ProgramSettings, program: str, id_: str) -> None:
     Unavailable
         DynamoDB does not answer.
     """
+    if len(id_) != _ID_LENGTH:
+        raise NotFound(f"{program} has no key {id_}")
     with aws.reaching("the keys"):
         found = aws.dynamodb().query(
             TableName=settings.programs_table,
@@ -115,7 +117,7 @@ def revoke(settings: ProgramSettings, program: str, id_: str) -> None:
             ExpressionAttributeValues={":program": {"S": program}, ":prefix": {"S": _ITEM + id_}},
             ConsistentRead=True,
         )["Items"]
-        if len(found) != 1 or len(id_) != _ID_LENGTH:
+        if len(found) != 1:
             raise NotFound(f"{program} has no key {id_}")
         key = {"program": found[0]["program"], "item": found[0]["item"]}
         aws.dynamodb().delete_item(TableName=settings.programs_table, Key=key)

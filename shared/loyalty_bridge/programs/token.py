@@ -126,6 +126,8 @@ class SharedToken:
             if value:
                 return value  # somebody else renews it
             self.latest = None
+            if time.monotonic() >= deadline:
+                raise NotSent("the token cannot be renewed in time")
             if now < seen.leased_until:
                 pause = min(0.2 * backoff(attempt), 0.5)
                 if time.monotonic() + pause >= deadline:
