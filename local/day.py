@@ -56,11 +56,15 @@ def day(program: str, *, members: int, events: int) -> Iterator[Planned]:
         yield _planned(program, person, "user_created", _user(person), next(moment))
     kinds, weights = list(_MIX), list(_MIX.values())
     bad = _bad(program, people[0])
+    # Who leaves does nothing else: a record of the user alone that is on its way then means no account any more.
+    leaving = [people.pop() for _ in range(len(people) // 10)]
     for number in range(events):
         if number % 200 == 199 and bad:
             yield bad.pop()
-        person = chance.choice(people)
         kind = chance.choices(kinds, weights)[0]
+        if kind == "membership_terminated" and not leaving:
+            kind = "membership_changed"
+        person = leaving.pop() if kind == "membership_terminated" else chance.choice(people)
         yield _planned(program, person, kind, _payload(chance, person, kind), next(moment))
 
 
