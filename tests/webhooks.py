@@ -224,7 +224,15 @@ def forwarded(settings: DeliverySettings) -> Counter[str]:
     while records := queued(settings) if settings.events_queue_url else streamed(settings)[seen:]:
         seen += len(records)
         for start in range(0, len(records), size):
-            outcome = forward({"Records": records[start : start + size]}, settings, 30)
-            assert not outcome.again, outcome.problems
-            counts += outcome.counts
+            batch = records[start : start + size]
+            while batch:  # what is more than one invocation reads comes again
+                outcome = forward({"Records": batch}, settings, 30)
+                left = [one for one in batch if _receipt(one) in outcome.again]
+                assert len(left) < len(batch), outcome.problems
+                counts += outcome.counts
+                batch = left
     return counts
+
+
+def _receipt(record: Mapping[str, Any]) -> str:
+    return str(record["messageId"] if "messageId" in record else record["kinesis"]["sequenceNumber"])

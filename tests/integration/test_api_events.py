@@ -58,7 +58,7 @@ ANSWERS: dict[str, tuple[int, dict[str, Any], list[str]]] = {
 }
 PUNCHH_ANSWERS: dict[str, tuple[int, dict[str, Any]]] = {
     "signup_member/signed_up": (200, {"userId": "5000000002"}),
-    "signup_member/existing_member": (200, {"userId": "5000000001", "existing": True}),
+    "signup_member/existing_member": (200, {"existing": True}),
     "signup_member/profile_incomplete": (400, {"field": "user.last_name"}),
     "signup_member/id_not_rendered": (400, {"field": "user.external_source_id"}),
     "signup_member/email_invalid": (400, {"field": "user.email"}),

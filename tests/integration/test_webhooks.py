@@ -274,7 +274,7 @@ def test_the_good_of_five_hundred_go_on_and_the_bad_one_is_refused(
 
 
 @of_both
-@pytest.mark.parametrize("unusable", ["\x00", 10**30, json.loads("[" * 40 + "]" * 40)])
+@pytest.mark.parametrize("unusable", [10**30, json.loads("[" * 40 + "]" * 40)])
 def test_the_good_go_on_though_one_of_them_holds_what_no_platform_can_store(
     stores: DeliverySettings, platform: Platform, unusable: Any
 ) -> None:
@@ -303,7 +303,7 @@ def test_the_good_go_on_though_one_of_them_holds_what_no_platform_can_store(
         (b"\xff\xfe", "is not UTF-8"),
         ("[" * 100_000, "is nested deeper than 32"),
         ('{"payload": NaN}', "holds NaN"),
-        ('{"event_id": "\\ud800"}', "holds a null byte or a lone surrogate"),
+        ('{"\\ud800": "users"}', "holds a null byte or a lone surrogate"),
     ],
 )
 def test_a_body_of_no_use_is_kept_as_refused_and_answered_like_the_rest(
