@@ -70,10 +70,12 @@ class UnknownField:
     """A field that the source's mapping does not name.
 
     ``withheld`` says why it is not sent; empty when it is sent as a property of the event, under its own name.
+    ``expected``: the mapping knows such fields and never sends them, so that an operator need not look.
     """
 
     field: str
     withheld: str = ""
+    expected: bool = False
 
 
 MAX_REFUSALS = 20

@@ -122,6 +122,8 @@ class Batch:
         """Count the fields of an event that its mapping does not name, by the event's type."""
         platform, kind = program.connection.loyalty.platform, update.event.name if update.event else ""
         for one in update.unknown:
+            if one.expected:
+                continue
             reason = f"{kind}: {one.field}: {one.withheld or 'is sent'}"
             self.tally.problem(program.id, ENDPOINT, platform, UNKNOWN_FIELD, reason)
 

@@ -55,6 +55,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Literal
 
 import msgspec
@@ -62,7 +63,7 @@ import msgspec
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Event, Json, MemberUpdate, ProfileField, Refusal, UnknownField
 from loyalty_bridge.sources import reading
-from loyalty_bridge.sources.personal import WITHHELD, without_personal
+from loyalty_bridge.sources.personal import WITHHELD, withheld_in, without_personal
 
 UNKNOWN_EVENT = "loyalty_event"
 """What an event is called whose ``event_name`` is not one of the 24."""
@@ -231,7 +232,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     else:
         own = {key: value for key, value in told.items() if key not in _ENVELOPE}
         properties["loyalty_event_type"] = event_type[:255]
-        _flatten(own, {}, properties, refusals)
+        unknown = tuple(one for one in _unknown(own, properties, refusals) if one.withheld)
     attributes = _state(name, own, time, refusals) if is_known else {}
     profile, custom = _contact(told, refusals) if rules.forward_contact_properties else ({}, {})
     return MemberUpdate(
@@ -381,6 +382,8 @@ def _unknown(
     kept = without_personal(others)
     sent = dict(_leaves(kept, "")) if isinstance(kept, Mapping) else {}
     withheld = [UnknownField(name, WITHHELD) for name, _ in _leaves(others, "") if name not in sent]
+    arrays = (path for name, value in _leaves(others, "") if name in sent for path in withheld_in(value, name))
+    withheld += [UnknownField(path, WITHHELD) for path in dict.fromkeys(islice(arrays, MAX_PROPERTIES))]
     _flatten(kept if isinstance(kept, Mapping) else {}, {}, properties, refusals)
     return (*map(UnknownField, sent), *withheld)[:MAX_PROPERTIES]
 

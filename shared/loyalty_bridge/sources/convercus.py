@@ -24,7 +24,7 @@ import msgspec
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal, UnknownField, few
 from loyalty_bridge.sources import reading
-from loyalty_bridge.sources.personal import WITHHELD, is_personal, without_personal
+from loyalty_bridge.sources.personal import WITHHELD, is_personal, withheld_in, without_personal
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -316,6 +316,7 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
             purchase = _purchase(body, properties, rules, time)
     of_person = person.fields if kind in _ABOUT_PERSON and person.is_owner else []
     unknown = _unknown(kind, [*body, *of_person, envelope], rules, properties)
+    unknown += _withheld_inside([*body, *of_person, envelope], properties)
     return MemberUpdate(
         event_id=source_id if opened.other_id is None else f"{source_id}/{member}",
         member=member,
@@ -713,7 +714,7 @@ def _unknown(kind: str, sources: list[_Object], rules: Rules, properties: dict[s
             value = next((found.value for found in _all([source], keys[0]) if found.value not in (None, [], {})), None)
             if value is None:
                 continue
-            name, kept = keys[0][:_LONGEST_CACHED], without_personal(value)
+            name, kept = keys[0][:_LONGEST_CACHED], without_personal(value, keys[0])
             if len(found) == MAX_UNKNOWN:
                 withheld = f"and what follows it is beyond the {MAX_UNKNOWN} unknown fields of an event"
             elif plain in excluded:
@@ -727,6 +728,16 @@ def _unknown(kind: str, sources: list[_Object], rules: Rules, properties: dict[s
                 properties[name] = kept
             found[plain] = UnknownField(name, withheld)
     return tuple(found.values())
+
+
+def _withheld_inside(sources: list[_Object], properties: Mapping[str, Json]) -> tuple[UnknownField, ...]:
+    """Tell which fields inside the objects and arrays that are sent are left out, because they may be personal."""
+    found = (_find(sources, *_ALSO_CALLED.get(name, (name,))) for name in properties)
+    objects = (
+        one for one in found if one and isinstance(one.value, Mapping | Sequence) and not isinstance(one.value, str)
+    )
+    paths = (path for one in objects for path in withheld_in(one.value, one.path.rpartition(".")[2]))
+    return tuple(UnknownField(path, WITHHELD) for path in dict.fromkeys(islice(paths, MAX_UNKNOWN)))
 
 
 @lru_cache(maxsize=32)
@@ -774,14 +785,13 @@ def _is_personal(plain: str, kind: str) -> bool:
 
 
 def _tidy(value: Json, field: str) -> Json:
-    """Copy a value without nulls and without what tells who the person is, at every depth."""
+    """Copy a value without what says nothing and, in an object or array, what may tell who the person is."""
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, float):
         return reading.plain(value)
-    if isinstance(value, Mapping):
-        return {k: _tidy(v, field) for k, v in value.items() if v is not None and _plain(k) not in _PERSONAL}
-    return [_tidy(item, field) for item in value if item is not None]
+    kept = without_personal(value, field.rpartition(".")[2])
+    return kept if kept is not None else {} if isinstance(value, Mapping) else []
 
 
 def _level(value: Json, field: str) -> Json:

@@ -45,11 +45,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 
 import msgspec
 
 from loyalty_bridge.errors import Refused
-from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Refusal
+from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Refusal, UnknownField
 from loyalty_bridge.sources import reading
 
 FAMILIES = frozenset({
@@ -268,7 +269,10 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     properties: dict[str, Json] = {"event_id": source_id, **_described(opened, refusals)}
     profile: dict[ProfileField, Json] = {}
     attributes: dict[str, Json] = {"punchh_user_status": "deleted"}
+    withheld = [("user", "is not sent of a deleted guest")]
     if not _is_deleted(opened):
+        names = [*_credentials("", opened.payload_fields()), *_credentials("user_", opened.user_fields())]
+        withheld = [(name, CREDENTIAL) for name in names]
         balance = _balance(opened, refusals)
         _add(properties, _flattened("", opened.payload_fields()))
         _add(properties, _flattened("user_", {**opened.user_fields(), "account_balance": balance}))
@@ -283,6 +287,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
         attributes=attributes,
         event=Event(opened.family if opened.family in FAMILIES else UNKNOWN_EVENT, time, properties),
         refusals=tuple(refusals),
+        unknown=tuple(UnknownField(name, reason, expected=True) for name, reason in withheld),
     )
 
 
@@ -419,6 +424,28 @@ def _flattened(prefix: str, fields: Mapping[str, Json], parent: str = "") -> Ite
                 yield from _flattened(f"{prefix}{name}_", value, name)
             elif (kept := _tidy(name, value)) not in ([], {}):
                 yield f"{prefix}{name}", kept
+
+
+def _credentials(prefix: str, fields: Mapping[str, Json]) -> list[str]:
+    """Name the fields that `_flattened` and `_tidy` leave out because they may be credentials."""
+    return list(dict.fromkeys(islice(_credentials_in(prefix, fields, ""), MAX_WITHHELD)))
+
+
+def _credentials_in(prefix: str, value: Json, parent: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            if not _may_leave(parent, name, item) and not reading.is_blank(item):
+                yield f"{prefix}{name[:64]}"
+            else:
+                yield from _credentials_in(f"{prefix}{name[:64]}_", item, name)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for item in value:
+            yield from _credentials_in(prefix, item, parent)
+
+
+CREDENTIAL = "may let somebody act as the member"
+MAX_WITHHELD = 50
+"""Names of fields that are told as not sent."""
 
 
 def _tidy(parent: str, value: Json) -> Json:

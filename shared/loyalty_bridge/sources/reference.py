@@ -177,18 +177,20 @@ The first value fixes the type in Braze: a property should always be a number, o
 
 A field of an event that is not listed here is sent as a property of the event, under its own name, but not with the
 purchase. It is not sent when its name may tell who the person is (such as `contactEmail`, `zipCode`, `cardNumber`),
-when `loyalty.rules.excluded_fields` names it, or when it is one of more than {convercus.MAX_UNKNOWN}. `bridge explain`
+when `loyalty.rules.excluded_fields` names it, or when it is one of more than {convercus.MAX_UNKNOWN}. Fields inside
+objects and arrays, listed or not, are left out alike, but for the place of a store or a partner. `bridge explain`
 shows both, the page **Activity** counts them, and `bridge learn FILE` finds them in recorded events.
 """,
     "punchh": """## Other fields
 
 All other fields of the payload and of the user are properties of the event: names of nested objects are joined by `_`,
-those of the user begin with `user_`. Links, codes and tokens by which somebody could act as the member are not sent.
+those of the user begin with `user_`. Links, codes and tokens by which somebody could act as the member are not sent;
+`bridge explain` shows them as not sent.
 """,
     "brevo": """## Other fields
 
 Attributes of the contact become attributes under their own names when `loyalty.rules.forward_contact_properties` is
 `true`. A field of an event that is not listed here is sent as a property, under its own name, unless its name may tell
-who the person is.
+who the person is. The fields of an event that is not listed here are sent and left out alike.
 """,
 }

@@ -870,3 +870,18 @@ def test_of_two_spellings_of_a_contact_s_field_the_first_that_has_a_value_counts
     update = update_of(delivery("voucher_redeemed", contact_properties=contact), rules)
 
     assert update.profile == {"email": "a@example.com", "phone": "+4915112345678"}
+
+
+def test_what_is_personal_in_an_unknown_event_is_left_out_and_told() -> None:
+    told: dict[str, Any] = {
+        "points": 5,
+        "email": "a@example.com",
+        "customer": {"name": "Ann"},
+        "rows": [{"phone": "1"}],
+    }
+
+    update = update_of({**ENVELOPE, "event_name": "points_doubled", **told})
+
+    assert update.event is not None
+    assert update.event.properties.keys() == {"event_id", "event_source", "loyalty_event_type", "points"}
+    assert {one.field for one in update.unknown if one.withheld} == {"email", "customer_name", "rows"}

@@ -251,3 +251,39 @@ def test_a_sale_that_is_said_not_to_be_taken_back_keeps_its_price(name: str, sai
 
     assert update.purchase is not None
     assert update.purchase.price == 5
+
+
+@pytest.mark.parametrize(
+    ("item", "sent", "withheld"),
+    [
+        ({"sku": "1", "name": "Shoe", "price": 9.5}, {"sku": "1", "name": "Shoe", "price": 9.5}, []),
+        ({"sku": "1", "customerName": "Ann", "Contact_Email": "x"}, {"sku": "1"}, ["customerName", "Contact_Email"]),
+        ({"sku": "1", "buyer": {"id": "B1", "name": "Ann"}}, {"sku": "1", "buyer": {"id": "B1"}}, ["buyer.name"]),
+        ({"sku": "1", "guests": [{"name": "Ann"}]}, {"sku": "1"}, ["guests[].name"]),
+        ({"sku": "1", "note": "for a@example.com"}, {"sku": "1"}, ["note"]),
+        ({"sku": "1", "call": "+49 170 1234567"}, {"sku": "1"}, ["call"]),
+        ({"sku": "1", "extra": [{"name": "lastName", "value": "Ash"}]}, {"sku": "1"}, ["extra[].lastName"]),
+        ({"sku": "1", "extra": [{"key": "color", "value": "red"}]}, None, []),
+        ({"sku": "1", "shipTo": {"street": "Main 1", "zip": "1"}}, {"sku": "1"}, ["shipTo.street", "shipTo.zip"]),
+        ({"sku": "1", "capacity": 5, "velocity": 2, "at": "2 @ 5"}, None, []),
+    ],
+)
+def test_what_is_personal_in_a_line_item_is_left_out_and_told(
+    item: dict[str, Json], sent: dict[str, Json] | None, withheld: list[str]
+) -> None:
+    sale: dict[str, Json] = {"transactionId": "T", "transactionType": "EARNTRANSACTION", "amount": 5, "currency": "EUR"}
+
+    for name in ("lineItems", "tenderItems"):
+        update = read("account_transaction", {**sale, name: [item]})
+
+        assert properties(update)[name] == [item if sent is None else sent]
+        assert [one.field for one in update.unknown if one.withheld] == [f"{name}[].{field}" for field in withheld]
+
+
+def test_where_a_store_is_is_not_personal() -> None:
+    store: Json = {"storeId": "S1", "name": "Bonn", "city": "Bonn", "zipCode": "53111", "managerName": "Ann"}
+
+    update = read("account_transaction", {"transactionType": "PAYWITHPOINTSTRANSACTION", "store": store})
+
+    assert properties(update)["store"] == {"storeId": "S1", "name": "Bonn", "city": "Bonn", "zipCode": "53111"}
+    assert update.unknown == (UnknownField("store.managerName", PERSONAL),)

@@ -853,3 +853,21 @@ def test_what_one_of_two_users_leaves_blank_the_other_tells(family: str, nothing
         assert punchh.member(sent) == "C-1"
         assert update.profile["email"] == "Jane.Doe@example.com"
         assert (update.profile["first_name"], update.profile["phone"]) == ("Ann", "+12015550123")
+
+
+def test_fields_that_are_never_sent_are_told_with_the_reason() -> None:
+    told = user(authentication_token=SECRET, wallet={"card": {"number": "4111", "brand": "V"}}, passes=[{"pin": "1"}])
+
+    update = punchh.read(event("checkins", {"user": told}), Rules(), member="C-1", received=JUST_AFTER)
+
+    assert [(one.field, one.withheld) for one in update.unknown] == [
+        ("user_authentication_token", "may let somebody act as the member"),
+        ("user_wallet_card_number", "may let somebody act as the member"),
+        ("user_passes_pin", "may let somebody act as the member"),
+    ]
+
+
+def test_of_a_deleted_guest_it_is_told_that_nothing_else_is_sent() -> None:
+    update = punchh.read(event("users", user(user_status="deleted")), Rules(), member="C-1", received=JUST_AFTER)
+
+    assert [(one.field, one.withheld) for one in update.unknown] == [("user", "is not sent of a deleted guest")]
