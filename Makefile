@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 # Most of a test's time is waiting, so more workers than cores. TESTS names files or folders, to run fewer.
-WORKERS ?= 4
+WORKERS ?= 3
 TESTS ?= tests
 UV := .venv/bin/uv
 include shared/target.mk

@@ -163,7 +163,7 @@ def test_a_crash_in_the_middle_doubles_nothing(api: Api, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(module, step, dying)
         with pytest.raises(Killed):
-            carry_out(message, 3.0)
+            carry_out(message, 10.0)
 
     assert carry_out(message)
     told = progress(api, batch)
