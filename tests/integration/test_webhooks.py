@@ -203,6 +203,36 @@ def test_who_shows_no_valid_credential_for_a_program_of_that_platform_is_turned_
     assert queued(stores) == []
 
 
+HALF = "\ud800"
+"""Half a character: no text that can be written as UTF-8."""
+
+
+@of_both
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"multiValueQueryStringParameters": {HALF: [HALF]}},
+        {"multiValueHeaders": {"Authorization": [f"Basic {HALF}"], "X-Secret": [HALF], "Host": [HALF]}},
+        {"path": f"/{HALF}"},
+        {"body": HALF, "isBase64Encoded": False},
+        {"body": "a", "isBase64Encoded": True},
+    ],
+    ids=lambda odd: ", ".join(odd),
+)
+@pytest.mark.parametrize("way", ["basic", "bearer", "header", "hmac"])
+def test_a_stranger_is_turned_away_whatever_the_request_is_made_of(
+    stores: DeliverySettings, platform: Platform, odd: dict[str, Any], way: str
+) -> None:
+    kind = "brevo" if platform == "loyalty" else "punchh"
+    if way == ("hmac" if kind == "brevo" else "header"):
+        pytest.skip("the platform has no such way")
+    header = {"webhook_header": "X-Secret"} if way == "header" else {}
+    connect(stores, {"platform": kind, "webhook_auth": way, **header}, BRAZE, program="odd")
+    asked = {**delivery(platform, EVENTS[platform], program="odd"), "multiValueHeaders": {}, **odd}
+
+    assert status(asked) == 401
+
+
 @of_both
 def test_a_program_of_the_other_platform_is_told_no_more_than_a_stranger(platform: Platform) -> None:
     other: Platform = "loyalty" if platform == "punchh" else "punchh"

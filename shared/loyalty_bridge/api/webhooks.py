@@ -190,7 +190,11 @@ def _opened(event: Mapping[str, Any]) -> _Delivery:
     context, parameters = event["requestContext"], event["pathParameters"]
     headers = {name.lower(): values[-1] for name, values in (event["multiValueHeaders"] or {}).items()}
     body = event["body"] or ""
-    query = urlencode(event["multiValueQueryStringParameters"] or {}, doseq=True, quote_via=quote)
+    try:
+        data = base64.b64decode(body) if event["isBase64Encoded"] else body.encode(errors="surrogatepass")
+    except ValueError:
+        data = b""
+    query = urlencode(event["multiValueQueryStringParameters"] or {}, doseq=True, quote_via=quote, errors="replace")
     # What a signature calls the URI is not documented. The context has the path as it was called, with the stage (or
     # what a custom domain maps); a client that was told the stage as part of its base URL may leave it out.
     paths = dict.fromkeys((context["path"], event["path"]))
@@ -200,7 +204,7 @@ def _opened(event: Mapping[str, Any]) -> _Delivery:
         event_name=(parameters.get("eventName") or "").strip("/ "),
         headers=headers,
         targets=tuple(f"{uri}?{query}" if query else uri for uri in called),
-        body=base64.b64decode(body) if event["isBase64Encoded"] else body.encode(errors="surrogatepass"),
+        body=data,
         received=datetime.fromtimestamp(context["requestTimeEpoch"] / 1000, UTC),
     )
 
@@ -269,7 +273,9 @@ def _is_brevo(side: BrevoSide, credential: str, headers: Mapping[str, str]) -> b
         case "bearer":
             return scheme.lower() == "bearer" and hmac.compare_digest(shown, wanted)
         case "header":
-            return hmac.compare_digest(headers.get(side.webhook_header.lower(), "").strip().encode(), wanted)
+            return hmac.compare_digest(
+                headers.get(side.webhook_header.lower(), "").strip().encode(errors="replace"), wanted
+            )
 
 
 def _sorted(program: Program, delivery: _Delivery) -> tuple[list[tuple[SourceRecord, str]], list[Entry]]:
