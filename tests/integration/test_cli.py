@@ -385,6 +385,20 @@ def test_a_senders_text_is_shown_as_text(
     assert "\x1b" not in shown
 
 
+@pytest.mark.parametrize("name", ["\x1b[31mred", "a\x9b2Jb", "a\x7fb", "a\u202eb", "a\rb", "größer\n"], ids=ascii)
+def test_a_senders_text_controls_no_terminal_as_json_either(
+    bridge: Bridge, stores: DeliverySettings, braze: Braze, name: str
+) -> None:
+    connect(stores, braze.url)
+    forward(queued(event("teleported", eventId=name)), stores, 30)
+
+    code, listed, complaint = bridge("refused", "list", "demo", "--json")
+
+    assert (code, complaint) == (0, "")
+    assert all(one.isprintable() or one == "\n" for one in listed)
+    assert [row["event_id"] for row in json.loads(listed)] == [name.strip()]
+
+
 def test_a_member_is_sent_again_after_resync(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
     forward(queued(event()), stores, 30)

@@ -53,7 +53,9 @@ def content(file: str) -> bytes:
 def show(answer: Mapping[str, Any] | Sequence[Mapping[str, Any]], as_json: bool) -> None:
     """Show one thing as a table of its fields, or a list of things as a table with a row each, or as none."""
     if as_json:
-        sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+        # What controls a terminal can stand within texts only, where JSON has another way to write it.
+        text = json.dumps(answer, indent=2, ensure_ascii=False) + "\n"
+        sys.stdout.write("".join(one if _is_harmless(one) else json.dumps(one)[1:-1] for one in text))
         return
     if not answer:
         sys.stdout.write("none\n")
@@ -69,7 +71,11 @@ def show(answer: Mapping[str, Any] | Sequence[Mapping[str, Any]], as_json: bool)
 
 def printable(text: str) -> str:
     """Replace what controls a terminal instead of being shown, such as escape sequences and direction marks."""
-    return "".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text)
+    return "".join(one if _is_harmless(one) else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
+def _is_harmless(character: str) -> bool:
+    return character.isprintable() or character == "\n"
 
 
 def _flat(answer: Mapping[str, Any], prefix: str = "") -> list[list[str]]:
