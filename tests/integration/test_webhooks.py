@@ -217,7 +217,7 @@ HALF = "\ud800"
         {"body": HALF, "isBase64Encoded": False},
         {"body": "a", "isBase64Encoded": True},
     ],
-    ids=lambda odd: ", ".join(odd),
+    ids=", ".join,
 )
 @pytest.mark.parametrize("way", ["basic", "bearer", "header", "hmac"])
 def test_a_stranger_is_turned_away_whatever_the_request_is_made_of(
