@@ -11,7 +11,7 @@ from unittest.mock import Mock
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError, ProfileNotFound
 
 from local import stack as local_stack
 from local.sandbox.braze import Braze
@@ -441,7 +441,8 @@ def test_credentials_that_are_refused_say_nothing_about_the_stack(
 
         answer = bridge("program", "list")
 
-    assert answer == (3, "", "bridge: AWS: ExpiredToken\n")
+    told = "bridge: AWS: ExpiredToken: sign in to AWS again, such as with `aws sso login`\n"
+    assert answer == (3, "", told)
 
 
 def test_the_connection_is_tried(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:
@@ -512,3 +513,29 @@ def test_a_local_run_that_has_ended_is_not_asked(
 def test_the_local_run_of_the_project_is_found_from_any_folder() -> None:
     assert stack.ENDPOINTS[-1] == local_stack.ENDPOINTS
     assert stack.ENDPOINTS[-1].is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("failure", "advice"),
+    [
+        (NoRegionError(), "set AWS_REGION"),
+        (NoCredentialsError(), "AWS_PROFILE"),
+        (ProfileNotFound(profile="x"), "AWS_PROFILE"),
+        (ClientError({"Error": {"Code": "ExpiredToken"}}, "DescribeStacks"), "sign in"),
+        (ClientError({"Error": {"Code": "InvalidClientTokenId"}}, "DescribeStacks"), "AWS_PROFILE"),
+        (ClientError({"Error": {"Code": "AccessDenied"}}, "DescribeStacks"), "docs/deploying.md"),
+        (ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeStacks"), "docs/deploying.md"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_what_aws_refuses_comes_with_what_to_do(
+    failure: Exception, advice: str, monkeypatch: pytest.MonkeyPatch, bridge: Bridge
+) -> None:
+    stack.settings.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr("boto3.client", Mock(side_effect=failure))
+
+        code, _, complained = bridge("program", "list")
+
+    assert code == 3
+    assert advice in complained

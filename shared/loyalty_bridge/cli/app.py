@@ -109,13 +109,34 @@ def trace(program: ProgramArgument, name: Annotated[str, typer.Argument(metavar=
     show(trace_id(stack.settings(), find(program), name), as_json=True)
 
 
+_SIGN_IN = "sign in to AWS again, such as with `aws sso login`"
+_WHO = "set AWS_PROFILE to a profile of yours, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+_RIGHTS = "your AWS identity lacks rights: docs/deploying.md has a policy for operators"
+_ADVICE = {
+    "NoRegionError": "set AWS_REGION, or AWS_PROFILE to a profile that has a region",
+    "NoCredentialsError": _WHO,
+    "ProfileNotFound": _WHO,
+    "InvalidClientTokenId": _WHO,
+    "UnrecognizedClientException": _WHO,
+    "ExpiredToken": _SIGN_IN,
+    "ExpiredTokenException": _SIGN_IN,
+    "SSOTokenLoadError": _SIGN_IN,
+    "TokenRetrievalError": _SIGN_IN,
+    "UnauthorizedSSOTokenError": _SIGN_IN,
+    "AccessDenied": _RIGHTS,
+    "AccessDeniedException": _RIGHTS,
+}
+"""What to do about what AWS answers, by its code or the name of its client's error."""
+
+
 def main() -> None:
     """Run a command; what goes wrong on purpose is one line, not a traceback."""
     try:
         with aws.reaching("AWS"):
             bridge()
     except Unavailable as error:
-        _fail(str(error), 3)
+        advice = _ADVICE.get(str(error).rpartition(": ")[2])
+        _fail(f"{error}: {advice}" if advice else str(error), 3)
     except BridgeError as error:
         _fail(str(error), 1)
 
