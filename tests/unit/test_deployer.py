@@ -1,8 +1,9 @@
-"""The rights that docs/deploying.md gives a deployer suffice for what CloudFormation does in its name."""
+"""The rights that docs/deploying.md gives deployers and operators suffice."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
@@ -14,7 +15,7 @@ import pytest
 
 from tests.template import ROOT
 from tests.transformed import defaults, deployed
-from tests.unit.test_transformed import CHOICES, OPTIONS
+from tests.unit.test_transformed import CHOICES, OPTIONS, allowed
 
 POLICY = json.loads((ROOT / "docs" / "policies" / "deployer.json").read_text())
 LINTER = files("cfnlint.data")
@@ -106,3 +107,17 @@ def test_the_deployer_passes_roles_of_the_bundle_to_its_services_only() -> None:
     assert statement["Resource"] == "arn:aws:iam::*:role/loyalty-bridge*"
     assert statement["Condition"]["StringEquals"]["iam:PassedToService"]
     assert {one for one in POLICY["Statement"] if "iam:*" in one["Action"] or "*" in one["Action"]} == set()
+
+
+def test_an_operator_of_the_command_line_may_do_what_the_page_does() -> None:
+    resources = deployed(defaults() | {"Transport": "both"})
+    page = {(action, there.lower()) for action, there in allowed(resources, "AdminRole", set(resources))}
+
+    operator = {
+        (action, re.findall(r"[a-z]+", arn.removeprefix("arn:aws:").lower().replace("loyalty-bridge", ""))[-1])
+        for statement in json.loads((ROOT / "docs" / "policies" / "operator.json").read_text())["Statement"]
+        for action, arn in product(statement["Action"], statement["Resource"])
+    }
+
+    signed_in = {one for one in page if one[1] == "sessionstable"}
+    assert operator - {("cloudformation:DescribeStacks", "stack")} == page - signed_in

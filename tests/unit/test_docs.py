@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
@@ -177,3 +178,36 @@ def test_every_event_that_is_read_is_published() -> None:
         assert convercus.known_as(GOOD | {"eventType": kind}) == ()
     with pytest.raises(Refused):
         convercus.known_as(GOOD | {"eventType": "teleported"})
+
+
+PAGES = (*ROOT.glob("*.md"), *DOCS.rglob("*.md"))
+
+
+def headings(path: Path) -> set[str]:
+    """Name a page's headings as GitHub does in links to them."""
+    found = re.findall(r"^#+ (.+)$", prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", one.replace("`", "").lower()).replace(" ", "-") for one in found}
+
+
+def prose(path: Path) -> str:
+    return re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+
+
+def links(path: Path) -> list[tuple[Path, str]]:
+    found = [one.partition("#") for one in re.findall(r"\]\(([^)\s]+)\)", prose(path)) if "://" not in one]
+    return [((path.parent / there).resolve() if there else path, heading) for there, _, heading in found]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_link_leads_to_a_page_and_a_heading_that_are_there(path: Path) -> None:
+    dead = [
+        (there.name, heading)
+        for there, heading in links(path)
+        if not there.exists() or (heading and heading not in headings(there))
+    ]
+
+    assert dead == []
+
+
+def test_the_readme_links_every_page() -> None:
+    assert {*PAGES} - {there for there, _ in links(ROOT / "README.md")} == {ROOT / "README.md"}
