@@ -268,7 +268,8 @@ def instant(value: Json, field: str) -> datetime:
 
     Without a zone it is UTC; what lies beyond the calendar becomes its first or last moment.
     Read are ISO 8601 and what is near it (``2026-03-01 10:00:00 UTC``, ``20260301T090000,5z``, ``2026/03/01``,
-    ``2026-03-01T10:00+01:00[Europe/Berlin]``), ``01.03.2026``, times with English months (RFC 5322), arrays
+    ``2026-03-01T10:00+01:00[Europe/Berlin]``), ``01.03.2026``, ``25/12/2026`` where day and month can be told apart,
+    times with English months (RFC 5322, ``Mar 1, 2026, 10:00:00 AM``, ``Sun Mar 01 10:00:00 CET 2026``), arrays
     (``[2026, 3, 1, 10, 0]``), and seconds, milliseconds, microseconds or nanoseconds since 1970, by their magnitude.
     """
     try:

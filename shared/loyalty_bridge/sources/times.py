@@ -26,22 +26,35 @@ _SPELLING = re.compile(
     (?: (?P<year>[+-]?\d{4,10}) (?P<mark>[-/.]) (?P<month>\d\d?) (?P=mark) (?P<day>\d\d?)
       | (?P<year2>\d{4}) (?P<month2>\d\d) (?P<day2>\d\d)
       | (?P<day3>\d\d?) \. (?P<month3>\d\d?) \. (?P<year3>\d{4})
-      | (?:[A-Z][a-z]{2,8},?[ ])? (?P<day4>\d\d?) [ -] (?P<name4>[A-Z][a-z]{2}) [ -] (?P<year4>\d{4})
-      | (?:[A-Z][a-z]{2,8},?[ ])? (?P<name5>[A-Z][a-z]{2}) [ ] (?P<day5>\d\d?) ,? [ ] (?P<year5>\d{4})
+      | (?:[A-Z][a-z]{2,8},?[ ])? (?P<day4>\d\d?) \.? [ -] (?P<name4>[A-Za-z]{3,9}) [ -] (?P<year4>\d{4})
+      | (?:[A-Z][a-z]{2,8},?[ ])? (?P<name5>[A-Za-z]{3,9}) [ ] (?P<day5>\d\d?) ,? [ ] (?P<year5>\d{4})
+      | (?P<day6>\d\d?) / (?P<month6>\d\d?) / (?P<year6>\d{4})
     )
     (?: (?:[Tt]|,?[ ]{1,2}|(?<=^\d{8}))
         (?P<hour>\d\d?) (?: :?(?P<minute>\d\d) (?: :?(?P<second>\d\d) (?: [.,:](?P<fraction>\d{1,20}) )? )? )?
+        (?:[ ]?(?P<half>[AaPp])[Mm])?
         [ ]{0,2}
         (?: (?:[Zz]|UTC|GMT)? (?P<sign>[+-]) (?P<hours>\d\d?) (?: :?(?P<minutes>\d\d) (?: :?\d\d )? )?
             (?: [ ] (?:[A-Z]{2,5}|\([^()]*\)) )?
           | (?:[Zz]|UTC|GMT)
+          | (?P<abbreviation>[A-Z]{3,4})
         )?
         (?: \[ (?P<zone>[A-Za-z][A-Za-z0-9_/+-]*) \] | [ ]? (?P<zone2>[A-Z][a-z]+/[A-Za-z0-9_/+-]+) )?
     )?
     """,
     re.ASCII | re.VERBOSE,
 )
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november"),
+    "december",
+)
+_YEAR_LAST = re.compile(
+    r"(?:[A-Z][a-z]{2,8} )?([A-Z][a-z]{2,8}) {1,2}(\d\d?) ([\d:.]{5,18}(?: [A-Z0-9:+-]{1,9})?) (\d{4})", re.ASCII
+)
+"""As Java's ``Date`` and C's ``ctime`` write: ``Sun Mar 01 10:00:00 CET 2026``."""
+_ZONES = "EST:-5 EDT:-4 CST:-6 CDT:-5 MST:-7 MDT:-6 PST:-8 PDT:-7 WET:0 WEST:1 CET:1 CEST:2 MEZ:1 MESZ:2 EET:2 EEST:3"
+_HOURS_OF_ZONES = {name: int(hours) for name, hours in (pair.split(":") for pair in _ZONES.split())}
+"""https://www.rfc-editor.org/rfc/rfc5322#section-4.3, and Europe's, which mean one zone each."""
 
 
 class Written(NamedTuple):
@@ -81,17 +94,48 @@ def _text(value: str, last_second: int) -> Written:
         return _since_1970(float(value) if re.search("[.eE]", value) else int(value), last_second)
     if found := _DOTNET.fullmatch(value):
         return _since_1970(int(found[1]) / 1000, LAST_SECOND)
+    value = _YEAR_LAST.sub(r"\1 \2 \4 \3", value.replace("\u202f", " ").replace("\xa0", " "))
     if not (found := _SPELLING.fullmatch(value)):
         raise ValueError("is not a time")
-    said = {name.rstrip("2345"): part for name, part in found.groupdict().items() if part is not None}
-    month = int(said["month"]) if "month" in said else _MONTHS.index(said["name"]) + 1
+    said = {name.rstrip("23456"): part for name, part in found.groupdict().items() if part is not None}
+    if found["month6"]:
+        said |= _day_and_month(found["day6"], found["month6"])
+    month = int(said["month"]) if "month" in said else _month(said["name"])
+    if "half" in said:
+        if "T" in value.upper() and found["year"]:
+            raise ValueError("is half of each of two forms")
+        said["hour"] = _of_24_hours(int(said["hour"]), said["half"])
     hour, minute, second = (int(said.get(name, 0)) for name in ("hour", "minute", "second"))
     microsecond = int(said.get("fraction", "")[:6].ljust(6, "0"))
     wall = _wall(int(said["year"]), month, int(said["day"]), hour, minute, second, microsecond)
     return Written(wall, _zone(said), "time" if "hour" in said else "day")
 
 
+def _month(name: str) -> int:
+    known = (number for number, month in enumerate(_MONTHS, 1) if name.lower() in {month, month[:3], month[:4]})
+    if not (found := next(known, 0)):
+        raise ValueError("is not a time")
+    return found
+
+
+def _day_and_month(one: str, other: str) -> dict[str, str]:
+    """Tell day and month apart where only one of two numbers can be the month."""
+    if int(one) <= 12 and int(other) <= 12 and int(one) != int(other):
+        raise ValueError("may be one of two days")
+    return {"day": one, "month": other} if int(other) <= 12 else {"day": other, "month": one}
+
+
+def _of_24_hours(hour: int, half: str) -> str:
+    if not 1 <= hour <= 12:
+        raise ValueError("is not a time")
+    return str(hour % 12 + (12 if half in "pP" else 0))
+
+
 def _zone(said: Mapping[str, str]) -> tzinfo | None:
+    if "abbreviation" in said:
+        if said["abbreviation"] not in _HOURS_OF_ZONES:
+            raise ValueError("is in an unknown zone")
+        return timezone(timedelta(hours=_HOURS_OF_ZONES[said["abbreviation"]]))
     if "sign" in said:
         offset = timedelta(hours=int(said["hours"]), minutes=int(said.get("minutes", 0)))
         return timezone(-offset if said["sign"] == "-" else offset)
@@ -118,9 +162,13 @@ def _array(parts: Sequence[Json]) -> Written:
 def _object(value: Mapping[str, Json], last_second: int) -> Written:
     """Read a time that is wrapped (``{"$date": …}``), or the two numbers of Java's and Protobuf's instants."""
     inner = value.get("$date", value.get("$time"))
+    if isinstance(inner, Mapping):
+        inner = inner.get("$numberLong")
     if isinstance(inner, str | int | float):
         return written(inner, last_second)
     seconds = value.get("seconds", value.get("epochSecond"))
+    if isinstance(seconds, str) and re.fullmatch("-?[0-9]{1,12}", seconds, re.ASCII):
+        seconds = int(seconds)
     if len(value) != 2 or isinstance(seconds, bool) or not isinstance(seconds, int):
         raise ValueError("is not a time")
     return _since_1970(seconds, LAST_SECOND)

@@ -637,3 +637,50 @@ def test_the_slow_libraries_are_not_imported_before_they_are_needed() -> None:
     )
 
     assert shown.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("Sun Mar 01 10:00:00 CET 2026", "2026-03-01T09:00:00Z"),
+        ("Wed Jul 01 10:00:00 CEST 2026", "2026-07-01T08:00:00Z"),
+        ("Sun Mar 01 10:00:00 GMT 2026", "2026-03-01T10:00:00Z"),
+        ("Sun Mar  1 10:00:00 2026", "2026-03-01T10:00:00Z"),
+        ("Mar 1, 2026, 10:00:00 AM", "2026-03-01T10:00:00Z"),
+        ("Mar 1, 2026 12:30:00 AM", "2026-03-01T00:30:00Z"),
+        ("Mar 1, 2026, 12:00:00 PM", "2026-03-01T12:00:00Z"),
+        ("Mar 1, 2026, 9:05:00\u202fPM", "2026-03-01T21:05:00Z"),
+        ("March 1, 2026", "2026-03-01T00:00:00Z"),
+        ("1 September 2026 08:00", "2026-09-01T08:00:00Z"),
+        ("01-MAR-2026", "2026-03-01T00:00:00Z"),
+        ("25/12/2026", "2026-12-25T00:00:00Z"),
+        ("12/25/2026 10:00 PM", "2026-12-25T22:00:00Z"),
+        ("03/03/2026", "2026-03-03T00:00:00Z"),
+        ("2026-03-01 10:00:00 PST", "2026-03-01T18:00:00Z"),
+        ({"$date": {"$numberLong": "1772355600000"}}, "2026-03-01T09:00:00Z"),
+        ({"seconds": "1772355600", "nanos": 0}, "2026-03-01T09:00:00Z"),
+    ],
+)
+def test_times_are_read_as_java_javascript_and_databases_write_them(written: Json, expected: str) -> None:
+    assert reading.iso(written, "occurredAt") == expected
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "03/01/2026",
+        "13/13/2026",
+        "Mar 1, 2026, 13:00:00 PM",
+        "1 Marz 2026",
+        "Sun Mar 01 10:00:00 XYZ 2026",
+        "0 Mar 2026",
+    ],
+)
+def test_a_time_that_may_be_two_is_refused(written: str) -> None:
+    with pytest.raises(Refused, match="is not a time"):
+        reading.iso(written, "occurredAt")
+
+
+@pytest.mark.parametrize("written", ["25/12/1990", "12/25/1990", "December 25, 1990", "25-DEC-1990", "25 Dec 1990"])
+def test_a_birth_date_is_read_in_the_spellings_of_times(written: str) -> None:
+    assert reading.birth_date(written, "birthDate") == "1990-12-25"
