@@ -539,3 +539,34 @@ def test_what_aws_refuses_comes_with_what_to_do(
 
     assert code == 3
     assert advice in complained
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ({"AWS_REGION": "eu-west-1"}, "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-1"),
+    ],
+    ids=lambda one: "-".join(one) if isinstance(one, dict) else one,
+)
+def test_the_region_is_found_by_either_of_its_variables(
+    given: dict[str, str], used: str, monkeypatch: pytest.MonkeyPatch, bridge: Bridge
+) -> None:
+    """AWS's command line reads the first of them, its library for Python the second only."""
+    stack.settings.cache_clear()
+    asked = []
+
+    def refused(_: str) -> Any:
+        asked.append(boto3.Session().region_name)
+        raise NoCredentialsError
+
+    with monkeypatch.context() as patch:
+        patch.delenv("AWS_DEFAULT_REGION", raising=False)
+        for name, value in given.items():
+            patch.setenv(name, value)
+        patch.setattr("boto3.client", refused)
+
+        bridge("program", "list")
+
+    assert asked == [used]

@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 refused or not found, 2 used wrongly, 3 a store or platfor
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -41,6 +42,8 @@ def options(
 
     AWS is found as by every AWS tool (AWS_PROFILE, AWS_REGION, …); BRIDGE_STACK names the stack.
     """
+    if region := os.environ.get("AWS_REGION"):
+        os.environ["AWS_DEFAULT_REGION"] = region  # all that AWS's library for Python reads
     if local:
         stack.use_local()
 
@@ -113,7 +116,7 @@ _SIGN_IN = "sign in to AWS again, such as with `aws sso login`"
 _WHO = "set AWS_PROFILE to a profile of yours, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _RIGHTS = "your AWS identity lacks rights: docs/deploying.md has a policy for operators"
 _ADVICE = {
-    "NoRegionError": "set AWS_REGION, or AWS_PROFILE to a profile that has a region",
+    "NoRegionError": "set AWS_REGION or AWS_DEFAULT_REGION, or AWS_PROFILE to a profile that has a region",
     "NoCredentialsError": _WHO,
     "ProfileNotFound": _WHO,
     "InvalidClientTokenId": _WHO,
