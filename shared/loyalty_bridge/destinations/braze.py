@@ -604,16 +604,26 @@ def _blame(
     unplaced: list[tuple[str | None, str]] = []
     errors = said.get("errors") or []
     for error in errors if isinstance(errors, list) else [errors]:
-        entry = error if isinstance(error, dict) else {"type": error}
-        array, index, kind = entry.get("input_array"), entry.get("index"), entry.get("type")
+        entry: Mapping[str, Json] = error if isinstance(error, dict) else {"type": error}
+        array, index = entry.get("input_array"), _whole_number(entry.get("index"))
+        kind = next((text for key in ("type", "message", "error") if isinstance(text := entry.get(key), str)), None)
         if isinstance(kind, str) and _ABOUT_TRACKING.fullmatch(kind.strip()):
             continue
         array = array if isinstance(array, str) and array in places else None
-        if array and type(index) is int and 0 <= index < len(places[array]):
+        if array and index is not None and 0 <= index < len(places[array]):
             blamed.setdefault(places[array][index], _sentence(kind, _NO_REASON))
         else:
             unplaced.append((array, _sentence(kind, _NO_REASON)))
     return blamed, unplaced
+
+
+def _whole_number(value: Json) -> int | None:
+    """Read a place, also where it is written as a text or as 1.0."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value, re.ASCII):
+        return int(value)
+    return value if type(value) is int else None
 
 
 def _accepted(said: Mapping[str, Json], objects: Sequence[WireObject]) -> Accepted:

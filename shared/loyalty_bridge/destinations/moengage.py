@@ -118,7 +118,11 @@ _TOLD = {
 
 _BROKEN_STATUSES = frozenset({401, 403, 404, 405, 407, 409, 410, 415, 421})
 _RATE_TYPES = frozenset({"Rate Limits Exceeded", "RateLimitError"})
-_BROKEN_TYPES = frozenset({"Blacklisted", "ParamsRequired", "Missing header value", "Authentication required"})
+_FAILED = frozenset({"fail", "failed", "failure", "error"})
+_BROKEN_TYPES = frozenset({
+    "BlockedClient", "Account Suspended", "Account Temporarily Suspended", "Blacklisted", "ParamsRequired",
+    "Missing header value", "Authentication required",
+})  # fmt: skip
 """Types of a 400 that is not about what was sent, but about the account or how it is called."""
 
 
@@ -260,7 +264,8 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     error = error if isinstance(error, Mapping) else {}
     reason = _reason(reply, said, error)
     is_ok = 200 <= status < 300
-    has_failed = said is not None and (status in {400, 422} or (is_ok and said.get("status") == "fail"))
+    outcome = str((said or {}).get("status")).strip().lower()
+    has_failed = said is not None and (status in {400, 422} or (is_ok and outcome in _FAILED))
     kind = str(error.get("type"))
     verdict: Verdict = failed(status, reason)
     if status == 429 or (has_failed and kind in _RATE_TYPES):
@@ -273,7 +278,7 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
         verdict = Transient(reason)
     elif status == 413 or has_failed:
         verdict = Rejected(reason, {0: reason} if len(objects) == 1 else {})
-    elif is_ok and (not reply.body.strip() or (said or {}).get("status") == "success"):
+    elif is_ok and (not reply.body.strip() or outcome == "success"):
         verdict = Accepted()
     return verdict
 

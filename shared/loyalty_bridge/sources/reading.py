@@ -358,6 +358,8 @@ def phone(value: Json, region: str | None, field: str) -> str:
         found = abroad if is_own else national
     elif national:
         found = national
+    elif abroad and abroad.country_code == phonenumbers.country_code_for_region(region or "ZZ"):
+        found = abroad
     else:
         raise Refused(field, "is not a phone number")
     return phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)
@@ -406,12 +408,15 @@ def email(value: Json, field: str) -> str:
     written = text(value, field)
     if len(written) > _LONGEST_ADDRESS:
         raise Refused(field, "is not an e-mail address")
+    # Two dots together are no form of RFC 5322, but of addresses that Japanese providers have given out.
+    local, _, host = written.rpartition("@")
+    dotted = local.isascii() and ".." in local
+    checked = f"{re.sub(r'[.]{2,}', '.', local)}@{host}" if dotted else written
     try:
-        found = validate_email(written, check_deliverability=False, globally_deliverable=False)
+        found = validate_email(checked, check_deliverability=False, globally_deliverable=False)
     except (EmailNotValidError, UnicodeError):
         raise Refused(field, "is not an e-mail address") from None
-    is_ascii = written.rpartition("@")[2].isascii()
-    return f"{found.local_part}@{found.ascii_domain}" if is_ascii else found.normalized
+    return f"{local if dotted else found.local_part}@{found.ascii_domain if host.isascii() else found.domain}"
 
 
 def currency(value: Json, field: str) -> str:

@@ -1416,3 +1416,16 @@ def test_whatever_the_reply_is_it_has_a_verdict_about_objects_that_were_sent(
     if isinstance(verdict, Wait) and verdict.seconds is not None:
         assert 0 <= verdict.seconds <= 3600
     repr(verdict).encode()
+
+
+@pytest.mark.parametrize("index", [1, "1", 1.0])
+@pytest.mark.parametrize("key", ["type", "message", "error"])
+def test_an_error_names_its_object_and_reason_however_they_are_written(index: object, key: str) -> None:
+    sent = objects("attributes", "events", "events")
+    said = {
+        "message": "success",
+        "events_processed": 1,
+        "errors": [{key: "x", "input_array": "events", "index": index}],
+    }
+
+    assert braze.judge(reply(201, said), sent, NOW) == Accepted({2: "x"})

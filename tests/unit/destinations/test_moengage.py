@@ -1020,3 +1020,18 @@ def test_whatever_is_sent_obeys_the_limits_and_what_is_not_is_told(told: MemberU
         assert given_part is None or sent or any(refusal.part == part for refusal in translation.refusals)
     for refusal in translation.refusals:
         assert len(refusal.field) < 700
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (reply(200, {"status": "Success"}), Accepted()),
+        (reply(202, {"status": "SUCCESS"}), Accepted()),
+        (reply(200, {"status": "failure"}), Rejected("200")),
+        (reply(200, {"status": "Error"}), Rejected("200")),
+        (reply(400, failed("BlockedClient")), Broken("400, BlockedClient, request ZbPXtKFL")),
+        (reply(400, failed("Account Suspended")), Broken("400, Account Suspended, request ZbPXtKFL")),
+    ],
+)
+def test_an_outcome_counts_in_any_case_and_a_suspended_account_loses_nothing(answer: Reply, verdict: Verdict) -> None:
+    assert moengage.judge(answer, [WireObject("event", b"{}")] * 2, NOW) == verdict
