@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from loyalty_bridge.sources.reading import MAX_EVENTS
@@ -26,8 +27,14 @@ class Packed(NamedTuple):
     data: bytes
 
 
-def unpacked(data: bytes) -> list[Packed]:
-    """Take an aggregated record apart, in the order in which its records were put.
+MAX_DEPTH = 3
+"""Aggregated records inside one another: a producer that copies a stream packs what was packed before."""
+
+
+def unpacked(data: bytes, depth: int = MAX_DEPTH) -> list[Packed]:
+    """Take an aggregated record apart, in the order in which its records were put; aggregated ones in it, too.
+
+    One inside that is damaged comes out as it is.
 
     Raises
     ------
@@ -52,7 +59,17 @@ def unpacked(data: bytes) -> list[Packed]:
                 raise ValueError(f"holds more than {MAX_EVENTS} records")
     if not records or max(index for index, _ in records) >= len(keys):
         raise ValueError("holds no record, or one with a partition key that it does not hold")
-    return [Packed(keys[index], body) for index, body in records]
+    found = [one for index, body in records for one in _inside(Packed(keys[index], body), depth - 1)]
+    if len(found) > MAX_EVENTS:
+        raise ValueError(f"holds more than {MAX_EVENTS} records")
+    return found
+
+
+def _inside(one: Packed, depth: int) -> list[Packed]:
+    if depth and one.data.startswith(MAGIC):
+        with suppress(ValueError):
+            return unpacked(one.data, depth)
+    return [one]
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:

@@ -73,3 +73,22 @@ def test_the_largest_record_takes_bounded_time() -> None:
             unpacked(sealed(message))
 
     assert time.process_time() - began < 15
+
+
+def test_an_aggregated_record_in_another_is_taken_apart_in_order() -> None:
+    inner = packed(("a", b"1"), ("b", b"2"))
+
+    assert unpacked(packed(("x", b"0"), ("copy", inner), ("y", b"3"))) == [
+        ("x", b"0"), ("a", b"1"), ("b", b"2"), ("y", b"3"),
+    ]  # fmt: skip
+    assert unpacked(packed(("copy", inner[:-1] + b"!"), ("y", b"3"))) == [("copy", inner[:-1] + b"!"), ("y", b"3")]
+
+
+def test_aggregated_records_are_taken_apart_to_a_bounded_depth() -> None:
+    record = packed(("a", b"1"))
+    for _ in range(50):
+        record = packed(("copy", record))
+
+    [left] = unpacked(record)
+
+    assert left.data.startswith(MAGIC)
