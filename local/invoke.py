@@ -14,7 +14,7 @@ from local.bundle import deployed, say
 
 def main() -> None:
     """Run as a command."""
-    parser = argparse.ArgumentParser(prog="make invoke", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make invoke", usage="make invoke EVENT=events/<function>/<case>.json")
     parser.add_argument("event", type=Path, help="events/<function>/<case>.json")
     event: Path = parser.parse_args().event
     if not event.is_file():

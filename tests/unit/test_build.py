@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +243,10 @@ def test_a_python_that_cannot_do_is_said_at_once(tmp_path: Path, python: str, sa
     assert done.returncode
     assert said in done.stderr
     assert not (checkout / ".venv").exists()
+
+
+def test_invoking_without_an_event_shows_how() -> None:
+    done = subprocess.run([sys.executable, "-m", "local.invoke"], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert "usage: make invoke EVENT=events/" in done.stderr
