@@ -235,7 +235,8 @@ def _program(document: Json) -> str:
 def program_of(event: Mapping[str, Json]) -> Json:
     """Give the program that an event names, whatever case and punctuation the name of the field has; else None."""
     names = (name for name in event if len(name) < 20 and re.sub(r"[\W_]+", "", name).lower() == "programid")
-    return next((event[name] for name in names if not reading.is_blank(event[name])), None)
+    named = [event[name] for name in names]
+    return next((one for one in named if not reading.is_blank(one)), next(iter(named), None))
 
 
 def _program_id(value: Json, field: str) -> str:

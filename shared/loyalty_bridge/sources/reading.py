@@ -247,7 +247,9 @@ def member_id(value: Json, field: str) -> str:
 
 def is_no_id(value: Json) -> bool:
     """Tell whether a value is blank, or the word for a missing one: as an event's id it would make all events one."""
-    return is_blank(value) or (isinstance(value, str) and len(value) < MAX_WORD and says_nothing(value))
+    if not isinstance(value, str):
+        return value is None
+    return is_blank(value) or (len(value) < MAX_WORD and value.isprintable() and says_nothing(value))
 
 
 MAX_WORD = 200
