@@ -33,6 +33,7 @@ TAKES_NOTHING: dict[str, Spoilt] = {
     "reset": lambda _: Answer(0, delivery="reset"),
     "silence": lambda _: Answer(0, delivery="silent", delay=1.2),
 }
+OF_A_FIREWALL: dict[str, Spoilt] = {"403 of a firewall": lambda _: Answer(403, HTML)}
 TAKES_IT: dict[str, Spoilt] = {
     "504 after acting": lambda act: replace(act(), status=504, body=HTML),
     "200 that is not JSON": lambda act: replace(act(), status=200, body=HTML),
@@ -80,11 +81,11 @@ def copies(braze: Braze, key: str = KEY) -> Counter[str]:
 
 
 @pytest.mark.parametrize("batch_of", [queued, streamed])
-@pytest.mark.parametrize("fault", [*TAKES_NOTHING, *TAKES_IT])
+@pytest.mark.parametrize("fault", [*TAKES_NOTHING, *TAKES_IT, *OF_A_FIREWALL])
 def test_what_makes_the_destination_fail_is_set_aside_with_its_reason_and_its_neighbours_arrive(
     stores: DeliverySettings, braze: Braze, fault: str, batch_of: Callable[..., dict[str, Any]]
 ) -> None:
-    with spoilt(braze, (TAKES_NOTHING | TAKES_IT)[fault]) as url:
+    with spoilt(braze, (TAKES_NOTHING | TAKES_IT | OF_A_FIREWALL)[fault]) as url:
         connect(stores, url)
 
         outcome = forward(batch_of(*some(12, 5)), stores, 30)

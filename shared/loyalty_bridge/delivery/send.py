@@ -2,9 +2,9 @@
 
 What cannot be settled in time stays missing in its work; the lane says why.
 
-A request that fails twice, while the destination takes a harmless object, is halved (or, when its outcome is unknown,
-taken apart at once) until what makes the destination fail is alone; that object is set aside as refused, and its
-neighbours arrive. When the destination takes nothing, all
+A request that fails twice, or that a firewall turns away, while the destination takes a harmless object, is halved (or,
+when its outcome is unknown, taken apart at once) until what makes the destination fail is alone; that object is set
+aside as refused, and its neighbours arrive. When the destination takes nothing, all
 is left as it is. A request whose outcome is unknown is sent once more at most, and not at all by a program that failed
 before until the destination takes data again: each repeat may double what it holds.
 """
@@ -221,7 +221,9 @@ def _attempt(lane: Lane, items: Sequence[Item], *, suspected: bool) -> Verdict |
             if is_last:
                 return verdict
         else:
-            return verdict
+            if isinstance(verdict, Broken) and verdict.is_foreign and _takes_data(lane):
+                return _Culprit(f"{verdict.reason}; other data is taken", is_unknown=False)
+            break
     return verdict
 
 

@@ -247,7 +247,8 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     if status == 413 or (is_refusal and b"max input length exceeded" in reply.body.lower()):
         return TooLarge(f"{status}: too much in one request")
     if 300 <= status < 400 or status in _BROKEN:
-        return Broken(f"{status}: {_BROKEN.get(status, 'redirects, so it is not a REST endpoint of Braze')}")
+        why = _BROKEN.get(status, "redirects, so it is not a REST endpoint of Braze")
+        return Broken(f"{status}: {why}", is_foreign=status == 403 and said is None)
     if is_refusal:
         blamed, unplaced = _blame(said or {}, objects)
         sentences = [reason for _, reason in unplaced if reason != _NO_REASON]

@@ -273,7 +273,7 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     elif (status == 413 or (has_failed and kind == "PayloadTooLarge")) and len(objects) > 1:
         verdict = TooLarge(reason)
     elif status in _BROKEN_STATUSES or 300 <= status < 400 or (has_failed and _is_about_account(error)):
-        verdict = Broken(reason)
+        verdict = Broken(reason, is_foreign=status == 403 and said is None)
     elif has_failed and kind == "ServerError":
         verdict = Transient(reason)
     elif status == 413 or has_failed:

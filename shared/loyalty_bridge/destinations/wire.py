@@ -162,6 +162,8 @@ class Broken:
     """The connection itself is refused: no request of this program can succeed until an operator has acted."""
 
     reason: str
+    is_foreign: bool = field(default=False, compare=False)
+    """The answer is that of something before the platform, such as a firewall: it may be about one object only."""
 
 
 NEVER_BEGUN = frozenset({408, 425, 429, 501, 503, 505, 511, 529})
