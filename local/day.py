@@ -228,6 +228,6 @@ def _bad(program: str, person: dict[str, Any]) -> list[Planned]:
         {**base, "eventId": "bad-2", "eventType": "balance_changed", "occurredAt": "2026-13-45"},
         {**base, "eventId": "bad-3", "eventType": "balance_changed", "programId": "nobody"},
         {**base, "eventId": "bad-4", "eventType": "balance_changed", "accountId": None},
-        {**base, "eventId": "bad-5", "eventType": "user_logged_in", "payload": {"channel": "\x00"}},
+        {**base, "eventId": "bad-5", "eventType": "balance_changed", "payload": []},
     ]
     return [Planned(record, person["account"], "bad record", False) for record in records]

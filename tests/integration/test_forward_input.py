@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from local.day import day
 from local.sandbox.braze import Braze
 from loyalty_bridge.delivery.forward import forward
 from loyalty_bridge.settings import DeliverySettings
@@ -286,3 +287,13 @@ def test_a_field_that_is_unusable_is_refused_and_the_rest_of_its_record_is_accep
     assert "private" not in str(entry.refusals)
     workspace = braze.workspace(KEY)
     assert (workspace.refused, workspace.silently_dropped) == ([], [])
+
+
+def test_nothing_of_the_bad_records_of_the_demos_day_arrives(stores: DeliverySettings, braze: Braze) -> None:
+    connect(stores, braze.url)
+    bad = [one.record for one in day("demo", members=200, events=1800) if not one.accepted]
+
+    forward(queued(*bad), stores, 30)
+
+    assert len(bad) == 6
+    assert braze.workspace(KEY).events == []
