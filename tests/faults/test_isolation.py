@@ -113,12 +113,16 @@ def unusable(_: Town) -> list[Any]:
     return [[{} for _ in range(50_000)], "[" * 5000, '{"programId": "p00"}' + " " * 100_000]
 
 
-def of_one_alias(_: Town) -> list[Any]:
+def of_one_alias(first: int, count: int) -> list[Any]:
     owner = {"programId": HOSTILE, "userId": "kiosk", "payload": {"role": "OWNER"}}
     return [
         event("account_created", eventId=f"{HOSTILE}-{number}", accountId=f"K{number}", **owner)
-        for number in range(400)
+        for number in range(first, first + count)
     ]
+
+
+def shared_by_many(there: Town) -> None:
+    there.run(streamed, of_one_alias(0, 150), "before")
 
 
 HOSTILITIES: dict[str, tuple[Callable[[Town], None], Callable[[Town], list[Any]]]] = {
@@ -129,7 +133,7 @@ HOSTILITIES: dict[str, tuple[Callable[[Town], None], Callable[[Town], list[Any]]
     "broken settings": (with_broken_settings, lambda _: logins(HOSTILE, "beside")),
     "huge records": (as_it_is, huge),
     "unusable records": (as_it_is, unusable),
-    "shared alias": (as_it_is, of_one_alias),
+    "shared alias": (shared_by_many, lambda _: of_one_alias(150, 30)),
 }
 
 
