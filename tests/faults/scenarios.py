@@ -441,7 +441,8 @@ def _carrying_out(world: World) -> None:
             raise Crash
         world.answers.append(answer)
     queue = world.plan_settings.batches_queue_url
-    told = aws.sqs().receive_message(QueueUrl=queue, MessageSystemAttributeNames=["All"], VisibilityTimeout=0)
+    with world.faults.looking():  # Lambda receives and deletes the messages
+        told = aws.sqs().receive_message(QueueUrl=queue, MessageSystemAttributeNames=["All"], VisibilityTimeout=0)
     for message in told.get("Messages", ()):
         record = {
             "messageId": message["MessageId"],
@@ -455,7 +456,8 @@ def _carrying_out(world: World) -> None:
         if world.faults.is_dead:
             raise Crash
         if not answer["batchItemFailures"]:
-            aws.sqs().delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            with world.faults.looking():
+                aws.sqs().delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
             world.notes["carried out"] = True
 
 
