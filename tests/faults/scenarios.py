@@ -452,7 +452,7 @@ def _carrying_out(world: World) -> None:
             "messageAttributes": {},
             "eventSource": "aws:sqs",
         }
-        answer = loaded("carry_out_batch")({"Records": [record]}, context(60, "carry_out_batch"))
+        answer = loaded("carry_out_batch")({"Records": [record]}, context(24, "carry_out_batch"))
         if world.faults.is_dead:
             raise Crash
         if not answer["batchItemFailures"]:
