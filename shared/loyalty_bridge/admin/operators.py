@@ -118,7 +118,7 @@ def ask(request: Request) -> tuple[int, Mapping[str, Any]]:
         raise Unavailable(f"the issuer: {error}") from None
     try:
         told = json.loads(reply.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict):
         raise Unavailable("the issuer does not answer as it should")
@@ -126,7 +126,10 @@ def ask(request: Request) -> tuple[int, Mapping[str, Any]]:
 
 
 def _safe(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise Unavailable("an address of the issuer is not a URL") from None
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost"}):
         raise Unavailable("an address of the issuer does not begin with https://")
     return url
@@ -175,7 +178,7 @@ def _key_set(url: str, seconds: float) -> list[Mapping[str, Any]]:
     keys: list[Mapping[str, Any]] = [
         key
         for key in (listed if isinstance(listed, list) else [])
-        if isinstance(key, dict) and key.get("use", "sig") == "sig" and key.get("kty") in {"RSA", "EC"}
+        if isinstance(key, dict) and key.get("use", "sig") == "sig" and key.get("kty") in ("RSA", "EC")
     ]
     if status != 200 or not keys:
         raise Unavailable("the issuer's keys cannot be read")

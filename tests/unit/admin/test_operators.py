@@ -157,6 +157,7 @@ def test_keys_that_break_off_say_nothing_about_a_token(
         {"jwks_uri": None},
         {"jwks_uri": "http://keys.example/keys"},
         {"token_endpoint": "file:///etc/passwd"},
+        {"jwks_uri": "https://[keys"},
     ],
 )
 def test_a_configuration_that_is_not_the_issuers_is_not_used(change: dict[str, Any]) -> None:
@@ -214,6 +215,8 @@ def test_algorithms_are_those_with_a_key_pair() -> None:
         json_answer(200, {"keys": "none"}),
         json_answer(200, {"keys": ["own"]}),
         json_answer(200, {"keys": [{"kty": "RSA", "kid": "own"}]}),
+        json_answer(200, {"keys": [public_key("own") | {"kid": "own", "kty": ["RSA"]}]}),
+        Answer(200, b'{"keys": ' + b"[" * 100_000),
         json_answer(200, {"keys": [{"kty": "oct", "kid": "own", "k": "c2VjcmV0"}]}),
         json_answer(200, {"keys": [public_key("own", use="enc") | {"kid": "own"}]}),
         json_answer(500, {"keys": [public_key("own") | {"kid": "own"}]}),
