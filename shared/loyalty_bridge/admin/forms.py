@@ -435,7 +435,9 @@ def _value(field: Field, typed: str) -> Any:
         case "flag":
             return typed == "on"
         case "list":
-            return tuple(line.strip() for line in typed.splitlines() if line.strip())
+            return tuple(
+                line.strip() for line in typed.split("\n") if line.strip()
+            )  # no other character ends a line here
         case "number":
             return int(typed) if is_number(typed) else typed
         case _:
