@@ -227,12 +227,14 @@ def opened(text: str) -> Connection | str:
 def merged(connection: Connection, change: Mapping[str, Any]) -> Connection:
     """Give a connection with some settings changed; objects are merged, everything else replaced.
 
+    Blanks around a text are not part of it: what is copied often ends in a line break.
+
     Raises
     ------
     Refused
         Naming the field that is wrong.
     """
-    document = _merged(msgspec.to_builtins(connection), change)
+    document = _merged(msgspec.to_builtins(connection), _trimmed(change))
     try:
         return msgspec.convert(document, Connection, strict=False)  # a number or a flag may be written as a text
     except msgspec.ValidationError as error:
@@ -281,6 +283,12 @@ def program_id(text: str) -> str:
     if not re.fullmatch(reading.PROGRAM_ID, text):
         raise Refused("program", "is not letters, digits, _ and -, beginning with one of the first two, 64 at most")
     return text
+
+
+def _trimmed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _trimmed(one) for name, one in value.items()}
+    return value.strip() if isinstance(value, str) else value
 
 
 def _merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,18 @@ def test_names_are_trimmed() -> None:
     assert (loyalty["membership_optins"], loyalty["default_optins"]) == (["SMS"], ["SMS"])
 
 
+@pytest.mark.parametrize("before", [{}, COMPLETE, {"engagement": {"platform": "moengage"}}])
+def test_a_line_break_that_was_copied_along_is_no_part_of_a_text(before: dict[str, Any]) -> None:
+    change = {
+        "loyalty": {"platform": "punchh", "api": {"client": "client-1\n"}},
+        "engagement": {"platform": "moengage", "workspace_id": " WORKSPACE\r\n"},
+    }
+
+    after = shown(merged(merged(Connection(), before), change))
+
+    assert (after["loyalty"]["api"]["client"], after["engagement"]["workspace_id"]) == ("client-1", "WORKSPACE")
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -122,9 +134,9 @@ def test_a_reason_names_the_opt_ins_that_are_not_the_programs() -> None:
         ({"loyalty": {"api": {"fields": {"code": "Ida B."}}}}, "loyalty.api.fields.code: is not the name of a field"),
         ({"loyalty": {"api": {"calls": {"login": "Ida"}}}}, "loyalty.api.calls.login: is not a method and a path"),
         ({"loyalty": {"api": {"turned_away": [423, 399]}}}, "loyalty.api.turned_away.1: should be int >= 400"),
-        ({"loyalty": {"api": {"realm": "Ida\n"}}}, "loyalty.api.realm: should be str matching"),
-        ({"loyalty": {"api": {"interaction_id": "Ida\n"}}}, "loyalty.api.interaction_id: should be str matching"),
-        ({"loyalty": {"platform": "brevo", "webhook_header": "Ida\n"}}, "webhook_header: should be str matching"),
+        ({"loyalty": {"api": {"realm": "Ida\nIda"}}}, "loyalty.api.realm: should be str matching"),
+        ({"loyalty": {"api": {"interaction_id": "Ida\nIda"}}}, "loyalty.api.interaction_id: should be str matching"),
+        ({"loyalty": {"platform": "brevo", "webhook_header": "Ida\nIda"}}, "webhook_header: should be str matching"),
         ({"loyalty": {"platform": "punchh", "coupon_code_days": 0}}, "loyalty.coupon_code_days: should be int >= 1"),
         ({"engagement": {"rules": {"max_objects": "Ida"}}}, "engagement.rules.max_objects: should be int, got str"),
         ({"engagement": {"rules": {"max_objects": 76}}}, "engagement.rules.max_objects: should be int <= 75"),
