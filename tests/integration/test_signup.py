@@ -16,6 +16,7 @@ from local.sandbox.punchh import Punchh
 from loyalty_bridge import aws
 from loyalty_bridge.actions import journal
 from loyalty_bridge.delivery import aliases
+from loyalty_bridge.platforms import punchh as platform
 from loyalty_bridge.programs import breaker
 from loyalty_bridge.settings import DeliverySettings
 from tests.http_events import PUNCHH_SECRETS, Answer, Api, connect_punchh, make_known
@@ -328,6 +329,21 @@ def test_an_account_without_an_external_id_gets_it_when_punchh_says_that_it_has_
     answer = sign_up(diner, user(1))
 
     assert (answer.status, answer.body, there.source) == (200, body, source)
+
+
+@pytest.mark.parametrize("existing_accounts", ["without_id", "any"])
+def test_an_account_of_another_address_than_the_one_asked_for_is_left_alone(
+    diner: Api, punchh: Punchh, monkeypatch: pytest.MonkeyPatch, existing_accounts: str
+) -> None:
+    diner.change(loyalty={"existing_accounts": existing_accounts})
+    sign_up(diner, user(1))
+    other = platform.Guest(5_000_000_001, email="somebody.else@example.com", external_source_id="")
+    monkeypatch.setattr(platform, "user_information", lambda *_, **__: other)
+
+    answer = sign_up(diner, user(1, external_source_id="c-new"))
+
+    assert (answer.status, answer.body) == (200, {"existing": True})
+    assert not [it for it in punchh.requests if it.method == "PATCH"]
 
 
 def test_an_account_with_this_external_id_is_told_without_a_change(diner: Api, punchh: Punchh) -> None:

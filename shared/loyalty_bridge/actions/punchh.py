@@ -174,8 +174,8 @@ def _found(caller: Caller[Client], user: Mapping[str, Any], *, rebinds: bool, si
     if admin is None:
         return None
     guest = punchh.user_information(admin.send, client.api, admin_key=admin.value, deadline=until, email=user["email"])
-    if guest is None:
-        return None
+    if guest is None or guest.email.strip().lower() not in {"", user["email"].lower()}:
+        return None  # an account of another address is not the one that was asked for
     told = Answer(200, {"userId": str(guest.user_id)})
     is_new = guest.joined is not None and guest.joined >= since - _CLOCK_SKEW
     if guest.external_source_id == user["external_source_id"] or (guest.external_source_id is None and is_new):
