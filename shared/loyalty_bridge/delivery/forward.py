@@ -42,6 +42,8 @@ _PROGRAMS_AT_ONCE = 100
 """More than a batch has, as a rule: a destination that does not answer keeps no other program waiting."""
 _THREADS = 800
 """Of a function's 1,024: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+_THREADS_OF_A_REQUEST = 4
+"""A request has a worker, and so has a part of one that is taken apart; each of them may have a watchdog."""
 
 
 @dataclass(slots=True)
@@ -160,7 +162,7 @@ def _deliver(
     """
 
     at_once = max(1, min(_PROGRAMS_AT_ONCE, len(members)))
-    workers = _THREADS // at_once - 1
+    workers = max(1, _THREADS // at_once // _THREADS_OF_A_REQUEST)
 
     def run(program_id: str) -> tuple[Lane | Unavailable, Written]:
         lane = _send(batch, programs[program_id], members[program_id], workers)

@@ -74,13 +74,15 @@ class Lane:
         Waits until the forwarder may begin a request, to keep to the destination's limit; false when that is after a
         deadline (of `time.monotonic`).
     workers
-        Requests under way at once.
+        Requests under way at once, and as many parts of one that is taken apart.
     was_failing
         Whether an earlier invocation failed: nothing is sent before the destination takes a harmless object.
     failing
         Why the program's requests fail, when they do; then the others are not tried in this invocation.
     broken
         Whether an operator has to act.
+    taking_apart
+        Held while the parts of a request are sent side by side.
     replies
         How the requests ended: ``ok``, ``outcome_unknown``, ``not_sent``, or what the reply meant.
     """
@@ -101,6 +103,7 @@ class Lane:
     counts: Counter[str] = field(default_factory=Counter)
     replies: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    taking_apart: threading.Lock = field(default_factory=threading.Lock)
 
     def stop(self, reason: str, *, broken: bool = False) -> None:
         """Let no further request of the program be tried in this invocation."""
@@ -154,7 +157,19 @@ def _pack(lane: Lane, groups: Sequence[Sequence[Item]]) -> list[list[list[Item]]
 
 
 def _settle_all(lane: Lane, requests: Sequence[Sequence[Item]], *, suspected: bool = False) -> None:
-    """Send requests that no member shares, side by side."""
+    """Send requests that no member shares, side by side; the parts of one request only while no other's are."""
+    if suspected and not lane.taking_apart.acquire(blocking=False):  # each request's own threads would be too many
+        for request in requests:
+            _settle(lane, request, suspected=True)
+        return
+    try:
+        _settle_side_by_side(lane, requests, suspected=suspected)
+    finally:
+        if suspected:
+            lane.taking_apart.release()
+
+
+def _settle_side_by_side(lane: Lane, requests: Sequence[Sequence[Item]], *, suspected: bool) -> None:
     with ThreadPoolExecutor(min(WORKERS, lane.workers, len(requests))) as pool:
         for _ in pool.map(lambda request: _settle(lane, request, suspected=suspected), requests):
             pass

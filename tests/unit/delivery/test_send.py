@@ -576,6 +576,25 @@ def test_of_many_objects_that_make_the_destination_fail_few_are_set_aside_at_a_t
     assert way.failing
 
 
+def test_requests_that_are_taken_apart_at_the_same_time_share_their_threads() -> None:
+    works = [work(member=f"A{at}", event=f"event-{at}-poison") for at in range(80)]
+    model = Model(breaks_on="poison")
+    way = lane(model, braze.Rules(max_objects=10))
+    before, most = threading.active_count(), 0
+
+    def post(items: Sequence[Item], deadline: float) -> Reply:
+        nonlocal most
+        most = max(most, threading.active_count() - before)
+        time.sleep(0.005)  # so long a reply takes: requests overlap
+        return model.post(items, deadline)
+
+    way.post, way.check, way.workers = post, model.check, 4
+    send(way, all_items(members(*works), way.rules))
+
+    assert way.counts["set_aside"] == MAX_SET_ASIDE
+    assert 4 <= most <= 2 * 4
+
+
 def test_a_single_object_that_fails_once_or_twice_is_not_set_aside() -> None:
     works = [work(event="event")]
     model = Model(faults=["503", "503", "503"])
