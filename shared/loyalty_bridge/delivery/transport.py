@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loyalty_bridge import aws
 from loyalty_bridge.delivery import kept
 from loyalty_bridge.delivery.records import SourceRecord, seal
 from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.platforms.http import backoff
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
@@ -21,6 +24,12 @@ INLINE_BYTES = 150_000
 
 MOST_TOGETHER = 100
 """Events of one member that travel in one record: what fails of them comes again with all."""
+
+_ATTEMPTS = 3
+"""Tries of an entry that was not taken while its neighbours were: one shard, or a moment, may be too busy."""
+
+sleep: Callable[[float], None] = time.sleep
+"""How long to wait between them; a test may wait for nothing."""
 
 
 class Addressed(NamedTuple):
@@ -37,6 +46,10 @@ class _Sealed(NamedTuple):
     id: str
 
 
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
 def put(settings: DeliverySettings, records: Iterable[Addressed | tuple[SourceRecord, str]]) -> None:
     """Put records, each with its ordered group, on the transport, in order; returns when they are stored durably.
 
@@ -46,7 +59,10 @@ def put(settings: DeliverySettings, records: Iterable[Addressed | tuple[SourceRe
         When it did not take all of them: repeat all, what is there twice is sent once.
     """
     sealed = [
-        _Sealed(group, seal(record, lambda body: kept.put_body(settings, body), INLINE_BYTES).encode(), id_)
+        # Not the body's hash: what is put again on purpose within five minutes must not vanish.
+        _Sealed(
+            group, seal(record, lambda body: kept.put_body(settings, body), INLINE_BYTES).encode(), id_ or _new_id()
+        )
         for record, group, id_ in (Addressed(*one) for one in records)
     ]
     _put(settings, sealed)
@@ -84,15 +100,35 @@ def put_raw(settings: DeliverySettings, data: bytes, group: str) -> None:
     Unavailable
         It did not take it.
     """
-    _put(settings, [_Sealed(group, data, "")])
+    _put(settings, [_Sealed(group, data, _new_id())])
 
 
 def _put(settings: DeliverySettings, sealed: Sequence[_Sealed]) -> None:
     for turn in _turns(sealed):
         if settings.events_queue_url and settings.entrance != "stream":
-            _to_queue(settings.events_queue_url, turn)
+            _put_turn(turn, partial(_to_queue, settings.events_queue_url), most=10, most_bytes=1_000_000)
         else:
-            _to_stream(settings.events_stream, turn)
+            _put_turn(turn, partial(_to_stream, settings.events_stream), most=500, most_bytes=4_000_000)
+
+
+def _put_turn(
+    turn: Sequence[_Sealed],
+    put_some: Callable[[Sequence[_Sealed]], tuple[Sequence[_Sealed], str]],
+    *,
+    most: int,
+    most_bytes: int,
+) -> None:
+    """Put entries of different groups; those that were not taken are put again, and not their neighbours."""
+    for chunk in _chunks(turn, most=most, most_bytes=most_bytes):
+        left: Sequence[_Sealed] = chunk
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                sleep(backoff(attempt) / 5)
+            left, why = put_some(left)
+            if not left:
+                break
+        else:
+            raise Unavailable(why)
 
 
 def _turns(sealed: Sequence[_Sealed]) -> list[list[_Sealed]]:
@@ -110,31 +146,30 @@ def _turns(sealed: Sequence[_Sealed]) -> list[list[_Sealed]]:
     return turns
 
 
-def _to_queue(queue: str, sealed: Sequence[_Sealed]) -> None:
-    for chunk in _chunks(sealed, most=10, most_bytes=1_000_000):
-        entries: list[Any] = [
-            {
-                "Id": str(number),
-                "MessageBody": one.body.decode(errors="replace"),  # what is no text is no record
-                "MessageGroupId": one.group,
-                # Not the body's hash: what is put again on purpose within five minutes must not vanish.
-                "MessageDeduplicationId": one.id or uuid.uuid4().hex,
-            }
-            for number, one in enumerate(chunk)
-        ]
-        with aws.reaching("the queue"):
-            reply = aws.sqs().send_message_batch(QueueUrl=queue, Entries=entries)
-        if reply.get("Failed"):
-            raise Unavailable(f"the queue: {reply['Failed'][0]['Code']}")
+def _to_queue(queue: str, sealed: Sequence[_Sealed]) -> tuple[Sequence[_Sealed], str]:
+    """Put entries on the queue; gives those that it has not taken, and why."""
+    entries: list[Any] = [
+        {
+            "Id": str(number),
+            "MessageBody": one.body.decode(errors="replace"),  # what is no text is no record
+            "MessageGroupId": one.group,
+            "MessageDeduplicationId": one.id,
+        }
+        for number, one in enumerate(sealed)
+    ]
+    with aws.reaching("the queue"):
+        reply = aws.sqs().send_message_batch(QueueUrl=queue, Entries=entries)
+    failed = reply.get("Failed", [])
+    return [sealed[int(one["Id"])] for one in failed], f"the queue: {failed[0]['Code']}" if failed else ""
 
 
-def _to_stream(stream: str, sealed: Sequence[_Sealed]) -> None:
-    for chunk in _chunks(sealed, most=500, most_bytes=4_000_000):
-        entries: list[Any] = [{"Data": one.body, "PartitionKey": one.group} for one in chunk]
-        with aws.reaching("the stream"):
-            reply = aws.kinesis().put_records(StreamName=stream, Records=entries)
-        if reply.get("FailedRecordCount"):
-            raise Unavailable("the stream: did not take all records")
+def _to_stream(stream: str, sealed: Sequence[_Sealed]) -> tuple[Sequence[_Sealed], str]:
+    """Put entries on the stream; gives those that it has not taken, and why."""
+    entries: list[Any] = [{"Data": one.body, "PartitionKey": one.group} for one in sealed]
+    with aws.reaching("the stream"):
+        reply = aws.kinesis().put_records(StreamName=stream, Records=entries)
+    left = [one for one, told in zip(sealed, reply["Records"], strict=True) if told.get("ErrorCode")]
+    return left, "the stream: did not take all records" if left else ""
 
 
 def _chunks(sealed: Sequence[_Sealed], *, most: int, most_bytes: int) -> list[list[_Sealed]]:
