@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from local.sandbox.braze import Braze
 from loyalty_bridge import aws
 from loyalty_bridge.delivery.forward import SETTLE_SECONDS, forward
 from loyalty_bridge.delivery.send import WORKERS
-from loyalty_bridge.programs import store
+from loyalty_bridge.programs import secrets, store
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import KEY, connect
 from tests.events import event, queued, streamed
@@ -148,6 +150,28 @@ def test_a_secret_that_does_not_open_stops_its_own_program_only(
     assert events_of(braze, KEY) == 1
     assert outcome.again == ["message-0"]
     assert outcome.problems.keys() == {"bad"}
+
+
+def test_secrets_that_take_long_to_open_are_waited_for_side_by_side(
+    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program in ("bad-1", "bad-2", "bad-3", "good"):
+        connect(stores, braze.url, program, KEY)
+    together, really = threading.Barrier(3), aws.kms().decrypt
+
+    def decrypt(**asked: Any) -> Any:
+        if asked["EncryptionContext"]["program"] == "good":
+            return really(**asked)
+        together.wait(timeout=5)
+        raise ReadTimeoutError(endpoint_url="https://kms")
+
+    monkeypatch.setattr(secrets, "_decrypted", {})
+    monkeypatch.setattr(aws.kms(), "decrypt", decrypt)
+    outcome = forward(queued(of("bad-1"), of("bad-2", "A2"), of("bad-3", "A3"), of("good", "A4")), stores, 30)
+
+    assert events_of(braze, KEY) == 1
+    assert outcome.again == ["message-0", "message-1", "message-2"]
+    assert outcome.problems.keys() == {"bad-1", "bad-2", "bad-3"}
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 from loyalty_bridge import aws, clocks
 
 _KEEP_SECONDS = 300.0
 _MOST_KEPT = 500
 _decrypted: dict[tuple[str, bytes], tuple[clocks.Moment, str]] = {}
 """Oldest first."""
+_lock = threading.Lock()
 
 
 def encrypt(key: str, program: str, secret: str) -> bytes:
@@ -36,15 +39,17 @@ def decrypt(program: str, ciphertext: bytes) -> str:
     Unavailable
         KMS does not open it.
     """
-    for key, (since, _) in list(_decrypted.items()):
-        if clocks.is_past(since, _KEEP_SECONDS):
-            _decrypted.pop(key, None)
+    with _lock:
+        for key, (since, _) in list(_decrypted.items()):
+            if clocks.is_past(since, _KEEP_SECONDS):
+                del _decrypted[key]
     if kept := _decrypted.get((program, ciphertext)):
         return kept[1]
     with aws.reaching("the program's secret"):
         reply = aws.kms().decrypt(CiphertextBlob=ciphertext, EncryptionContext={"program": program})
     secret = reply["Plaintext"].decode()
-    while len(_decrypted) >= _MOST_KEPT:
-        _decrypted.pop(next(iter(_decrypted)), None)
-    _decrypted[program, ciphertext] = (clocks.moment(), secret)
+    with _lock:
+        while len(_decrypted) >= _MOST_KEPT:
+            del _decrypted[next(iter(_decrypted))]
+        _decrypted[program, ciphertext] = (clocks.moment(), secret)
     return secret
