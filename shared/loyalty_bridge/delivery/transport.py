@@ -168,8 +168,10 @@ def _to_stream(stream: str, sealed: Sequence[_Sealed]) -> tuple[Sequence[_Sealed
     entries: list[Any] = [{"Data": one.body, "PartitionKey": one.group} for one in sealed]
     with aws.reaching("the stream"):
         reply = aws.kinesis().put_records(StreamName=stream, Records=entries)
+    if not reply.get("FailedRecordCount"):
+        return [], ""
     left = [one for one, told in zip(sealed, reply["Records"], strict=True) if told.get("ErrorCode")]
-    return left, "the stream: did not take all records" if left else ""
+    return left, "the stream: did not take all records"
 
 
 def _chunks(sealed: Sequence[_Sealed], *, most: int, most_bytes: int) -> list[list[_Sealed]]:
