@@ -21,7 +21,7 @@ from tests.events import event, queued, streamed
 PROGRAMS = [f"p{number:02}" for number in range(20)]
 HOSTILE, *OTHERS = PROGRAMS
 EVENTS = 5
-SLACK_SECONDS = 1.0
+SLACK_SECONDS = 3.0
 """What a busy machine may add; the rest is a ratio."""
 
 Batch = Callable[..., dict[str, Any]]

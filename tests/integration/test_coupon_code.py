@@ -128,7 +128,7 @@ def test_a_member_is_known_from_the_signup(diner: Api, punchh: Punchh) -> None:
     assert "coupon_code" in ask(diner, "c-9").body
 
 
-@pytest.mark.parametrize("member", ["a/b", "a\\b", "a%2Fb", "a?b", "a#b", "{a}", ".a", "..", "a b", "a+b@example.com"])
+@pytest.mark.parametrize("member", ["a/b", "a\\b", "a%2Fb", "a?b", "a#b", "{a}", ".a", "a b", "a+b@example.com"])
 def test_whoever_gets_events_can_be_signed_up_and_gets_a_code(diner: Api, punchh: Punchh, member: str) -> None:
     who = {"email": "bob@example.com", "first_name": "Bob", "last_name": "Burr", "external_source_id": member}
 

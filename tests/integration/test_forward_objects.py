@@ -83,7 +83,7 @@ def test_an_error_is_found_at_its_record_when_others_before_it_were_left_out(
     forward(queued(balance("seen")), stores, 30)
     batch = [
         balance("seen"),  # repeated
-        event("no_such_type", eventId="unknown"),  # refused before it is sent
+        event("no_such_type", eventId="odd-type"),  # refused before it is sent
         balance("same-1"),  # its attributes are those that Braze has
         balance("same-2", member="A2", points=8),
         balance("same-3", member="A3", points=9),
@@ -95,7 +95,7 @@ def test_an_error_is_found_at_its_record_when_others_before_it_were_left_out(
     assert outcome.again == []
     assert sorted(accepted(picky)) == ["same-1", "same-2", "same-3", "seen"]
     assert refused(stores) == {
-        "unknown": [("event", "eventType", "is not a known event type")],
+        "odd-type": [("event", "eventType", "is not a known event type")],
         "bad": [EVENT_REFUSED],
     }
     assert picky.workspace(KEY).profile(external_id="A9")
@@ -236,7 +236,7 @@ def test_an_array_that_comes_back_for_one_of_its_events_is_refused_for_another_o
     stores: DeliverySettings, braze: Braze
 ) -> None:
     connect(stores, braze.url)
-    batch = queued([event("no_such_type", eventId="unknown"), balance("good")])
+    batch = queued([event("no_such_type", eventId="odd-type"), balance("good")])
     braze.workspace(KEY).misbehave(kind="status", status=429, headers={"retry-after": "60"})
 
     failed = forward(batch, stores, 30)

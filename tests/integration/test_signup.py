@@ -223,7 +223,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "unrendered name": {"first_name": "{{UserAttribute['First Name']}}"},
     "long name": {"first_name": TOO_LONG},
     "name as array": {"first_name": ["Ann"]},
-    "birthday in another order": {"birthday": "01/31/1999"},
+    "birthday in another order": {"birthday": "02/01/1999"},
     "no day": {"birthday": "1999-02-30"},
     "birthday as number": {"birthday": 19990131},
     "flag that is none": {"terms_and_conditions": "maybe"},
