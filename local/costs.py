@@ -207,8 +207,8 @@ matter: see `attribute_writes` for Braze's data points.
 _PER_MILLION = """
 ## Per million
 
-Read and write units of events are those that `make bench` measured with version 0.1.0. Durations depend on how fast the platforms answer; Lambda bills the
-wait, so a platform that takes twice as long doubles `lambda_gb_seconds`."""
+Read and write units of events are those that `make bench` measured with version 0.1.0. Durations depend on how fast the
+platforms answer; Lambda bills the wait, so a platform that takes twice as long doubles `lambda_gb_seconds`."""
 _IDLE = """
 ## Idle
 
