@@ -144,7 +144,7 @@ def _unlock(
     """
 
     def why_not(program_id: str) -> str:
-        if time.monotonic() >= batch.read_until:
+        if time.monotonic() >= batch.until:
             return NO_TIME
         try:
             unlock(programs[program_id])
