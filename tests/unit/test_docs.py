@@ -211,3 +211,9 @@ def test_a_link_leads_to_a_page_and_a_heading_that_are_there(path: Path) -> None
 
 def test_the_readme_links_every_page() -> None:
     assert {*PAGES} - {there for there, _ in links(ROOT / "README.md")} == {ROOT / "README.md"}
+
+
+def test_the_architecture_lists_every_table() -> None:
+    stores = prose(DOCS / "architecture.md").partition("## The stores")[2].partition("\n## ")[0]
+
+    assert {*re.findall(r"^\| `(\w+Table)`", stores, re.MULTILINE)} == resources("AWS::DynamoDB::Table").keys()
