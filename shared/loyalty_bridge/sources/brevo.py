@@ -203,8 +203,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     Raises
     ------
     Refused
-        The event is no object; nobody can be found in it; its name or id is missing; its time is impossible; or what
-        it is about is missing: then the first field, by its path.
+        The event is no object; nobody can be found in it; its name or id is missing; or its time is impossible.
     """
     told = _open(event)
     identified_by, _ = _identity(told, rules)
@@ -223,8 +222,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     refusals: list[Refusal] = []
     unknown: tuple[UnknownField, ...] = ()
     if is_known:
-        lost: list[Refused] = []
-        own = brevo_events.validate(name, told, lost)
+        own, lost = brevo_events.validate(name, told)
         refusals += [Refusal("event", one.field, one.reason) for one in lost]
         _flatten(own, _RENAMED, properties, refusals)
         raw = {key: value for key, value in told.items() if key not in _ENVELOPE}

@@ -1,8 +1,9 @@
 """The 24 webhook events of Brevo Loyalty as typed models, and their JSON Schemas.
 
 Names and types are those of https://developers.brevo.com/docs/loyalty-webhooks. What an event is about is required;
-what only describes it may be missing, null or blank. A field that cannot be read costs itself alone. Fields that the
-page does not know are ignored.
+what only describes it may be missing, null or blank. A field that cannot be read, or is required and missing, costs
+itself alone: the event still says that something happened to its member. Fields that the page does not know are
+ignored.
 
 The schemas say what the page says. Reading is more tolerant, because the page contradicts itself and senders differ:
 numbers and booleans may come as strings, ids as numbers, metadata as text or object, an expiry as ``expires_at`` or
@@ -26,7 +27,6 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PlainValidator,
-    ValidationError,
     model_validator,
 )
 
@@ -42,10 +42,15 @@ class _Unreadable(NamedTuple):
     reason: str
 
 
+_MISSING = _Unreadable("is missing")
+
+
 def _required(read: Callable[[Any, str], T]) -> Callable[[Any], T | _Unreadable]:
     """Make a validator of a reader; the path of the field is added when the model is read out."""
 
     def validate(value: Any) -> T | _Unreadable:
+        if reading.is_blank(value):
+            return _MISSING
         try:
             return read(value, "")
         except Refused as refused:
@@ -57,7 +62,7 @@ def _required(read: Callable[[Any, str], T]) -> Callable[[Any], T | _Unreadable]
 def _optional(read: Callable[[Any, str], T]) -> Callable[[Any], T | _Unreadable | None]:
     """Make a validator of a reader that takes null and blank as missing."""
     required = _required(read)
-    return lambda value: None if value is None or (isinstance(value, str) and not value.strip()) else required(value)
+    return lambda value: None if reading.is_blank(value) else required(value)
 
 
 def _metadata(value: Any, field: str) -> str | Mapping[str, Any]:
@@ -87,8 +92,10 @@ class _Model(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _read(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        is_readable = value is None or isinstance(value, Mapping)
-        return handler(value) if is_readable else cast("Self", _Unreadable("is not an object"))
+        if not isinstance(value, Mapping):
+            return cast("Self", _MISSING if reading.is_blank(value) else _Unreadable("is not an object"))
+        required = (name for name, field in cls.model_fields.items() if field.is_required())
+        return handler({**dict.fromkeys(required), **value})
 
 
 class Named(_Model):
@@ -377,8 +384,6 @@ class VoucherAttributionFailed(LoyaltyEvent):
     rejection_error: MaybeText = None
 
 
-_REASONS = {"missing": "is missing", "model_type": "is not an object"}
-
 EVENTS: Mapping[str, type[LoyaltyEvent]] = {
     "balance_minimum_value_reached": BalanceMinimumValueReached,
     "balance_maximum_value_reached": BalanceMaximumValueReached,
@@ -408,36 +413,17 @@ EVENTS: Mapping[str, type[LoyaltyEvent]] = {
 """The model of each event, by the name that the platform gives it."""
 
 
-def validate(event_name: str, fields: Mapping[str, Any], lost: list[Refused] | None = None) -> dict[str, Any]:
+def validate(event_name: str, fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[Refused]]:
     """Read the fields of an event.
-
-    Parameters
-    ----------
-    lost
-        Gets the fields that cannot be read; without it the first of them is raised.
 
     Returns
     -------
-    dict
-        What the event tells, named and nested as on the platform's page; times are aware UTC. Nothing is null.
-
-    Raises
-    ------
-    Refused
-        The first field, by its dotted path, that is required and missing.
+    tuple
+        The fields, named and nested as on the platform's page; times are aware UTC, nothing is null. And those, by
+        their dotted paths, that cannot be read, or are required and missing.
     """
-    try:
-        model = EVENTS[event_name].model_validate(fields)
-    except ValidationError as invalid:
-        error = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise Refused(".".join(map(str, error["loc"])), _REASONS.get(error["type"], error["msg"])) from None
-    unreadable: list[Refused] = []
-    told = _readable(model, "", unreadable)
-    if lost is None and unreadable:
-        raise unreadable[0]
-    if lost is not None:
-        lost += unreadable
-    return told
+    lost: list[Refused] = []
+    return _readable(EVENTS[event_name].model_validate(fields), "", lost), lost
 
 
 def unnamed(event_name: str, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -414,12 +414,31 @@ def test_the_time_is_the_events_own_unless_it_is_missing_or_ahead(told: Json, ti
         (delivery("voucher_created", event_id=[1]), ("event_id", "is not a text")),
         (delivery("voucher_created", event_date="yesterday"), ("event_date", "is not a time")),
         (delivery("voucher_created", event_date="0001-01-01T00:00:00Z"), ("event_date", "is not a possible time")),
-        (without(delivery("voucher_created"), "id"), ("id", "is missing")),
-        (delivery("tier_association_updated", to_tier={"name": "Gold"}), ("to_tier.id", "is missing")),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_its_field(event: Json, refusal: tuple[str, str]) -> None:
     assert refusal_of(event) == refusal
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_event_is_sent_without_the_fields_that_it_lacks(name: str) -> None:
+    whole = update_of(delivery(name))
+    assert whole.event
+
+    update = update_of(without(delivery(name), *EXAMPLES[name]))
+
+    assert (update.event_id, update.member, update.time) == (whole.event_id, whole.member, whole.time)
+    assert update.event == replace(whole.event, properties={"event_id": "e-1", "event_source": "loyalty"})
+    assert update.attributes == {}
+    assert update.refusals
+    assert {(one.part, one.reason) for one in update.refusals} == {("event", "is missing")}
+
+
+def test_a_tier_without_its_id_keeps_its_name() -> None:
+    update = update_of(delivery("tier_association_updated", to_tier={"name": "Gold"}))
+
+    assert update.attributes == {"loyalty_tiers": {MEDAL: "Gold"}}
+    assert update.refusals == (Refusal("event", "to_tier.id", "is missing"),)
 
 
 UNREADABLE: list[Json] = [["secret-4711"], "\x00", "secret-4711", True, 1.5, {"a": {}}]
@@ -538,7 +557,7 @@ def test_a_missing_loyalty_program_changes_nothing_else(name: str) -> None:
 
 def test_one_bad_element_of_five_hundred_leaves_the_others_good() -> None:
     record: Json = [
-        delivery("voucher_created", event_id=f"e-{number}", id="x" if number != 250 else None) for number in range(500)
+        delivery("voucher_created", event_id=f"e-{number}" if number != 250 else None) for number in range(500)
     ]
 
     good, bad = [], []
@@ -549,7 +568,7 @@ def test_one_bad_element_of_five_hundred_leaves_the_others_good() -> None:
             bad.append((refused.field, refused.reason))
 
     assert good == [f"e-{number}" for number in range(500) if number != 250]
-    assert bad == [("id", "is missing")]
+    assert bad == [("event_id", "is missing")]
 
 
 def test_a_repeated_event_has_the_same_id_each_time() -> None:
