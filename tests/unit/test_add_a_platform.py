@@ -1,0 +1,71 @@
+"""The example of `docs/add-a-platform.md` is a platform that the pipeline can use."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from datetime import UTC, datetime
+from types import ModuleType
+
+import pytest
+
+from local.docs import DOCS
+from loyalty_bridge.destinations import destination
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.programs.connection import BrazeSide, MoEngageSide
+from loyalty_bridge.sources import Source
+
+TEXT = (DOCS / "add-a-platform.md").read_text()
+(CODE,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+ACME = ModuleType("acme")
+exec(CODE, ACME.__dict__)
+
+FUNCTIONS = {name for name, it in vars(Source).items() if inspect.isfunction(it) and not name.startswith("_")}
+CONSTANTS = Source.__annotations__.keys()
+
+NOW = datetime(2026, 3, 1, 10, 1, tzinfo=UTC)
+RECORD = {"id": "E1", "customer": "M7", "at": "2026-03-01T10:00:00Z", "points": 40}
+
+
+def test_the_example_has_everything_of_the_protocol() -> None:
+    assert vars(ACME).keys() >= FUNCTIONS | CONSTANTS
+    for name in FUNCTIONS:
+        wanted = [*inspect.signature(getattr(Source, name)).parameters.values()][1:]
+        have = [*inspect.signature(getattr(ACME, name)).parameters.values()]
+        assert [(it.name, it.kind) for it in have] == [(it.name, it.kind) for it in wanted]
+
+
+def test_the_page_explains_each_name_of_the_protocol() -> None:
+    explained = {
+        name for row in re.findall(r"^\| (`.*?) \|", TEXT, re.MULTILINE) for name in re.findall("`(.+?)`", row)
+    }
+
+    assert explained >= FUNCTIONS | CONSTANTS
+
+
+@pytest.mark.parametrize("side", [BrazeSide(), MoEngageSide()], ids=["braze", "moengage"])
+def test_the_example_reaches_each_engagement_platform(side: BrazeSide | MoEngageSide) -> None:
+    rules = ACME.Rules()
+    (event,) = ACME.events(json.loads(json.dumps(RECORD)))
+
+    update = ACME.read(event, rules, member=ACME.member(event, rules), received=NOW)
+    translation = destination(side.platform).translate(update, side.rules)
+
+    assert (update.event_id, update.member) == ("E1", "M7")
+    assert translation.refusals == ()
+    assert translation.event
+    assert b"acme_points_changed" in translation.event.body
+    assert [*translation.attributes.values()] == [40]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"), [({"customer": None}, "customer"), ({"points": "many"}, "points"), ({"id": ""}, "id")]
+)
+def test_the_example_refuses_what_it_cannot_use(change: dict[str, object], field: str) -> None:
+    event, rules = RECORD | change, ACME.Rules()
+
+    with pytest.raises(Refused) as refused:
+        ACME.read(event, rules, member=ACME.member(event, rules), received=NOW)
+
+    assert refused.value.field == field
