@@ -16,6 +16,7 @@ from local.day import day
 from local.docs import DOCS, documents
 from local.sandbox.convercus_program import Program, Settings
 from loyalty_bridge.api import contract
+from loyalty_bridge.destinations import braze
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.platforms.convercus import Api, Calls, WriteField
 from loyalty_bridge.programs.connection import SECRETS, Connection, merged, program_id
@@ -157,20 +158,32 @@ def test_every_deployment_names_its_configuration(name: str) -> None:
     assert set(re.findall(r"sam deploy\s+(--\S+)", TEXTS[name])) <= {"--config-env"}
 
 
-def test_the_readme_tells_when_an_event_that_crashes_is_laid_aside() -> None:
+def test_the_pages_say_when_an_event_that_crashes_is_set_aside() -> None:
     queue = resources("AWS::SQS::Queue")["EventsQueue"]["Properties"]["RedrivePolicy"]
     stream = resources("AWS::Lambda::EventSourceMapping")["ForwardEventsFromStream"]["Properties"]
 
-    assert f"(after {queue['maxReceiveCount']} deliveries)" in TEXTS["README.md"]
+    assert f"After {queue['maxReceiveCount']} deliveries a record of the queue goes to" in TEXTS["delivery.md"]
     assert (stream["MaximumRetryAttempts"], stream["MaximumRecordAgeInSeconds"]) == (-1, 86400)
-    assert "the stream's failure bucket (after one day)" in TEXTS["README.md"]
+    assert "after one day those of the stream go to its failure bucket" in TEXTS["delivery.md"]
     assert "after one day: it lies in the bucket" in " ".join(TEXTS["operations.md"].split())
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *(name for name in Connection.__struct_fields__ if name not in {"loyalty", "engagement"}),
+        *(f"loyalty.rules.{name}" for name in convercus.Rules.__struct_fields__),
+        *(f"engagement.rules.{name}" for name in braze.Rules.__struct_fields__),
+    ],
+)
+def test_every_setting_of_convercus_and_braze_is_documented(setting: str) -> None:
+    assert f"| `{setting}` |" in TEXTS["settings.md"]
 
 
 def test_the_opt_ins_that_mean_e_mail_are_documented() -> None:
     words = ", ".join(f"`{word}`" for word in convercus.Rules().email_optins)
 
-    assert f"`loyalty.rules.email_optins` | {words} |" in TEXTS["README.md"]
+    assert f"`loyalty.rules.email_optins` | {words} |" in TEXTS["settings.md"]
 
 
 def test_every_event_that_is_read_is_published() -> None:
