@@ -498,7 +498,7 @@ def test_a_trace_tells_of_an_event_and_of_its_member(site: Site, stores: Deliver
     assert call(site, "GET", "/programs/demo/trace").json()["field"] == "id"
     assert call(site, "POST", "/programs/demo/members/resync", {"member": "A1"}).status_code == 200
     assert call(site, "POST", "/programs/demo/members/forget", {"member": "A1"}).status_code == 200
-    assert aliases.members(stores, [("demo", "user:7")], time.monotonic() + 5) == {("demo", "user:7"): set()}
+    assert aliases.members(stores, [("demo", "user:7")], time.monotonic() + 5) == {("demo", "user:7"): {}}
     assert "convercus_balance" not in call(site, "GET", "/programs/demo/trace?id=A1").text
 
 

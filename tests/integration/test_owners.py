@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any, Literal
 
 import pytest
@@ -19,11 +20,12 @@ from hypothesis import strategies as st
 
 from local.sandbox.braze import Braze
 from loyalty_bridge import aws
-from loyalty_bridge.delivery import aliases, queues
+from loyalty_bridge.delivery import aliases, drain, queues
 from loyalty_bridge.delivery.aliases import MOST_MEMBERS, Taught
 from loyalty_bridge.delivery.forget import forget
 from loyalty_bridge.delivery.forward import forward
 from loyalty_bridge.delivery.records import group_of
+from loyalty_bridge.programs import gate
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import KEY, connect
 from tests.events import event
@@ -124,23 +126,107 @@ def test_what_the_new_owner_says_reaches_the_account_and_the_former_ones_other_a
     assert (profile(braze)["first_name"], profile(braze, "A2")["first_name"]) == ("Due", "Uno")
 
 
-def test_a_record_that_is_under_way_when_the_owner_changes_is_refused_with_the_reason(
-    stores: DeliverySettings, braze: Braze, queue: Queue
-) -> None:
-    connect(stores, braze.url)
-    deliver(stores, queue, FIRST)
-    queue.put(json.dumps(of_user("U1", 2, phone="+4915112345678")), "demo#U1")
+def let_wait(stores: DeliverySettings, queue: Queue, record: dict[str, Any], *before: dict[str, Any]) -> None:
+    """Let a record wait for its user, who is not known yet."""
+    deliver(stores, queue, record)
+    assert len(on_shelf(stores, "waiting")) == 1
+    deliver(stores, queue, *before)
+    drain.tend(stores, 40)
+
+
+def let_be_held(stores: DeliverySettings, queue: Queue, record: dict[str, Any], *before: dict[str, Any]) -> None:
+    """Let a record be held while its user's accounts change hands."""
+    deliver(stores, queue, *before[:1])
+    gate.hold(stores, "demo", "broken", time.time())
+    deliver(stores, queue, record)
+    assert len(on_shelf(stores, "held")) == 1
+    aliases.learn(stores, [taught(one) for one in before[1:]], time.monotonic() + 20)
+    drain.tend(stores, 40)
+
+
+def let_be_under_way(stores: DeliverySettings, queue: Queue, record: dict[str, Any], *before: dict[str, Any]) -> None:
+    """Let a record be on the queue for an account of its user when the owner changes."""
+    deliver(stores, queue, *before[:1])
+    queue.put(json.dumps(record), "demo#U1")
     first = queue.batch(10)
     queue.settle(first, forward(first, stores, 30).again)  # what is sent on is on the queue now
     under_way, queue.messages = queue.messages, []
-    deliver(stores, queue, SECOND)
-
+    deliver(stores, queue, *before[1:])
     queue.messages = under_way
+
+
+def taught(statement: dict[str, Any]) -> Taught:
+    """Tell the statement of `membership` as the bridge keeps it."""
+    user = statement["payload"]["membership"]["userId"]
+    when, ended = datetime.fromisoformat(statement["occurredAt"]), statement["eventType"] == "membership_terminated"
+    return Taught("demo", f"user:{user}", statement["accountId"], when, "owner", ended=ended)
+
+
+ENDS = {
+    "the membership ends": [FIRST, membership("U1", 5, "membership_terminated")],
+    "the end is said twice": [FIRST, *[membership("U1", second, "membership_terminated") for second in (5, 8)]],
+    "another owner is named": [FIRST, membership("U2", 5)],
+    "the next owner is named again": [FIRST, membership("U2", 5), membership("U2", 8, "membership_changed")],
+    "a third owner is named": [FIRST, membership("U2", 5), membership("U3", 8)],
+    "an end is named after the next owner": [
+        FIRST, membership("U2", 5), membership("U1", 8, "membership_terminated"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("later", [let_wait, let_be_held, let_be_under_way])
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("second", [3, 5, 6, 9])
+def test_what_a_user_did_while_the_account_was_theirs_reaches_it_without_their_data(
+    stores: DeliverySettings, braze: Braze, queue: Queue, later: Any, end: str, second: int
+) -> None:
+    connect(stores, braze.url)
+
+    later(stores, queue, of_user("U1", second, phone="+4915112345678"), *ENDS[end])
     settle(stores, queue)
 
     assert "phone" not in profile(braze)
-    [entry] = on_shelf(stores, "refused")
-    assert [(one.field, one.reason) for one in entry.refusals] == [("userId", "no longer means the account")]
+    events = [one.object["name"] for one in braze.workspace(KEY).events]
+    assert events.count("convercus_user_changed") == (1 if second <= 5 else 0)
+    reasons = [(one.field, one.reason) for entry in on_shelf(stores, "refused") for one in entry.refusals]
+    waits = len(on_shelf(stores, "waiting"))  # until it is refused: the user may become an owner once more
+    assert (reasons, waits) in (
+        [([], 0)] if second <= 5 else [([("userId", "no longer means the account")], 0), ([], 1)]
+    )
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_the_end_of_a_membership_holds_in_whatever_order_the_statements_come(
+    stores: DeliverySettings, order: tuple[int, ...]
+) -> None:
+    said = [FIRST, membership("U1", 5, "membership_terminated"), membership("U2", 7)]
+    for one in order:
+        aliases.learn(stores, [taught(said[one])], time.monotonic() + 20)
+    names = [("demo", f"user:{user}") for user in ("U1", "U2")]
+
+    found = aliases.members(stores, names, time.monotonic() + 20, owned=names)
+
+    assert found == {names[0]: {"A1": datetime.fromisoformat(at(5)).timestamp()}, names[1]: {"A1": inf}}
+
+
+def test_an_end_that_comes_before_its_beginning_holds(stores: DeliverySettings, braze: Braze, queue: Queue) -> None:
+    connect(stores, braze.url)
+    deliver(stores, queue, membership("U1", 5, "membership_terminated"), FIRST)
+
+    deliver(stores, queue, of_user("U1", 9, phone="+4915112345678"))
+
+    assert "phone" not in profile(braze)
+
+
+def test_an_account_of_many_owners_remembers_the_last_ones(stores: DeliverySettings) -> None:
+    for number in range(60):
+        aliases.learn(stores, [taught(membership(f"U{number}", number))], time.monotonic() + 20)
+    names = [("demo", f"user:U{number}") for number in (0, 58, 59)]
+
+    found = aliases.members(stores, names, time.monotonic() + 20, owned=names)
+
+    ends = [(found[name] or {})["A1"] for name in names]
+    assert ends == [0, datetime.fromisoformat(at(59)).timestamp(), inf]
 
 
 def test_a_late_statement_of_a_former_owner_adds_nothing_about_the_person(
@@ -194,7 +280,9 @@ def test_an_account_is_its_newest_owners_in_whatever_order_and_batches_the_state
 
     told: list[Statement] = [(*one, "owner") for one in statements]
     for account in ("A1", "A2"):
-        owners = {alias.removeprefix("user:") for (_, alias), there in found.items() if account in (there or ())}
+        owners = {
+            alias.removeprefix("user:") for (_, alias), there in found.items() if (there or {}).get(account) == inf
+        }
         assert owners == {holder(told, account)} - {""}
 
 
@@ -368,4 +456,4 @@ def test_what_a_forgotten_member_shared_with_others_stays_theirs(stores: Deliver
     forget(stores, "demo", "A1")
 
     name = ("demo", "user:U1")
-    assert aliases.members(stores, [name], time.monotonic() + 20, owned=[name]) == {name: {"A2"}}
+    assert aliases.members(stores, [name], time.monotonic() + 20, owned=[name]) == {name: {"A2": inf}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import itertools
 import json
+import math
 import time
 from typing import Any
 
@@ -588,7 +589,7 @@ def test_a_member_is_known_by_punchhs_id_from_the_signup_on(diner: Api, punchh: 
     user_id = sign_up(diner).body["userId"]
 
     name = ("diner", f"user:{user_id}")
-    assert aliases.members(stores, [name], time.monotonic() + 5) == {name: {ANN["external_source_id"]}}
+    assert aliases.members(stores, [name], time.monotonic() + 5) == {name: {ANN["external_source_id"]: math.inf}}
 
 
 def test_a_member_who_cannot_be_remembered_is_signed_up_all_the_same(

@@ -4,7 +4,8 @@ Each of them then travels under its member, so that one invocation at a time wor
 member's aliases tell under which id its loyalty platform knows it, and who owns the account now.
 
 What the table holds may be out of date on one side only: an alias names each member that it has ever meant, and the
-member itself says which alias owns it. So a former owner's records are not sent on, and no member is looked for twice.
+member itself says which alias owns it. So what a former owner does later is not sent on, and no member is looked for
+twice.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from math import inf
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from loyalty_bridge.delivery import stores
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 MOST_MEMBERS = 100
 """An alias that more members share (a guest, a kiosk) identifies none of them; its item would grow without end."""
+
+MOST_PERIODS = 20
+"""Owners of an account, the last ones, of whom it is known until when they owned it."""
 
 
 def key(program: str, alias: str) -> str:
@@ -67,12 +72,45 @@ class Taught:
         return key_of_aliases(self.program, self.member) if self.one == "owner" else key(self.program, self.alias)
 
 
+class Period(NamedTuple):
+    """The time in which an alias owned a member, by what was said of it (epoch seconds).
+
+    Attributes
+    ----------
+    first, last
+        The statements that name it as the owner; 0: there is none yet.
+    ended
+        When it was said to own the member no longer.
+    """
+
+    first: float = 0.0
+    last: float = 0.0
+    ended: float = inf
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who owns a member's account: an alias, or nobody any more, and since which statement (epoch seconds)."""
+    """Who owns a member's account: an alias, or nobody any more, and since which statement (epoch seconds).
+
+    Attributes
+    ----------
+    periods
+        When it was owned by this and earlier owners.
+    """
 
     alias: str
     at: float
+    periods: Mapping[str, Period]
+
+    def until(self, alias: str) -> float:
+        """Tell until when an alias owned the account (epoch seconds): 0 for one that never did, as far as is known."""
+        if alias == self.alias:
+            return inf
+        period = self.periods.get(alias, Period())
+        if not period.last:
+            return 0.0
+        others = [one for name, one in self.periods.items() if name != alias and one.last >= period.last]
+        return min([period.ended, *(one.first if one.first >= period.last else one.last for one in others)])
 
 
 def opened(item: Mapping[str, Any]) -> set[str]:
@@ -90,15 +128,44 @@ def is_crowded(item: Mapping[str, Any]) -> bool:
 
 def owner(item: Mapping[str, Any], taught: Iterable[Taught] = ()) -> Owner | None:
     """Read who owns a member, by its item and what was told just now; None where nothing was ever told."""
-    found = Owner(item["owner"]["S"], float(item["owner_at"]["N"])) if "owner_at" in item else None
+    found = Owner(item["owner"]["S"], float(item["owner_at"]["N"]), _periods(item)) if "owner_at" in item else None
     for one in sorted((one for one in taught if one.one == "owner"), key=_when):
-        if found and _when(one) < found.at:
-            continue
-        if not one.ended:
-            found = Owner(one.alias, _when(one))
-        elif found and found.alias == one.alias:
-            found = Owner("", found.at)  # of its own time, so that a successor's earlier statement holds
+        found = _after(found or Owner("", 0.0, {}), one)
     return found
+
+
+def _after(before: Owner, told: Taught) -> Owner:
+    """Take in a statement about the owner; statements may come in any order."""
+    at, period = _when(told), before.periods.get(told.alias, Period())
+    if told.ended:
+        if at < period.last:
+            return before  # it was the owner once more after this
+        period = period._replace(ended=min(at, period.ended))
+        # The time stays that of the beginning, so that a successor's earlier statement holds.
+        alias, since = ("" if told.alias == before.alias else before.alias), before.at
+    else:
+        others = [one.last for name, one in before.periods.items() if name != told.alias]
+        is_new = not period.last or any(period.last < other <= at for other in others)
+        last = max(period.last, at)
+        ended = period.ended if period.ended >= last else inf
+        period = Period(at if is_new else min(period.first, at), last, ended)
+        alias, since = ("" if ended < inf else told.alias, at) if at >= before.at else (before.alias, before.at)
+    periods = {**before.periods, told.alias: period}
+    newest = sorted(periods, key=lambda name: (periods[name].last, name == told.alias), reverse=True)[:MOST_PERIODS]
+    return Owner(alias, since, {name: periods[name] for name in newest})
+
+
+def _periods(item: Mapping[str, Any]) -> dict[str, Period]:
+    stored = item.get("periods", {}).get("M", {})
+    return {alias: Period(*(float(time["N"]) for time in times["L"])) for alias, times in stored.items()}
+
+
+def _stored(periods: Mapping[str, Period]) -> dict[str, Any]:
+    return {
+        "M": {
+            alias: {"L": [{"N": f"{time:.3f}"} for time in period if time < inf]} for alias, period in periods.items()
+        }
+    }
 
 
 def members(
@@ -108,15 +175,17 @@ def members(
     taught: Sequence[Taught] = (),
     *,
     owned: Collection[Name] = (),
-) -> dict[Name, set[str] | None]:
-    """Tell the members that each of several aliases means; None for one that too many members share.
+) -> dict[Name, dict[str, float] | None]:
+    """Tell the members that each of several aliases means, and until when (epoch seconds; infinite: it still does).
+
+    None for one that too many members share.
 
     Parameters
     ----------
     taught
         What was told just now, and may not be stored yet.
     owned
-        The names that mean a member only while they own it.
+        The names that mean a member only while they own it; the other ones still mean all of theirs.
 
     Raises
     ------
@@ -125,26 +194,29 @@ def members(
     """
     keys = {name: key(*name) for name in names}
     items = _read(settings, keys.values(), deadline)
-    found = {name: _members(name, items.get(stored, {}), taught) for name, stored in keys.items()}
+    found = {
+        name: None if there is None else dict.fromkeys(there, inf)
+        for name, stored in keys.items()
+        for there in [_members(name, items.get(stored, {}), taught)]
+    }
     asked = {(name[0], member) for name in owned for member in found.get(name) or ()}
     items = _read(settings, (key_of_aliases(*one) for one in asked), deadline) if asked else {}
     for program, alias in owned:
-        found[program, alias] = (there := found.get((program, alias))) and {
-            member
-            for member in there
-            if is_of(
-                alias,
-                items.get(key_of_aliases(program, member), {}),
-                [one for one in taught if (one.program, one.member) == (program, member)],
-            )
-        }
+        for member in list(there := found.get((program, alias)) or {}):
+            told = [one for one in taught if (one.program, one.member) == (program, member)]
+            there[member] = owned_until(alias, owner(items.get(key_of_aliases(program, member), {}), told))
     return found
 
 
-def is_of(alias: str, item: Mapping[str, Any], taught: Iterable[Taught] = ()) -> bool:
-    """Tell whether the owner of the member of an item is an alias; where no owner was ever told, any is."""
-    holds = owner(item, taught)
-    return holds is None or holds.alias == alias
+def owned_until(alias: str, owner: Owner | None) -> float:
+    """Tell until when an alias owned a member (epoch seconds); where no owner was ever told, any still does."""
+    return owner.until(alias) if owner else inf
+
+
+def meant_until(item: Mapping[str, Any], member: str) -> float:
+    """Tell until when the alias of an item meant a member (epoch seconds)."""
+    there = opened(item)
+    return inf if not there or member in there else float(item.get("told_at", {}).get("N", 0))
 
 
 def _members(name: Name, item: Mapping[str, Any], taught: Iterable[Taught]) -> set[str] | None:
@@ -199,8 +271,9 @@ def learn(settings: MemberSettings, taught: Iterable[Taught], deadline: float) -
                for name, one in latest.items()]  # fmt: skip
     for name, told in owners.items():
         if holds := owner(items.get(name, {}), told):
-            values = {":owner": {"S": holds.alias}}
-            changes.append(_set(settings, name, "SET #owner = :owner, owner_at = :at", values, "owner_at", holds.at))
+            values = {":owner": {"S": holds.alias}, ":periods": _stored(holds.periods)}
+            set_owner = "SET #owner = :owner, owner_at = :at, periods = :periods"
+            changes.append(_set(settings, name, set_owner, values, "owner_at", holds.at))
     stores.update(changes, deadline)
 
 

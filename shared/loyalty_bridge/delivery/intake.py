@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import TYPE_CHECKING, Literal
 
 from loyalty_bridge.delivery import aliases, kept, ledger, queues, records
@@ -266,36 +267,43 @@ def _send_on(batch: Batch, sought: Sequence[Sought], taught: Sequence[Taught]) -
         program = one.program
         event_id = _event_id(program, one.event)
         try:
-            for member in sorted(_members(batch, one, known[one.name])):
+            for member in _members(batch, one, known[one.name]):
                 copy = replace(one.record, member=member, drained="")
                 batch.send_on(one.arrival, copy, group_of(program.id, member), event_id)
         except Refused as refusal:
             batch.refuse_whole(one.arrival, one.record, refusal, event_id)
 
 
-def _members(batch: Batch, sought: Sought, members: set[str] | None) -> set[str]:
+def _members(batch: Batch, sought: Sought, members: Mapping[str, float] | None) -> list[str]:
     """Give the members that a record is for; none while it waits for its person to become known.
 
     Raises
     ------
     Refused
-        It may be one of several, is shared by too many, or has waited for long enough.
+        It may be one of several, is shared by too many, or has waited for long enough; its time is impossible.
     """
     program = sought.program
+
+    def meant(member: str, until: float) -> bool:
+        if until in {0, inf}:
+            return until == inf
+        work = translate(sought.arrival, sought.record, sought.event, program, member)
+        return work.update.time.timestamp() <= until
+
     ambiguous = program.source.SEVERAL_MEMBERS.get(sought.alias.partition(":")[0])
     if ambiguous and (members is None or len(members) > 1):
         raise Refused(*ambiguous)
     if members is None:
         reason = f"is shared by more than {aliases.MOST_MEMBERS} members, and identifies none of them"
         raise Refused(program.source.UNKNOWN_PERSON[0], reason)
-    if not members:
+    if not (found := sorted(member for member, until in members.items() if meant(member, until))):
         # Since it was looked for first; what was held has the same time after it.
         now = datetime.fromtimestamp(batch.now, UTC)
         since = sought.record.sought or now
         if now - since >= KNOWN_AFTER:
             raise Refused(*program.source.UNKNOWN_PERSON)
         batch.wait(sought.arrival, replace(sought.record, sought=since))
-    return members
+    return found
 
 
 def without_person(one: Mapped) -> None:

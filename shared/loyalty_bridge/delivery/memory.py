@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.delivery import aliases, leases, ledger, state, stores
@@ -109,7 +110,7 @@ def _names(one: Mapped) -> list[str]:
 def _learn(batch: Batch, mapped: Sequence[Mapped], known: Known) -> list[Mapped]:
     """Remember the other ids of members, where they are not known yet; gives what still holds for its member.
 
-    What a former owner said about an account is not about its owner.
+    What a former owner said about an account is not about its owner; what it did while it owned it is of the account.
     """
     # What comes again taught its ids when it came first, and must not teach them once more.
     new: dict[bytes, Mapped] = {}
@@ -127,23 +128,24 @@ def _learn(batch: Batch, mapped: Sequence[Mapped], known: Known) -> list[Mapped]
     for one in mapped:
         name = aliases.key_of_aliases(one.program.generation, one.work.update.member)
         owner = aliases.owner(known.items.get(name, {}), about[name])
-        if one.sent_for and not _still_means(one, known, owner):
+        until = _meant_until(one, known, owner) if one.sent_for else inf
+        if one.work.update.time.timestamp() > until:
             gone = Refused(one.program.source.UNKNOWN_PERSON[0], "no longer means the account")
             batch.refuse_whole(one.work.arrival, one.work.record, gone, one.work.update.event_id)
             continue
         persons = {alias for alias in (*one.aliases, *one.left_by) if owned(one.program, alias)}
-        if owner and owner.alias and persons - {owner.alias}:
+        if until < inf or (owner and owner.alias and persons - {owner.alias}):
             without_person(one)
         left.append(one)
     return left
 
 
-def _still_means(one: Mapped, known: Known, owner: aliases.Owner | None) -> bool:
-    """Tell whether the alias of a record that was sent on still means its member."""
+def _meant_until(one: Mapped, known: Known, owner: aliases.Owner | None) -> float:
+    """Tell until when the alias of a record that was sent on meant its member (epoch seconds)."""
     if owned(one.program, one.sent_for):
-        return owner is None or owner.alias == one.sent_for
-    there = aliases.opened(known.items.get(aliases.key(one.program.generation, one.sent_for), {}))
-    return not there or one.work.update.member in there
+        return aliases.owned_until(one.sent_for, owner)
+    item = known.items.get(aliases.key(one.program.generation, one.sent_for), {})
+    return aliases.meant_until(item, one.work.update.member)
 
 
 @dataclass(frozen=True, slots=True)
