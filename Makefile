@@ -7,6 +7,8 @@ TESTS ?= tests
 UV := .venv/bin/uv
 include shared/target.mk
 export SAM_CLI_TELEMETRY = 0
+# Without bytecode each of the many processes compiles all that it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup run local test coverage faults fuzz bench check docs build validate invoke sbom lock clean
 

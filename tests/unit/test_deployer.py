@@ -14,18 +14,14 @@ from typing import Any
 import pytest
 
 from tests.template import ROOT
-from tests.transformed import defaults, deployed
-from tests.unit.test_transformed import CHOICES, OPTIONS, allowed
+from tests.transformed import defaults, deployed, whole
+from tests.unit.test_transformed import OPTIONS, allowed
 
 POLICY = json.loads((ROOT / "docs" / "policies" / "deployer.json").read_text())
 LINTER = files("cfnlint.data")
-TYPES = sorted(
-    {
-        one["Type"]
-        for chosen, option in product(product(*CHOICES.values()), ("plain", "mails", "all"))
-        for one in deployed(defaults() | dict(zip(CHOICES, chosen, strict=True)) | OPTIONS[option]).values()
-    }
-)
+GRADUALLY = defaults() | OPTIONS["gradual"]
+TYPES = sorted({one["Type"] for told in (defaults(), GRADUALLY) for one in whole(told)["Resources"].values()})
+"""Of all resources, whatever their conditions say."""
 NOT_USED = {
     "cloudfront:*",  # a sign-in domain of one's own
     "elasticfilesystem:*",
