@@ -38,6 +38,7 @@ _LAST_BIRTH = 4_102_444_800
 """The first second of the year 2100: what is larger as a date of birth counts thousandths."""
 _LONGEST_PHONE = 64
 _LONGEST_ADDRESS = 320
+_NAMED_ADDRESS = re.compile(r"""(?:"[^"<>]*"|'[^'<>]*'|[^<>@"]*)\s*<([^<>\s]+)>""")
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 _MAY_BE_UNUSABLE = re.compile(r"\\u(0000|[dD][89a-fA-F])")
 """How such a character is written in a document that is UTF-8 and JSON."""
@@ -95,7 +96,8 @@ def parse(data: bytes, *, unique_keys: bool = False, any_text: bool = False) -> 
     unique_keys
         Refuse an object that names a key twice, at any depth; otherwise the last value counts.
     any_text
-        Let null bytes and lone surrogates pass in strings, where each field is read by itself: `text` refuses them.
+        Let null bytes and lone surrogates pass, where each field is read by itself: `text` refuses them. A key that
+        holds them is written with U+FFFD, and its value becomes a null byte, so that its field alone is refused.
 
     Raises
     ------
@@ -111,9 +113,10 @@ def parse(data: bytes, *, unique_keys: bool = False, any_text: bool = False) -> 
         raise Refused("record", f"is not JSON (position {error.pos})") from None
     except RecursionError:
         raise Refused("record", f"is nested deeper than {MAX_DEPTH}") from None
-    if _MAY_BE_UNUSABLE.search(document) or document.count("{") + document.count("[") > MAX_DEPTH:
+    may_be_unusable = _MAY_BE_UNUSABLE.search(document)
+    if may_be_unusable or document.count("{") + document.count("[") > MAX_DEPTH:
         _check(value, "", MAX_DEPTH, any_text=any_text)
-    return value
+    return _with_usable_keys(value) if may_be_unusable and any_text else value
 
 
 def parse_each(data: bytes) -> tuple[Json, list[tuple[bytes, Refused]]]:
@@ -270,18 +273,25 @@ def instant(value: Json, field: str) -> datetime:
 
     Without a zone it is UTC; what lies beyond the calendar becomes its first or last moment.
     Read are ISO 8601 and what is near it (``2026-03-01 10:00:00 UTC``, ``20260301T090000,5z``, ``2026/03/01``,
-    ``2026-03-01T10:00+01:00[Europe/Berlin]``), ``01.03.2026``, ``25/12/2026`` where day and month can be told apart,
-    times with English months (RFC 5322, ``Mar 1, 2026, 10:00:00 AM``, ``Sun Mar 01 10:00:00 CET 2026``), arrays
-    (``[2026, 3, 1, 10, 0]``), and seconds, milliseconds, microseconds or nanoseconds since 1970, by their magnitude.
+    ``2026-03-01T10:00+01:00[Europe/Berlin]``, ``2026-03-01+01:00``), ``01.03.2026``, ``25/12/2026`` where day and month
+    can be told apart, times with English months (RFC 5322, ``Mar 1, 2026, 10:00:00 AM``, ``Sun Mar 01 10:00:00 CET
+    2026``), arrays (``[2026, 3, 1, 10, 0]``), the fields of Java's local times, and seconds, milliseconds, microseconds
+    or nanoseconds since 1970, by their magnitude. A year of two digits may be of two centuries, and is refused.
     """
-    try:
-        wall, zone, _ = times.written(value)
-    except ValueError:
-        raise Refused(field, "is not a time") from None
+    wall, zone, _ = _written(value, field, "time")
     try:
         return wall.replace(tzinfo=zone or UTC).astimezone(UTC)
     except OverflowError:
         return times.FIRST if wall.year < 5000 else times.LAST
+
+
+def _written(value: Json, field: str, noun: str, last_second: int = times.LAST_SECOND) -> times.Written:
+    try:
+        return times.written(value, last_second)
+    except times.Ambiguous as error:
+        raise Refused(field, f"is not a {noun} that can be read: {error}") from None
+    except ValueError:
+        raise Refused(field, f"is not a {noun}") from None
 
 
 def is_day(value: Json) -> bool:
@@ -311,10 +321,7 @@ def birth_date(value: Json, field: str, *, not_after: date = date.max) -> str:
     An epoch is midnight somewhere: the nearest day counts. Orders of day and month that cannot be told apart are
     refused, as are years before 1900 and days after `not_after`.
     """
-    try:
-        wall, _, form = times.written(value, _LAST_BIRTH)
-    except ValueError:
-        raise Refused(field, "is not a date") from None
+    wall, _, form = _written(value, field, "date", _LAST_BIRTH)
     born = (wall + timedelta(hours=12) if form == "epoch" and wall.year < 9999 else wall).date()
     if born.year < 1900 or born > not_after:
         raise Refused(field, "is not a possible date of birth")
@@ -401,7 +408,7 @@ def gender(value: Json, field: str) -> str | None:
 def email(value: Json, field: str) -> str:
     """Read an e-mail address; its domain in lower case, in the alphabet in which it is written.
 
-    Whether it can be delivered to is not asked.
+    Of ``Ann <ann@example.com>`` (RFC 5322, section 3.4) the address is read. Whether it can be delivered to is not asked.
     """
     from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
@@ -410,6 +417,8 @@ def email(value: Json, field: str) -> str:
     written = text(value, field)
     if len(written) > _LONGEST_ADDRESS:
         raise Refused(field, "is not an e-mail address")
+    if named := _NAMED_ADDRESS.fullmatch(written):
+        written = named[1]
     # Two dots together are no form of RFC 5322, but of addresses that Japanese providers have given out.
     local, _, host = written.rpartition("@")
     dotted = local.isascii() and ".." in local
@@ -507,9 +516,20 @@ def _check(value: Json, path: str, depth: int, *, any_text: bool) -> None:
         raise Refused("record", f"is nested deeper than {MAX_DEPTH}")
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            if _UNUSABLE.search(key):
+            if not any_text and _UNUSABLE.search(key):
                 raise Refused(path or "record", "holds a null byte or a lone surrogate in a key")
             _check(item, f"{path}.{key[:64]}" if path else key[:64], depth - 1, any_text=any_text)
     elif isinstance(value, Sequence):
         for index, item in enumerate(value):
             _check(item, f"{path}[{index}]", depth - 1, any_text=any_text)
+
+
+def _with_usable_keys(value: Json) -> Json:
+    """Copy a value, see `parse`. Keys that were replaced come last: of two spellings of a field the first counts."""
+    if isinstance(value, Mapping):
+        usable = {key: _with_usable_keys(item) for key, item in value.items() if not _UNUSABLE.search(key)}
+        replaced = (_UNUSABLE.sub("\ufffd", key) for key in value if _UNUSABLE.search(key))
+        return usable | {key: "\x00" for key in replaced if key not in usable}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_with_usable_keys(item) for item in value]
+    return value

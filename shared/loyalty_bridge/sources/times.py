@@ -40,10 +40,18 @@ _SPELLING = re.compile(
           | (?P<abbreviation>[A-Z]{3,4})
         )?
         (?: \[ (?P<zone>[A-Za-z][A-Za-z0-9_/+-]*) \] | [ ]? (?P<zone2>[A-Z][a-z]+/[A-Za-z0-9_/+-]+) )?
-    )?
+      | (?: [Zz] | (?P<sign2>[+-]) (?P<hours2>\d\d) : (?P<minutes2>\d\d) )?
+        (?: \[ (?P<zone3>[A-Za-z][A-Za-z0-9_/+-]*) \] )?
+    )
     """,
     re.ASCII | re.VERBOSE,
 )
+_YEAR_OF_TWO_DIGITS = re.compile(r"\d\d?([-./ ])(?:\d\d?|[A-Za-z]{3,9})\1\d\d(?:[T ,].*)?", re.ASCII)
+_JAVA_FIELDS = (
+    ("year",), ("monthValue", "monthOfYear", "month"), ("dayOfMonth", "day"), ("hour", "hourOfDay"),
+    ("minute", "minuteOfHour"), ("second", "secondOfMinute"), ("nano", "nanos"),
+)  # fmt: skip
+"""What the parts of a local time are called when java.time, Joda-Time or Protobuf's dates are written as they are."""
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november"),
     "december",
@@ -55,6 +63,10 @@ _YEAR_LAST = re.compile(
 _ZONES = "EST:-5 EDT:-4 CST:-6 CDT:-5 MST:-7 MDT:-6 PST:-8 PDT:-7 WET:0 WEST:1 CET:1 CEST:2 MEZ:1 MESZ:2 EET:2 EEST:3"
 _HOURS_OF_ZONES = {name: int(hours) for name, hours in (pair.split(":") for pair in _ZONES.split())}
 """https://www.rfc-editor.org/rfc/rfc5322#section-4.3, and Europe's, which mean one zone each."""
+
+
+class Ambiguous(ValueError):
+    """It may be one of several times."""
 
 
 class Written(NamedTuple):
@@ -76,7 +88,7 @@ def written(value: Json, last_second: int = LAST_SECOND) -> Written:
     Raises
     ------
     ValueError
-        It is not a time.
+        It is not a time. `Ambiguous` says what would make it one.
     """
     if isinstance(value, str):
         return _text(value.strip(), last_second)
@@ -95,6 +107,8 @@ def _text(value: str, last_second: int) -> Written:
     if found := _DOTNET.fullmatch(value):
         return _since_1970(int(found[1]) / 1000, LAST_SECOND)
     value = _YEAR_LAST.sub(r"\1 \2 \4 \3", value.replace("\u202f", " ").replace("\xa0", " "))
+    if _YEAR_OF_TWO_DIGITS.fullmatch(value):
+        raise Ambiguous("write the year with four digits")
     if not (found := _SPELLING.fullmatch(value)):
         raise ValueError("is not a time")
     said = {name.rstrip("23456"): part for name, part in found.groupdict().items() if part is not None}
@@ -121,7 +135,7 @@ def _month(name: str) -> int:
 def _day_and_month(one: str, other: str) -> dict[str, str]:
     """Tell day and month apart where only one of two numbers can be the month."""
     if int(one) <= 12 and int(other) <= 12 and int(one) != int(other):
-        raise ValueError("may be one of two days")
+        raise Ambiguous("write year, month and day in this order")
     return {"day": one, "month": other} if int(other) <= 12 else {"day": other, "month": one}
 
 
@@ -160,7 +174,12 @@ def _array(parts: Sequence[Json]) -> Written:
 
 
 def _object(value: Mapping[str, Json], last_second: int) -> Written:
-    """Read a time that is wrapped (``{"$date": …}``), or the two numbers of Java's and Protobuf's instants."""
+    """Read a time that is wrapped (``{"$date": …}``), or Java's and Protobuf's: two numbers, or the parts of a day."""
+    # Gson writes a LocalDateTime as a date and a time.
+    date, time = value.get("date"), value.get("time")
+    parts = {**date, **time} if isinstance(date, Mapping) and isinstance(time, Mapping) else value
+    if "year" in parts:
+        return _parts(parts)
     inner = value.get("$date", value.get("$time"))
     if isinstance(inner, Mapping):
         inner = inner.get("$numberLong")
@@ -172,6 +191,18 @@ def _object(value: Mapping[str, Json], last_second: int) -> Written:
     if len(value) != 2 or isinstance(seconds, bool) or not isinstance(seconds, int):
         raise ValueError("is not a time")
     return _since_1970(seconds, LAST_SECOND)
+
+
+def _parts(value: Mapping[str, Json]) -> Written:
+    found = [next((value[name] for name in names if name in value), None) for names in _JAVA_FIELDS]
+    if isinstance(month := found[1], str):
+        found[1] = _month(month)
+    count = next((place for place, part in enumerate(found) if part is None), len(found))
+    wall, _, form = _array(found[:count])
+    offset = value.get("offset")
+    seconds = offset.get("totalSeconds") if isinstance(offset, Mapping) else None
+    is_whole = isinstance(seconds, int) and abs(seconds) < 86_400
+    return Written(wall, timezone(timedelta(seconds=seconds)) if is_whole else None, form)
 
 
 def _wall(year: int, month: int, day: int, hour: int, minute: int, second: int, microsecond: int) -> datetime:
