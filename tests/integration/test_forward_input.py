@@ -167,9 +167,7 @@ def test_a_queue_full_of_unusable_records_costs_no_good_one(stores: DeliverySett
     assert sorted(told) == sorted(field for _, _, _, field, _ in wrong)
 
 
-@pytest.mark.parametrize(
-    "unusable", ["123456789012345678901234567890", "[" * 40 + "]" * 40, "1e999", "NaN"]
-)
+@pytest.mark.parametrize("unusable", ["123456789012345678901234567890", "[" * 40 + "]" * 40, "1e999", "NaN"])
 def test_an_unusable_element_of_an_array_takes_no_other_with_it(
     stores: DeliverySettings, braze: Braze, unusable: str
 ) -> None:

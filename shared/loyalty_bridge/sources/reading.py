@@ -408,7 +408,8 @@ def gender(value: Json, field: str) -> str | None:
 def email(value: Json, field: str) -> str:
     """Read an e-mail address; its domain in lower case, in the alphabet in which it is written.
 
-    Of ``Ann <ann@example.com>`` (RFC 5322, section 3.4) the address is read. Whether it can be delivered to is not asked.
+    Of ``Ann <ann@example.com>`` (RFC 5322, section 3.4) the address is read. Whether it can be delivered to is not
+    asked.
     """
     from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 

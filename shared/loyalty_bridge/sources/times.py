@@ -201,8 +201,8 @@ def _parts(value: Mapping[str, Json]) -> Written:
     wall, _, form = _array(found[:count])
     offset = value.get("offset")
     seconds = offset.get("totalSeconds") if isinstance(offset, Mapping) else None
-    is_whole = isinstance(seconds, int) and abs(seconds) < 86_400
-    return Written(wall, timezone(timedelta(seconds=seconds)) if is_whole else None, form)
+    zone = timezone(timedelta(seconds=seconds)) if isinstance(seconds, int) and abs(seconds) < 86_400 else None
+    return Written(wall, zone, form)
 
 
 def _wall(year: int, month: int, day: int, hour: int, minute: int, second: int, microsecond: int) -> datetime:
