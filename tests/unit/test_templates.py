@@ -140,6 +140,27 @@ def test_the_headers_for_moengage_stay_the_same_lines(agent: str, device: str) -
     assert names == ["X-Bridge-Key", "Content-Type", "User-Agent", "punchh-app-device-id"]
 
 
+(COUPON,) = [block for block in blocks("moengage", "jinja") if "ContentApi" in block]
+
+
+@given(user=values)
+@example(user="A1&campaign=other")
+@example(user="ann+1@example.com")
+def test_a_coupon_lookup_for_moengage_asks_for_exactly_this_member_and_campaign(user: str) -> None:
+    asked: list[dict[str, str]] = []
+
+    class ContentApi:
+        def punchh_coupon(self, told: dict[str, dict[str, str]]) -> None:
+            asked.append(told["params"])
+
+    environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined)
+    environment.from_string(COUPON).render(UserAttribute={"ID": user}, ContentApi=ContentApi())
+
+    [parameters] = asked
+    query = "&".join(f"{name}={value}" for name, value in parameters.items())
+    assert parse_qsl(query, keep_blank_values=True) == [("member", user), ("campaign", "<CAMPAIGN_ID>")]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_value_of_a_template_is_escaped(page: str) -> None:
     code = "\n".join(

@@ -43,7 +43,9 @@ _SIGN_UP = """{
     "external_source_id": {{UserAttribute['ID']|tojson}}
   }
 }"""
-_PARAMETERS = """{"params": {"member": UserAttribute['ID']|default(''), "campaign": "<CAMPAIGN_ID>"}}"""
+_PARAMETERS = (
+    """{"params": {"member": UserAttribute['ID']|default('')|string|urlencode, "campaign": "<CAMPAIGN_ID>"}}"""
+)
 _COUPON = """{% set coupon = ContentApi.punchh_coupon(<PARAMETERS>) %}
 {% if coupon and coupon.coupon_code|default('') %}
 <p>Your code: <strong>{{ coupon.coupon_code|e }}</strong></p>
