@@ -194,7 +194,10 @@ def test_a_list_is_shown_with_commas(put: Bridge, bridge: Bridge) -> None:
     ("document", "complaint"),
     [
         ("{", "file: is not JSON"),
-        (r'{"loyalty": {"api": {"org": "\udfff"}}}', "file: is not JSON"),
+        (r'{"loyalty": {"api": {"org": "\udfff"}}}', "loyalty.api.org: holds a null byte or a lone surrogate"),
+        ('{"attribute_writes": "all", "attribute_writes": "changed"}', "attribute_writes: is named twice"),
+        ('{"secrets": {"braze_api_key": "a", "braze_api_key": "b"}}', "braze_api_key: is named twice"),
+        ({"loyalty": {"membership_optins": ["News\nSMS"]}}, "loyalty.membership_optins.0: holds a control character"),
         ("[]", "file: is not a JSON object"),
         ({"engagement": {"api_endpoint": "https://rest.iad-01.braze.com.evil.test"}}, "api_endpoint: is not a host"),
         ({"engagement": {"rules": {"identifier_type": "braze_id"}}}, "engagement.rules.identifier_type"),

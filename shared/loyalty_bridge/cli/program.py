@@ -5,7 +5,6 @@ from __future__ import annotations
 from textwrap import indent
 from typing import Annotated
 
-import msgspec
 import typer
 
 from loyalty_bridge.admin import desk
@@ -14,6 +13,7 @@ from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, content, find, printable, show
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.programs import administer, store
+from loyalty_bridge.sources import reading
 
 commands = typer.Typer(no_args_is_help=True, help="Programs and their connections.")
 
@@ -34,9 +34,9 @@ def put(
     Example: bridge program put demo connection.json
     """
     try:
-        change = msgspec.json.decode(content(file))
-    except msgspec.DecodeError as error:
-        raise Refused("file", f"is not JSON: {error}") from None
+        change = reading.parse(content(file), unique_keys=True)
+    except Refused as refusal:
+        raise Refused("file" if refusal.field == "record" else refusal.field, refusal.reason) from None
     if not isinstance(change, dict):
         raise Refused("file", "is not a JSON object")
     secrets = change.pop("secrets", {})

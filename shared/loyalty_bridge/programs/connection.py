@@ -232,9 +232,9 @@ def merged(connection: Connection, change: Mapping[str, Any]) -> Connection:
     Raises
     ------
     Refused
-        Naming the field that is wrong.
+        Naming the field that is wrong; a text, or a name, that holds a control character or a line break is.
     """
-    document = _merged(msgspec.to_builtins(connection), _trimmed(change))
+    document = _merged(msgspec.to_builtins(connection), _trimmed(change, ""))
     try:
         return msgspec.convert(document, Connection, strict=False)  # a number or a flag may be written as a text
     except msgspec.ValidationError as error:
@@ -285,10 +285,26 @@ def program_id(text: str) -> str:
     return text
 
 
-def _trimmed(value: Any) -> Any:
+def _trimmed(value: Any, path: str) -> Any:
     if isinstance(value, Mapping):
-        return {name: _trimmed(one) for name, one in value.items()}
-    return value.strip() if isinstance(value, str) else value
+        for name in value:
+            _check_line(name, path or "connection")
+        return {name: _trimmed(one, f"{path}.{name}".lstrip(".")) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_trimmed(one, f"{path}.{index}") for index, one in enumerate(value)]
+    if isinstance(value, str):
+        _check_line(value.strip(), path)
+        return value.strip()
+    return value
+
+
+def _check_line(text: str, path: str) -> None:
+    """Refuse what cannot be edited as a line of the page."""
+    if _NOT_IN_A_LINE.search(text):
+        raise Refused(path, "holds a control character or a line break: leave it out")
+
+
+_NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def _merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
