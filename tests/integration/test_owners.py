@@ -416,22 +416,74 @@ def test_a_copy_that_is_put_again_is_recognised_and_one_that_is_put_on_purpose_i
     assert (len(ids), ids[:2], len(set(ids))) == (6, ids[2:4], 4)
 
 
-def test_what_cannot_be_sent_on_comes_again(
-    stores: DeliverySettings, braze: Braze, queue: Queue, monkeypatch: pytest.MonkeyPatch
+class Unwilling:
+    """A client of AWS of which one call fails so many times, each time that it is made or every second time."""
+
+    def __init__(self, client: Any, call: str, times: int, every: int = 1) -> None:
+        self._client, self._call, self._times, self._every, self._made = client, call, times, every, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return self._unwilling if name == self._call else getattr(self._client, name)
+
+    def _unwilling(self, **request: Any) -> Any:
+        self._made += 1
+        if self._times and self._made % self._every == 0:
+            self._times -= 1
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "x"}}, self._call)
+        return getattr(self._client, self._call)(**request)
+
+
+UNWILLING = [("s3", "put_object"), ("dynamodb", "put_item"), ("dynamodb", "update_item"), ("sqs", "send_message_batch")]
+
+
+@pytest.mark.parametrize("moving", [Queue, Stream])
+@pytest.mark.parametrize(("client", "call"), UNWILLING)
+@pytest.mark.parametrize("times", [1, 3, 7])
+def test_what_is_sent_on_and_what_is_kept_is_there_once_though_a_store_fails_several_times(
+    stores: DeliverySettings,
+    braze: Braze,
+    monkeypatch: pytest.MonkeyPatch,
+    moving: type[Queue | Stream],
+    client: str,
+    call: str,
+    times: int,
 ) -> None:
-    def refuse(*_: Any) -> Any:
-        raise ClientError({"Error": {"Code": "RequestThrottled", "Message": "x"}}, "SendMessageBatch")
+    told = stores if moving is Queue else replace(stores, events_queue_url="", events_stream="stream")
+    ways: Queue | Stream = moving()
+    put: list[str] = []
+    whole = ways.put
 
-    connect(stores, braze.url)
-    share(stores, "user:U1", 1)
-    queue.put(json.dumps(of_user("U1", 1)), "demo#U1")
-    batch = queue.batch(1)
-    with monkeypatch.context() as patch:
-        patch.setattr(queue, "send_message_batch", lambda **_: refuse())
+    def noted(body: str, group: str) -> None:
+        put.append(group)
+        whole(body, group)
 
-        outcome = forward(batch, stores, 30)
+    monkeypatch.setattr(ways, "put", noted)
+    monkeypatch.setattr(aws, "sqs", lambda: ways)
+    monkeypatch.setattr(aws, "kinesis", lambda: ways)
+    connect(told, braze.url)
+    share(told, "user:U1", 9)
+    everything = [of_user("U1", 1), of_user("U9", 2), {"eventType": "account_created", "programId": "demo"}]
+    ways.put(json.dumps(everything), "demo#U1")
+    put.clear()
+    client, call = ("kinesis", "put_records") if (client, moving) == ("sqs", Stream) else (client, call)
+    unwilling = Unwilling(getattr(aws, client)(), call, times)
+    monkeypatch.setattr(aws, client, lambda: unwilling)
 
-    assert (len(outcome.again), outcome.counts["sent_on"]) == (1, 0)
+    for _ in range(times + 3):
+        while left(ways):
+            batch = ways.batch(10)
+            outcome = forward(batch, told, 30)
+            ways.settle(batch, outcome.again)
+            if outcome.again:
+                break
+        drain.tend(told, 40)
+
+    received = Counter(one.object["external_id"] for one in braze.workspace(KEY).events)
+    assert received == {f"account-{number}": 1 for number in range(9)}
+    copies = Counter(group for group in put if group.startswith("demo#account"))
+    assert copies == {f"demo#account-{number}": 1 for number in range(9)}
+    assert len(on_shelf(told, "refused")) == 1
+    assert len(on_shelf(told, "waiting")) + sum(one.group == "demo#U1" for one in left(ways)) == 1
 
 
 # Forgetting.

@@ -9,7 +9,7 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from loyalty_bridge.activity import Tally, container
@@ -200,14 +200,24 @@ class Batch:
         id_ = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
         self._sent_on.append((arrival, Addressed(record, group, id_)))
 
-    def put_sent_on(self) -> None:
-        """Put what is to be sent on, but not of entries that come again: put each time, copies would pile up."""
+    def put_sent_on(self, programs: Mapping[str, Program]) -> None:
+        """Put what is to be sent on, but not of entries that come again; what the transport does not take waits.
+
+        This comes after all that is kept: put before, the copies would pile up while a store refuses to keep something
+        else of the batch. Given back for the transport, an entry would let what was kept be kept once more.
+        """
         final = [(arrival, addressed) for arrival, addressed in self._sent_on if not self._comes_again(arrival)]
         arrivals = {arrival.receipt: arrival for arrival, _ in final}
-        with self._keeping(list(arrivals.values())):
-            if final:
-                transport.put(self.settings, [addressed for _, addressed in final])
-                self.counts["sent_on"] += len(arrivals)
+        if not final:
+            return
+        try:
+            transport.put(self.settings, [addressed for _, addressed in final])
+            self.counts["sent_on"] += len(arrivals)
+        except Unavailable:
+            self.counts["not_sent_on"] += len(arrivals)
+            events = {(arrival.receipt, one.record.body): (arrival, one.record) for arrival, one in final}
+            self._waiting = [(arrival, replace(copy, member="")) for arrival, copy in events.values()]
+            self.keep_waiting(programs)
 
     def hold(self, program: str, behind: list[tuple[Arrival, SourceRecord]], problem: str = "") -> None:
         """Note records of a program that are to be held.

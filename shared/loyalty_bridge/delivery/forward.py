@@ -116,11 +116,12 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
             batch.counts["not_written_down"] += written.lost
             for work in written.again:
                 batch.give_back(work.arrival)
-        batch.put_sent_on()
         batch.let_pass(opened)
         batch.keep_held(programs)
-    batch.keep_refused()
+    # What needs the most stores comes first: where one refuses, nothing was kept that would be kept again next time.
     batch.keep_waiting(programs)
+    batch.keep_refused()
+    batch.put_sent_on(programs)
     _end_leases(batch)
     _delay(batch)
     outcome.again = list(dict.fromkeys(arrival.entry for arrival in batch.again.values()))
