@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis
-from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 
 from local.sandbox.braze import Braze, sandbox
@@ -20,8 +19,7 @@ from loyalty_bridge.delivery import pauses
 from loyalty_bridge.programs import recent, store
 from loyalty_bridge.programs.connection import Connection, Program, merged
 from loyalty_bridge.settings import DeliverySettings
-from tests.stores import environment as variables
-from tests.stores import make_key, make_stores
+from tests.stores import aws_in_this_process, empty_stores
 
 KEY = "braze-rest-api-key-1234"
 
@@ -70,16 +68,18 @@ def _one_at_a_time() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def secrets_key() -> Iterator[str]:
+    """Run AWS in this process for the tests of a file."""
+    with aws_in_this_process() as key:
+        yield key
+
+
 @pytest.fixture
-def stores(monkeypatch: pytest.MonkeyPatch) -> Iterator[DeliverySettings]:
+def stores(secrets_key: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[DeliverySettings]:
     """Give the stores and the queue of the template, empty; the environment names them as a function's does."""
-    aws._made.cache_clear()
-    with mock_aws():
-        settings = make_stores(make_key())
-        for name, value in variables(settings).items():
-            monkeypatch.setenv(name, value)
+    with empty_stores(secrets_key, monkeypatch) as settings:
         yield settings
-    aws._made.cache_clear()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The stores of the integration tests: empty for each test, but with AWS's clients and the key made once for a file."""
+"""The programs, the API, the command line and the page of the integration tests."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
-from moto.backends import get_backend
 
 from local.sandbox import punchh as punchh_sandbox
 from local.sandbox.convercus import Convercus, sandbox
@@ -34,7 +32,7 @@ from tests.admin_site import Site, serving_admin
 from tests.conftest import connect as connect_to_braze
 from tests.http_events import Api, connect, connect_punchh
 from tests.issuer import Issuer, issuing
-from tests.stores import environment, make_key, make_stores
+from tests.stores import empty_stores
 
 _numbers = itertools.count(1)
 
@@ -44,39 +42,6 @@ def _permitted() -> Iterator[None]:
     """Hold every function to what the template lets its role do."""
     yield
     assert permissions.denied() == set()
-
-
-@pytest.fixture(scope="module")
-def secrets_key() -> Iterator[str]:
-    """Run AWS in this process, and make what takes long."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        aws._made.cache_clear()
-        with mock_aws():
-            yield make_key()
-        aws._made.cache_clear()
-
-
-@pytest.fixture
-def stores(secrets_key: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[DeliverySettings]:
-    """Give the stores and the queue of the template, empty; the environment names them as a function's does."""
-    with _stores(secrets_key, monkeypatch) as settings:
-        yield settings
-
-
-@contextmanager
-def _stores(secrets_key: str, patch: pytest.MonkeyPatch) -> Iterator[DeliverySettings]:
-    settings = make_stores(secrets_key)
-    patch.setattr(activity_store, "_paused_until", 0.0)  # of the test before, whose store failed
-    for name, value in environment(settings).items():
-        patch.setenv(name, value)
-    try:
-        yield settings
-    finally:
-        for service in ("dynamodb", "s3", "sqs"):
-            for account in get_backend(service).values():
-                for region in account.values():
-                    region.reset()
 
 
 @pytest.fixture
@@ -111,7 +76,7 @@ def api(stores: DeliverySettings, convercus: Convercus, monkeypatch: pytest.Monk
 @pytest.fixture(scope="module")
 def shared_api(secrets_key: str, convercus: Convercus) -> Iterator[Api]:
     """Give an API for the tests of a file that leave nothing behind."""
-    with pytest.MonkeyPatch.context() as patch, _stores(secrets_key, patch), _api(convercus, patch) as running:
+    with pytest.MonkeyPatch.context() as patch, empty_stores(secrets_key, patch), _api(convercus, patch) as running:
         yield running
 
 
@@ -201,7 +166,7 @@ def shared_site(secrets_key: str, issuer: Issuer) -> Iterator[Site]:
     """Give the operator's page with a program, for the tests of a file that ask whatever comes."""
     with (
         pytest.MonkeyPatch.context() as patch,
-        _stores(secrets_key, patch) as stores,
+        empty_stores(secrets_key, patch) as stores,
         serving_admin(stores, issuer, patch) as running,
     ):
         connect_to_braze(stores, "http://127.0.0.1:9")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
@@ -27,7 +28,7 @@ def key(stores: DeliverySettings) -> str:
 
 
 @pytest.fixture
-def trips(stores: DeliverySettings) -> list[tuple[str, dict[str, Any]]]:
+def trips(stores: DeliverySettings) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     """Give what is asked of DynamoDB from now on."""
     asked: list[tuple[str, dict[str, Any]]] = []
 
@@ -35,7 +36,8 @@ def trips(stores: DeliverySettings) -> list[tuple[str, dict[str, Any]]]:
         asked.append((model.name, params))
 
     aws.dynamodb().meta.events.register("provide-client-params.dynamodb", note)
-    return asked
+    yield asked
+    aws.dynamodb().meta.events.unregister("provide-client-params.dynamodb", note)
 
 
 @pytest.mark.parametrize("header", ["x-convercus-key", "x-bridge-key"])
@@ -131,7 +133,10 @@ def test_a_key_that_cannot_be_checked_is_not_a_wrong_one(stores: DeliverySetting
         failure: Any = {"Error": {"Code": "InternalServerError"}}
         raise ClientError(failure, "BatchGetItem")
 
-    aws.dynamodb().meta.events.register("before-call.dynamodb.BatchGetItem", fail)
+    events = aws.dynamodb().meta.events
+    events.register("before-call.dynamodb.BatchGetItem", fail)
 
     with pytest.raises(Unavailable):
         admit(stores, "demo", {"x-convercus-key": key})
+
+    events.unregister("before-call.dynamodb.BatchGetItem", fail)
