@@ -719,7 +719,7 @@ def _unknown(kind: str, sources: list[_Object], rules: Rules, properties: dict[s
                 withheld = f"and what follows it is beyond the {MAX_UNKNOWN} unknown fields of an event"
             elif plain in excluded:
                 withheld = "is excluded by the program's settings"
-            elif kept is None or _is_personal(plain, kind):
+            elif kept is None or _is_personal(keys[0], plain, kind):
                 withheld = WITHHELD
             elif name in properties or len(keys[0]) > _LONGEST_CACHED:
                 withheld = "has a name that is taken or too long"
@@ -779,9 +779,9 @@ _READ_FROM = {
 }
 
 
-def _is_personal(plain: str, kind: str) -> bool:
+def _is_personal(name: str, plain: str, kind: str) -> bool:
     is_of_person = kind in _ABOUT_PERSON and plain in _ALSO_OF_PERSON
-    return is_of_person or plain in _PERSONAL or is_personal(plain)
+    return is_of_person or plain in _PERSONAL or is_personal(name)
 
 
 def _tidy(value: Json, field: str) -> Json:

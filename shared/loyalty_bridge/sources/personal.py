@@ -10,19 +10,43 @@ from loyalty_bridge.model import Json
 from loyalty_bridge.sources import reading
 
 WITHHELD = "may tell who the person is"
-_PERSONAL = re.compile(
-    "mail|phone|mobile|birth|gender|salutation|(first|last|given|family|sur|maiden|nick|full)name"
-    "|(user|member|customer|owner|guest|contact|person|buyer|recipient|payer|cashier|employee|clerk|manager|friend"
-    "|refer(r?er|ee)|holder)s?name"
-    "|iban|bic$|token|passw|secret|credential|card(number|no|code)|identifier"
-    "|passport|ssn|tax(id|number)|device|ipaddr|^ip$"
+_PERSONS = (
+    "user member customer owner guest contact person buyer recipient payer cashier employee clerk manager friend "
+    "referer referrer referee holder"
+).split()
+_PERSONAL_WORDS = (
+    "mail mails email emails phone phones telephone mobile mobiles birth birthday birthdate gender salutation surname "
+    "nickname iban bic token password passwords passwd passcode secret secrets credential credentials identifier "
+    "identifiers passport ssn device devices ip"
+).split()
+_PLACE_WORDS = (
+    "street streets address addresses zip zipcode postal postcode postalcode city latitude longitude lat lon lng"
+).split()
+_QUALIFIERS = (
+    "first last given family maiden full middle name names card tax id number no nr code value text date day year "
+    "home work private business billing shipping delivery mailing primary secondary auth access refresh bearer push "
+    "session line hash model app type status count opt in out"
+).split()
+_HARMLESS_LAST = frozenset(
+    "app apps brand balance bounced campaign category channel clicked class confirmed count counts earned enabled "
+    "expired fee in kind model models opened os out platform points price redeemed required sent spent status "
+    "subscribed subscription system template total type types used valid verified version".split()
 )
-_PLACE = re.compile("street|address|zip|postal|postcode|(?<!capa)(?<!velo)city|latitude|longitude|^lat$|^lon$|^lng$")
+"""What is described by such a word, as the last of a name, is no longer the person: ``phoneModel``, ``mobileApp``."""
+_TERMS = re.compile(
+    rf"\b(?:{'|'.join(_PERSONAL_WORDS)}|(?:first|last|given|family|sur|maiden|nick|full|middle) names?"
+    rf"|(?:{'|'.join(_PERSONS)})s? names?|card (?:number|no|nr|code)|tax (?:id|number|no))\b"
+)
+_PLACE = re.compile(rf"\b(?:{'|'.join(_PLACE_WORDS)}|post code)\b")
 """Where a person lives; but of a store or a partner, where it is."""
-_BUSINESS = re.compile("(store|shop|branch|partner|merchant|company|location)s?$")
+_STEMS = re.compile("e?mail(?!ing)|phone|passw|birth(da|of)|(first|last|sur|user)name")
+"""What a word may hold that is written together with words that are not known here."""
+_KNOWN = sorted({*_PERSONS, *_PERSONAL_WORDS, *_PLACE_WORDS, *_QUALIFIERS}, key=len, reverse=True)
+_BUSINESS = re.compile(r"\b(store|shop|branch|partner|merchant|company|location)s?$")
 _ADDRESS_OR_PHONE = re.compile(r"\S@[^\s@]{1,255}\.\w|^\s*\+[0-9][0-9 ()/-]{6,20}$")
 _LONGEST = 200
 _LONGEST_CACHED = 64
+_LONGEST_JOINED = 40
 
 
 def is_personal(name: str, parent: str = "") -> bool:
@@ -41,10 +65,34 @@ def is_personal(name: str, parent: str = "") -> bool:
 def _is_personal(name: str, parent: str) -> bool:
     if len(name) > _LONGEST:
         return True
-    own, around = (re.sub(r"[\W_]+", "", one).lower() for one in (name, parent))
-    if _PERSONAL.search(own) or (own == "name" and _PERSONAL.search(around + own)):
+    own, around = _words(name), _words(parent)
+    joined = own.replace(" ", "")
+    own = _apart(joined) or own
+    if own.rpartition(" ")[2] in _HARMLESS_LAST:
+        return False
+    if _TERMS.search(own) or (own == "name" and _TERMS.search(f"{around} {own}")):
+        return True
+    if own == joined and _STEMS.search(own):
         return True
     return not _BUSINESS.search(around) and _PLACE.search(own) is not None
+
+
+def _words(name: str) -> str:
+    """Give the words of a name, in lower case: of ``homePhone_2``, ``home phone``."""
+    spaced = re.sub(r"(?<=[^\W\dA-Z_])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return re.sub(r"[\W\d_]+", " ", spaced).strip().lower()
+
+
+def _apart(joined: str) -> str:
+    """Take known words apart that are written together; empty when there are others between them."""
+    if len(joined) > _LONGEST_JOINED:
+        return ""
+    for known in _KNOWN:
+        if joined == known:
+            return known
+        if joined.startswith(known) and (rest := _apart(joined[len(known) :])):
+            return f"{known} {rest}"
+    return ""
 
 
 def without_personal(value: Json, parent: str = "") -> Json:
