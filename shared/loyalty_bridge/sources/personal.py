@@ -11,37 +11,38 @@ from loyalty_bridge.sources import reading
 
 WITHHELD = "may tell who the person is"
 _PERSONS = (
-    "user member customer owner guest contact person buyer recipient payer cashier employee clerk manager friend "
-    "referer referrer referee holder"
-).split()
+    "user|member|customer|owner|guest|contact|person|buyer|recipient|payer|cashier|employee|clerk|manager|"
+    "friend|referer|referrer|referee|holder"
+)
 _PERSONAL_WORDS = (
-    "mail mails email emails phone phones telephone mobile mobiles birth birthday birthdate gender salutation surname "
-    "nickname iban bic token password passwords passwd passcode secret secrets credential credentials identifier "
-    "identifiers passport ssn device devices ip"
-).split()
+    "mail|mails|email|emails|phone|phones|telephone|mobile|mobiles|birth|birthday|birthdate|gender|"
+    "salutation|surname|nickname|iban|bic|token|password|passwords|passwd|passcode|secret|secrets|"
+    "credential|credentials|identifier|identifiers|passport|ssn|device|devices|ip"
+)
 _PLACE_WORDS = (
-    "street streets address addresses zip zipcode postal postcode postalcode city latitude longitude lat lon lng"
-).split()
+    "street|streets|address|addresses|zip|zipcode|postal|postcode|postalcode|city|latitude|longitude|lat|lon|lng"
+)
 _QUALIFIERS = (
-    "first last given family maiden full middle name names card tax id number no nr code value text date day year "
-    "home work private business billing shipping delivery mailing primary secondary auth access refresh bearer push "
-    "session line hash model app type status count opt in out"
-).split()
-_HARMLESS_LAST = frozenset(
-    "app apps brand balance bounced campaign category channel clicked class confirmed count counts earned enabled "
-    "expired fee in kind model models opened os out platform points price redeemed required sent spent status "
-    "subscribed subscription system template total type types used valid verified version".split()
+    "first|last|given|family|maiden|full|middle|name|names|card|tax|id|number|no|nr|code|value|text|date|"
+    "day|year|home|work|private|business|billing|shipping|delivery|mailing|primary|secondary|auth|access|"
+    "refresh|bearer|push|session|line|hash|model|app|type|status|count|opt|in|out"
+)
+_HARMLESS_LAST = (
+    "app|apps|brand|balance|bounced|campaign|category|channel|clicked|class|confirmed|count|counts|earned|"
+    "enabled|expired|fee|in|kind|model|models|opened|os|out|platform|points|price|redeemed|required|sent|"
+    "spent|status|subscribed|subscription|system|template|total|type|types|used|valid|verified|version"
 )
 """What is described by such a word, as the last of a name, is no longer the person: ``phoneModel``, ``mobileApp``."""
 _TERMS = re.compile(
-    rf"\b(?:{'|'.join(_PERSONAL_WORDS)}|(?:first|last|given|family|sur|maiden|nick|full|middle) names?"
-    rf"|(?:{'|'.join(_PERSONS)})s? names?|card (?:number|no|nr|code)|tax (?:id|number|no))\b"
+    rf"\b(?:{_PERSONAL_WORDS}|(?:first|last|given|family|sur|maiden|nick|full|middle) names?"
+    rf"|(?:{_PERSONS})s? names?|card (?:number|no|nr|code)|tax (?:id|number|no))\b"
 )
-_PLACE = re.compile(rf"\b(?:{'|'.join(_PLACE_WORDS)}|post code)\b")
+_PLACE = re.compile(rf"\b(?:{_PLACE_WORDS}|post code)\b")
 """Where a person lives; but of a store or a partner, where it is."""
 _STEMS = re.compile("e?mail(?!ing)|phone|passw|birth(da|of)|(first|last|sur|user)name")
 """What a word may hold that is written together with words that are not known here."""
-_KNOWN = sorted({*_PERSONS, *_PERSONAL_WORDS, *_PLACE_WORDS, *_QUALIFIERS}, key=len, reverse=True)
+_KNOWN = sorted(set("|".join((_PERSONS, _PERSONAL_WORDS, _PLACE_WORDS, _QUALIFIERS)).split("|")), key=len, reverse=True)
+_HARMLESS = frozenset(_HARMLESS_LAST.split("|"))
 _BUSINESS = re.compile(r"\b(store|shop|branch|partner|merchant|company|location)s?$")
 _ADDRESS_OR_PHONE = re.compile(r"\S@[^\s@]{1,255}\.\w|^\s*\+[0-9][0-9 ()/-]{6,20}$")
 _LONGEST = 200
@@ -68,7 +69,7 @@ def _is_personal(name: str, parent: str) -> bool:
     own, around = _words(name), _words(parent)
     joined = own.replace(" ", "")
     own = _apart(joined) or own
-    if own.rpartition(" ")[2] in _HARMLESS_LAST:
+    if own.rpartition(" ")[2] in _HARMLESS:
         return False
     if _TERMS.search(own) or (own == "name" and _TERMS.search(f"{around} {own}")):
         return True
