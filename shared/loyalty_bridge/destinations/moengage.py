@@ -161,9 +161,10 @@ def translate(update: MemberUpdate, rules: Rules) -> Translation:
 
     In names, characters other than letters, digits, ``_`` and ``-`` become ``_``; a name that is MoEngage's own gets
     the prefix ``loyalty_``. Texts end after 512 characters, as they would in MoEngage. An array becomes one of numbers
-    or else of texts. A text that is a time becomes one in UTC without fractions (no zone means UTC), the only form
-    that MoEngage takes for a time. What breaks another limit is left out and told in `refusals`, by its path in the
-    update; a null in an event, an object or an array is left out silently.
+    or else of texts. A text that is a time becomes one in UTC without fractions (no zone means UTC), the only form that
+    MoEngage takes for a time; Braze's form of one, ``{"$time": …}``, becomes it too. What breaks another limit is left
+    out and told in `refusals`, by its path in the update; a null in an event, an object or an array is left out
+    silently.
 
     Raises
     ------
@@ -450,7 +451,7 @@ def _bounded(value: Json, where: str) -> Json:
 
 def _leaves(name: str, value: Json, where: str, objects: Literal["flatten", "send"]) -> Iterator[tuple[str, Json, str]]:
     """Take a value apart into what becomes one attribute each: name, value, path."""
-    if objects == "send" or isinstance(value, _SCALAR):
+    if objects == "send" or isinstance(value, _SCALAR) or _is_wrapped_time(value):
         yield name, value, where
     elif isinstance(value, Mapping):
         for key, item in value.items():
@@ -482,13 +483,20 @@ def _items(array: Sequence[Json]) -> list[Json]:
 
 
 def _is_table(rows: list[Json]) -> TypeGuard[list[Mapping[str, Json]]]:
-    return bool(rows) and all(isinstance(row, Mapping) for row in rows)
+    return bool(rows) and all(isinstance(row, Mapping) and not _is_wrapped_time(row) for row in rows)
+
+
+def _is_wrapped_time(value: Json) -> TypeGuard[Mapping[str, Json]]:
+    """Recognise ``{"$time": …}``, as Braze has times inside objects; MoEngage has them as texts, inside objects too."""
+    return isinstance(value, Mapping) and value.keys() == {"$time"}
 
 
 def _value(value: Json, where: str) -> Json:
     """Give a value as MoEngage takes it; None for an empty array or object."""
     if isinstance(value, str):
         return _text(value, where)
+    if _is_wrapped_time(value):
+        return _time(value["$time"], where)
     if isinstance(value, Mapping):
         return _object(value, where) or None
     if isinstance(value, Sequence):
@@ -518,7 +526,7 @@ def _array(items: list[Json], where: str) -> list[Json]:
         if len(items) > MAX_OBJECT_ITEMS:
             raise Refused(where, f"has more than {MAX_OBJECT_ITEMS} objects")
         return [row for item in items if (row := _object(item, f"{where}[]"))]
-    if any(isinstance(item, Mapping) for item in items):
+    if any(isinstance(item, Mapping) and not _is_wrapped_time(item) for item in items):
         raise Refused(where, "holds both objects and other values")
     if len(items) > MAX_ITEMS:
         raise Refused(where, f"has more than {MAX_ITEMS} elements")
@@ -562,6 +570,14 @@ def _text(value: str, where: str) -> str:
         with suppress(ValueError, Refused):  # it may only look like a time
             return _instant(datetime.fromisoformat("{}T{}{}".format(*found.groups("+00:00"))), where)
     return value[:MAX_TEXT]
+
+
+def _time(value: Json, where: str) -> str:
+    written = _text(value, where) if isinstance(value, str) else ""
+    with suppress(ValueError):
+        datetime.fromisoformat(written)
+        return written
+    raise Refused(where, "is not a time as MoEngage reads it")
 
 
 def _instant(time: datetime, where: str) -> str:

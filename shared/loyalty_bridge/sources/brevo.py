@@ -387,10 +387,10 @@ def _unknown(
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Json]]:
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and value.keys() != {"$time"}:  # a time, as Braze has it inside objects
         for key, part in value.items():
             yield from _leaves(part, f"{path}_{key}" if path else key)
-    elif not reading.is_blank(value):
+    elif not reading.is_blank(value := value["$time"] if isinstance(value, Mapping) else value):
         yield path, _iso(value) if isinstance(value, datetime) else value
 
 

@@ -420,7 +420,9 @@ def _flattened(prefix: str, fields: Mapping[str, Json], parent: str = "") -> Ite
     """Join the names of nested objects by ``_``; leave out what is blank or a credential."""
     for name, value in fields.items():
         if _may_leave(parent, name, value):
-            if isinstance(value, Mapping):
+            if isinstance(value, Mapping) and value.keys() == {"$time"}:  # a time, as Braze has it inside objects
+                yield f"{prefix}{name}", value["$time"]
+            elif isinstance(value, Mapping):
                 yield from _flattened(f"{prefix}{name}_", value, name)
             elif (kept := _tidy(name, value)) not in ([], {}):
                 yield f"{prefix}{name}", kept

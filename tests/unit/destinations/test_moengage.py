@@ -247,6 +247,27 @@ def test_an_object_that_is_merged_becomes_one_attribute_per_key_whatever_the_wor
     assert attributes(attributes=balance) == expected == attributes(SEND, attributes=balance)
 
 
+def test_a_time_that_is_wrapped_as_in_braze_is_a_time_under_its_own_name() -> None:
+    at: Json = {"$time": "2026-01-01T10:00:00.5+01:00"}
+    custom: dict[str, Json] = {"a": at, "b": {"c": {"$time": "2026-01-01"}}, "d": [at, at], "e": [{"f": at}]}
+    time = "2026-01-01T09:00:00Z"
+
+    flat = {"a": time, "b_c": "2026-01-01", "d": [time, time], "e_f": [time]}
+    assert attributes(custom=custom) == flat
+    sent = {"a": time, "b": {"c": "2026-01-01"}, "d": [time, time], "e": [{"f": time}]}
+    assert attributes(SEND, custom=custom) == sent
+
+
+@pytest.mark.parametrize("value", ["soon", 5, None, {}])
+def test_what_is_wrapped_as_a_time_and_is_none_is_left_out_alone(value: Json) -> None:
+    translation = moengage.translate(update(custom={"a": {"$time": value}, "b": 1}), RULES)
+
+    assert translation.attributes == {("b",): 1}
+    assert [(one.field, one.reason) for one in translation.refusals] == [
+        ("custom.a", "is not a time as MoEngage reads it")
+    ]
+
+
 def test_a_custom_object_is_flattened_or_sent() -> None:
     custom = {"car": {"make": "VW", "doors.$n": 4, "none": None, "empty": {}, "owners": [{"name": "J"}]}}
 

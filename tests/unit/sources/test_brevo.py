@@ -904,3 +904,10 @@ def test_what_is_personal_in_an_unknown_event_is_left_out_and_told() -> None:
     assert update.event is not None
     assert update.event.properties.keys() == {"event_id", "event_source", "loyalty_event_type", "points"}
     assert {one.field for one in update.unknown if one.withheld} == {"email", "customer_name", "rows"}
+
+
+def test_a_time_that_is_wrapped_is_a_property_of_its_own_name() -> None:
+    update = update_of(delivery("voucher_redeemed", bonus={"ends": {"$time": "2026-01-01T10:00:00Z"}}))
+
+    assert update.event is not None
+    assert update.event.properties["bonus_ends"] == "2026-01-01T10:00:00Z"

@@ -871,3 +871,9 @@ def test_of_a_deleted_guest_it_is_told_that_nothing_else_is_sent() -> None:
     update = punchh.read(event("users", user(user_status="deleted")), Rules(), member="C-1", received=JUST_AFTER)
 
     assert [(one.field, one.withheld) for one in update.unknown] == [("user", "is not sent of a deleted guest")]
+
+
+def test_a_time_that_is_wrapped_is_a_property_of_its_own_name() -> None:
+    told = properties(read(event("rewards", {"user": user(), "offer": {"ends": {"$time": "2026-01-01T10:00:00Z"}}})))
+
+    assert told["offer_ends"] == "2026-01-01T10:00:00Z"
