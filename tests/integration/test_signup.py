@@ -7,9 +7,11 @@ import itertools
 import json
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -661,6 +663,64 @@ def test_a_refusal_raises_the_alarms_metric(diner: Api, punchh: Punchh, capsys: 
     (told_metric,) = [it for it in metrics if "connection_broken" in it]
     assert told_metric["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
     assert told_metric["connection_broken"] == [1.0]
+
+
+class Down:
+    """DynamoDB that answers nothing between the beginning of an action and its sending, or before it began."""
+
+    def __init__(self, client: Any, is_down: Callable[[bool], bool]) -> None:
+        self._client, self._is_down, self._has_begun = client, is_down, False
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._client, name)
+        if not name.endswith("_item"):
+            return real
+
+        def call(**request: Any) -> Any:
+            if self._is_down(self._has_begun):
+                raise ClientError({"Error": {"Code": "InternalServerError", "Message": "x"}}, name)
+            self._has_begun |= request.get("TableName") == "JournalTable" and name == "put_item"
+            return real(**request)
+
+        return call
+
+
+@pytest.mark.parametrize("secret_works", [False, True])
+def test_nothing_but_sending_can_fail_when_a_signup_has_begun(
+    diner: Api, punchh: Punchh, monkeypatch: pytest.MonkeyPatch, secret_works: bool
+) -> None:
+    if secret_works:
+        sign_up(diner, user(9))
+    before = len(punchh.requests)
+    down = Down(aws.dynamodb(), lambda has_begun: has_begun and len(punchh.requests) == before)
+    monkeypatch.setattr(aws, "dynamodb", lambda: down)
+
+    assert told(sign_up(diner)) == DONE
+
+
+def test_a_breaker_that_cannot_be_asked_lets_nothing_begin_and_a_repeat_signs_up(
+    diner: Api, punchh: Punchh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        failed = ClientError({"Error": {"Code": "InternalServerError", "Message": "x"}}, "UpdateItem")
+        patch.setattr(aws.dynamodb(), "update_item", lambda **_: (_ for _ in ()).throw(failed))
+        patch.setattr(aws.dynamodb(), "delete_item", lambda **_: (_ for _ in ()).throw(failed))
+        assert told(sign_up(diner)) == NOT_SENT
+    assert punchh.requests == []
+    assert journal.open_actions(diner.settings, "diner") == []
+
+    assert told(sign_up(diner)) == DONE
+
+
+def test_a_signup_that_is_answered_from_memory_lets_others_try_the_secret(diner: Api, punchh: Punchh) -> None:
+    assert told(sign_up(diner)) == DONE
+    connect_punchh(diner.settings, punchh.url)  # nothing is known of the secret now
+
+    for _ in range(breaker.LIMIT + 1):
+        assert told(sign_up(diner)) == DONE
+
+    assert told(sign_up(diner, user(2))) == DONE
+    assert len(asked(punchh, "users")) == 2
 
 
 # What is told of members.

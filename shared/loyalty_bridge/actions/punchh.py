@@ -121,10 +121,15 @@ def signup_member(
                     return found
             raise
 
+    about, signing = {"external_source_id": external_id}, caller.client.credentials[PUNCHH_CLIENT_SECRET].send
     try:
-        answer = caller.perform(SIGNUP_MEMBER, act, {"external_source_id": external_id}, look, keeps_refusals=False)
+        answer = caller.perform(
+            SIGNUP_MEMBER, act, about, look, ready=lambda: signing.admit(caller.deadline), keeps_refusals=False
+        )
     except KeyReused:
         raise KeyReused("this external_source_id came before, with other data") from None
+    finally:
+        signing.release(caller.deadline)
     if user_id := answer.body.get("userId"):
         _learn(settings, caller, generation, user_id, external_id)
     return answer

@@ -100,7 +100,7 @@ class Credential:
     """A secret, and the transport that minds its breaker."""
 
     value: str = field(repr=False)
-    send: Send
+    send: breaker.Guarded
 
 
 @dataclass(frozen=True, slots=True)

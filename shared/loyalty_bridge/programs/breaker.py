@@ -167,6 +167,34 @@ class Guarded:
     send: Send
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
+    _waits: bool = False
+    _tries: bool = False
+
+    def admit(self, deadline: float) -> None:
+        """Let the next request pass, so that nothing but sending can fail then.
+
+        Raises
+        ------
+        ConnectionBroken
+            The secret was refused too often.
+        NotSent
+            It could not be told in time whether the secret works.
+        """
+        if self._waits:
+            return
+        try:
+            self._tries = self._admitted(deadline)
+        except NotSent:
+            raise
+        except Unavailable as error:
+            raise NotSent(str(error)) from error
+        self._waits = True
+
+    def release(self, deadline: float) -> None:
+        """Let another call try instead, where the one that was let pass sends nothing."""
+        if self._waits and self._tries:
+            self._note(Breaker.given_back, deadline)
+        self._waits = False
 
     def __call__(self, request: Request, deadline: float) -> Reply:
         """Send, before a deadline (of `time.monotonic`).
@@ -178,12 +206,8 @@ class Guarded:
         NotSent, OutcomeUnknown
             As the transport; or it could not be told in time whether the secret works.
         """
-        try:
-            tries = self._admitted(deadline)
-        except Unavailable as error:
-            if isinstance(error, NotSent):
-                raise
-            raise NotSent(str(error)) from error
+        self.admit(deadline)
+        tries, self._waits = self._tries, False
         try:
             reply = self.send(request, deadline)
         except Unavailable:

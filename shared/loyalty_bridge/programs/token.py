@@ -121,10 +121,14 @@ class SharedToken:
             value = "" if value == refused else value
             if value and now < seen.renew_at:
                 return value
-            if now >= seen.leased_until and (new := self._renewed(seen, now, deadline, value)):
-                return new
+            try:
+                if now >= seen.leased_until and (new := self._renewed(seen, now, deadline, bool(value))):
+                    return new
+            except Unavailable:
+                if not value:
+                    raise
             if value:
-                return value  # somebody else renews it
+                return value  # somebody else renews it, or it cannot be renewed now
             self.latest = None
             if time.monotonic() >= deadline:
                 raise NotSent("the token cannot be renewed in time")
@@ -135,10 +139,10 @@ class SharedToken:
                 self.sleep(pause)
                 attempt += 1
 
-    def _renewed(self, seen: Token, now: float, deadline: float, old: str) -> str:
+    def _renewed(self, seen: Token, now: float, deadline: float, has_old: bool) -> str:
         """Log in under a lease; give nothing when somebody else has it or has renewed the token meanwhile."""
         # With a token that is still good, half of the time is for what needs it.
-        seconds = min((deadline - time.monotonic()) / (2 if old else 1), LEASE_SECONDS)
+        seconds = min((deadline - time.monotonic()) / (2 if has_old else 1), LEASE_SECONDS)
         owner = uuid.uuid4().hex
         if not _take_lease(self.settings, self.program, seen.issue, now, now + seconds, owner):
             return ""
@@ -146,9 +150,7 @@ class SharedToken:
             value, life = self.login(time.monotonic() + seconds)
         except Unavailable:
             _give_back(self.settings, self.program, owner)
-            if not old:
-                raise
-            return old
+            raise
         self.latest = _save(self.settings, self.program, seen.issue + 1, self.purpose, value, life, self.clock())
         return value
 
