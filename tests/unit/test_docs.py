@@ -230,3 +230,15 @@ def test_the_architecture_lists_every_table() -> None:
     stores = prose(DOCS / "architecture.md").partition("## The stores")[2].partition("\n## ")[0]
 
     assert {*re.findall(r"^\| `(\w+Table)`", stores, re.MULTILINE)} == resources("AWS::DynamoDB::Table").keys()
+
+
+RETIRED = re.compile(
+    r"\b(told|tells?|shelf|shelves|desk|gates?|lanes?|tally|journal|epoch|ledger|anew|whoever|nobody|mend|meanwhile)\b",
+    re.IGNORECASE,
+)
+WRITTEN = [path for path in PAGES if path.name != "CHANGELOG.md" and not path.name.endswith("-fields.md")]
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+def test_a_page_uses_the_words_of_the_vocabulary(path: Path) -> None:
+    assert RETIRED.findall(re.sub("`[^`]*`", "", prose(path))) == []
