@@ -17,7 +17,8 @@ from local.sandbox.punchh_events import event, guest
 from loyalty_bridge import aws
 from loyalty_bridge.delivery import kept, records
 from loyalty_bridge.delivery.records import SourceRecord, group_of
-from loyalty_bridge.programs import store
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.programs import administer, store
 from loyalty_bridge.settings import DeliverySettings
 from tests.shelves import on_shelf
 from tests.template import ROOT
@@ -531,3 +532,36 @@ def test_the_log_tells_neither_the_member_nor_a_credential(
     assert f"'program': '{platform}'" in told
     secret = (guest(1).email, brevo.contact(1).email, "cust-00001", str(guest(1).user_id), CREDENTIAL, *BASIC.values())
     assert [word for word in secret if word in told] == []
+
+
+# Another way to show the credential.
+
+KEPT = {"webhook_credential": CREDENTIAL, "webhook_credential_next": "brevo:another-password"}
+
+
+@pytest.mark.parametrize(
+    ("change", "given", "asked"),
+    [
+        ({"webhook_auth": "bearer"}, [], "webhook_credential"),
+        ({"webhook_auth": "hmac"}, ["webhook_credential"], "webhook_credential_next"),
+        ({"webhook_auth": "bearer"}, list(KEPT), None),
+        ({"webhook_auth": "basic"}, [], None),
+        ({"platform": "brevo"}, [], "webhook_credential"),
+    ],
+)
+def test_another_way_to_show_a_credential_wants_the_credential_again(
+    stores: DeliverySettings, change: dict[str, str], given: list[str], asked: str | None
+) -> None:
+    before = connect(stores, {"platform": "punchh"}, {}, program="changing", **KEPT)
+    secrets = {name: f"a new credential of {name}" for name in given}
+    refused = None
+
+    try:
+        administer.put(stores, "changing", {"loyalty": change}, secrets)
+    except Refused as refusal:
+        refused = refusal
+
+    saved = store.load(stores, ["changing"])["changing"]
+    assert (refused and refused.field) == (asked and "loyalty.webhook_auth")
+    assert asked is None or f"secrets.{asked} again" in str(refused)
+    assert (saved.version == before.version) is (asked is not None)

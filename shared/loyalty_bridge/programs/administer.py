@@ -13,6 +13,8 @@ from loyalty_bridge.programs import gate, hosts, store
 from loyalty_bridge.programs.connection import (
     PUNCHH_COUPON_TOKEN,
     SECRETS,
+    WEBHOOK_CREDENTIALS,
+    BrevoSide,
     Connection,
     Program,
     PunchhSide,
@@ -63,6 +65,8 @@ def put(
     connection = merged(_settings(before, change) if before else Connection(), change)
     secrets = _checked(secrets, connection)
     check_credentials(connection, secrets)
+    if before and not isinstance(before.stored, str):
+        _check_stored(before, connection, secrets)
     connection = hosts.checked(connection, settings.allowed_hosts)
     saved = store.save(settings, before, program, connection, secrets, new_workspace=new_workspace)
     if before:
@@ -76,6 +80,24 @@ def put(
         elif is_new and (before.gate.failing_since or before.gate.not_before):
             gate.note_success(settings, program)  # the one that failed was another
     return saved
+
+
+def _check_stored(before: Program, connection: Connection, given: Mapping[str, str]) -> None:
+    """Check that the webhook credentials that stay are still what deliveries show.
+
+    Raises
+    ------
+    Refused
+        The way to show them changes, and one that is stored is not put again.
+    """
+
+    def shown(side: object) -> tuple[str, str] | None:
+        return (side.platform, side.webhook_auth) if isinstance(side, PunchhSide | BrevoSide) else None
+
+    was, now = shown(before.connection.loyalty), shown(connection.loyalty)
+    stay = [name for name in WEBHOOK_CREDENTIALS if name in before.secrets and name not in given]
+    if now and was != now and stay:
+        raise Refused("loyalty.webhook_auth", f"changes how the credential is shown: put secrets.{stay[0]} again, too")
 
 
 def _settings(before: Program, change: Mapping[str, Any]) -> Connection:
