@@ -35,13 +35,13 @@ faults: setup ## Spoil every call of AWS and of the platforms in turn, and kill 
 	BRIDGE_KILLS=50 .venv/bin/pytest tests/faults
 
 bench: setup ## Measure the pipeline beside the naive way, and each call beside a bare handler
-	.venv/bin/python -m tests.benchmarks.forward
-	.venv/bin/python -m tests.benchmarks.forward --platform moengage --reply-ms 50 --programs 1
-	.venv/bin/python -m tests.benchmarks.api
+	.venv/bin/python -m benchmarks.forward
+	.venv/bin/python -m benchmarks.forward --platform moengage --reply-ms 50 --programs 1
+	.venv/bin/python -m benchmarks.api
 
 FUZZ_SECONDS ?= 600
 fuzz: setup ## Run each reader on hostile input: make fuzz FUZZ_SECONDS=600 (seconds for each of them)
-	BRIDGE_FUZZ_SECONDS=$(FUZZ_SECONDS) .venv/bin/pytest --timeout=0 tests/unit/sources/test_readers_fuzz.py
+	BRIDGE_FUZZ_SECONDS=$(FUZZ_SECONDS) .venv/bin/pytest --timeout=0 tests/unit/platforms/test_readers_fuzz.py
 
 check: .venv/.ready ## Lint, types, template
 	.venv/bin/ruff format --check
@@ -50,7 +50,7 @@ check: .venv/.ready ## Lint, types, template
 	.venv/bin/cfn-lint template.yaml
 
 docs: .venv/.ready ## Write docs/openapi.json, docs/admin-openapi.json and docs/schemas anew from the code
-	.venv/bin/python -m local.docs
+	.venv/bin/python -m scripts.docs
 
 build: setup ## Build the bundle for the template's default runtime
 	PATH="$(CURDIR)/.venv/bin:$$PATH" BRIDGE_PYTHON=$(BRIDGE_PYTHON) BRIDGE_ARCH=$(BRIDGE_ARCH) .tools/sam/bin/sam build

@@ -15,16 +15,16 @@ from typing import Any
 from local import stack
 from local.page import PASSWORD, USER, page
 from local.routes import create_routes
-from local.sandbox.braze import Braze
-from local.sandbox.braze import sandbox as sandbox_braze
-from local.sandbox.brevo import sandbox as sandbox_brevo
-from local.sandbox.convercus import Convercus
-from local.sandbox.convercus import sandbox as sandbox_convercus
-from local.sandbox.moengage import MoEngage
-from local.sandbox.moengage import sandbox as sandbox_moengage
-from local.sandbox.punchh import Punchh
-from local.sandbox.punchh import sandbox as sandbox_punchh
-from local.sandbox.punchh_business import Campaign
+from simulators.braze import Braze
+from simulators.braze import sandbox as sandbox_braze
+from simulators.brevo import sandbox as sandbox_brevo
+from simulators.convercus import Convercus
+from simulators.convercus import sandbox as sandbox_convercus
+from simulators.moengage import MoEngage
+from simulators.moengage import sandbox as sandbox_moengage
+from simulators.punchh import Punchh
+from simulators.punchh import sandbox as sandbox_punchh
+from simulators.punchh_business import Campaign
 
 PROGRAMS = {"demo-queue": "sqs", "demo-stream": "kinesis"}
 SECRET = "demo-client-secret"
@@ -127,7 +127,7 @@ def deployed(containers: str = "") -> Iterator[Deployed]:
     containers
         Where containers reach this machine, when functions are to run in some: an address to listen on, or a name.
     """
-    from loyalty_bridge.delivery.records import group_of
+    from loyalty_bridge.event_queue.envelope import group_of
 
     began = time.monotonic()
     running: list[Deployed] = []
@@ -225,7 +225,7 @@ def _warm_up(bundle: Deployed) -> None:
 def _connect(bundle: Deployed, program: str) -> None:
     """Connect a program to a workspace of its own, as an operator does."""
     from loyalty_bridge.cli import stack as bridge_stack
-    from loyalty_bridge.programs import keys, store
+    from loyalty_bridge.programs import api_keys, repository
     from loyalty_bridge.programs.connection import Connection, merged
 
     key = f"demo-key-of-{program}"
@@ -247,8 +247,8 @@ def _connect(bundle: Deployed, program: str) -> None:
             "engagement": {"api_endpoint": bundle.braze.url},
         },
     )
-    store.save(settings, None, program, connection, {"braze_api_key": key, "convercus_client_secret": SECRET})
-    bundle.keys[program], _ = keys.create(settings, program, "demo")
+    repository.save(settings, None, program, connection, {"braze_api_key": key, "convercus_client_secret": SECRET})
+    bundle.keys[program], _ = api_keys.create(settings, program, "demo")
     _let_in(program)
     upstream = bundle.convercus.program(program)
     for account in ("C00001", "C00002", "C00003"):
@@ -258,11 +258,11 @@ def _connect(bundle: Deployed, program: str) -> None:
 
 def _let_in(program: str) -> None:
     """Let the key of the stored events in."""
-    from loyalty_bridge import aws
     from loyalty_bridge.cli.stack import settings
-    from loyalty_bridge.programs import keys
+    from loyalty_bridge.infra import aws
+    from loyalty_bridge.programs import api_keys
 
-    item = {"program": {"S": program}, "item": {"S": str(keys.item_of(EVENTS_KEY))}}
+    item = {"program": {"S": program}, "item": {"S": str(api_keys.item_of(EVENTS_KEY))}}
     about = {"name": {"S": "events"}, "created": {"N": str(int(time.time()))}}
     aws.dynamodb().put_item(TableName=settings().programs_table, Item={**item, **about})
 
@@ -270,7 +270,7 @@ def _let_in(program: str) -> None:
 def _connect_moengage(bundle: Deployed, platform: str) -> None:
     """Connect a program whose loyalty platform delivers by webhook to a MoEngage workspace of its own."""
     from loyalty_bridge.cli.stack import settings
-    from loyalty_bridge.programs import keys, store
+    from loyalty_bridge.programs import api_keys, repository
     from loyalty_bridge.programs.connection import Connection, merged
 
     program, workspace = MOENGAGE[platform], platform.upper()
@@ -280,8 +280,8 @@ def _connect_moengage(bundle: Deployed, platform: str) -> None:
     engagement = {"platform": "moengage", "api_endpoint": bundle.moengage.url, "workspace_id": workspace}
     connection = merged(Connection(), {"loyalty": {"platform": platform, **api}, "engagement": engagement})
     secrets = {"moengage_data_key": f"key-of-{platform}", "webhook_credential": CREDENTIAL}
-    store.save(settings(), None, program, connection, secrets | (PUNCHH_SECRETS if is_punchh else {}))
-    bundle.keys[program], _ = keys.create(settings(), program, "moengage")
+    repository.save(settings(), None, program, connection, secrets | (PUNCHH_SECRETS if is_punchh else {}))
+    bundle.keys[program], _ = api_keys.create(settings(), program, "moengage")
     name = "punchh" if is_punchh else "loyalty"
     base = bundle.outputs["PunchhWebhookBaseUrl" if is_punchh else "LoyaltyWebhookBaseUrl"]
     bundle.webhooks[platform] = f"{base}/v1/programs/{program}/webhooks/{name}"
@@ -290,9 +290,9 @@ def _connect_moengage(bundle: Deployed, platform: str) -> None:
 def _connect_webhooks(bundle: Deployed) -> None:
     """Connect programs whose loyalty platform delivers by webhook."""
     from loyalty_bridge.cli.stack import settings
-    from loyalty_bridge.delivery import aliases
-    from loyalty_bridge.delivery.aliases import Taught
-    from loyalty_bridge.programs import store
+    from loyalty_bridge.pipeline import identities
+    from loyalty_bridge.pipeline.identities import Taught
+    from loyalty_bridge.programs import repository
     from loyalty_bridge.programs.connection import Connection, merged
 
     bundle.braze.workspace("demo-key-of-webhooks")
@@ -305,8 +305,8 @@ def _connect_webhooks(bundle: Deployed) -> None:
         connection = merged(Connection(), {"loyalty": loyalty, "engagement": {"api_endpoint": bundle.braze.url}})
         secrets = {"braze_api_key": "demo-key-of-webhooks", "webhook_credential": credential}
         secrets |= PUNCHH_SECRETS if side["platform"] == "punchh" else {}
-        store.save(settings(), None, program, connection, secrets)
+        repository.save(settings(), None, program, connection, secrets)
     _let_in("demo-punchh")
     guest = bundle.punchh.business.sign_up(email="ann.ash@example.com", first_name="Ann", last_name="Ash")
     taught = Taught("demo-punchh", f"user:{guest.user_id}", "c-0001", datetime.now(UTC), "member")
-    aliases.learn(settings(), [taught], time.monotonic() + 10)
+    identities.learn(settings(), [taught], time.monotonic() + 10)

@@ -37,7 +37,7 @@ def stream_day(bundle: Deployed, members: int, events: int) -> bool:
 
 
 def _stream(bundle: Deployed, program: str, plan: list[Planned], sent: dict[str, float]) -> None:
-    from loyalty_bridge.delivery.records import group_of
+    from loyalty_bridge.event_queue.envelope import group_of
 
     for start in range(0, len(plan), 200):
         part = plan[start : start + 200]
@@ -76,11 +76,11 @@ def _watch(bundle: Deployed, plans: dict[str, list[Planned]]) -> bool:
 
 def _refused() -> Counter[str]:
     from loyalty_bridge.cli.stack import settings
-    from loyalty_bridge.delivery import kept
+    from loyalty_bridge.parking import parked_records
 
     reasons: Counter[str] = Counter()
-    for program in (*PROGRAMS, kept.UNKNOWN_PROGRAM):
-        for line in kept.bundles(settings(), "refused", program):
+    for program in (*PROGRAMS, parked_records.UNKNOWN_PROGRAM):
+        for line in parked_records.bundles(settings(), "refused", program):
             reasons.update(line.reasons)
     return reasons
 

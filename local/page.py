@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from local.sandbox.server import Answer, Request, serving
+from simulators.server import Answer, Request, serving
 
 USER = "operator@example.com"
 PASSWORD = "Local-operator-2026"

@@ -12,8 +12,8 @@ import requests
 
 from local.bundle import CREDENTIAL, MOENGAGE, Deployed, say
 from local.campaigns import punchh_campaigns
-from local.sandbox import brevo, punchh_events, punchh_sender
-from local.sandbox.moengage import MoEngage
+from simulators import brevo, punchh_events, punchh_sender
+from simulators.moengage import MoEngage
 
 _MEMBERS = 3
 _SECONDS = 120.0

@@ -13,13 +13,13 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis
 from moto.core.botocore_stubber import BotocoreStubber
 
-from local.sandbox.braze import Braze, sandbox
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import pauses
-from loyalty_bridge.programs import recent, store
+from loyalty_bridge.infra import aws
+from loyalty_bridge.pipeline import redelivery
+from loyalty_bridge.programs import recent, repository
 from loyalty_bridge.programs.connection import Connection, Program, merged
 from loyalty_bridge.settings import DeliverySettings
-from tests.stores import aws_in_this_process, empty_stores
+from simulators.braze import Braze, sandbox
+from tests.support.stores import aws_in_this_process, empty_stores
 
 KEY = "braze-rest-api-key-1234"
 
@@ -50,7 +50,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     for name in ("AWS_ENDPOINT_URL", "HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(pauses, "sleep", lambda _: None)
+    monkeypatch.setattr(redelivery, "sleep", lambda _: None)
     recent.clear()
 
 
@@ -98,7 +98,7 @@ def connect(settings: DeliverySettings, endpoint: str, program: str = "demo", ke
             "engagement": {"api_endpoint": endpoint},
         },
     )
-    return store.save(settings, None, program, merged(connection, change), {"braze_api_key": key})
+    return repository.save(settings, None, program, merged(connection, change), {"braze_api_key": key})
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mangum import Mangum
 
 from loyalty_bridge.admin.app import application
-from loyalty_bridge.api import responses
+from loyalty_bridge.http_api import responses
 from loyalty_bridge.settings import AdminSettings, settings
 
 if TYPE_CHECKING:

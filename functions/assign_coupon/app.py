@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.actions.convercus import ASSIGN_COUPON, assign_coupon
-from loyalty_bridge.api import access, requests, responses
-from loyalty_bridge.api.bodies import AssignCoupon
-from loyalty_bridge.api.callers import caller
+from loyalty_bridge.http_api import auth, requests, responses
+from loyalty_bridge.http_api.action_context import caller
+from loyalty_bridge.http_api.request_schemas import AssignCoupon
 from loyalty_bridge.settings import ActionSettings, settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from loyalty_bridge.actions.journal import Answer
-    from loyalty_bridge.api.requests import Call
+    from loyalty_bridge.actions.idempotency import Answer
+    from loyalty_bridge.http_api.requests import Call
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response:
@@ -25,7 +25,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response
 def work(call: Call, context: LambdaContext) -> Answer:
     """Check the key, read the call, assign."""
     told = settings(ActionSettings)
-    admitted = access.admit(told, call.program, call.headers)
+    admitted = auth.admit(told, call.program, call.headers)
     coupon_id, body = call.id("couponId"), requests.body(call, AssignCoupon)
     parts = (body.account_id, coupon_id, body.braze_campaign_id)
     seconds_left = context.get_remaining_time_in_millis() / 1000

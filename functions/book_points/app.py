@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.actions.convercus import BOOK_POINTS, book_points
-from loyalty_bridge.api import access, requests, responses
-from loyalty_bridge.api.bodies import BookPoints
-from loyalty_bridge.api.callers import caller, convercus_side, within
+from loyalty_bridge.http_api import auth, requests, responses
+from loyalty_bridge.http_api.action_context import caller, convercus_side, within
+from loyalty_bridge.http_api.request_schemas import BookPoints
 from loyalty_bridge.settings import ActionSettings, settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from loyalty_bridge.actions.journal import Answer
-    from loyalty_bridge.api.requests import Call
+    from loyalty_bridge.actions.idempotency import Answer
+    from loyalty_bridge.http_api.requests import Call
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response:
@@ -25,7 +25,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response
 def work(call: Call, context: LambdaContext) -> Answer:
     """Check the key, read the call, book."""
     told = settings(ActionSettings)
-    admitted = access.admit(told, call.program, call.headers)
+    admitted = auth.admit(told, call.program, call.headers)
     account_id, body = call.id("accountId"), requests.body(call, BookPoints)
     within(convercus_side(admitted.program).limits.points_per_booking, body.points, "points")
     parts = (account_id, body.booking_type, body.booking_type_code, body.braze_campaign_id)

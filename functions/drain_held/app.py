@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from loyalty_bridge.delivery.alone import alone
-from loyalty_bridge.delivery.drain import tend
+from loyalty_bridge.parking.release import tend
+from loyalty_bridge.parking.single_run import alone
 from loyalty_bridge.settings import DeliverySettings, settings
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from loyalty_bridge import activity
-from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.settings import DeliverySettings, settings
 
 if TYPE_CHECKING:

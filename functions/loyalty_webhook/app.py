@@ -6,7 +6,7 @@ import traceback
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.api import responses, webhooks
+from loyalty_bridge.http_api import responses, webhooks
 from loyalty_bridge.settings import DeliverySettings, settings
 
 if TYPE_CHECKING:

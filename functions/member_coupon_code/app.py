@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.api import coupon_code, lookups
+from loyalty_bridge.http_api import coupon_code, lookups
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from loyalty_bridge.api.responses import Response
+    from loyalty_bridge.http_api.responses import Response
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> Response:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.api import lookups
-from loyalty_bridge.platforms.convercus_views import profile
+from loyalty_bridge.http_api import lookups
+from loyalty_bridge.platforms.convercus.views import profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from loyalty_bridge.api.requests import Call
-    from loyalty_bridge.api.responses import Response
-    from loyalty_bridge.platforms.convercus import Client
+    from loyalty_bridge.http_api.requests import Call
+    from loyalty_bridge.http_api.responses import Response
+    from loyalty_bridge.platforms.convercus.client import Client
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> Response:

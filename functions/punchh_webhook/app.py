@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.api import responses, webhooks
+from loyalty_bridge.http_api import responses, webhooks
 from loyalty_bridge.settings import DeliverySettings, settings
 
 if TYPE_CHECKING:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.actions.journal import Answer
-from loyalty_bridge.api import access, requests, responses
-from loyalty_bridge.api.callers import convercus_side
-from loyalty_bridge.delivery import transport
-from loyalty_bridge.delivery.records import SourceRecord, alone, group_of
+from loyalty_bridge.actions.idempotency import Answer
 from loyalty_bridge.errors import Refused
+from loyalty_bridge.event_queue import publisher
+from loyalty_bridge.event_queue.envelope import SourceRecord, alone, group_of
+from loyalty_bridge.http_api import auth, requests, responses
+from loyalty_bridge.http_api.action_context import convercus_side
+from loyalty_bridge.platforms.convercus import events as convercus
 from loyalty_bridge.settings import DeliverySettings, settings
-from loyalty_bridge.sources import convercus
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from loyalty_bridge.api.requests import Call
+    from loyalty_bridge.http_api.requests import Call
     from loyalty_bridge.model import Json
 
 
@@ -29,7 +29,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response
 def work(call: Call, _: LambdaContext) -> Answer:
     """Check the key, take the events apart, store each under its member."""
     told = settings(DeliverySettings)
-    convercus_side(access.admit(told, call.program, call.headers, scope="events").program)
+    convercus_side(auth.admit(told, call.program, call.headers, scope="events").program)
     document = requests.parsed(call)
     events = convercus.events(document)
     if not events:
@@ -42,7 +42,7 @@ def work(call: Call, _: LambdaContext) -> Answer:
         except Refused as refusal:
             where = f"[{number}]" if isinstance(document, list) else ""
             raise Refused(f"{where}.{refusal.field}".strip("."), refusal.reason) from None
-    transport.put(told, transport.gathered(placed))
+    publisher.put(told, publisher.gathered(placed))
     return Answer(202, {"received": len(placed)})
 
 

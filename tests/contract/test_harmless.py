@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 
-from local.sandbox import braze_workspace, moengage_rules, moengage_workspace
-from loyalty_bridge.destinations import braze, moengage
+from loyalty_bridge.platforms.braze import mapping as braze
+from loyalty_bridge.platforms.moengage import mapping as moengage
+from simulators import braze_workspace, moengage_rules, moengage_workspace
 
 
 def test_braze_takes_it_and_creates_no_user() -> None:

@@ -19,22 +19,22 @@ from typing import Any, Literal, TypeAlias
 
 from moto import mock_aws
 
-from local.sandbox.braze import Braze
-from local.sandbox.convercus import Convercus
-from local.sandbox.server import serving
-from loyalty_bridge import aws
 from loyalty_bridge import settings as environment
-from loyalty_bridge.programs import keys
+from loyalty_bridge.infra import aws
+from loyalty_bridge.programs import api_keys
 from loyalty_bridge.settings import PlanSettings
-from tests import http_events
+from simulators.braze import Braze
+from simulators.convercus import Convercus
+from simulators.server import serving
 from tests.conftest import KEY, connect
-from tests.events import event, queued, streamed
-from tests.functions import loaded
-from tests.stores import environment as variables
-from tests.stores import make_key, make_stores
-from tests.template import resources
-from tests.webhooks import connect as connect_webhooks
-from tests.webhooks import delivery
+from tests.support import http_events
+from tests.support.events import event, queued, streamed
+from tests.support.functions import loaded
+from tests.support.stores import environment as variables
+from tests.support.stores import make_key, make_stores
+from tests.support.template import resources
+from tests.support.webhooks import connect as connect_webhooks
+from tests.support.webhooks import delivery
 
 Call: TypeAlias = Callable[[str], dict[str, Any]]
 RUNTIME_MEGABYTES = 80
@@ -140,7 +140,7 @@ def _forwarded(braze: str, _: str) -> Call:
 def _posted(path: str, convercus: str) -> Call:
     settings = _stores()
     http_events.connect(settings, convercus)
-    key = keys.create(settings, "demo", "test")[0]
+    key = api_keys.create(settings, "demo", "test")[0]
     found = http_events.routed("POST", f"/v1/programs/demo/{path}")
     assert found
     headers = {"content-type": "application/json", "x-convercus-key": key}

@@ -16,7 +16,7 @@ import botocore.client
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
-from local.sandbox.server import Answer, Application, Request, json_answer
+from simulators.server import Answer, Application, Request, json_answer
 
 Spoil: TypeAlias = Callable[[Callable[[], Any]], Any]
 

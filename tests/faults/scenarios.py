@@ -19,41 +19,43 @@ from moto import mock_aws
 from moto.backends import get_backend
 from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 
-from local.sandbox import brevo, punchh_events
-from local.sandbox.braze import Braze
-from local.sandbox.convercus import Convercus
-from local.sandbox.convercus_program import Program as Upstream
-from local.sandbox.moengage import MoEngage
-from local.sandbox.punchh import Punchh
-from local.sandbox.punchh_business import Campaign
-from local.sandbox.server import Answer, Request, serving
-from loyalty_bridge import aws
 from loyalty_bridge import settings as environment
-from loyalty_bridge.actions import batches
-from loyalty_bridge.activity import container
+from loyalty_bridge.actions import coupon_batches
+from loyalty_bridge.activity import buffer
 from loyalty_bridge.activity import store as activity_store
-from loyalty_bridge.delivery import drain, forward, redrive, stores
-from loyalty_bridge.delivery.kept import Shelf
-from loyalty_bridge.delivery.records import group_of
-from loyalty_bridge.delivery.redrive import Which
 from loyalty_bridge.errors import Unavailable
-from loyalty_bridge.programs import keys, store
+from loyalty_bridge.event_queue.envelope import group_of
+from loyalty_bridge.infra import aws, dynamodb
+from loyalty_bridge.operations import redrive
+from loyalty_bridge.operations.redrive import Which
+from loyalty_bridge.parking import release
+from loyalty_bridge.parking.parked_records import Shelf
+from loyalty_bridge.pipeline import forwarder
+from loyalty_bridge.programs import api_keys, repository
 from loyalty_bridge.programs.connection import merged
 from loyalty_bridge.settings import DeliverySettings, PlanSettings
+from simulators import brevo, punchh_events
+from simulators.braze import Braze
+from simulators.convercus import Convercus
+from simulators.convercus_program import Program as Upstream
+from simulators.moengage import MoEngage
+from simulators.punchh import Punchh
+from simulators.punchh_business import Campaign
+from simulators.server import Answer, Request, serving
 from tests.conftest import connect
-from tests.events import event
 from tests.faults.injection import Crash, Faults, spoil_aws, spoilt
-from tests.functions import loaded
-from tests.http_events import PUNCHH_SECRETS, Api, connect_punchh, context, make_known
-from tests.http_events import connect as connect_convercus
-from tests.integration.transports import Queue, Stream, Transport, left
-from tests.shelves import on_shelf
-from tests.stores import environment as variables
-from tests.stores import make_key, make_stores
-from tests.webhooks import answered, delivery
-from tests.webhooks import connect as connect_webhooks
+from tests.support.events import event
+from tests.support.functions import loaded
+from tests.support.http_events import PUNCHH_SECRETS, Api, connect_punchh, context, make_known
+from tests.support.http_events import connect as connect_convercus
+from tests.support.parked import on_shelf
+from tests.support.stores import environment as variables
+from tests.support.stores import make_key, make_stores
+from tests.support.transports import Queue, Stream, Transport, left
+from tests.support.webhooks import answered, delivery
+from tests.support.webhooks import connect as connect_webhooks
 
-SECONDS = forward.SETTLE_SECONDS + 2
+SECONDS = forwarder.SETTLE_SECONDS + 2
 """Of an invocation of the forwarder: two to read and send in."""
 PLATFORMS = (Braze, MoEngage, Convercus, Punchh)
 REAL_SQS = aws.sqs
@@ -83,7 +85,7 @@ class World:
         batch = self.transport.batch(size)
         if not batch["Records"]:
             return
-        outcome = forward.forward(batch, self.settings, SECONDS)
+        outcome = forwarder.forward(batch, self.settings, SECONDS)
         self.counts += outcome.counts
         if self.faults.is_dead:
             raise Crash
@@ -162,7 +164,7 @@ def _delivering(world: World) -> None:
 
 
 def _tend(world: World) -> None:
-    world.counts += drain.tend(world.settings, 5)
+    world.counts += release.tend(world.settings, 5)
     if world.faults.is_dead:
         raise Crash
 
@@ -224,9 +226,9 @@ def _redriving(world: World) -> None:
     while left(world.transport) or world.parked()["waiting"]:
         world.deliver()
         _tend(world)
-    before = store.load(world.settings, ["one"])["one"]
+    before = repository.load(world.settings, ["one"])["one"]
     connection = merged(before.connection, {"loyalty": {"rules": {"default_currency": "EUR"}}})
-    store.save(world.settings, before, "one", connection, {})
+    repository.save(world.settings, before, "one", connection, {})
 
 
 def _redrive(world: World) -> None:
@@ -292,13 +294,13 @@ def _connect_convercus(world: World) -> None:
         upstream.account(account, points=100)
     upstream.coupon("C1")
     connect_convercus(world.plan_settings, world.convercus.url, realm=upstream.id)
-    world.notes |= {"upstream": upstream, "key of demo": keys.create(world.plan_settings, "demo", "braze")[0]}
+    world.notes |= {"upstream": upstream, "key of demo": api_keys.create(world.plan_settings, "demo", "braze")[0]}
 
 
 def _posting(world: World) -> None:
     _connect_convercus(world)
     _connect(world)
-    world.notes["key of one"] = keys.create(world.plan_settings, "one", "sender")[0]
+    world.notes["key of one"] = api_keys.create(world.plan_settings, "one", "sender")[0]
 
 
 def _post_events(world: World) -> None:
@@ -480,7 +482,7 @@ def _connecting_punchh(world: World) -> None:
     _connect_convercus(world)
     world.punchh.business.campaigns["token-of-58293"] = Campaign(campaign_id="58293", repeat="new")
     connect_punchh(world.plan_settings, world.punchh.url, secrets=PUNCHH_SECRETS)
-    world.notes["key of diner"] = keys.create(world.plan_settings, "diner", "moengage")[0]
+    world.notes["key of diner"] = api_keys.create(world.plan_settings, "diner", "moengage")[0]
     known = world.punchh.business.sign_up(email="bo@example.com", first_name="Bo", last_name="Birch")
     make_known(world.settings, known.user_id, "c-1")
 
@@ -566,8 +568,8 @@ def aws_and_platforms(faults: Faults) -> Iterator[Callable[[Scenario], World]]:
         queue = aws.sqs().create_queue(QueueName="batches")["QueueUrl"]
         spoil_aws(faults, patch)
         # Waits between attempts are not what is tried here.
-        patch.setattr(stores, "backoff", lambda _: 0.001)
-        patch.setattr(batches, "PAUSE_SECONDS", 0)
+        patch.setattr(dynamodb, "backoff", lambda _: 0.001)
+        patch.setattr(coupon_batches, "PAUSE_SECONDS", 0)
         current: dict[str, Platform] = {}
         urls = {
             kind.__name__: stack.enter_context(
@@ -669,6 +671,6 @@ def _spoilt_put(faults: Faults, name: str, real: Callable[..., Any]) -> Callable
 def restart(patch: pytest.MonkeyPatch | None = None) -> None:
     """Forget what a process remembers, as a new container does."""
     environment.settings.cache_clear()
-    container.tally.__init__()  # type: ignore[misc]
+    buffer.tally.__init__()  # type: ignore[misc]
     activity_store._paused_until = 0.0
     loaded.cache_clear()

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.faults.bounds_worker import INPUTS, SIZES
-from tests.template import ROOT
+from tests.support.template import ROOT
 
 SECONDS = 20.0
 """The longest that any call may take, on a slow machine; those that a caller waits for have less in the template."""

@@ -14,14 +14,14 @@ import pytest
 
 from local import rie, stack
 from local.rie import Function
-from local.sandbox.braze import Braze, sandbox
-from loyalty_bridge import aws
+from loyalty_bridge.infra import aws
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze, sandbox
 from tests.conftest import connect
-from tests.events import event
-from tests.integration.transports import Queue, Stream, Transport, body_of, left
-from tests.shelves import on_shelf
-from tests.stores import environment, make_key, make_stores
+from tests.support.events import event
+from tests.support.parked import on_shelf
+from tests.support.stores import environment, make_key, make_stores
+from tests.support.transports import Queue, Stream, Transport, body_of, left
 
 KILLS = int(os.environ.get("BRIDGE_KILLS", "3"))
 MEMBERS = ("A1", "A2", "A3")

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.braze import Braze
-from local.sandbox.server import serving
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import forward
+from loyalty_bridge.infra import aws
+from loyalty_bridge.pipeline import forwarder
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
+from simulators.server import serving
 from tests.conftest import connect
-from tests.events import event, queued, streamed
+from tests.support.events import event, queued, streamed
 
 PROGRAMS = [f"p{number:02}" for number in range(20)]
 HOSTILE, *OTHERS = PROGRAMS
@@ -45,7 +45,7 @@ class Town:
         """
         records = hostile + [one for program in OTHERS for one in logins(program, run)]
         began = time.time()
-        forward.forward(batch(*records), self.settings, 60)
+        forwarder.forward(batch(*records), self.settings, 60)
         arrived = [
             (one.received_at, one.object["properties"]["event_id"])
             for program in OTHERS

@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from local import stack
-from tests.template import ROOT
+from tests.support.template import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -15,24 +15,25 @@ from typing import Any
 import boto3
 import pytest
 
-from local.sandbox import punchh as punchh_sandbox
-from local.sandbox.convercus import Convercus, sandbox
-from local.sandbox.punchh import Punchh
-from local.sandbox.punchh_business import Campaign
-from loyalty_bridge import aws, settings
+from loyalty_bridge import settings
+from loyalty_bridge.activity import recorder
 from loyalty_bridge.activity import store as activity_store
-from loyalty_bridge.activity import tally
-from loyalty_bridge.api import lookups
 from loyalty_bridge.cli import activity as activity_command
 from loyalty_bridge.cli import main, stack
-from loyalty_bridge.programs import keys
+from loyalty_bridge.http_api import lookups
+from loyalty_bridge.infra import aws
+from loyalty_bridge.programs import api_keys
 from loyalty_bridge.settings import DeliverySettings, PlanSettings
-from tests import permissions
-from tests.admin_site import Site, serving_admin
+from simulators import punchh as punchh_sandbox
+from simulators.convercus import Convercus, sandbox
+from simulators.punchh import Punchh
+from simulators.punchh_business import Campaign
 from tests.conftest import connect as connect_to_braze
-from tests.http_events import Api, connect, connect_punchh
-from tests.issuer import Issuer, issuing
-from tests.stores import empty_stores
+from tests.support import permissions
+from tests.support.admin_site import Site, serving_admin
+from tests.support.http_events import Api, connect, connect_punchh
+from tests.support.issuer import Issuer, issuing
+from tests.support.stores import empty_stores
 
 _numbers = itertools.count(1)
 
@@ -54,7 +55,7 @@ def midday(monkeypatch: pytest.MonkeyPatch) -> None:
         def now(cls, tz: Any = None) -> Noon:
             return cls.fromtimestamp(noon, tz)
 
-    monkeypatch.setattr(tally, "time", SimpleNamespace(time=lambda: noon, monotonic=time.monotonic))
+    monkeypatch.setattr(recorder, "time", SimpleNamespace(time=lambda: noon, monotonic=time.monotonic))
     for module in (activity_store, activity_command):
         monkeypatch.setattr(module, "datetime", Noon)
 
@@ -94,7 +95,7 @@ def _api(convercus: Convercus, patch: pytest.MonkeyPatch) -> Iterator[Api]:
     upstream.account("A1", points=100)
     upstream.coupon("C1")
     connect(told, convercus.url, realm=upstream.id)
-    yield Api(told, keys.create(told, "demo", "braze")[0], upstream)
+    yield Api(told, api_keys.create(told, "demo", "braze")[0], upstream)
     settings.settings.cache_clear()
 
 
@@ -110,7 +111,7 @@ def punchh() -> Iterator[Punchh]:
 def diner(api: Api, punchh: Punchh) -> Api:
     """Give the API with a program that is connected to Punchh."""
     connect_punchh(api.settings, punchh.url)
-    return Api(api.settings, keys.create(api.settings, "diner", "moengage")[0], api.upstream, "diner")
+    return Api(api.settings, api_keys.create(api.settings, "diner", "moengage")[0], api.upstream, "diner")
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from loyalty_bridge import activity, aws
+from loyalty_bridge import activity
 from loyalty_bridge.activity import Tally, store
 from loyalty_bridge.errors import Refused, Unavailable
+from loyalty_bridge.infra import aws
 from loyalty_bridge.settings import DeliverySettings
-from tests.template import resources
+from tests.support.template import resources
 
 NOON = 1_772_366_400.0
 """2026-03-01T12:00:00Z."""

@@ -10,20 +10,22 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.sandbox import brevo
-from local.sandbox.braze import Braze
-from loyalty_bridge import activity, aws
-from loyalty_bridge.actions import journal
-from loyalty_bridge.activity import Counts, ErrorLine, container
-from loyalty_bridge.delivery import drain, forward
+from loyalty_bridge import activity
+from loyalty_bridge.actions import idempotency
+from loyalty_bridge.activity import Counts, ErrorLine, buffer
 from loyalty_bridge.errors import Unavailable
-from loyalty_bridge.programs import gate
+from loyalty_bridge.infra import aws
+from loyalty_bridge.parking import release as drain
+from loyalty_bridge.pipeline import forwarder
+from loyalty_bridge.programs import delivery_state
 from loyalty_bridge.settings import DeliverySettings, ProgramSettings
-from tests import webhooks
+from simulators import brevo
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued
-from tests.functions import loaded
-from tests.http_events import ACTIONS, LOOK_UPS, Api, context
+from tests.support import webhooks
+from tests.support.events import event, queued
+from tests.support.functions import loaded
+from tests.support.http_events import ACTIONS, LOOK_UPS, Api, context
 
 NOT_KEY = "cvc_" + "x" * 43
 
@@ -31,8 +33,8 @@ NOT_KEY = "cvc_" + "x" * 43
 @pytest.fixture(autouse=True)
 def new_container(midday: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin with nothing noted, and no program known."""
-    monkeypatch.setattr(container, "_known", {})
-    container.tally.take()
+    monkeypatch.setattr(buffer, "_known", {})
+    buffer.tally.take()
 
 
 def noted(settings: ProgramSettings, endpoint: str, program: str = "demo") -> Counts:
@@ -102,14 +104,14 @@ def test_opt_ins_that_failed_beside_others_are_noted_and_told_with_what_happened
     owner = api.upstream.accounts["A1"]["memberships"][0]
     users = ("U1", "REFUSED", "THROTTLED", "TURNED_AWAY", "FAILED")
     api.upstream.account("A1", memberships=[{**owner, "userId": user} for user in users])
-    perform = journal.perform
+    perform = idempotency.perform
 
-    def throttled(*arguments: Any, **more: Any) -> journal.Answer:
+    def throttled(*arguments: Any, **more: Any) -> idempotency.Answer:
         if more["about"]["membership_id"] == "THROTTLED":
             raise Unavailable("the journal: ThrottlingException")
         return perform(*arguments, **more)
 
-    monkeypatch.setattr(journal, "perform", throttled)
+    monkeypatch.setattr(idempotency, "perform", throttled)
     api.upstream.misbehave(kind="pass", on="set_optins")
     for status, headers in ((409, {}), (429, {"retry-after": "60"}), (500, {})):
         api.upstream.misbehave(kind="status", on="set_optins", status=status, headers=headers)
@@ -140,7 +142,7 @@ def test_opt_ins_that_failed_beside_others_are_noted_and_told_with_what_happened
 def test_a_wrong_key_is_noted_for_the_program_and_a_call_for_no_program_for_nobody(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(container, "WRITE_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(buffer, "WRITE_AFTER_SECONDS", 0.0)
     path, body = ACTIONS["assign"]
 
     api.post(path, body, key=NOT_KEY)
@@ -215,14 +217,14 @@ def test_look_ups_gather_and_are_written_in_a_later_call(api: Api, monkeypatch: 
     for account in ("A1", "A1", "A404"):
         api.get(path.replace("A1", account))
     before = noted(api.settings, function).calls.total()
-    monkeypatch.setattr(container, "WRITE_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(buffer, "WRITE_AFTER_SECONDS", 0.0)
 
     api.get(path)
     finish()
 
     assert before == 0
     assert noted(api.settings, function).calls == {"ok": 2, "not_found": 1}
-    assert container.tally.size() == 1  # the last call is written with the next
+    assert buffer.tally.size() == 1  # the last call is written with the next
 
 
 def test_no_look_up_waits_for_the_activity(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +237,7 @@ def test_no_look_up_waits_for_the_activity(api: Api, monkeypatch: pytest.MonkeyP
 
     api.get(LOOK_UPS[0])
     monkeypatch.setattr(aws.dynamodb_once(), "update_item", hang)
-    monkeypatch.setattr(container, "WRITE_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(buffer, "WRITE_AFTER_SECONDS", 0.0)
 
     began = time.monotonic()
     answer = api.get(LOOK_UPS[0])
@@ -269,7 +271,7 @@ def test_an_activity_that_cannot_be_written_fails_no_call(
 def test_deliveries_are_noted_as_calls_and_what_cannot_be_used_as_events(
     stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(container, "WRITE_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(buffer, "WRITE_AFTER_SECONDS", 0.0)
     webhooks.connect(stores, {"platform": "brevo"}, {"api_endpoint": "http://127.0.0.1:9"})
     good = brevo.event(brevo.contact(1), webhooks.NOW - 60, "voucher_created")
     strange = {"event_name": "teleported", "event_id": "e-1"}
@@ -293,9 +295,9 @@ def test_deliveries_are_noted_as_calls_and_what_cannot_be_used_as_events(
 # Events.
 
 
-def deliver(settings: DeliverySettings, *bodies: Any) -> forward.Outcome:
+def deliver(settings: DeliverySettings, *bodies: Any) -> forwarder.Outcome:
     """Forward a batch and write what is noted, as the function does."""
-    outcome = forward.forward(queued(*bodies), settings, 30)
+    outcome = forwarder.forward(queued(*bodies), settings, 30)
     activity.write(settings, outcome.tally)
     return outcome
 
@@ -358,7 +360,7 @@ def test_what_is_held_is_noted_once_and_again_when_it_is_drained_and_sent(
     braze.workspace("another-key-5678")
     drain.tend(stores, 20)
     for record in webhooks.queued(stores):
-        activity.write(stores, forward.forward({"Records": [record]}, stores, 30).tally)
+        activity.write(stores, forwarder.forward({"Records": [record]}, stores, 30).tally)
 
     assert noted(stores, "forward_events").events == {"received": 1, "held": 1, "sent": 1}
     assert noted(stores, "drain_held").events == {"drained": 1}
@@ -376,12 +378,12 @@ def test_events_of_an_unfinished_connection_are_noted_as_such(stores: DeliverySe
 def test_what_is_given_back_is_noted_when_it_is_settled(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forward, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(forwarder, "WAIT_SECONDS", 0.2)
     connect(stores, braze.url)
     braze.workspace(KEY).misbehave(kind="status", status=429, headers={"retry-after": "3600"})
 
     again = deliver(stores, event(eventId="e-1")).again
-    gate.note_success(stores, "demo")  # the wait is over
+    delivery_state.note_success(stores, "demo")  # the wait is over
     deliver(stores, event(eventId="e-1"))
 
     counts = noted(stores, "forward_events")

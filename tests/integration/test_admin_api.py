@@ -16,19 +16,19 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from local.docs import DOCS
-from local.sandbox.braze import Braze
-from local.sandbox.server import Answer, serving
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import aliases
-from loyalty_bridge.delivery.forward import forward
-from loyalty_bridge.programs import gate, keys, store
+from loyalty_bridge.infra import aws
+from loyalty_bridge.pipeline import identities
+from loyalty_bridge.pipeline.forwarder import forward
+from loyalty_bridge.programs import api_keys, delivery_state, repository
 from loyalty_bridge.settings import DeliverySettings
-from tests.admin_site import Site
+from scripts.docs import DOCS
+from simulators.braze import Braze
+from simulators.server import Answer, serving
 from tests.conftest import KEY, connect
-from tests.events import event, queued
-from tests.functions import CONTEXT, handler
-from tests.http_events import ACTIONS, Api, make_known
+from tests.support.admin_site import Site
+from tests.support.events import event, queued
+from tests.support.functions import CONTEXT, handler
+from tests.support.http_events import ACTIONS, Api, make_known
 
 ALL = ("loyalty-bridge",)
 OPTINS = {"membership_optins": ["Newsletter"], "default_optins": ["Newsletter"]}
@@ -157,7 +157,7 @@ def test_a_delete_that_breaks_off_is_repeated_and_leaves_no_key_to_the_next_prog
 ) -> None:
     put(site)
     call(site, "POST", "/programs/demo/keys", {})
-    gate.note_failure(stores, "demo", 1_772_359_200)
+    delivery_state.note_failure(stores, "demo", 1_772_359_200)
     calls = iter([aws.dynamodb().delete_item] * done)
 
     def delete_item(**told: Any) -> Any:
@@ -171,8 +171,8 @@ def test_a_delete_that_breaks_off_is_repeated_and_leaves_no_key_to_the_next_prog
     put(site)
 
     assert (broken_off.status_code, repeated.status_code) == (503, 200)
-    assert keys.list_all(stores, "demo") == []
-    assert store.load(stores, ["demo"])["demo"].gate == gate.Gate()
+    assert api_keys.list_all(stores, "demo") == []
+    assert repository.load(stores, ["demo"])["demo"].gate == delivery_state.Gate()
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_change_that_a_store_throttles_is_a_503_and_noted_as_not_done(
 def test_a_defect_is_counted_where_its_alarm_looks(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(store, "every", lambda _: [None])
+    monkeypatch.setattr(repository, "every", lambda _: [None])
 
     answer = call(site, "GET", "/programs")
 
@@ -308,11 +308,11 @@ def test_a_key_is_shown_once_and_revoked(site: Site, stores: DeliverySettings) -
     revoked = call(site, "DELETE", f"/programs/demo/keys/{made.json()['id']}")
 
     assert made.status_code == 201
-    assert keys.item_of(made.json()["key"])
+    assert api_keys.item_of(made.json()["key"])
     assert [one["name"] for one in listed.json()["keys"]] == ["canvas"]
     assert "cvc_" not in listed.text
     assert revoked.status_code == 200
-    assert keys.list_all(stores, "demo") == []
+    assert api_keys.list_all(stores, "demo") == []
     assert call(site, "DELETE", f"/programs/demo/keys/{made.json()['id']}").status_code == 404
 
 
@@ -380,7 +380,7 @@ def test_another_operators_program_is_as_one_that_does_not_exist(
     assert (foreign.status_code, foreign.json()["error"]) == (404, "not_found")
     assert nobodys.json() == foreign.json()
     assert absent.json()["message"] == foreign.json()["message"].replace("demo", "absent")
-    assert store.load(stores, ["demo"])["demo"].version == 1
+    assert repository.load(stores, ["demo"])["demo"].version == 1
     assert call(site, "GET", "/programs/demo/audit").json() == {"audit": []}
 
 
@@ -474,7 +474,7 @@ def test_records_of_unknown_programs_are_for_an_operator_of_all(site: Site, stor
 def test_a_held_program_is_resumed(site: Site, stores: DeliverySettings) -> None:
     connect(stores, "http://127.0.0.1:9")
     live = call(site, "POST", "/programs/demo/resume")
-    gate.hold(stores, "demo", "the key is refused", 1_772_359_200)
+    delivery_state.hold(stores, "demo", "the key is refused", 1_772_359_200)
     forward(queued(event()), stores, 30)
 
     held = call(site, "GET", "/programs/demo/held").json()["held"]
@@ -498,7 +498,7 @@ def test_a_trace_tells_of_an_event_and_of_its_member(site: Site, stores: Deliver
     assert call(site, "GET", "/programs/demo/trace").json()["field"] == "id"
     assert call(site, "POST", "/programs/demo/members/resync", {"member": "A1"}).status_code == 200
     assert call(site, "POST", "/programs/demo/members/forget", {"member": "A1"}).status_code == 200
-    assert aliases.members(stores, [("demo", "user:7")], time.monotonic() + 5) == {("demo", "user:7"): {}}
+    assert identities.members(stores, [("demo", "user:7")], time.monotonic() + 5) == {("demo", "user:7"): {}}
     assert "convercus_balance" not in call(site, "GET", "/programs/demo/trace?id=A1").text
 
 

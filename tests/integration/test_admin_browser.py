@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from local.sandbox.braze import Braze
-from loyalty_bridge.delivery.forward import forward
-from loyalty_bridge.programs import keys, store
+from loyalty_bridge.pipeline.forwarder import forward
+from loyalty_bridge.programs import api_keys, repository
 from loyalty_bridge.settings import DeliverySettings
-from tests.admin_site import Site
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued
-from tests.functions import CONTEXT, handler
+from tests.support.admin_site import Site
+from tests.support.events import event, queued
+from tests.support.functions import CONTEXT, handler
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -77,7 +77,7 @@ def test_a_program_is_connected_in_the_form(page: Page, site: Site, stores: Deli
     expect(page.get_by_text("The connection is saved.")).to_be_visible()
     expect(page.get_by_text("streaming")).to_be_visible()
     assert KEY not in page.content()
-    assert store.load(stores, ["demo"])["demo"].missing() == []
+    assert repository.load(stores, ["demo"])["demo"].missing() == []
 
 
 def test_a_key_is_shown_once_and_revoked(page: Page, site: Site, stores: DeliverySettings) -> None:
@@ -92,11 +92,11 @@ def test_a_key_is_shown_once_and_revoked(page: Page, site: Site, stores: Deliver
     page.get_by_role("link", name="Revoke").click()
     page.get_by_role("button", name="Revoke").click()
 
-    assert keys.item_of(shown)
+    assert api_keys.item_of(shown)
     assert "cvc_" not in afterwards
     assert "canvas" in afterwards
     expect(page.get_by_text("The key is revoked")).to_be_visible()
-    assert keys.list_all(stores, "demo") == []
+    assert api_keys.list_all(stores, "demo") == []
 
 
 def test_a_sample_is_sent_and_its_answer_shown(page: Page, site: Site, stores: DeliverySettings, braze: Braze) -> None:
@@ -161,7 +161,7 @@ def test_a_form_of_a_foreign_page_changes_nothing(page: Page, site: Site, stores
     page.get_by_role("button", name="Win").click()
 
     page.get_by_role("heading").wait_for()
-    assert keys.list_all(stores, "demo") == []
+    assert api_keys.list_all(stores, "demo") == []
 
 
 def test_the_page_works_with_the_keyboard_alone(page: Page, site: Site, stores: DeliverySettings) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from loyalty_bridge.admin import sign_in
-from loyalty_bridge.admin.operators import Operator
-from loyalty_bridge.programs import keys
+from loyalty_bridge.operations.operators import Operator
+from loyalty_bridge.programs import api_keys
 from loyalty_bridge.settings import AdminSettings, DeliverySettings, settings
-from tests.admin_site import serving_admin
 from tests.conftest import connect
-from tests.functions import CONTEXT, loaded
-from tests.issuer import issuing
-from tests.template import ROOT
+from tests.support.admin_site import serving_admin
+from tests.support.functions import CONTEXT, loaded
+from tests.support.issuer import issuing
+from tests.support.template import ROOT
 
 CASES: dict[str, tuple[int, str]] = {
     "programs_by_session": (200, "demo-queue"),
@@ -52,4 +52,4 @@ def test_an_event_is_answered(signed_in: None, stores: DeliverySettings, case: s
     assert told["statusCode"] == status
     assert text in told["body"]
     assert told["headers"]["cache-control"] == "no-store"
-    assert len(keys.list_all(stores, "demo-queue")) == (1 if case == "key_made_by_a_form" else 0)
+    assert len(api_keys.list_all(stores, "demo-queue")) == (1 if case == "key_made_by_a_form" else 0)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from local.docs import DOCS
 from loyalty_bridge.admin import api
-from tests.admin_site import Site
-from tests.fuzzing import FUZZ, cases
+from scripts.docs import DOCS
+from tests.support.admin_site import Site
+from tests.support.fuzzing import FUZZ, cases
 
 
 @pytest.mark.parametrize("mode", ["positive", "negative"])

@@ -15,23 +15,23 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from local.sandbox.braze import Braze
-from local.sandbox.server import Answer, serving
 from loyalty_bridge import settings
 from loyalty_bridge.admin import forms
 from loyalty_bridge.admin.pages import PAGES
-from loyalty_bridge.delivery import kept
-from loyalty_bridge.delivery.forward import forward
-from loyalty_bridge.delivery.kept import Entry
-from loyalty_bridge.delivery.records import SourceRecord
+from loyalty_bridge.event_queue.envelope import SourceRecord
 from loyalty_bridge.model import Refusal
-from loyalty_bridge.programs import keys, store
+from loyalty_bridge.parking import parked_records
+from loyalty_bridge.parking.parked_records import Entry
+from loyalty_bridge.pipeline.forwarder import forward
+from loyalty_bridge.programs import api_keys, repository
 from loyalty_bridge.settings import DeliverySettings
-from tests.admin_site import Site
+from simulators.braze import Braze
+from simulators.server import Answer, serving
 from tests.conftest import KEY, connect
-from tests.events import event, queued
-from tests.functions import CONTEXT, loaded
-from tests.template import ROOT
+from tests.support.admin_site import Site
+from tests.support.events import event, queued
+from tests.support.functions import CONTEXT, loaded
+from tests.support.template import ROOT
 
 
 def session_cookie(browser: requests.Session) -> Cookie:
@@ -137,7 +137,7 @@ def test_who_comes_back_with_something_else_is_not_signed_in(site: Site, change:
 def test_an_issuer_that_does_not_answer_leaves_the_page_unavailable(
     site: Site, monkeypatch: pytest.MonkeyPatch, delivery: Any
 ) -> None:
-    monkeypatch.setattr("loyalty_bridge.admin.operators._SECONDS", 0.3)
+    monkeypatch.setattr("loyalty_bridge.operations.operators._SECONDS", 0.3)
     with serving(lambda _: Answer(200, b"{}", delivery=delivery)) as url:
         monkeypatch.setenv("SIGN_IN_CONFIGURATION", "http://127.0.0.1:9" if delivery == "nobody there" else url)
         settings.settings.cache_clear()
@@ -194,7 +194,7 @@ def test_a_session_that_is_over_changes_nothing_and_says_so(
     answer = browser.post(f"{site.url}/admin/programs/demo/keys", headers={"origin": site.url}, timeout=20)
 
     assert (answer.status_code, "nothing was changed" in answer.text) == (401, True)
-    assert keys.list_all(stores, "demo") == []
+    assert api_keys.list_all(stores, "demo") == []
 
 
 # Who made the browser ask.
@@ -226,7 +226,7 @@ def test_a_change_is_taken_from_the_page_itself_only(
     by_api = browser.post(f"{site.url}/admin/api/v1/programs/demo/keys", json={}, headers=told, timeout=20)
 
     assert (by_page.status_code, by_api.status_code) == (status, status)
-    assert len(keys.list_all(stores, "demo")) == (2 if status == 201 else 0)
+    assert len(api_keys.list_all(stores, "demo")) == (2 if status == 201 else 0)
 
 
 @pytest.mark.parametrize("path", ["/admin", "/admin/nothing", "/admin/signed-out", "/admin/api/v1/me", "/elsewhere"])
@@ -284,7 +284,7 @@ def test_a_record_with_endless_reasons_leaves_the_pages_small(site: Site, stores
     record = SourceRecord("demo", b'"' * 2_500_000, datetime.now(UTC))
     reasons = tuple(Refusal("attributes", f"customProperties[{number}]", "x" * 100) for number in range(50_000))
     for _ in range(2):
-        kept.keep(stores, "refused", "demo", [Entry(record, "endless", "demo#A1", reasons, ())], time.time())
+        parked_records.keep(stores, "refused", "demo", [Entry(record, "endless", "demo#A1", reasons, ())], time.time())
     browser = site.browser()
 
     pages = [
@@ -367,7 +367,7 @@ def test_a_wrong_field_is_told_beside_it_and_what_was_typed_stays(site: Site, st
     assert "is not a host of braze" in beside[1]
     assert 'value="https://rest.iad-01.braze.com.evil.test"' in answer.text
     assert KEY not in answer.text
-    assert store.load(stores, ["demo"]) == {}
+    assert repository.load(stores, ["demo"]) == {}
 
 
 @pytest.mark.parametrize("typed", ["9" * 5000, "٣", "1e9", "-1", "²", "0x1"], ids=lambda typed: typed[:4])
@@ -394,7 +394,7 @@ def test_opt_in_channels_are_lines_and_the_default_ones_are_ticked(site: Site, s
     ticked = {"version": "2", "loyalty.default_optins": ["News, weekly"]}
     browser.post(place, data=typed | channels | ticked, timeout=20)
 
-    loyalty = store.load(stores, ["demo"])["demo"].connection.loyalty
+    loyalty = repository.load(stores, ["demo"])["demo"].connection.loyalty
     assert re.findall(r'type="checkbox" name="loyalty.default_optins" value="([^"]*)"', form) == [
         "News, weekly",
         "Post",
@@ -418,7 +418,7 @@ def test_the_later_of_two_savers_sees_a_conflict(site: Site, stores: DeliverySet
 
     assert [answer.status_code for answer in answers] == [200, 409]
     assert 'value="9"' in answers[1].text
-    assert store.load(stores, ["demo"])["demo"].connection.repeat_window == 7
+    assert repository.load(stores, ["demo"])["demo"].connection.repeat_window == 7
 
 
 def test_a_form_that_is_saved_as_it_is_changes_nothing_but_the_version(site: Site, stores: DeliverySettings) -> None:
@@ -578,5 +578,5 @@ def test_a_campaigns_token_is_kept_by_the_campaigns_id(site: Site, stores: Deliv
     saved = browser.post(place, data=sent | {"coupon_token": "token-of-the-campaign"}, timeout=20)
 
     assert saved.status_code == 200
-    assert "punchh_coupon_token_58293" in store.load(stores, ["diner"])["diner"].secrets
+    assert "punchh_coupon_token_58293" in repository.load(stores, ["diner"])["diner"].secrets
     assert "58293" in browser.get(place, timeout=20).text

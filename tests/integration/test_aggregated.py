@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.braze import Braze
-from loyalty_bridge.delivery.forward import forward
-from loyalty_bridge.delivery.kept import UNKNOWN_PROGRAM
+from loyalty_bridge.parking.parked_records import UNKNOWN_PROGRAM
+from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event
-from tests.kpl import packed
-from tests.shelves import on_shelf
+from tests.support.events import event
+from tests.support.kpl import packed
+from tests.support.parked import on_shelf
 
 SENT = 1_772_359_200.0
 

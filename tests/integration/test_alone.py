@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from loyalty_bridge import aws
-from loyalty_bridge.delivery.alone import alone
-from loyalty_bridge.programs import store
+from loyalty_bridge.infra import aws
+from loyalty_bridge.parking.single_run import alone
+from loyalty_bridge.programs import repository
 from loyalty_bridge.settings import DeliverySettings
 
 WORKED: Counter[str] = Counter(worked=1)
@@ -102,6 +102,6 @@ def test_a_store_that_does_not_answer_leaves_the_work_to_the_next_run(
 
 
 def test_a_lease_is_no_program(stores: DeliverySettings) -> None:
-    alone(stores, "tend", 50, lambda: Counter(programs=len(list(store.every(stores)))))
+    alone(stores, "tend", 50, lambda: Counter(programs=len(list(repository.every(stores)))))
 
-    assert list(store.every(stores)) == []
+    assert list(repository.every(stores)) == []

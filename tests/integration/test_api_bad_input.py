@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge import aws
-from tests.http_events import ACTIONS, EVENT, Answer, Api, event, routed
+from loyalty_bridge.infra import aws
+from tests.support.http_events import ACTIONS, EVENT, Answer, Api, event, routed
 
 BODIES: dict[str, tuple[str, Any]] = {**ACTIONS, "events": ("events", EVENT)}
 each_call = pytest.mark.parametrize("call", BODIES)

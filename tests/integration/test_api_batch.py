@@ -13,17 +13,16 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge import aws
-from loyalty_bridge.actions import batches, decisions, journal
-from loyalty_bridge.actions.journal import Answer as Ended
-from loyalty_bridge.api.callers import carrier
-from loyalty_bridge.delivery import stores
+from loyalty_bridge.actions import coupon_batches, decisions, idempotency
+from loyalty_bridge.actions.idempotency import Answer as Ended
 from loyalty_bridge.errors import ConnectionBroken, OutcomeUnknown
-from loyalty_bridge.platforms.convercus import ACCOUNT_COUPON_ID
-from loyalty_bridge.programs import keys
+from loyalty_bridge.http_api.action_context import carrier
+from loyalty_bridge.infra import aws, dynamodb
+from loyalty_bridge.platforms.convercus.client import ACCOUNT_COUPON_ID
+from loyalty_bridge.programs import api_keys
 from loyalty_bridge.settings import settings
-from tests.functions import loaded
-from tests.http_events import Answer, Api, connect, context
+from tests.support.functions import loaded
+from tests.support.http_events import Answer, Api, connect, context
 
 PATH = "campaigns/C1/assign/batch"
 
@@ -149,7 +148,7 @@ def test_a_crash_in_the_middle_doubles_nothing(api: Api, monkeypatch: pytest.Mon
     account_ids = members(api, 12)
     batch = plan(api, account_ids)
     (message,) = messages(api)
-    module = {"_finished": journal, "_note": batches}[step]
+    module = {"_finished": idempotency, "_note": coupon_batches}[step]
     whole: Callable[..., Any] = getattr(module, step)
     left = iter(range(5))
     function: Any = loaded("carry_out_batch")
@@ -181,8 +180,8 @@ def test_what_may_have_been_assigned_is_told_as_unknown_until_an_operator_decide
 
     assert carry_out(message)
     before = progress(api, batch)
-    first, second = journal.open_actions(api.settings, "demo")
-    journal.decide(api.settings, "demo", first.id, Ended(200, {"couponCode": "FOUND"}))
+    first, second = idempotency.open_actions(api.settings, "demo")
+    idempotency.decide(api.settings, "demo", first.id, Ended(200, {"couponCode": "FOUND"}))
     assert carry_out(message)
     after = progress(api, batch)
 
@@ -201,7 +200,7 @@ def test_what_an_operator_decides_about_a_member_goes_on_with_the_batch(
     batch = plan(api, ["A1"])
     (message,) = messages(api)
     assert carry_out(message)
-    (unknown,) = journal.open_actions(api.settings, "demo")
+    (unknown,) = idempotency.open_actions(api.settings, "demo")
 
     assert bridge("action", "decide", "demo", unknown.id, *decision, "--yes")[0] == 0
     (asked,) = messages(api)
@@ -232,19 +231,19 @@ def test_a_code_that_could_not_be_read_is_read_when_the_batch_comes_back(api: Ap
 def test_members_that_were_not_tried_come_before_those_whose_code_cannot_be_read(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "PARALLEL", 1)
-    planned = batches.find(api.settings, "demo", plan(api, members(api, 4)))
+    monkeypatch.setattr(coupon_batches, "PARALLEL", 1)
+    planned = coupon_batches.find(api.settings, "demo", plan(api, members(api, 4)))
     assert planned
     tried: list[str] = []
 
-    def assign(_: batches.Batch, account_id: str) -> str:
+    def assign(_: coupon_batches.Batch, account_id: str) -> str:
         tried.append(account_id)
         if len(tried) == 3:
             raise ConnectionBroken("the secret is wrong")
         raise OutcomeUnknown("the code could not be read", {ACCOUNT_COUPON_ID: account_id})
 
     for _ in range(2):
-        assert batches.carry_out(api.settings, planned, assign, time.monotonic() + 40)["due"] == 4
+        assert coupon_batches.carry_out(api.settings, planned, assign, time.monotonic() + 40)["due"] == 4
 
     assert tried == ["M000", "M001", "M002", "M002", "M003", "M000", "M001"]
 
@@ -252,13 +251,17 @@ def test_members_that_were_not_tried_come_before_those_whose_code_cannot_be_read
 def test_an_assignment_is_remembered_for_as_long_as_its_message_may_come_back(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    planned = batches.find(api.settings, "demo", plan(api, ["A1"]))
+    planned = coupon_batches.find(api.settings, "demo", plan(api, ["A1"]))
     assert planned
     (message,) = messages(api)
     assert carry_out(message)
-    batches._note(api.settings, planned, batches.Line("A1", "planned"))  # as if the first had died just before it
+    coupon_batches._note(
+        api.settings, planned, coupon_batches.Line("A1", "planned")
+    )  # as if the first had died just before it
 
-    monkeypatch.setattr(journal, "perform", partial(journal.perform, now=lambda: time.time() + 29 * journal.DAY))
+    monkeypatch.setattr(
+        idempotency, "perform", partial(idempotency.perform, now=lambda: time.time() + 29 * idempotency.DAY)
+    )
 
     assert carry_out(message)
     assert (progress(api, planned.id)["succeeded"], api.done()) == (1, ["A1"])
@@ -311,7 +314,7 @@ def test_a_broken_connection_is_told_at_once_and_no_further_member_is_tried(
 
     assert not carry_out(message)
 
-    assert 1 <= api.upstream.logins + len(api.upstream.requests) <= batches.PARALLEL
+    assert 1 <= api.upstream.logins + len(api.upstream.requests) <= coupon_batches.PARALLEL
     metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"connection_broken":' in line]
     assert [(it["connection_broken"], it["batch_due"]) for it in metrics] == [([1.0], [40.0])]
     api.upstream.forget_faults()
@@ -321,11 +324,11 @@ def test_a_broken_connection_is_told_at_once_and_no_further_member_is_tried(
 
 def test_two_messages_of_one_batch_at_once_double_nothing(api: Api) -> None:
     account_ids = members(api, 20)
-    planned = batches.find(api.settings, "demo", plan(api, account_ids))
+    planned = coupon_batches.find(api.settings, "demo", plan(api, account_ids))
     assert planned
 
     def work() -> None:
-        batches.carry_out(api.settings, planned, carrier(api.settings, planned, 60), time.monotonic() + 40)
+        coupon_batches.carry_out(api.settings, planned, carrier(api.settings, planned, 60), time.monotonic() + 40)
 
     threads = [threading.Thread(target=work) for _ in range(2)]  # not the function itself: it has a process of its own
     for thread in threads:
@@ -376,18 +379,18 @@ def test_a_planner_that_comes_late_leaves_what_is_carried_out_as_it_is(
     api: Api, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     account_ids = members(api, count)
-    together = stores.together
+    together = dynamodb.together
 
     def plan_it() -> str:
-        return batches.plan(api.settings, "demo", "reference", "C1", account_ids)
+        return coupon_batches.plan(api.settings, "demo", "reference", "C1", account_ids)
 
     def late(*arguments: Any) -> bool:
-        monkeypatch.setattr(stores, "together", together)
+        monkeypatch.setattr(dynamodb, "together", together)
         plan_it()
         assert carry_out(*messages(api))
         return together(*arguments)
 
-    monkeypatch.setattr(stores, "together", late)
+    monkeypatch.setattr(dynamodb, "together", late)
     batch = plan_it()
 
     assert progress(api, batch)["succeeded"] == count
@@ -419,7 +422,7 @@ def not_found(answer: Answer) -> bool:
 def test_a_batch_is_told_to_its_own_program_under_its_own_coupon(api: Api) -> None:
     batch = plan(api, ["A1"])
     connect(api.settings, api.upstream_url(), program="other", realm=api.upstream.id)
-    other = Api(api.settings, keys.create(api.settings, "other", "braze")[0], api.upstream, "other")
+    other = Api(api.settings, api_keys.create(api.settings, "other", "braze")[0], api.upstream, "other")
 
     assert not_found(other.get(f"{PATH}/{batch}"))
     assert not_found(api.get(f"campaigns/C2/assign/batch/{batch}"))

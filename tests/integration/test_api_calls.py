@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.braze import Braze
-from loyalty_bridge.api import contract
-from loyalty_bridge.programs import keys
+from loyalty_bridge.http_api import openapi
+from loyalty_bridge.programs import api_keys
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, asked_of_aws, connect
-from tests.http_events import ACTIONS, BOOKING, EVENT, Api, event, routed, routes
-from tests.webhooks import forwarded
+from tests.support.http_events import ACTIONS, BOOKING, EVENT, Api, event, routed, routes
+from tests.support.webhooks import forwarded
 
 
 def test_each_documented_call_has_its_route_and_no_other_method_has_one() -> None:
-    documented = {(call.method.upper(), contract.BASE + call.path, call.function) for call in contract.CALLS}
+    documented = {(call.method.upper(), openapi.BASE + call.path, call.function) for call in openapi.CALLS}
 
     assert set(routes()) == documented
 
@@ -289,7 +289,7 @@ def told(**change: Any) -> dict[str, Any]:
 
 def test_events_are_stored_durably_and_then_forwarded(api: Api, stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url, program="streaming")
-    api.program, api.key = "streaming", keys.create(api.settings, "streaming", "stream")[0]
+    api.program, api.key = "streaming", api_keys.create(api.settings, "streaming", "stream")[0]
 
     answer = api.post("events", [told(), told(eventId="e-2", eventType="user_logged_in", payload={})])
 
@@ -306,7 +306,7 @@ def test_very_many_events_of_one_member_take_few_round_trips_and_arrive_in_order
     api: Api, stores: DeliverySettings, braze: Braze
 ) -> None:
     connect(stores, braze.url, program="streaming")
-    api.program, api.key = "streaming", keys.create(api.settings, "streaming", "stream")[0]
+    api.program, api.key = "streaming", api_keys.create(api.settings, "streaming", "stream")[0]
     ids = [f"e-{number}" for number in range(2_500)]
 
     with asked_of_aws() as asked:

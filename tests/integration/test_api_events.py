@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from local.bundle import EVENTS_KEY
-from local.sandbox.convercus import Convercus
-from local.sandbox.punchh import Punchh
-from loyalty_bridge import aws
-from loyalty_bridge.programs import keys
+from loyalty_bridge.infra import aws
+from loyalty_bridge.programs import api_keys
 from loyalty_bridge.settings import DeliverySettings
-from tests.contract_check import check
-from tests.functions import loaded
-from tests.http_events import Api, connect, connect_punchh, context, make_known
-from tests.template import ROOT
-from tests.webhooks import queued
+from simulators.convercus import Convercus
+from simulators.punchh import Punchh
+from tests.support.contract_check import check
+from tests.support.functions import loaded
+from tests.support.http_events import Api, connect, connect_punchh, context, make_known
+from tests.support.template import ROOT
+from tests.support.webhooks import queued
 
 PROGRAM = "demo-queue"
 BATCH = json.loads(json.loads((ROOT / "events/carry_out_batch/sqs_batch.json").read_text())["Records"][0]["body"])
@@ -97,7 +97,7 @@ def demo(api: Api, convercus: Convercus) -> Iterator[Api]:
 
 
 def let_in(api: Api, program: str) -> None:
-    item = {"program": program, "item": str(keys.item_of(EVENTS_KEY)), "name": "events", "created": "0"}
+    item = {"program": program, "item": str(api_keys.item_of(EVENTS_KEY)), "name": "events", "created": "0"}
     stored: Any = {name: {"N" if name == "created" else "S": value} for name, value in item.items()}
     aws.dynamodb().put_item(TableName=api.settings.programs_table, Item=stored)
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from local.sandbox.punchh import sandbox
-from loyalty_bridge.api import contract
-from loyalty_bridge.programs import keys
-from tests.contract_check import document
-from tests.fuzzing import FUZZ, cases
-from tests.http_events import Api, connect_punchh
-from tests.http_shim import gateway
+from loyalty_bridge.http_api import openapi
+from loyalty_bridge.programs import api_keys
+from simulators.punchh import sandbox
+from tests.support.contract_check import document
+from tests.support.fuzzing import FUZZ, cases
+from tests.support.gateway import gateway
+from tests.support.http_events import Api, connect_punchh
 
 KNOWN = {"programId": "demo", "couponId": "C1", "accountId": "A1"}
 MEMBER = {
@@ -40,20 +40,20 @@ def url(shared_api: Api) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def diners_key(shared_api: Api) -> str:
     """Make a key of the program that is connected to Punchh."""
-    return keys.create(shared_api.settings, "diner", "moengage")[0]
+    return api_keys.create(shared_api.settings, "diner", "moengage")[0]
 
 
 @pytest.mark.parametrize("mode", ["positive", "negative"])
-@pytest.mark.parametrize("call", contract.CALLS, ids=lambda call: f"{call.method}_{call.function}")
+@pytest.mark.parametrize("call", openapi.CALLS, ids=lambda call: f"{call.method}_{call.function}")
 def test_only_documented_answers_come_whatever_is_asked(
-    shared_api: Api, diners_key: str, url: str, call: contract.Call, mode: str
+    shared_api: Api, diners_key: str, url: str, call: openapi.Call, mode: str
 ) -> None:
     answers: list[int] = []
     known = KNOWN | ({"programId": "diner", "accountId": "c-1"} if call.function in OF_PUNCHH else {})
     key = diners_key if call.function in OF_PUNCHH else shared_api.key
 
     @FUZZ
-    @given(cases(document(), url, call.method, contract.BASE + call.path, mode))
+    @given(cases(document(), url, call.method, openapi.BASE + call.path, mode))
     def fuzz(case: Any) -> None:
         if len(answers) % 2:  # about what there is
             case.path_parameters = {name: known.get(name, it) for name, it in case.path_parameters.items()}

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from loyalty_bridge.errors import NotFound, Refused
-from loyalty_bridge.programs import keys
+from loyalty_bridge.programs import api_keys
 from tests.conftest import asked_of_aws
-from tests.http_events import ACTIONS, EVENT, LOOK_UPS, Answer, Api, connect
+from tests.support.http_events import ACTIONS, EVENT, LOOK_UPS, Answer, Api, connect
 
 CALLS: dict[str, tuple[str, str, Any]] = {
     **{name: ("POST", path, body) for name, (path, body) in ACTIONS.items()},
@@ -36,8 +36,8 @@ def round_trips(api: Api) -> Iterator[list[str]]:
 
 def wrong_keys(api: Api) -> dict[str, str]:
     connect(api.settings, "http://127.0.0.1:9", program="other")
-    revoked, known = keys.create(api.settings, "demo", "revoked")
-    keys.revoke(api.settings, "demo", known.id)
+    revoked, known = api_keys.create(api.settings, "demo", "revoked")
+    api_keys.revoke(api.settings, "demo", known.id)
     return {
         "missing": "",
         "blank": "  ",
@@ -48,7 +48,7 @@ def wrong_keys(api: Api) -> dict[str, str]:
         "in another case": api.key.upper(),
         "unknown": "cvc_" + "A" * 43,
         "revoked": revoked,
-        "another program's": keys.create(api.settings, "other", "braze")[0],
+        "another program's": api_keys.create(api.settings, "other", "braze")[0],
     }
 
 
@@ -61,11 +61,11 @@ def test_every_wrong_key_gets_the_same_answer_and_nothing_is_done(api: Api, call
     assert not api.upstream.requests
 
 
-@pytest.mark.parametrize("scope", keys.SCOPES)
+@pytest.mark.parametrize("scope", api_keys.SCOPES)
 @each_call
 def test_a_key_is_for_the_calls_of_its_scope_only(api: Api, call: str, scope: str) -> None:
     needed = {"events": "events", "profile": "lookups", "coupons": "lookups"}.get(call, "actions")
-    key, known = keys.create(api.settings, "demo", "narrow", [scope])
+    key, known = api_keys.create(api.settings, "demo", "narrow", [scope])
 
     answer = called(api, call, key)
 
@@ -78,7 +78,7 @@ def test_a_key_is_for_the_calls_of_its_scope_only(api: Api, call: str, scope: st
 
 
 def test_a_key_is_for_all_calls_unless_it_says_so(api: Api) -> None:
-    (known,) = keys.list_all(api.settings, "demo")
+    (known,) = api_keys.list_all(api.settings, "demo")
 
     assert known.scopes == ("lookups", "actions", "events")
 
@@ -86,18 +86,18 @@ def test_a_key_is_for_all_calls_unless_it_says_so(api: Api) -> None:
 @pytest.mark.parametrize("scopes", [[], ["everything"], ["lookups", "LOOKUPS"]])
 def test_a_key_of_no_scope_is_not_made(api: Api, scopes: list[str]) -> None:
     with pytest.raises(Refused, match=r"^scopes: "):
-        keys.create(api.settings, "demo", "none", scopes)
+        api_keys.create(api.settings, "demo", "none", scopes)
 
 
 @pytest.mark.parametrize("part", [slice(0, 11), slice(0, 1), slice(0, 0)])
 def test_a_key_is_revoked_by_its_whole_id_only(api: Api, part: slice) -> None:
-    (known,) = keys.list_all(api.settings, "demo")
+    (known,) = api_keys.list_all(api.settings, "demo")
 
     for id_ in (known.id[part], f"{known.id}0", known.id.upper() + " "):
         with pytest.raises(NotFound):
-            keys.revoke(api.settings, "demo", id_)
+            api_keys.revoke(api.settings, "demo", id_)
 
-    assert keys.list_all(api.settings, "demo") == [known]
+    assert api_keys.list_all(api.settings, "demo") == [known]
 
 
 @pytest.mark.parametrize("program", ["unknown", "..", "de mo", "x" * 3000, "demo#key"])
@@ -123,13 +123,13 @@ def test_a_wrong_key_learns_nothing_about_the_request(api: Api, call: str) -> No
 def test_a_key_is_revoked_at_once(api: Api, call: str) -> None:
     assert called(api, call).status != 401
 
-    keys.revoke(api.settings, "demo", keys.list_all(api.settings, "demo")[0].id)
+    api_keys.revoke(api.settings, "demo", api_keys.list_all(api.settings, "demo")[0].id)
 
     assert called(api, call).status == 401
 
 
 def test_a_program_may_have_several_keys(api: Api) -> None:
-    second, _ = keys.create(api.settings, "demo", "second")
+    second, _ = api_keys.create(api.settings, "demo", "second")
 
     assert called(api, "assign").status == called(api, "assign", second).status == 200
 

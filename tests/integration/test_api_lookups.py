@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge.api import lookups
+from loyalty_bridge.http_api import lookups
 from loyalty_bridge.settings import settings
-from tests.http_events import LOOK_UPS, Api
+from tests.support.http_events import LOOK_UPS, Api
 
 each_look_up = pytest.mark.parametrize("path", LOOK_UPS)
 

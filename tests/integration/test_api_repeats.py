@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge.programs import keys
-from tests.http_events import ACTIONS, BOOKING, Answer, Api, connect
+from loyalty_bridge.programs import api_keys
+from tests.support.http_events import ACTIONS, BOOKING, Answer, Api, connect
 
 ONCE = {name: ACTIONS[name] for name in ("assign", "book")}
 each_action = pytest.mark.parametrize("action", ONCE)
@@ -93,7 +93,7 @@ def test_a_number_and_its_text_are_the_same_request(api: Api) -> None:
 def test_a_key_belongs_to_one_action_of_one_program(api: Api, action: str) -> None:
     api.upstream.account("A2")
     connect(api.settings, api.upstream_url(), program="other", realm=api.upstream.id)
-    other = Api(api.settings, keys.create(api.settings, "other", "braze")[0], api.upstream, "other")
+    other = Api(api.settings, api_keys.create(api.settings, "other", "braze")[0], api.upstream, "other")
 
     answers = [
         call(api, action, idempotency_key="k-1"),

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.braze import Braze
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import leases, memory
-from loyalty_bridge.delivery.forward import Outcome, forward
+from loyalty_bridge.infra import aws
+from loyalty_bridge.pipeline import deduplication, member_leases
+from loyalty_bridge.pipeline.forwarder import Outcome, forward
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued, streamed
-from tests.integration.transports import Queue
+from tests.support.events import event, queued, streamed
+from tests.support.transports import Queue
 
 OLD = event(eventId="old", occurredAt="2026-03-01T10:00:10Z", payload={"points": 100})
 NEW = event(eventId="new", occurredAt="2026-03-01T10:00:30Z", payload={"points": 500})
@@ -34,17 +34,17 @@ def both(stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch) -> DeliveryS
 
 def between(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     """Do something once after an invocation has read what is known and before it sends."""
-    real = memory.look_up
+    real = deduplication.look_up
     begun: list[bool] = []
 
-    def look_up(*told: Any) -> memory.Known:
+    def look_up(*told: Any) -> deduplication.Known:
         known = real(*told)
         if not begun:
             begun.append(True)
             act()
         return known
 
-    monkeypatch.setattr(memory, "look_up", look_up)
+    monkeypatch.setattr(deduplication, "look_up", look_up)
 
 
 def received(braze: Braze) -> Counter[str]:
@@ -124,6 +124,6 @@ def test_one_transport_alone_needs_no_leases(
     def unexpected(*_: Any) -> Any:
         raise AssertionError("leased")
 
-    monkeypatch.setattr(leases, "_taken_by_others", unexpected)
+    monkeypatch.setattr(member_leases, "_taken_by_others", unexpected)
 
     assert forward(queued(OLD) if transport == "queue" else streamed(OLD), alone, 30).again == []

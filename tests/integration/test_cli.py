@@ -14,14 +14,14 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError, ProfileNotFound
 
 from local import stack as local_stack
-from local.sandbox.braze import Braze
 from local.stack import free_port
 from loyalty_bridge.cli import stack
-from loyalty_bridge.delivery.forward import forward
-from loyalty_bridge.programs import secrets, store
+from loyalty_bridge.pipeline.forwarder import forward
+from loyalty_bridge.programs import repository, secrets
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued
+from tests.support.events import event, queued
 
 CONNECTION = {
     "loyalty": {"membership_optins": ["Newsletter", "Post"], "default_optins": ["Newsletter"]},
@@ -169,7 +169,7 @@ def test_a_line_break_at_the_end_of_a_secret_is_not_part_of_it(
 ) -> None:
     put(CONNECTION | {"engagement": {"api_endpoint": braze.url}, "secrets": {"braze_api_key": f" {KEY}{end}"}})
 
-    ciphertext = store.load(stores, ["demo"])["demo"].secrets["braze_api_key"].ciphertext
+    ciphertext = repository.load(stores, ["demo"])["demo"].secrets["braze_api_key"].ciphertext
     assert secrets.decrypt("demo", ciphertext) == KEY
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.punchh import Punchh
-from tests.http_events import ACTIONS, Answer, Api, connect_punchh
+from simulators.punchh import Punchh
+from tests.support.http_events import ACTIONS, Answer, Api, connect_punchh
 
 SIGNUP = {"user": {"email": "ann@example.com", "first_name": "Ann", "last_name": "Ash", "external_source_id": "c-1"}}
 

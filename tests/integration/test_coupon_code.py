@@ -8,24 +8,24 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.moengage import MoEngage
-from local.sandbox.punchh import Punchh
-from local.sandbox.punchh_business import Campaign
-from local.sandbox.punchh_events import event, guest
-from loyalty_bridge import aws
 from loyalty_bridge import settings as environment
 from loyalty_bridge.actions import coupon_codes
 from loyalty_bridge.actions.coupon_codes import Given
-from loyalty_bridge.api import lookups
-from loyalty_bridge.delivery import forget
 from loyalty_bridge.errors import InProgress, NotSent
-from loyalty_bridge.programs import breaker, store
+from loyalty_bridge.http_api import lookups
+from loyalty_bridge.infra import aws
+from loyalty_bridge.operations import members
+from loyalty_bridge.programs import credential_breaker, repository
 from loyalty_bridge.programs.connection import merged
 from loyalty_bridge.settings import DeliverySettings
-from tests.http_events import PUNCHH_SECRETS, Answer, Api, connect_punchh, make_known
-from tests.lost_replies import lose_replies
-from tests.webhooks import NOW, delivery, forwarded, recording
-from tests.webhooks import answered as delivered
+from simulators.moengage import MoEngage
+from simulators.punchh import Punchh
+from simulators.punchh_business import Campaign
+from simulators.punchh_events import event, guest
+from tests.support.http_events import PUNCHH_SECRETS, Answer, Api, connect_punchh, make_known
+from tests.support.lost_replies import lose_replies
+from tests.support.webhooks import NOW, delivery, forwarded, recording
+from tests.support.webhooks import answered as delivered
 
 AS_DEPLOYED = lookups.MOENGAGE_SECONDS
 FAILED, NO_COUPON = {"error": "internal_error"}, {"error": "no_coupon"}
@@ -109,10 +109,10 @@ def test_a_member_is_known_from_a_delivery(diner: Api, punchh: Punchh, stores: D
     moengage = MoEngage(lambda: NOW)
     moengage.workspace("W1", key="data-key")
     with recording(moengage):
-        before = store.load(stores, ["diner"])["diner"]
+        before = repository.load(stores, ["diner"])["diner"]
         engagement = {"platform": "moengage", "api_endpoint": moengage.url, "workspace_id": "W1"}
         secrets = {"moengage_data_key": "data-key", "webhook_credential": "bridge:webhook-password"}
-        store.save(stores, before, "diner", merged(before.connection, {"engagement": engagement}), secrets)
+        repository.save(stores, before, "diner", merged(before.connection, {"engagement": engagement}), secrets)
         assert delivered(delivery("punchh", told, program="diner"))["statusCode"] == 200
         forwarded(stores)
 
@@ -287,7 +287,7 @@ def test_a_wrong_admin_key_is_not_sent_often(diner: Api, punchh: Punchh, member:
     answers = [ask(diner, member).body for _ in range(15)]
 
     assert answers == [FAILED] * 15
-    assert len(punchh.requests) == breaker.LIMIT
+    assert len(punchh.requests) == credential_breaker.LIMIT
     assert punchh.business.blocked_until == 0
 
 
@@ -336,7 +336,7 @@ def test_a_code_that_is_over_makes_room_for_another(stores: DeliverySettings) ->
 def test_a_member_who_is_forgotten_leaves_no_trace(diner: Api, member: str, stores: DeliverySettings) -> None:
     ask(diner, member)
 
-    assert forget.forget(stores, "diner", member) == 1
+    assert members.forget(stores, "diner", member) == 1
 
     assert not [
         it for it in aws.dynamodb().scan(TableName="MembersTable")["Items"] if "c-1" in json.dumps(it, default=list)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from local.sandbox.braze import Braze
-from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued
+from tests.support.events import event, queued
 
 
 @pytest.mark.parametrize("currency", ["BGN", "bgn", 975, "HRK", "ZWL"])

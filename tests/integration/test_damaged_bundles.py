@@ -12,20 +12,22 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.braze import Braze
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import drain, forward, kept, redrive
-from loyalty_bridge.delivery.kept import Bundle, Entry, Shelf
-from loyalty_bridge.delivery.records import SourceRecord
-from loyalty_bridge.delivery.redrive import Which
 from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.event_queue.envelope import SourceRecord
+from loyalty_bridge.infra import aws
 from loyalty_bridge.model import Refusal
-from loyalty_bridge.programs import gate, store
+from loyalty_bridge.operations import redrive
+from loyalty_bridge.operations.redrive import Which
+from loyalty_bridge.parking import parked_records, release
+from loyalty_bridge.parking.parked_records import Bundle, Entry, Shelf
+from loyalty_bridge.pipeline import forwarder
+from loyalty_bridge.programs import delivery_state, repository
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import connect
-from tests.events import event
-from tests.integration.transports import Queue
-from tests.shelves import on_shelf, refused
+from tests.support.events import event
+from tests.support.parked import on_shelf, refused
+from tests.support.transports import Queue
 
 LINES = 3
 
@@ -81,11 +83,11 @@ class World:
         for program in self.programs:
             braze.workspace(program)
             connect(settings, braze.url, program, program)
-            found = store.load(settings, [program])[program]
+            found = repository.load(settings, [program])[program]
             if shelf == "held":
-                gate.hold(settings, program, "it was down", time.time())
+                delivery_state.hold(settings, program, "it was down", time.time())
             else:
-                gate.wait(settings, program, found.gate, time.time())
+                delivery_state.wait(settings, program, found.gate, time.time())
             self.keep(program, "A1", "A2", "A3")
             self.keep(program, "A4")
 
@@ -101,17 +103,17 @@ class World:
             )
             for member in members
         ]
-        kept.keep(self.settings, self.shelf, program, entries, time.time() - 60)
+        parked_records.keep(self.settings, self.shelf, program, entries, time.time() - 60)
         time.sleep(0.002)  # the next one has a later place
 
     def first(self) -> Bundle:
-        return next(kept.bundles(self.settings, self.shelf, "p0"))
+        return next(parked_records.bundles(self.settings, self.shelf, "p0"))
 
     def tend_and_deliver(self) -> Counter[str]:
-        done = drain.tend(self.settings, 20)
+        done = release.tend(self.settings, 20)
         while self.queue.messages:
             batch = self.queue.batch(10)
-            self.queue.settle(batch, forward.forward(batch, self.settings, 30).again)
+            self.queue.settle(batch, forwarder.forward(batch, self.settings, 30).again)
         return done
 
     def there(self, program: str) -> set[str]:
@@ -158,7 +160,7 @@ def test_a_line_of_the_index_that_cannot_be_read_hides_no_record(world: World) -
 def test_an_object_that_cannot_be_fetched_now_delays_its_own_program_only(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = kept._stored
+    whole = parked_records._stored
 
     def stored(settings: DeliverySettings, key: str) -> bytes | None:
         if "/p0/" in key:
@@ -166,7 +168,7 @@ def test_an_object_that_cannot_be_fetched_now_delays_its_own_program_only(
         return whole(settings, key)
 
     with monkeypatch.context() as patch:
-        patch.setattr(kept, "_stored", stored)
+        patch.setattr(parked_records, "_stored", stored)
         during = world.tend_and_deliver()
     before = world.there("p0")
     world.tend_and_deliver()
@@ -182,8 +184,8 @@ def test_a_damaged_bundle_of_refused_records_can_be_listed_redriven_and_dropped(
     connect(stores, braze.url)
     why = (Refusal("event", "record", "is odd"),)
     entries = [Entry(SourceRecord("demo", b"{}", datetime.now(UTC)), f"e{n}", f"g{n}", why) for n in range(LINES)]
-    kept.keep(stores, "refused", "demo", entries, time.time())
-    damage(stores, next(kept.bundles(stores, "refused", "demo")), second_line(b"{"))
+    parked_records.keep(stores, "refused", "demo", entries, time.time())
+    damage(stores, next(parked_records.bundles(stores, "refused", "demo")), second_line(b"{"))
 
     listed = [row["event_id"] for row in redrive.rows(stores, "demo", Which())]
     shown = redrive.described(stores, "demo", "e2")["event_id"]
@@ -207,20 +209,20 @@ def test_records_wait_no_longer_for_one_that_was_held_again_and_lost(
     def deliver() -> None:
         while queue.messages:
             batch = queue.batch(10)
-            queue.settle(batch, forward.forward(batch, stores, 30).again)
+            queue.settle(batch, forwarder.forward(batch, stores, 30).again)
 
     come("lost")
     deliver()
-    gate.drain(stores, "demo")
-    drain.tend(stores, 20)
+    delivery_state.drain(stores, "demo")
+    release.tend(stores, 20)
     deliver()  # held once more
     come("later")
     deliver()
-    damage(stores, next(kept.bundles(stores, "held", "demo")), lambda _: None)
+    damage(stores, next(parked_records.bundles(stores, "held", "demo")), lambda _: None)
     braze.workspace("key").faults.clear()
 
     for _ in range(4):
-        drain.tend(stores, 20)
+        release.tend(stores, 20)
         deliver()
 
     assert [one.object["properties"]["event_id"] for one in braze.workspace("key").events] == ["later"]

@@ -12,17 +12,18 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.braze import Braze
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import aliases, drain, forward, kept, remove
-from loyalty_bridge.delivery.records import SourceRecord, seal
 from loyalty_bridge.errors import SavedMeanwhile
-from loyalty_bridge.programs import deletion, keys, store
+from loyalty_bridge.event_queue.envelope import SourceRecord, seal
+from loyalty_bridge.infra import aws
+from loyalty_bridge.parking import parked_records, release, removal
+from loyalty_bridge.pipeline import forwarder, identities
+from loyalty_bridge.programs import api_keys, deletion, repository
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import connect
-from tests.events import event
-from tests.integration.transports import Queue
-from tests.shelves import on_shelf
+from tests.support.events import event
+from tests.support.parked import on_shelf
+from tests.support.transports import Queue
 
 OWNER = {"membership": {"userId": "U1", "memberRole": "OWNER"}}
 
@@ -51,7 +52,7 @@ class World:
             if not self.queue.messages:
                 return
             batch = self.queue.batch(10)
-            self.queue.settle(batch, forward.forward(batch, self.settings, 30).again)
+            self.queue.settle(batch, forwarder.forward(batch, self.settings, 30).again)
 
     def fill(self, program: str, workspace: str) -> None:
         """Let records be held, rejected and wait, and members and aliases become known."""
@@ -63,7 +64,7 @@ class World:
         self.come(event(accountId="OLD-1"), program)
         self.deliver()
         self.braze.workspace(workspace).faults.clear()
-        keys.create(self.settings, program, "a key")
+        api_keys.create(self.settings, program, "a key")
 
     def stored(self, program: str) -> list[str]:
         """Name what the tables and the bucket have of a program."""
@@ -77,7 +78,7 @@ class World:
 
     def rest(self) -> None:
         for _ in range(4):
-            drain.tend(self.settings, 20)
+            release.tend(self.settings, 20)
             self.deliver()
 
     def at_new(self) -> set[str]:
@@ -96,7 +97,7 @@ def test_deletion_removes_all_that_is_stored_of_a_program_and_nothing_of_another
     world.fill("demo-2", "neighbour")
     before = world.stored("demo"), world.stored("demo-2")
 
-    done = remove.delete(world.settings, "demo", 20)
+    done = removal.delete(world.settings, "demo", 20)
 
     assert done
     assert {"connection", "gate"} <= set(before[0])
@@ -107,7 +108,7 @@ def test_deletion_removes_all_that_is_stored_of_a_program_and_nothing_of_another
 
 def test_a_program_with_the_id_of_a_deleted_one_gets_nothing_of_it(world: World) -> None:
     world.fill("demo", "old")
-    remove.delete(world.settings, "demo", 20)
+    removal.delete(world.settings, "demo", 20)
     connect(world.settings, world.braze.url, "demo", "new")
 
     world.come(event(accountId="NEW-1"))
@@ -132,7 +133,7 @@ def in_an_envelope(one: dict[str, Any]) -> str:
 
 
 def drained(one: dict[str, Any]) -> str:
-    place = kept.place(f"{int(time.time() * 1000) - 1000:013d}-{'a' * 12}", 0)
+    place = parked_records.place(f"{int(time.time() * 1000) - 1000:013d}-{'a' * 12}", 0)
     return seal(
         replace(SourceRecord("demo", json.dumps(one).encode(), datetime.now(UTC)), drained=place),
         lambda _: "",
@@ -145,7 +146,7 @@ def test_a_record_that_was_on_its_way_is_refused_with_the_reason(
     world: World, form: Callable[[dict[str, Any]], str]
 ) -> None:
     world.queue.put(form(event(accountId="OLD-1")), "demo#OLD-1")
-    remove.delete(world.settings, "demo", 20)
+    removal.delete(world.settings, "demo", 20)
     time.sleep(0.005)  # a queue's times are whole milliseconds
     connect(world.settings, world.braze.url, "demo", "new")
     world.come(event(accountId="NEW-1"))
@@ -153,7 +154,7 @@ def test_a_record_that_was_on_its_way_is_refused_with_the_reason(
     world.deliver()
 
     assert world.at_new() == {"NEW-1"}
-    (entry,) = on_shelf(world.settings, "refused", kept.UNKNOWN_PROGRAM)
+    (entry,) = on_shelf(world.settings, "refused", parked_records.UNKNOWN_PROGRAM)
     assert entry.refusals[0].reason == "was that of a program which was deleted after this came"
     assert on_shelf(world.settings, "refused", "demo") == []
 
@@ -162,19 +163,19 @@ def test_a_record_that_was_on_its_way_is_refused_with_the_reason(
 def test_a_batch_that_was_at_work_when_its_program_was_deleted_leaks_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
-    load = store.load
+    load = repository.load
     if fails:
         world.braze.workspace("old").misbehave(kind="status", status=401, times=None)
 
     def load_and_replace(*arguments: Any) -> Any:
         found = load(*arguments)
-        monkeypatch.setattr(store, "load", load)
-        remove.delete(world.settings, "demo", 20)
+        monkeypatch.setattr(repository, "load", load)
+        removal.delete(world.settings, "demo", 20)
         time.sleep(0.005)
         connect(world.settings, world.braze.url, "demo", "new")
         return found
 
-    monkeypatch.setattr(store, "load", load_and_replace)
+    monkeypatch.setattr(repository, "load", load_and_replace)
     world.come(event(accountId="OLD-1"))
     world.come(of_user("nobody"))
 
@@ -190,16 +191,16 @@ def test_a_batch_that_was_at_work_when_its_program_was_deleted_leaks_nothing(
 def test_an_alias_that_is_learnt_after_the_deletion_means_nobody_to_the_new_program(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learn = aliases.learn
+    learn = identities.learn
 
     def replace_and_learn(*arguments: Any) -> None:
-        monkeypatch.setattr(aliases, "learn", learn)
-        remove.delete(world.settings, "demo", 20)
+        monkeypatch.setattr(identities, "learn", learn)
+        removal.delete(world.settings, "demo", 20)
         time.sleep(0.005)
         connect(world.settings, world.braze.url, "demo", "new")
         learn(*arguments)
 
-    monkeypatch.setattr(aliases, "learn", replace_and_learn)
+    monkeypatch.setattr(identities, "learn", replace_and_learn)
     world.come(event("membership_created", accountId="OLD-1", payload=OWNER))
     world.deliver()
 
@@ -217,11 +218,11 @@ def test_an_alias_that_is_learnt_after_the_deletion_means_nobody_to_the_new_prog
 def test_what_there_was_no_time_to_remove_is_removed_by_the_schedule_and_the_id_is_free_then(world: World) -> None:
     world.fill("demo", "old")
 
-    done = remove.delete(world.settings, "demo", 0)
-    at_once = store.load(world.settings, ["demo"])
+    done = removal.delete(world.settings, "demo", 0)
+    at_once = repository.load(world.settings, ["demo"])
     with pytest.raises(SavedMeanwhile):
         connect(world.settings, world.braze.url, "demo", "new")
-    drain.tend(world.settings, 20)
+    release.tend(world.settings, 20)
     connect(world.settings, world.braze.url, "demo", "new")
 
     assert (done, at_once) == (False, {})
@@ -243,10 +244,10 @@ def test_a_deletion_goes_on_where_it_ended(world: World, monkeypatch: pytest.Mon
     monkeypatch.setattr(aws.dynamodb(), "scan", small)
     clock = SimpleNamespace(monotonic=lambda: 100.0 if asked else 0.0)  # the time is over after one page
     with monkeypatch.context() as patch:
-        patch.setattr("loyalty_bridge.delivery.remove.time", clock)
-        first = remove.delete(world.settings, "demo", 3)
+        patch.setattr("loyalty_bridge.parking.removal.time", clock)
+        first = removal.delete(world.settings, "demo", 3)
     so_far = len(asked)
-    ended = remove.go_on(world.settings, time.monotonic() + 20)
+    ended = removal.go_on(world.settings, time.monotonic() + 20)
 
     assert (first, ended, so_far) == (False, 1, 1)
     assert asked[so_far] is not None
@@ -254,21 +255,21 @@ def test_a_deletion_goes_on_where_it_ended(world: World, monkeypatch: pytest.Mon
 
 
 def test_what_came_late_is_removed_after_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    remove.delete(world.settings, "demo", 20)
+    removal.delete(world.settings, "demo", 20)
     aws.dynamodb().put_item(TableName=world.settings.members_table, Item={"member": {"S": "demo#alias#user:U1"}})
-    too_early = remove.go_on(world.settings, time.monotonic() + 20)
+    too_early = removal.go_on(world.settings, time.monotonic() + 20)
     now = time.time() + deletion.AGAIN_SECONDS + 1
     monkeypatch.setattr(time, "time", lambda: now)
 
-    ended = remove.go_on(world.settings, time.monotonic() + 20)
-    again = remove.go_on(world.settings, time.monotonic() + 20)
+    ended = removal.go_on(world.settings, time.monotonic() + 20)
+    again = removal.go_on(world.settings, time.monotonic() + 20)
 
     assert (too_early, ended, again) == (0, 1, 0)
     assert world.stored("demo") == ["deleted"]
 
 
 def test_what_came_late_is_left_where_the_id_is_in_use_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    remove.delete(world.settings, "demo", 20)
+    removal.delete(world.settings, "demo", 20)
     connect(world.settings, world.braze.url, "demo", "new")
     world.come(event(accountId="NEW-1"))
     world.deliver()
@@ -276,6 +277,6 @@ def test_what_came_late_is_left_where_the_id_is_in_use_again(world: World, monke
     now = time.time() + deletion.AGAIN_SECONDS + 1
     monkeypatch.setattr(time, "time", lambda: now)
 
-    remove.go_on(world.settings, time.monotonic() + 20)
+    removal.go_on(world.settings, time.monotonic() + 20)
 
     assert set(world.stored("demo")) == before

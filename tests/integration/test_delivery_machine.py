@@ -22,21 +22,23 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from local.sandbox import braze_rules
-from local.sandbox.braze import Braze, sandbox
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import drain, forward, kept, lanes, ledger, queues, send, stores, transport
-from loyalty_bridge.delivery.kept import UNKNOWN_PROGRAM
-from loyalty_bridge.delivery.records import group_of
-from loyalty_bridge.delivery.send import Lane
 from loyalty_bridge.errors import Unavailable
-from loyalty_bridge.programs import gate, store
+from loyalty_bridge.event_queue import publisher
+from loyalty_bridge.event_queue.envelope import group_of
+from loyalty_bridge.infra import aws, dynamodb
+from loyalty_bridge.parking import blocked_groups, parked_records, release
+from loyalty_bridge.parking.parked_records import UNKNOWN_PROGRAM
+from loyalty_bridge.pipeline import delivery_log, engagement_client, forwarder, sender
+from loyalty_bridge.pipeline.sender import Lane
+from loyalty_bridge.programs import delivery_state, repository
 from loyalty_bridge.settings import DeliverySettings
+from simulators import braze_rules
+from simulators.braze import Braze, sandbox
 from tests.conftest import connect
-from tests.events import event
-from tests.integration.transports import Queue, Stream, Transport, body_of, left
-from tests.picky import BAD
-from tests.shelves import on_shelf
+from tests.support.events import event
+from tests.support.parked import on_shelf
+from tests.support.rejecting_braze import BAD
+from tests.support.transports import Queue, Stream, Transport, body_of, left
 
 EXAMPLES = int(os.environ.get("BRIDGE_EXAMPLES", "0"))
 """How many interleavings to try; 0 tries a few, always the same, as tests/conftest.py has it."""
@@ -56,7 +58,7 @@ FAULTS: dict[Fault, dict[str, Any]] = {
 }
 
 
-READ = stores.read
+READ = dynamodb.read
 """As it is, without a seam."""
 
 
@@ -205,7 +207,7 @@ class Machine(RuleBasedStateMachine):
     def connect(self, patience: float, writes: str, most: int, held: int) -> None:
         Machine.numbers += 1
         self.ids = [f"{name}-{Machine.numbers}" for name in self.programs]
-        self.patch.setattr(forward, "HOLD_AFTER_SECONDS", patience)
+        self.patch.setattr(forwarder, "HOLD_AFTER_SECONDS", patience)
         for program in self.ids:
             self.braze.workspace(program)
             connect(
@@ -270,7 +272,7 @@ class Machine(RuleBasedStateMachine):
             self._tend()
 
     def _tend(self) -> None:
-        drain.tend(self.settings, 20)
+        release.tend(self.settings, 20)
 
     def _deliver(self, size: int) -> None:
         if self.busy:
@@ -283,7 +285,7 @@ class Machine(RuleBasedStateMachine):
         before = self._there()
         lost = self._lost_replies()
         try:
-            outcome = forward.forward(batch, self.settings, 30)
+            outcome = forwarder.forward(batch, self.settings, 30)
             self.transport.settle(batch, outcome.again)
         finally:
             self.busy = False
@@ -296,10 +298,10 @@ class Machine(RuleBasedStateMachine):
 
     def _marked(self) -> set[tuple[str, str]]:
         """Tell which parts the ledger has."""
-        events = {ledger.key(one.program, 1, one.id): one.id for one in self.sent}
+        events = {delivery_log.key(one.program, 1, one.id): one.id for one in self.sent}
         table = self.settings.ledger_table
         found = READ([(table, {"event": {"B": key}}) for key in events], time.monotonic() + 20)
-        return {(events[key], part) for key, parts in map(ledger.opened, found.get(table, ())) for part in parts}
+        return {(events[key], part) for key, parts in map(delivery_log.opened, found.get(table, ())) for part in parts}
 
     def _there(self) -> Counter[tuple[str, str]]:
         """Count the parts that Braze has."""
@@ -348,10 +350,10 @@ class Machine(RuleBasedStateMachine):
             self._check()
         finally:
             for program in self.ids:
-                store.delete(self.settings, program)
+                repository.delete(self.settings, program)
             for shelf, program in [("refused", UNKNOWN_PROGRAM), *(("held", program) for program in self.ids)]:
-                for bundle in list(kept.bundles(self.settings, shelf, program)):  # type: ignore[arg-type]
-                    kept.remove(self.settings, bundle)
+                for bundle in list(parked_records.bundles(self.settings, shelf, program)):  # type: ignore[arg-type]
+                    parked_records.remove(self.settings, bundle)
 
     def _come_to_rest(self) -> None:
         self.seams.disarm()
@@ -365,7 +367,7 @@ class Machine(RuleBasedStateMachine):
                 break
 
     def _check(self) -> None:
-        gates = {program: found.gate for program, found in store.load(self.settings, self.ids).items()}
+        gates = {program: found.gate for program, found in repository.load(self.settings, self.ids).items()}
         assert {one.state for one in gates.values()} == {"live"}
         assert not any(on_shelf(self.settings, "held", program) for program in self.ids)
         refused = self._refused()
@@ -451,32 +453,32 @@ def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
     """Open the seams, and let no time pass between attempts: what is proven is the order of steps, not their pace."""
     made = Seams()
     failing = [
-        *((kept, name) for name in ("keep", "remove", "entries")),
-        *((queues, name) for name in ("lines", "mark", "clear")),
-        *((gate, name) for name in ("hold", "watch", "drain", "go_live", "note_failure", "note_success")),
-        *((transport, name) for name in ("_to_queue", "_to_stream")),
-        (stores, "read"),
+        *((parked_records, name) for name in ("keep", "remove", "entries")),
+        *((blocked_groups, name) for name in ("lines", "mark", "clear")),
+        *((delivery_state, name) for name in ("hold", "watch", "drain", "go_live", "note_failure", "note_success")),
+        *((publisher, name) for name in ("_to_queue", "_to_stream")),
+        (dynamodb, "read"),
     ]
     for module, name in failing:
         monkeypatch.setattr(module, name, made.around(getattr(module, name), may_fail=True))
     # What a destination has and the ledger cannot be told is counted; it is another matter than what is proven here.
-    monkeypatch.setattr(stores, "unwritten", made.around(stores.unwritten, may_fail=False))
-    chunks = transport._chunks
+    monkeypatch.setattr(dynamodb, "unwritten", made.around(dynamodb.unwritten, may_fail=False))
+    chunks = publisher._chunks
     monkeypatch.setattr(
-        transport, "_chunks", lambda sealed, *, most, most_bytes: chunks(sealed, most=3, most_bytes=9**9)
+        publisher, "_chunks", lambda sealed, *, most, most_bytes: chunks(sealed, most=3, most_bytes=9**9)
     )
-    monkeypatch.setattr(send, "backoff", lambda _: 0.001)
+    monkeypatch.setattr(sender, "backoff", lambda _: 0.001)
     # One thread, so that what failed once fails again.
-    monkeypatch.setattr(send, "WORKERS", 1)
-    monkeypatch.setattr(forward, "_PROGRAMS_AT_ONCE", 1)
-    open_lane = lanes.open_lane
+    monkeypatch.setattr(sender, "WORKERS", 1)
+    monkeypatch.setattr(forwarder, "_PROGRAMS_AT_ONCE", 1)
+    open_lane = engagement_client.open_lane
 
     def opened(*args: Any) -> Lane:
         lane = open_lane(*args)
         lane.post = made.around(lane.post, may_fail=False, may_wait=False)
         return lane
 
-    monkeypatch.setattr(forward, "open_lane", opened)
+    monkeypatch.setattr(forwarder, "open_lane", opened)
     return made
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.braze import Braze
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.functions import CONTEXT, handler
-from tests.template import ROOT
+from tests.support.functions import CONTEXT, handler
+from tests.support.template import ROOT
 
 Run = Callable[[str], Any]
 

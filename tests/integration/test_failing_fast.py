@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.sandbox.braze import Braze
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import pauses, send
-from loyalty_bridge.delivery.forward import forward
-from loyalty_bridge.programs import store
+from loyalty_bridge.infra import aws
+from loyalty_bridge.pipeline import redelivery, sender
+from loyalty_bridge.pipeline.forwarder import forward
+from loyalty_bridge.programs import repository
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued, streamed
+from tests.support.events import event, queued, streamed
 
 NO_TIME_AT_ALL: dict[str, Callable[[], dict[str, str]]] = {
     "0": lambda: {"retry-after": "0"},
@@ -32,8 +32,8 @@ NO_TIME_AT_ALL: dict[str, Callable[[], dict[str, str]]] = {
 @pytest.fixture
 def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waits: list[float] = []
-    monkeypatch.setattr(pauses, "sleep", waits.append)
-    monkeypatch.setattr(pauses, "_given_back", {})
+    monkeypatch.setattr(redelivery, "sleep", waits.append)
+    monkeypatch.setattr(redelivery, "_given_back", {})
     return waits
 
 
@@ -93,14 +93,14 @@ def test_a_destination_that_fails_at_once_is_held_long_before_a_stream_gives_up(
     connect(stream, braze.url)
     braze.workspace(KEY).misbehave(kind="status", status=503, times=None)
     batch, began = streamed(event()), time.time()
-    monkeypatch.setattr(send, "ATTEMPTS", 1)
+    monkeypatch.setattr(sender, "ATTEMPTS", 1)
 
     for _ in range(30):
         if not forward(batch, stream, 50).again:
             break
         _fail_since(stream, began - sum(paused))
 
-    assert store.load(stream, ["demo"])["demo"].gate.state == "held"
+    assert repository.load(stream, ["demo"])["demo"].gate.state == "held"
     assert len(paused) < 20
     assert sum(paused) < 300
 

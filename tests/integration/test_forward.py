@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-from local.sandbox.braze import Braze
-from loyalty_bridge.delivery.forward import forward
-from loyalty_bridge.programs import store
+from loyalty_bridge.pipeline.forwarder import forward
+from loyalty_bridge.programs import repository
 from loyalty_bridge.programs.connection import merged
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued, streamed
+from tests.support.events import event, queued, streamed
 
 
 def test_an_event_becomes_attributes_and_an_event(stores: DeliverySettings, braze: Braze) -> None:
@@ -30,7 +30,7 @@ def test_users_that_are_found_in_another_way_get_what_the_others_had(stores: Del
     before = connect(stores, braze.url)
     forward(queued(event("balance_changed")), stores, 30)
     by_alias = merged(before.connection, {"engagement": {"rules": {"identifier_type": "user_alias"}}})
-    store.save(stores, before, "demo", by_alias, {})
+    repository.save(stores, before, "demo", by_alias, {})
 
     forward(queued(event("balance_changed")), stores, 30)
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from local.day import day
-from local.sandbox.braze import Braze
-from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued, streamed
-from tests.shelves import on_shelf
+from tests.support.events import event, queued, streamed
+from tests.support.parked import on_shelf
 
 NOBODY = "-"
 """Where records of no known program are kept."""

@@ -15,18 +15,18 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from local.sandbox.braze import Braze
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import kept
-from loyalty_bridge.delivery.forward import forward
-from loyalty_bridge.delivery.records import SourceRecord, seal
-from loyalty_bridge.delivery.transport import INLINE_BYTES
 from loyalty_bridge.errors import SavedMeanwhile
-from loyalty_bridge.programs import gate
+from loyalty_bridge.event_queue.envelope import SourceRecord, seal
+from loyalty_bridge.event_queue.publisher import INLINE_BYTES
+from loyalty_bridge.infra import aws
+from loyalty_bridge.parking import parked_records
+from loyalty_bridge.pipeline.forwarder import forward
+from loyalty_bridge.programs import delivery_state
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued, streamed
-from tests.shelves import on_shelf, refused
+from tests.support.events import event, queued, streamed
+from tests.support.parked import on_shelf, refused
 
 RECEIVED = datetime(2026, 3, 1, 9, tzinfo=UTC)
 
@@ -37,7 +37,7 @@ Transport = Callable[..., dict[str, Any]]
 def enveloped(settings: DeliverySettings, body: bytes, program: str = "demo", member: str = "") -> str:
     """Put a body into an envelope as the bridge does, in S3 if it is large."""
     record = SourceRecord(program, body, RECEIVED, member)
-    return seal(record, lambda large: kept.put_body(settings, large), INLINE_BYTES)
+    return seal(record, lambda large: parked_records.put_body(settings, large), INLINE_BYTES)
 
 
 def members(braze: Braze) -> list[str]:
@@ -137,7 +137,7 @@ def test_no_forged_envelope_hurts_its_neighbours(
         with suppress(SavedMeanwhile):
             connect(stores, braze.url, program)
     if is_held:
-        gate.hold(stores, "demo", "is held", 1_772_359_200.0)
+        delivery_state.hold(stores, "demo", "is held", 1_772_359_200.0)
     neighbour = event(programId="good", accountId="neighbour")
 
     outcome = forward(queued(json.dumps(document), neighbour), stores, 30)
@@ -226,7 +226,7 @@ def test_a_hundred_records_that_are_unusable_cost_one_bundle_for_each_program(
     outcome = forward(streamed(*batch, event(accountId="last")), stores, 30)
 
     assert (outcome.again, outcome.counts["refused"], members(braze)) == ([], 100, ["last"])
-    [known], [unknown] = (list(kept.bundles(stores, "refused", program)) for program in ("demo", "-"))
+    [known], [unknown] = (list(parked_records.bundles(stores, "refused", program)) for program in ("demo", "-"))
     assert (known.count, known.reasons) == (50, {"eventType: is not a known event type": 50})
     assert (unknown.count, unknown.reasons) == (50, {"record: is not JSON (position 0)": 50})
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.braze import Braze
-from loyalty_bridge.delivery.forward import forward
-from loyalty_bridge.programs import gate
+from loyalty_bridge.pipeline.forwarder import forward
+from loyalty_bridge.programs import delivery_state
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued, streamed
-from tests.picky import BAD, picky_braze
-from tests.shelves import on_shelf, refused
+from tests.support.events import event, queued, streamed
+from tests.support.parked import on_shelf, refused
+from tests.support.rejecting_braze import BAD, picky_braze
 
 EVENT_REFUSED = ("event", "event", "an object of 'events' is refused")
 ATTRIBUTES_REFUSED = ("attributes", "attributes", "an object of 'attributes' is refused")
@@ -241,7 +241,7 @@ def test_an_array_that_comes_back_for_one_of_its_events_is_refused_for_another_o
 
     failed = forward(batch, stores, 30)
     refused_then = refused(stores)
-    gate.note_success(stores, "demo")  # the wait is over
+    delivery_state.note_success(stores, "demo")  # the wait is over
     forward(batch, stores, 30)
 
     assert (failed.again, refused_then) == (["message-0"], {})

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.braze import Braze
-from loyalty_bridge.delivery import kept
-from loyalty_bridge.delivery.forward import SETTLE_SECONDS, forward
-from loyalty_bridge.delivery.records import SourceRecord, seal
 from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.event_queue.envelope import SourceRecord, seal
+from loyalty_bridge.parking import parked_records
+from loyalty_bridge.pipeline.forwarder import SETTLE_SECONDS, forward
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued, streamed
-from tests.shelves import on_shelf
+from tests.support.events import event, queued, streamed
+from tests.support.parked import on_shelf
 
 BRIEFLY = SETTLE_SECONDS + 1
 """What leaves one second to send in."""
@@ -127,9 +127,9 @@ def unreachable(stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch) -> st
     def get_body(*_: object) -> bytes:
         raise Unavailable("the kept records: SlowDown")
 
-    monkeypatch.setattr(kept, "get_body", get_body)
+    monkeypatch.setattr(parked_records, "get_body", get_body)
     record = SourceRecord("demo", b"{}", datetime.now(UTC))
-    return seal(record, lambda body: kept.put_body(stores, body), 0)
+    return seal(record, lambda body: parked_records.put_body(stores, body), 0)
 
 
 @in_both_transports

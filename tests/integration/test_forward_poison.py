@@ -10,16 +10,15 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.braze import Braze
-from local.sandbox.server import Answer, Request, json_answer, serving
-from loyalty_bridge.delivery import forward as forwarder
-from loyalty_bridge.delivery import lanes, send
-from loyalty_bridge.delivery.forward import SETTLE_SECONDS, forward
-from loyalty_bridge.programs import store
+from loyalty_bridge.pipeline import engagement_client, forwarder, sender
+from loyalty_bridge.pipeline.forwarder import SETTLE_SECONDS, forward
+from loyalty_bridge.programs import repository
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
+from simulators.server import Answer, Request, json_answer, serving
 from tests.conftest import KEY, connect
-from tests.events import event, queued, streamed
-from tests.shelves import on_shelf, refused
+from tests.support.events import event, queued, streamed
+from tests.support.parked import on_shelf, refused
 
 HTML = b"<html><title>Bad Gateway</title></html>"
 BAD = "poison"
@@ -44,9 +43,9 @@ TAKES_IT: dict[str, Spoilt] = {
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(send, "REPLY_SECONDS", 0.6)
-    monkeypatch.setattr(send, "CHECK_SECONDS", 1.0)
-    monkeypatch.setattr(send, "backoff", lambda _: 0.01)
+    monkeypatch.setattr(sender, "REPLY_SECONDS", 0.6)
+    monkeypatch.setattr(sender, "CHECK_SECONDS", 1.0)
+    monkeypatch.setattr(sender, "backoff", lambda _: 0.01)
 
 
 @contextmanager
@@ -97,7 +96,7 @@ def test_what_makes_the_destination_fail_is_set_aside_with_its_reason_and_its_ne
     assert all("other data is taken" in reason for _, _, reason in refused(stores)["e5"])
     doubled = sum(count - 1 for count in arrived.values())
     assert outcome.counts["set_aside"] == 1
-    assert outcome.counts["requests"] <= 2 + 12 + 2 + send.ATTEMPTS  # twice whole, each member, two objects of one
+    assert outcome.counts["requests"] <= 2 + 12 + 2 + sender.ATTEMPTS  # twice whole, each member, two objects of one
     if fault in TAKES_IT:
         assert doubled > 0
         assert max(count for id_, count in arrived.items() if id_ != "e5") <= 3
@@ -139,7 +138,7 @@ def test_a_destination_that_fails_for_everything_sets_nothing_aside_and_gets_no_
     assert all(len(outcome.again) == 10 for outcome in outcomes)
     assert (on_shelf(stores, "refused"), sum(outcome.counts["set_aside"] for outcome in outcomes)) == ([], 0)
     assert [outcome.counts["requests"] for outcome in outcomes[1:]] == [0] * 2
-    assert max(copies(braze).values(), default=0) == (send.UNKNOWN_ATTEMPTS if fault in TAKES_IT else 0)
+    assert max(copies(braze).values(), default=0) == (sender.UNKNOWN_ATTEMPTS if fault in TAKES_IT else 0)
 
 
 def test_a_single_record_that_makes_the_destination_fail_does_not_hold_its_program_up(
@@ -152,14 +151,14 @@ def test_a_single_record_that_makes_the_destination_fail_does_not_hold_its_progr
         good = forward(queued(*some(3, 9)), stores, 30)
 
     assert (bad.again, good.again, set(refused(stores)), good.counts["accepted_event"]) == ([], [], {"e0"}, 3)
-    assert store.load(stores, ["demo"])["demo"].gate.failing_since == 0
+    assert repository.load(stores, ["demo"])["demo"].gate.failing_since == 0
 
 
 def test_programs_that_do_not_answer_starve_no_other(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(send, "REPLY_SECONDS", 1.5)
-    monkeypatch.setattr(send, "CHECK_SECONDS", 0.5)
+    monkeypatch.setattr(sender, "REPLY_SECONDS", 1.5)
+    monkeypatch.setattr(sender, "CHECK_SECONDS", 0.5)
     silent, good = [f"s{at}" for at in range(40)], [f"g{at}" for at in range(5)]
     for program in silent + good:
         connect(stores, braze.url, program, program)
@@ -171,7 +170,7 @@ def test_programs_that_do_not_answer_starve_no_other(
     outcomes = [forward(batch, stores, SETTLE_SECONDS + 5) for _ in range(2)]
 
     assert [len(braze.workspace(program).events) for program in good] == [1] * 5
-    assert all(len(braze.workspace(program).events) <= send.UNKNOWN_ATTEMPTS for program in silent)
+    assert all(len(braze.workspace(program).events) <= sender.UNKNOWN_ATTEMPTS for program in silent)
     assert [outcome.counts["accepted_event"] for outcome in outcomes] == [5, 0]
     assert outcomes[1].counts["requests"] == 0
 
@@ -183,7 +182,7 @@ def test_programs_that_failed_before_begin_after_the_others(
     for program in ("bad", "good"):
         connect(stores, braze.url, program, program)
         braze.workspace(program)
-    braze.workspace("bad").misbehave(kind="status", status=503, times=send.ATTEMPTS + 2)  # and two checks
+    braze.workspace("bad").misbehave(kind="status", status=503, times=sender.ATTEMPTS + 2)  # and two checks
     batch = streamed(event("user_logged_in", programId="bad"), event("user_logged_in", programId="good"))
     forward(batch, stores, 30)
     again = streamed(event("user_logged_out", programId="bad"), event("user_logged_out", programId="good"))
@@ -196,8 +195,8 @@ def test_programs_that_failed_before_begin_after_the_others(
 def test_a_forwarder_begins_no_more_requests_than_its_share_of_the_destinations_limit(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "LIMIT_SECONDS", 0.5)
-    lanes._turns.cache_clear()
+    monkeypatch.setattr(engagement_client, "LIMIT_SECONDS", 0.5)
+    engagement_client._turns.cache_clear()
     connect(stores, braze.url, engagement={"rules": {"max_objects": 1}})
     limited = replace(stores, forwarder_concurrency="750")  # 4 of 3,000
     batch = streamed(*[event("user_logged_in", accountId=f"A{at}") for at in range(8)])
@@ -208,7 +207,7 @@ def test_a_forwarder_begins_no_more_requests_than_its_share_of_the_destinations_
     assert (outcome.again, len(times)) == ([], 16)
     assert times == sorted(times)
     assert all(later - earlier > 0.5 - 0.15 for earlier, later in zip(times, times[4:], strict=False))
-    lanes._turns.cache_clear()
+    engagement_client._turns.cache_clear()
 
 
 def test_what_is_not_counted_as_processed_is_shown_to_the_operator(stores: DeliverySettings, braze: Braze) -> None:

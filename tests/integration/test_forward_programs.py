@@ -9,16 +9,16 @@ import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from local.sandbox.braze import Braze
-from loyalty_bridge import aws
-from loyalty_bridge.delivery.forward import SETTLE_SECONDS, forward
-from loyalty_bridge.delivery.send import WORKERS
-from loyalty_bridge.programs import secrets, store
+from loyalty_bridge.infra import aws
+from loyalty_bridge.pipeline.forwarder import SETTLE_SECONDS, forward
+from loyalty_bridge.pipeline.sender import WORKERS
+from loyalty_bridge.programs import repository, secrets
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued, streamed
-from tests.integration.transports import Queue
-from tests.shelves import on_shelf, refused
+from tests.support.events import event, queued, streamed
+from tests.support.parked import on_shelf, refused
+from tests.support.transports import Queue
 
 OTHER = "braze-rest-api-key-5678"
 
@@ -74,7 +74,7 @@ def test_a_program_that_fails_keeps_its_records_while_the_others_go_on(
     assert outcome.again == ["message-0", "message-2"][:given_back]
     assert (len(on_shelf(stores, "held", "bad")), len(on_shelf(stores, "held", "good"))) == (held, 0)
     assert outcome.problems.keys() == {"bad"}
-    assert store.load(stores, ["good"])["good"].gate.state == "live"
+    assert repository.load(stores, ["good"])["good"].gate.state == "live"
 
 
 def test_a_rate_limit_of_one_program_delays_the_entries_of_no_other(

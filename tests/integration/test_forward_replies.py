@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.braze import Braze
-from loyalty_bridge.delivery.forward import SETTLE_SECONDS, forward
-from loyalty_bridge.programs import gate, store
+from loyalty_bridge.pipeline.forwarder import SETTLE_SECONDS, forward
+from loyalty_bridge.programs import delivery_state, repository
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued, streamed
-from tests.shelves import on_shelf, refused
+from tests.support.events import event, queued, streamed
+from tests.support.parked import on_shelf, refused
 
 BRIEFLY = SETTLE_SECONDS + 1
 """What leaves one second to send in."""
@@ -173,7 +173,7 @@ def test_a_refused_connection_holds_the_program_and_its_records_in_order(
     bodies = [entry.record.body.decode() for entry in on_shelf(stores, "held")]
     kinds = ("balance_changed", "user_logged_in", "user_logged_out", "coupon_assigned")
     assert [kind in body for kind, body in zip(kinds, bodies, strict=True)] == [True] * 4
-    gate = store.load(stores, ["demo"])["demo"].gate
+    gate = repository.load(stores, ["demo"])["demo"].gate
     assert (gate.state, gate.reason[:3]) == ("held", said)
     assert not on_shelf(stores, "refused")
     assert KEY not in f"{outcome.problems} {later.problems} {gate.reason}"
@@ -329,7 +329,7 @@ def test_a_rate_limit_without_a_header_is_backed_off_from(stores: DeliverySettin
 def test_a_request_that_follows_a_long_wait_has_time_for_its_reply(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loyalty_bridge.delivery.forward.WAIT_SECONDS", 1.0)
+    monkeypatch.setattr("loyalty_bridge.pipeline.forwarder.WAIT_SECONDS", 1.0)
     connect(stores, braze.url)
     braze.workspace(KEY).misbehave(kind="status", status=429, headers={"retry-after": "0.7"})
     braze.workspace(KEY).misbehave(kind="slow", seconds=0.6)
@@ -344,7 +344,7 @@ def test_a_wait_after_which_too_little_time_is_left_for_a_reply_is_left_to_the_n
     stores: DeliverySettings, braze: Braze
 ) -> None:
     connect(stores, braze.url)
-    gate.note_failure(stores, "demo", time.time(), time.time() + 1.7)
+    delivery_state.note_failure(stores, "demo", time.time(), time.time() + 1.7)
     braze.workspace(KEY).misbehave(kind="slow", seconds=0.6)
 
     outcome = forward(queued(event("user_logged_in")), stores, SETTLE_SECONDS + 2)
@@ -399,12 +399,12 @@ def test_a_failing_program_is_remembered_until_it_succeeds(stores: DeliverySetti
     batch = queued(event("balance_changed"))
 
     forward(batch, stores, BRIEFLY)
-    failing_since = store.load(stores, ["demo"])["demo"].gate.failing_since
+    failing_since = repository.load(stores, ["demo"])["demo"].gate.failing_since
     forward(batch, stores, BRIEFLY)
-    still = store.load(stores, ["demo"])["demo"].gate.failing_since
+    still = repository.load(stores, ["demo"])["demo"].gate.failing_since
     braze.workspace(KEY).faults.clear()
     forward(batch, stores, 30)
-    gate = store.load(stores, ["demo"])["demo"].gate
+    gate = repository.load(stores, ["demo"])["demo"].gate
 
     assert failing_since == still > 0
     assert (gate.state, gate.failing_since) == ("live", 0)

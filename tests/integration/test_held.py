@@ -12,20 +12,22 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.braze import Braze
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import drain, forward, kept, send
-from loyalty_bridge.delivery.batch import Batch
-from loyalty_bridge.delivery.forward import SETTLE_SECONDS, Outcome
-from loyalty_bridge.delivery.kept import Entry
-from loyalty_bridge.delivery.records import SourceRecord, group_of
-from loyalty_bridge.programs import administer, gate, store
-from loyalty_bridge.programs.gate import Gate
+from loyalty_bridge.event_queue.envelope import SourceRecord, group_of
+from loyalty_bridge.infra import aws
+from loyalty_bridge.operations import programs as administer
+from loyalty_bridge.parking import parked_records, release
+from loyalty_bridge.parking.parked_records import Entry
+from loyalty_bridge.pipeline import forwarder, sender
+from loyalty_bridge.pipeline.batch import Batch
+from loyalty_bridge.pipeline.forwarder import SETTLE_SECONDS, Outcome
+from loyalty_bridge.programs import delivery_state, repository
+from loyalty_bridge.programs.delivery_state import Gate
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued, streamed
-from tests.integration.transports import Queue
-from tests.shelves import on_shelf, refused
+from tests.support.events import event, queued, streamed
+from tests.support.parked import on_shelf, refused
+from tests.support.transports import Queue
 
 BRIEFLY = SETTLE_SECONDS + 1
 """What leaves one second to send in."""
@@ -47,7 +49,7 @@ class World:
     def deliver(self, size: int = 10, seconds: float = 30) -> Outcome:
         """Let Lambda deliver one batch."""
         batch = self.queue.batch(size)
-        outcome = forward.forward(batch, self.settings, seconds)
+        outcome = forwarder.forward(batch, self.settings, seconds)
         self.queue.settle(batch, outcome.again)
         return outcome
 
@@ -65,7 +67,7 @@ class World:
             self.tend()
 
     def tend(self) -> Counter[str]:
-        return +drain.tend(self.settings, 20)
+        return +release.tend(self.settings, 20)
 
     def revoke(self, times: int | None = None) -> None:
         self.braze.workspace(KEY).misbehave(kind="status", status=401, times=times)
@@ -89,7 +91,7 @@ class World:
         return [json.loads(entry.record.body)["eventId"] for entry in on_shelf(self.settings, "held")]
 
     def gate(self) -> Gate:
-        return store.load(self.settings, ["demo"])["demo"].gate
+        return repository.load(self.settings, ["demo"])["demo"].gate
 
 
 @pytest.fixture
@@ -154,7 +156,7 @@ def test_later_records_of_a_group_wait_behind_held_ones_though_the_gate_is_live(
 def test_new_records_wait_while_the_held_ones_pass_at_a_bounded_rate(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drain, "RECORDS_PER_RUN", 2)
+    monkeypatch.setattr(release, "RECORDS_PER_RUN", 2)
     world.outage("e1", "e2", "e3")
 
     first = world.tend()
@@ -174,7 +176,7 @@ def test_new_records_wait_while_the_held_ones_pass_at_a_bounded_rate(
 def test_records_of_other_groups_pass_while_the_held_ones_are_drained(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drain, "RECORDS_PER_RUN", 1)
+    monkeypatch.setattr(release, "RECORDS_PER_RUN", 1)
     world.outage("e1", "e2", "e3")
     world.tend()
     world.deliver_all()
@@ -248,7 +250,7 @@ def test_a_drained_record_waits_for_one_that_is_drained_again_behind_it(world: W
 def test_a_new_record_waits_for_one_that_is_held_again_though_one_behind_it_needs_no_sending(
     world: World, second: str, change: dict[str, Any]
 ) -> None:
-    gate.hold(world.settings, "demo", "401", time.time())
+    delivery_state.hold(world.settings, "demo", "401", time.time())
     world.come("e1")
     world.come(second, **change)
     world.deliver()
@@ -256,7 +258,7 @@ def test_a_new_record_waits_for_one_that_is_held_again_though_one_behind_it_need
     world.revoke()
     world.deliver()  # the first is held again; the second is the same, or refused
     world.mend()
-    gate.drain(world.settings, "demo")  # saved, before the schedule comes
+    delivery_state.drain(world.settings, "demo")  # saved, before the schedule comes
 
     world.come("e3")
     world.deliver()
@@ -271,12 +273,12 @@ def test_a_new_record_waits_for_one_that_is_held_again_though_one_behind_it_need
 def test_what_a_stream_brings_again_is_held_once(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url, "held")
     connect(stores, "http://127.0.0.1:9", "failing")
-    gate.hold(stores, "held", "401", time.time())
+    delivery_state.hold(stores, "held", "401", time.time())
     of_failing = event("user_logged_in", programId="failing")
     of_held = [event("user_logged_in", programId="held", eventId=str(number)) for number in range(3)]
 
-    first = forward.forward(streamed(of_failing, *of_held), stores, BRIEFLY)
-    again = forward.forward(streamed(*of_held), stores, BRIEFLY)
+    first = forwarder.forward(streamed(of_failing, *of_held), stores, BRIEFLY)
+    again = forwarder.forward(streamed(*of_held), stores, BRIEFLY)
 
     assert (first.counts["held"], len(first.again), again.counts["held"]) == (0, 1, 3)
     assert len(on_shelf(stores, "held", "held")) == 3
@@ -291,7 +293,7 @@ def test_what_is_held_again_and_again_stays_in_its_place(world: World) -> None:
         world.revoke()
         world.deliver_all()
         world.mend()
-        longest.append(max(len(bundle.position) for bundle in kept.bundles(world.settings, "held", "demo")))
+        longest.append(max(len(bundle.position) for bundle in parked_records.bundles(world.settings, "held", "demo")))
     world.come("e3")
     held = world.held()
     for _ in range(3):
@@ -413,7 +415,7 @@ def test_nothing_waits_longer_for_a_held_record_that_is_refused(world: World, us
 
 
 def test_nothing_waits_for_a_held_record_that_has_expired(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "DAYS", -1)
+    monkeypatch.setattr(parked_records, "DAYS", -1)
     world.revoke()
     world.come("e1")
     world.deliver()
@@ -429,13 +431,13 @@ def test_nothing_waits_for_a_held_record_that_has_expired(world: World, monkeypa
 def test_what_is_held_again_expires_as_late_as_what_is_held_now(stores: DeliverySettings) -> None:
     now = time.time()
     record = SourceRecord("demo", b"{}", datetime.now(UTC))
-    (first,) = kept.keep(stores, "held", "demo", [Entry(record)], now - (kept.DAYS + 1) * 86400)
+    (first,) = parked_records.keep(stores, "held", "demo", [Entry(record)], now - (parked_records.DAYS + 1) * 86400)
 
     held_again = Entry(replace(record, drained=first))
-    (again,) = kept.keep(stores, "held", "demo", [held_again], now, before=first.partition(".")[0])
+    (again,) = parked_records.keep(stores, "held", "demo", [held_again], now, before=first.partition(".")[0])
 
-    assert not kept.lies_there(first)
-    assert kept.lies_there(again)
+    assert not parked_records.lies_there(first)
+    assert parked_records.lies_there(again)
 
 
 def limit_rate(braze: Braze, seconds: int) -> None:
@@ -461,7 +463,7 @@ def test_all_containers_wait_for_as_long_as_the_destination_told_one(world: Worl
 def test_what_a_stream_would_deliver_again_at_once_is_held_through_a_long_wait(world: World) -> None:
     limit_rate(world.braze, 60)
 
-    outcome = forward.forward(streamed(event("user_logged_in", eventId="e1")), world.settings, 30)
+    outcome = forwarder.forward(streamed(event("user_logged_in", eventId="e1")), world.settings, 30)
     meanwhile = world.tend()
 
     assert (outcome.again, world.held(), world.gate().state) == ([], ["e1"], "held")
@@ -473,7 +475,7 @@ def test_what_a_stream_would_deliver_again_at_once_is_held_through_a_long_wait(w
 def test_another_destination_is_not_waited_for_as_the_one_before_told(world: World, other: str, held: bool) -> None:
     limit_rate(world.braze, 60)
     if held:
-        forward.forward(streamed(event("user_logged_in", eventId="e0", accountId="A1")), world.settings, 30)
+        forwarder.forward(streamed(event("user_logged_in", eventId="e0", accountId="A1")), world.settings, 30)
     world.come("e1")
     world.deliver()
     world.mend()
@@ -498,7 +500,7 @@ def test_another_destination_is_not_waited_for_as_the_one_before_told(world: Wor
 def test_a_save_that_leaves_the_destination_as_it_is_does_not_shorten_its_wait(world: World, held: bool) -> None:
     limit_rate(world.braze, 60)
     moving = streamed if held else queued
-    forward.forward(moving(event("user_logged_in", eventId="e1")), world.settings, 30)
+    forwarder.forward(moving(event("user_logged_in", eventId="e1")), world.settings, 30)
     told = world.gate()
     asked = len(world.braze.workspace(KEY).requests)
 
@@ -516,9 +518,9 @@ def test_a_save_that_leaves_the_destination_as_it_is_does_not_shorten_its_wait(w
 def test_a_program_that_takes_all_it_is_sent_is_not_held_for_what_does_not_fit(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(send, "WORKERS", 1)
-    monkeypatch.setattr(forward, "WAIT_SECONDS", 1.0)
-    gate.note_failure(world.settings, "demo", time.time() - forward.HOLD_AFTER_SECONDS - 60)
+    monkeypatch.setattr(sender, "WORKERS", 1)
+    monkeypatch.setattr(forwarder, "WAIT_SECONDS", 1.0)
+    delivery_state.note_failure(world.settings, "demo", time.time() - forwarder.HOLD_AFTER_SECONDS - 60)
     world.braze.workspace(KEY).misbehave(kind="pass")  # the harmless object that comes first after a failure
     world.braze.workspace(KEY).misbehave(kind="slow", seconds=1.2)
     for number in range(100):
@@ -532,16 +534,16 @@ def test_a_program_that_takes_all_it_is_sent_is_not_held_for_what_does_not_fit(
 
 
 def test_a_program_that_fails_for_minutes_is_held(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(send, "backoff", lambda _: 0.001)
+    monkeypatch.setattr(sender, "backoff", lambda _: 0.001)
     world.braze.workspace(KEY).misbehave(kind="status", status=503, times=None)
     world.come("e1", "e2")
     began = time.time()
 
     for minutes in (0, 1, 2):
-        monkeypatch.setattr(forward, "Batch", partial(Batch, now=began + minutes * 60))
+        monkeypatch.setattr(forwarder, "Batch", partial(Batch, now=began + minutes * 60))
         assert len(world.deliver().again) == 2
         assert world.gate().not_before == 0  # it told no wait
-    monkeypatch.setattr(forward, "Batch", partial(Batch, now=began + forward.HOLD_AFTER_SECONDS + 1))
+    monkeypatch.setattr(forwarder, "Batch", partial(Batch, now=began + forwarder.HOLD_AFTER_SECONDS + 1))
     outcome = world.deliver()
     gate = world.gate()
     world.mend()
@@ -558,7 +560,7 @@ def test_a_program_that_fails_for_minutes_is_held(world: World, monkeypatch: pyt
 def test_a_delivery_without_a_request_does_not_count_as_a_success(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(send, "backoff", lambda _: 0.001)
+    monkeypatch.setattr(sender, "backoff", lambda _: 0.001)
     world.come("e1")
     world.deliver()
     world.braze.workspace(KEY).misbehave(kind="status", status=503, times=None)
@@ -567,7 +569,7 @@ def test_a_delivery_without_a_request_does_not_count_as_a_success(
     failing_since = world.gate().failing_since
 
     again = queued(event("user_logged_in", eventId="e1", accountId="A1"))
-    repeated = forward.forward(again, world.settings, 30)
+    repeated = forwarder.forward(again, world.settings, 30)
 
     assert (repeated.again, repeated.counts["repeated"], repeated.counts["requests"]) == ([], 1, 0)
     assert world.gate().failing_since == failing_since > 0
@@ -587,7 +589,7 @@ def test_of_twenty_programs_one_broken_and_one_slow_the_others_are_delivered_at_
     events = [event("user_logged_in", programId=program, accountId=f"A{n}") for n in range(5) for program in programs]
     began = time.time()
 
-    outcome = forward.forward(streamed(*events), stores, BRIEFLY + 4)
+    outcome = forwarder.forward(streamed(*events), stores, BRIEFLY + 4)
     took = time.time() - began
     arrived = {program: len(braze.workspace(program).events) for program in programs if program != "program-11"}
     latest = max(
@@ -597,7 +599,7 @@ def test_of_twenty_programs_one_broken_and_one_slow_the_others_are_delivered_at_
         for request in braze.workspace(program).requests
     )
     held = len(on_shelf(stores, "held", "program-03"))
-    later = forward.forward(queued(*[one for one in events if one["programId"] != "program-11"][:10]), stores, 30)
+    later = forwarder.forward(queued(*[one for one in events if one["programId"] != "program-11"][:10]), stores, 30)
 
     assert took < 10
     assert latest - began < took - 0.5  # the slow one is waited for, but nobody waits for it to begin
@@ -616,12 +618,12 @@ def test_programs_that_answer_slowly_do_not_keep_the_others_from_being_drained(
     for program in [*slow, "good"]:
         braze.workspace(program).misbehave(kind="status", status=401, times=None)
         connect(stores, braze.url, program, program)
-        forward.forward(queued(event("user_logged_in", programId=program)), stores, 30)
+        forwarder.forward(queued(event("user_logged_in", programId=program)), stores, 30)
         braze.workspace(program).faults.clear()
     for program in slow:
         braze.workspace(program).misbehave(kind="slow", seconds=8, times=None)
 
-    counts = drain.tend(stores, 5)
+    counts = release.tend(stores, 5)
 
     assert (counts["probed"], counts["went_live"]) == (4, 1)
-    assert store.load(stores, ["good"])["good"].gate.state == "live"
+    assert repository.load(stores, ["good"])["good"].gate.state == "live"

@@ -11,19 +11,20 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.braze import Braze
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import forward, intake, kept
-from loyalty_bridge.delivery.batch import Batch
-from loyalty_bridge.delivery.records import SourceRecord, seal
 from loyalty_bridge.errors import Refused
+from loyalty_bridge.event_queue.envelope import SourceRecord, seal
+from loyalty_bridge.infra import aws
 from loyalty_bridge.model import Refusal
+from loyalty_bridge.parking import parked_records
+from loyalty_bridge.pipeline import forwarder, intake
+from loyalty_bridge.pipeline.batch import Batch
+from loyalty_bridge.platforms import parsing
 from loyalty_bridge.settings import DeliverySettings
-from loyalty_bridge.sources import reading
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued
-from tests.integration.transports import Queue
-from tests.shelves import on_shelf
+from tests.support.events import event, queued
+from tests.support.parked import on_shelf
+from tests.support.transports import Queue
 
 MIB = 1 << 20
 BUSY = 20.0
@@ -64,13 +65,13 @@ def test_a_hostile_record_is_done_with_in_time_and_its_neighbours_are_sent(
     batch = queued(event(eventId="before"), body(), event(eventId="after"))
     began = time.monotonic()
 
-    outcome = forward.forward(batch, stores, 60)
+    outcome = forwarder.forward(batch, stores, 60)
 
     assert time.monotonic() - began < BUSY
     assert outcome.again == []
     sent = {one.object["properties"].get("event_id") for one in braze.workspace(KEY).events}
     assert {"before", "after"} <= sent
-    entries = [*on_shelf(stores, "refused"), *on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)]
+    entries = [*on_shelf(stores, "refused"), *on_shelf(stores, "refused", parked_records.UNKNOWN_PROGRAM)]
     assert len(entries) <= intake.MOST_ALONE + 1
 
 
@@ -80,7 +81,7 @@ def test_events_that_cannot_be_used_are_kept_few_alone_and_the_rest_together(
     connect(stores, braze.url)
     bad = [{"eventId": f"e{number}", "accountId": []} for number in range(1000)]
 
-    outcome = forward.forward(queued([event(), *bad]), stores, 60)
+    outcome = forwarder.forward(queued([event(), *bad]), stores, 60)
 
     entries = on_shelf(stores, "refused")
     assert (outcome.again, outcome.counts["accepted_event"]) == ([], 1)
@@ -92,13 +93,13 @@ def test_events_that_cannot_be_used_are_kept_few_alone_and_the_rest_together(
 
 @pytest.mark.parametrize("more", [0, 1])
 def test_an_array_has_as_many_events_as_a_message_holds_of_real_ones(more: int) -> None:
-    events: list[Any] = [{}] * (reading.MAX_EVENTS + more)
+    events: list[Any] = [{}] * (parsing.MAX_EVENTS + more)
 
     if more:
         with pytest.raises(Refused, match="holds more than"):
-            reading.events(events)
+            parsing.events(events)
     else:
-        assert reading.events(events) == events
+        assert parsing.events(events) == events
 
 
 def test_what_there_is_no_time_to_read_comes_again_until_all_is_sent_in_order(
@@ -114,7 +115,7 @@ def test_what_there_is_no_time_to_read_comes_again_until_all_is_sent_in_order(
 
     while queue.messages and deliveries < 10:
         batch = queue.batch(10)
-        queue.settle(batch, forward.forward(batch, stores, 30).again)
+        queue.settle(batch, forwarder.forward(batch, stores, 30).again)
         deliveries += 1
 
     assert [one.object["properties"]["event_id"] for one in braze.workspace(KEY).events] == ["e1", "e2", "e3"]
@@ -130,9 +131,9 @@ def test_stored_bodies_are_read_as_far_as_memory_allows_and_the_rest_comes_again
         SourceRecord("demo", json.dumps(event(eventId=f"e{n}", accountId=f"A{n}")).encode(), datetime.now(UTC))
         for n in range(3)
     ]
-    batch = queued(*[seal(one, lambda body: kept.put_body(stores, body), 0) for one in records])
+    batch = queued(*[seal(one, lambda body: parked_records.put_body(stores, body), 0) for one in records])
 
-    outcome = forward.forward(batch, stores, 30)
+    outcome = forwarder.forward(batch, stores, 30)
 
     assert outcome.again == ["message-1", "message-2"]
     assert [one.object["properties"]["event_id"] for one in braze.workspace(KEY).events] == ["e0"]
@@ -160,10 +161,10 @@ def test_an_envelope_whose_body_is_not_there_is_refused_with_the_reason(
     connect(stores, braze.url)
     envelope = {"loyalty_bridge": 1, "program": "demo", "received": 1_772_359_200_000, "stored": stored}
 
-    outcome = forward.forward(queued(envelope, event()), stores, 30)
+    outcome = forwarder.forward(queued(envelope, event()), stores, 30)
 
     assert (outcome.again, outcome.counts["accepted_event"]) == ([], 1)
-    (entry,) = on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)
+    (entry,) = on_shelf(stores, "refused", parked_records.UNKNOWN_PROGRAM)
     assert [(one.field, one.reason) for one in entry.refusals] == [("stored", "does not name a stored body")]
 
 
@@ -171,9 +172,9 @@ def test_of_a_record_with_very_many_refusals_few_are_kept_and_the_others_counted
     why = tuple(Refusal("attributes", f"field-{number}{'x' * 10_000}", "is odd" * 1000) for number in range(1000))
     record = SourceRecord("demo", b"{}", datetime.now(UTC))
 
-    kept.keep(stores, "refused", "demo", [kept.Entry(record, "e1", "g", why)], time.time())
+    parked_records.keep(stores, "refused", "demo", [parked_records.Entry(record, "e1", "g", why)], time.time())
 
     (entry,) = on_shelf(stores, "refused")
-    assert len(entry.refusals) == kept.MOST_REASONS + 1
-    assert entry.refusals[-1].reason == f"{1000 - kept.MOST_REASONS} more of its fields cannot be used"
+    assert len(entry.refusals) == parked_records.MOST_REASONS + 1
+    assert entry.refusals[-1].reason == f"{1000 - parked_records.MOST_REASONS} more of its fields cannot be used"
     assert max(len(one.field) + len(one.reason) for one in entry.refusals) <= 1000

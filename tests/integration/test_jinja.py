@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import jinja2
 import pytest
 
-from local.sandbox.punchh import Punchh
-from tests.http_events import Answer, Api
-from tests.template import ROOT
+from simulators.punchh import Punchh
+from tests.support.http_events import Answer, Api
+from tests.support.template import ROOT
 
 PAGE = (ROOT / "docs" / "moengage.md").read_text()
 ANN: dict[str, Any] = {

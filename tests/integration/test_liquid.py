@@ -17,17 +17,17 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
-from local.sandbox.convercus import Convercus, sandbox
-from local.sandbox.convercus_program import Program
-from loyalty_bridge import aws
-from loyalty_bridge.api import lookups
-from loyalty_bridge.api.contract import CALLS
-from loyalty_bridge.programs import keys, store
+from loyalty_bridge.http_api import lookups
+from loyalty_bridge.http_api.openapi import CALLS
+from loyalty_bridge.infra import aws
+from loyalty_bridge.programs import api_keys, repository
 from loyalty_bridge.programs.connection import Connection, merged
 from loyalty_bridge.settings import DeliverySettings, settings
-from tests.braze_liquid import Aborted, Answer, Braze
-from tests.functions import loaded
-from tests.template import ROOT, resources
+from simulators.convercus import Convercus, sandbox
+from simulators.convercus_program import Program
+from tests.support.braze_liquid import Aborted, Answer, Braze
+from tests.support.functions import loaded
+from tests.support.template import ROOT, resources
 
 PAGE = (ROOT / "docs" / "braze.md").read_text()
 CONTRACT_EXAMPLE = (ROOT / "tests" / "fixtures" / "braze" / "loyalty_status.liquid").read_text()
@@ -195,8 +195,8 @@ def service(
     optins = {"membership_optins": ("Newsletter", "SMS"), "default_optins": ("Newsletter",)}
     # Without the window nothing but its key makes a repeat known.
     connection = merged(Connection(), {"loyalty": {"api": reached, **optins}, "repeat_window": 0})
-    store.save(stores, None, PROGRAM, connection, {"convercus_client_secret": program.settings.client_secret})
-    yield Service(keys.create(stores, PROGRAM, "braze")[0])
+    repository.save(stores, None, PROGRAM, connection, {"convercus_client_secret": program.settings.client_secret})
+    yield Service(api_keys.create(stores, PROGRAM, "braze")[0])
     settings.cache_clear()
 
 
@@ -292,8 +292,8 @@ def test_events_are_told_apart_by_their_order_and_not_by_their_dispatch(service:
 
 @each_action
 def test_a_revoked_key_does_nothing(stores: DeliverySettings, service: Service, program: Program, heading: str) -> None:
-    (key,) = keys.list_all(stores, PROGRAM)
-    keys.revoke(stores, PROGRAM, key.id)
+    (key,) = api_keys.list_all(stores, PROGRAM)
+    api_keys.revoke(stores, PROGRAM, key.id)
 
     assert fire(service, webhook(heading), user())[0] == 401
     assert not program.requests

@@ -13,10 +13,10 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError
 
-from loyalty_bridge import aws
-from loyalty_bridge.api import lookups
+from loyalty_bridge.http_api import lookups
+from loyalty_bridge.infra import aws
 from loyalty_bridge.programs import recent, secrets
-from tests.http_events import LOOK_UPS, Api
+from tests.support.http_events import LOOK_UPS, Api
 
 AS_DEPLOYED = lookups.LIMIT_SECONDS
 

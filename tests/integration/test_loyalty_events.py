@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from local.sandbox import brevo
-from local.sandbox.braze import Braze
-from local.sandbox.braze_workspace import Workspace as BrazeWorkspace
-from local.sandbox.moengage import MoEngage
-from local.sandbox.moengage_workspace import Workspace as MoEngageWorkspace
 from loyalty_bridge.settings import DeliverySettings
+from simulators import brevo
+from simulators.braze import Braze
+from simulators.braze_workspace import Workspace as BrazeWorkspace
+from simulators.moengage import MoEngage
+from simulators.moengage_workspace import Workspace as MoEngageWorkspace
 from tests.conftest import KEY
-from tests.shelves import refused
-from tests.template import ROOT
-from tests.webhooks import (
+from tests.support.parked import refused
+from tests.support.template import ROOT
+from tests.support.webhooks import (
     CREDENTIAL,
     NOW,
     Clock,

@@ -20,27 +20,27 @@ from typing import Any
 import pytest
 
 from local.day import day
-from local.sandbox import brevo, punchh_events
-from local.sandbox.braze import Braze
-from local.sandbox.braze import sandbox as sandbox_braze
-from local.sandbox.moengage import MoEngage
-from local.sandbox.moengage import sandbox as sandbox_moengage
-from local.sandbox.punchh import Punchh
-from local.sandbox.punchh import sandbox as sandbox_punchh
-from loyalty_bridge import aws
-from loyalty_bridge.activity import container, store
-from loyalty_bridge.delivery import forward
-from loyalty_bridge.delivery import stores as tables
+from loyalty_bridge.activity import buffer, store
 from loyalty_bridge.errors import Unavailable
-from loyalty_bridge.programs import keys
-from loyalty_bridge.programs import store as programs
+from loyalty_bridge.infra import aws
+from loyalty_bridge.infra import dynamodb as tables
+from loyalty_bridge.pipeline import forwarder
+from loyalty_bridge.programs import api_keys
+from loyalty_bridge.programs import repository as programs
 from loyalty_bridge.settings import DeliverySettings, MemberSettings, settings
-from tests import webhooks
+from simulators import brevo, punchh_events
+from simulators.braze import Braze
+from simulators.braze import sandbox as sandbox_braze
+from simulators.moengage import MoEngage
+from simulators.moengage import sandbox as sandbox_moengage
+from simulators.punchh import Punchh
+from simulators.punchh import sandbox as sandbox_punchh
 from tests.conftest import connect
-from tests.events import queued
-from tests.functions import loaded
-from tests.http_events import BOOKING, Api, connect_punchh, context, make_known, routes
-from tests.template import resources, template
+from tests.support import webhooks
+from tests.support.events import queued
+from tests.support.functions import loaded
+from tests.support.http_events import BOOKING, Api, connect_punchh, context, make_known, routes
+from tests.support.template import resources, template
 
 # Every one of them holds ``zyx`` or 5557731, whatever the case.
 FIRST, LAST, EMAIL, PHONE = "Zyxwanda", "Zyxovska", "wanda.zyx@example.org", "+491515557731"
@@ -87,7 +87,7 @@ class World:
     def __init__(self, api: Api, told: DeliverySettings, braze: Braze, moengage: MoEngage, punchh: Punchh) -> None:
         self.api, self.settings, self.braze, self.moengage, self.punchh = api, told, braze, moengage, punchh
         connect_punchh(api.settings, punchh.url)
-        self.diner = Api(api.settings, keys.create(api.settings, "diner", LAST)[0], api.upstream, "diner", 2.6)
+        self.diner = Api(api.settings, api_keys.create(api.settings, "diner", LAST)[0], api.upstream, "diner", 2.6)
         api.seconds = 2.6
         person: dict[str, Any] = {
             "userId": USER,
@@ -99,7 +99,7 @@ class World:
         account = api.upstream.account(ACCOUNT, points=100)
         account["memberships"][0].update(person, city=CITY)
         connect(told, braze.url, program="stream", key=BRAZE_KEY)
-        self.stream_key = keys.create(api.settings, "stream", FIRST)[0]
+        self.stream_key = api_keys.create(api.settings, "stream", FIRST)[0]
         engagement = {"platform": "moengage", "api_endpoint": moengage.url, "workspace_id": "W"}
         for program, platform in (("punchh", "punchh"), ("loyalty", "brevo")):
             secrets = {"moengage_data_key": MOENGAGE_KEY}
@@ -306,9 +306,9 @@ def observed(shared_api: Api) -> Observed:
         redirect_stdout(out),
         redirect_stderr(out),
     ):
-        patch.setattr(forward, "WAIT_SECONDS", 0.3)
+        patch.setattr(forwarder, "WAIT_SECONDS", 0.3)
         patch.setattr("random.uniform", lambda *_: 0.02)  # pauses before a repeat
-        patch.setattr(container, "WRITE_AFTER_SECONDS", 0.0)
+        patch.setattr(buffer, "WRITE_AFTER_SECONDS", 0.0)
         for route in routes():
             loaded(route.function)
         everything = logging.StreamHandler(out)

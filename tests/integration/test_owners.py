@@ -18,19 +18,20 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from local.sandbox.braze import Braze
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import aliases, drain, queues
-from loyalty_bridge.delivery.aliases import MOST_MEMBERS, Taught
-from loyalty_bridge.delivery.forget import forget
-from loyalty_bridge.delivery.forward import forward
-from loyalty_bridge.delivery.records import group_of
-from loyalty_bridge.programs import gate
+from loyalty_bridge.event_queue.envelope import group_of
+from loyalty_bridge.infra import aws
+from loyalty_bridge.operations.members import forget
+from loyalty_bridge.parking import blocked_groups, release
+from loyalty_bridge.pipeline import identities
+from loyalty_bridge.pipeline.forwarder import forward
+from loyalty_bridge.pipeline.identities import MOST_MEMBERS, Taught
+from loyalty_bridge.programs import delivery_state
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event
-from tests.integration.transports import Queue, Stream, left
-from tests.shelves import on_shelf
+from tests.support.events import event
+from tests.support.parked import on_shelf
+from tests.support.transports import Queue, Stream, left
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 _numbers = itertools.count()
@@ -131,17 +132,17 @@ def let_wait(stores: DeliverySettings, queue: Queue, record: dict[str, Any], *be
     deliver(stores, queue, record)
     assert len(on_shelf(stores, "waiting")) == 1
     deliver(stores, queue, *before)
-    drain.tend(stores, 40)
+    release.tend(stores, 40)
 
 
 def let_be_held(stores: DeliverySettings, queue: Queue, record: dict[str, Any], *before: dict[str, Any]) -> None:
     """Let a record be held while its user's accounts change hands."""
     deliver(stores, queue, *before[:1])
-    gate.hold(stores, "demo", "broken", time.time())
+    delivery_state.hold(stores, "demo", "broken", time.time())
     deliver(stores, queue, record)
     assert len(on_shelf(stores, "held")) == 1
-    aliases.learn(stores, [taught(one) for one in before[1:]], time.monotonic() + 20)
-    drain.tend(stores, 40)
+    identities.learn(stores, [taught(one) for one in before[1:]], time.monotonic() + 20)
+    release.tend(stores, 40)
 
 
 def let_be_under_way(stores: DeliverySettings, queue: Queue, record: dict[str, Any], *before: dict[str, Any]) -> None:
@@ -201,10 +202,10 @@ def test_the_end_of_a_membership_holds_in_whatever_order_the_statements_come(
 ) -> None:
     said = [FIRST, membership("U1", 5, "membership_terminated"), membership("U2", 7)]
     for one in order:
-        aliases.learn(stores, [taught(said[one])], time.monotonic() + 20)
+        identities.learn(stores, [taught(said[one])], time.monotonic() + 20)
     names = [("demo", f"user:{user}") for user in ("U1", "U2")]
 
-    found = aliases.members(stores, names, time.monotonic() + 20, owned=names)
+    found = identities.members(stores, names, time.monotonic() + 20, owned=names)
 
     assert found == {names[0]: {"A1": datetime.fromisoformat(at(5)).timestamp()}, names[1]: {"A1": inf}}
 
@@ -220,10 +221,10 @@ def test_an_end_that_comes_before_its_beginning_holds(stores: DeliverySettings, 
 
 def test_an_account_of_many_owners_remembers_the_last_ones(stores: DeliverySettings) -> None:
     for number in range(60):
-        aliases.learn(stores, [taught(membership(f"U{number}", number))], time.monotonic() + 20)
+        identities.learn(stores, [taught(membership(f"U{number}", number))], time.monotonic() + 20)
     names = [("demo", f"user:U{number}") for number in (0, 58, 59)]
 
-    found = aliases.members(stores, names, time.monotonic() + 20, owned=names)
+    found = identities.members(stores, names, time.monotonic() + 20, owned=names)
 
     ends = [(found[name] or {})["A1"] for name in names]
     assert ends == [0, datetime.fromisoformat(at(59)).timestamp(), inf]
@@ -271,12 +272,12 @@ def test_an_account_is_its_newest_owners_in_whatever_order_and_batches_the_state
     until, rest = time.monotonic() + 20, taught
     for size in itertools.cycle(sizes):
         now, rest = rest[:size], rest[size:]
-        aliases.learn(stores, now, until)
+        identities.learn(stores, now, until)
         if not rest:
             break
     names = [(program, f"user:{user}") for user in ("U1", "U2", "U3")]
 
-    found = aliases.members(stores, names, until, owned=names)
+    found = identities.members(stores, names, until, owned=names)
 
     told: list[Statement] = [(*one, "owner") for one in statements]
     for account in ("A1", "A2"):
@@ -295,11 +296,11 @@ def share(stores: DeliverySettings, alias: str, count: int) -> None:
         taught = [
             Taught("demo", alias, f"account-{number}", DAY, "owner") for number in range(start, min(start + 40, count))
         ]
-        aliases.learn(stores, taught, time.monotonic() + 20)
+        identities.learn(stores, taught, time.monotonic() + 20)
 
 
 def item_of(stores: DeliverySettings, alias: str) -> Any:
-    name = {"member": {"S": aliases.key("demo", alias)}}
+    name = {"member": {"S": identities.key("demo", alias)}}
     return aws.dynamodb().get_item(TableName=stores.members_table, Key=name)["Item"]
 
 
@@ -331,7 +332,7 @@ def test_no_kind_of_alias_grows_without_end(stores: DeliverySettings, one: Liter
     taught = [Taught("demo", f"user:{number}", "shared", DAY, one) for number in range(300)]
     taught += [Taught("demo", "email:shared", f"member-{number}", DAY) for number in range(300)]
     for start in range(0, len(taught), 50):
-        aliases.learn(stores, taught[start : start + 50], time.monotonic() + 20)
+        identities.learn(stores, taught[start : start + 50], time.monotonic() + 20)
 
     items = aws.dynamodb().scan(TableName=stores.members_table)["Items"]
 
@@ -375,7 +376,7 @@ def test_a_record_is_sent_on_once_though_another_program_fails_meanwhile(
     for program in ("demo", "failing"):
         connect(told, braze.url, program, KEY if program == "demo" else "failing")
     braze.workspace("failing").misbehave(kind="status", status=500, times=None)
-    monkeypatch.setattr("loyalty_bridge.delivery.send.ATTEMPTS", 1)
+    monkeypatch.setattr("loyalty_bridge.pipeline.sender.ATTEMPTS", 1)
     share(told, "user:U1", 9)
     ways.put(json.dumps(event(programId="failing", accountId="B1")), "failing#B1")
     ways.put(json.dumps(of_user("U1", 1)), "demo#U1")
@@ -476,7 +477,7 @@ def test_what_is_sent_on_and_what_is_kept_is_there_once_though_a_store_fails_sev
             ways.settle(batch, outcome.again)
             if outcome.again:
                 break
-        drain.tend(told, 40)
+        release.tend(told, 40)
 
     received = Counter(one.object["external_id"] for one in braze.workspace(KEY).events)
     assert received == {f"account-{number}": 1 for number in range(9)}
@@ -492,8 +493,10 @@ def test_what_is_sent_on_and_what_is_kept_is_there_once_though_a_store_fails_sev
 def test_a_member_who_is_forgotten_leaves_nothing_behind(stores: DeliverySettings, braze: Braze, queue: Queue) -> None:
     connect(stores, braze.url)
     deliver(stores, queue, FIRST, event(accountId="A1"))
-    queues.mark(stores, "demo", {group_of("demo", "A1"): queues.Line("1772359200000-0123456789ab.000000")}, 1e9)
-    aliases.learn(stores, [Taught("demo", "user:7", "A1", DAY, "member")], time.monotonic() + 20)
+    blocked_groups.mark(
+        stores, "demo", {group_of("demo", "A1"): blocked_groups.Line("1772359200000-0123456789ab.000000")}, 1e9
+    )
+    identities.learn(stores, [Taught("demo", "user:7", "A1", DAY, "member")], time.monotonic() + 20)
 
     removed = forget(stores, "demo", "A1")
 
@@ -503,9 +506,9 @@ def test_a_member_who_is_forgotten_leaves_nothing_behind(stores: DeliverySetting
 
 def test_what_a_forgotten_member_shared_with_others_stays_theirs(stores: DeliverySettings) -> None:
     taught = [Taught("demo", "user:U1", account, DAY, "owner") for account in ("A1", "A2")]
-    aliases.learn(stores, taught, time.monotonic() + 20)
+    identities.learn(stores, taught, time.monotonic() + 20)
 
     forget(stores, "demo", "A1")
 
     name = ("demo", "user:U1")
-    assert aliases.members(stores, [name], time.monotonic() + 20, owned=[name]) == {name: {"A2": inf}}
+    assert identities.members(stores, [name], time.monotonic() + 20, owned=[name]) == {name: {"A2": inf}}

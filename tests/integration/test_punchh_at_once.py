@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.punchh import Punchh
 from local.stack import ROOT, credentials, local_aws
-from loyalty_bridge import aws, settings
-from loyalty_bridge.api import coupon_code, requests
+from loyalty_bridge import settings
 from loyalty_bridge.errors import BridgeError
-from loyalty_bridge.programs import breaker, keys
+from loyalty_bridge.http_api import coupon_code, requests
+from loyalty_bridge.infra import aws
+from loyalty_bridge.programs import api_keys, credential_breaker
 from loyalty_bridge.settings import SignupSettings
-from tests import stores
-from tests.http_events import PUNCHH_SECRETS, connect_punchh, event, make_known, routes
+from simulators.punchh import Punchh
+from tests.support import stores
+from tests.support.http_events import PUNCHH_SECRETS, connect_punchh, event, make_known, routes
 
 pytestmark = [
     pytest.mark.slow,
@@ -60,7 +61,7 @@ def connected(store: SignupSettings, punchh: Punchh) -> Callable[..., str]:
 
     def connect(**secrets: str) -> str:
         connect_punchh(store, punchh.url, secrets=PUNCHH_SECRETS | secrets)
-        return keys.create(store, "diner", "moengage")[0]
+        return api_keys.create(store, "diner", "moengage")[0]
 
     return connect
 
@@ -148,5 +149,5 @@ def test_many_signups_with_a_wrong_secret_do_not_block_the_address(
     answers = at_once(*map(one, members))
 
     assert set(answers) == {"ConnectionBroken"}
-    assert len(punchh.requests) == breaker.LIMIT
+    assert len(punchh.requests) == credential_breaker.LIMIT
     assert punchh.business.blocked_until == 0

@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from local.sandbox import punchh_sender
-from local.sandbox.braze import Braze
-from local.sandbox.moengage import MoEngage
-from local.sandbox.punchh_events import CATALOGUE, Guest, event, every_event, guest
-from loyalty_bridge.delivery import intake
-from loyalty_bridge.delivery.drain import tend
-from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.parking.release import tend
+from loyalty_bridge.pipeline import intake
+from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.settings import DeliverySettings
-from tests import events as convercus
+from simulators import punchh_sender
+from simulators.braze import Braze
+from simulators.moengage import MoEngage
+from simulators.punchh_events import CATALOGUE, Guest, event, every_event, guest
 from tests.conftest import KEY
-from tests.shelves import on_shelf, refused
-from tests.webhooks import NOW, Clock, connect, delivery, forwarded, gateway, recording, status, streaming
+from tests.support import events as convercus
+from tests.support.parked import on_shelf, refused
+from tests.support.webhooks import NOW, Clock, connect, delivery, forwarded, gateway, recording, status, streaming
 
 ANN = guest(0)
 AT = NOW - 3600

@@ -11,24 +11,25 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.braze import Braze
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import drain, kept, redrive, remove
-from loyalty_bridge.delivery.forward import Outcome, forward
-from loyalty_bridge.delivery.intake import KNOWN_AFTER
-from loyalty_bridge.delivery.kept import Entry
-from loyalty_bridge.delivery.records import SourceRecord, seal
-from loyalty_bridge.delivery.redrive import Moved, Which
-from loyalty_bridge.delivery.stores import write
-from loyalty_bridge.delivery.trace import trace
 from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.event_queue.envelope import SourceRecord, seal
+from loyalty_bridge.infra import aws
+from loyalty_bridge.infra.dynamodb import write
 from loyalty_bridge.model import Refusal
-from loyalty_bridge.programs import gate, store
+from loyalty_bridge.operations import redrive
+from loyalty_bridge.operations.redrive import Moved, Which
+from loyalty_bridge.operations.trace import trace
+from loyalty_bridge.parking import parked_records, release, removal
+from loyalty_bridge.parking.parked_records import Entry
+from loyalty_bridge.pipeline.forwarder import Outcome, forward
+from loyalty_bridge.pipeline.intake import KNOWN_AFTER
+from loyalty_bridge.programs import delivery_state, repository
 from loyalty_bridge.programs.connection import Program, merged
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, asked_of_aws, connect
-from tests.events import event, queued, streamed
-from tests.shelves import on_shelf, refused
+from tests.support.events import event, queued, streamed
+from tests.support.parked import on_shelf, refused
 
 
 def from_queue(settings: DeliverySettings) -> dict[str, Any]:
@@ -87,12 +88,12 @@ def test_an_array_that_was_held_is_judged_element_by_element_when_it_passes(
     stores: DeliverySettings, braze: Braze
 ) -> None:
     connect(stores, braze.url)
-    gate.hold(stores, "demo", "401", time.time())
+    delivery_state.hold(stores, "demo", "401", time.time())
     bad = json.dumps(event(eventId="bad", payload={"private": 1})).replace("1}", "NaN}")
 
     held = forward(streamed(f"[{json.dumps(event(eventId='good'))}, {bad}]"), stores, 30)
-    gate.drain(stores, "demo")
-    drain.tend(stores, 20)
+    delivery_state.drain(stores, "demo")
+    release.tend(stores, 20)
     deliver_all(stores)
 
     assert (held.counts["held"], there(braze)) == (1, ["good"])
@@ -109,10 +110,10 @@ def test_a_record_of_a_user_waits_until_its_account_is_known_and_is_delivered_th
     connect(stores, braze.url)
     first = forward(fresh(of_user()), stores, 30)
 
-    too_early = drain.tend(stores, 20)
+    too_early = release.tend(stores, 20)
     again = deliver(stores)
     forward(fresh(membership()), stores, 30)
-    in_time = drain.tend(stores, 20)
+    in_time = release.tend(stores, 20)
     deliver_all(stores)
 
     assert (first.again, first.counts["waiting"], first.counts["requests"]) == ([], 1, 0)
@@ -155,7 +156,7 @@ def test_a_waiting_record_keeps_the_times_at_which_it_came_and_was_looked_for_fi
     forward(queued(of_user(), sent=(sent := 1_772_359_200_000)), stores, 30)
     (first,) = on_shelf(stores, "waiting", "demo")
 
-    drain.tend(stores, 20)
+    release.tend(stores, 20)
     deliver(stores)
 
     (entry,) = on_shelf(stores, "waiting", "demo")
@@ -168,7 +169,7 @@ def test_a_record_that_comes_late_waits_for_its_person_all_the_same(stores: Deli
 
     late = forward(queued(of_user()), stores, 30)  # sent months ago
     forward(queued(membership()), stores, 30)
-    drain.tend(stores, 20)
+    release.tend(stores, 20)
     deliver_all(stores)
 
     assert late.counts["waiting"] == 1
@@ -181,12 +182,12 @@ def test_a_record_that_waited_before_it_was_held_waits_anew_when_it_passes(
 ) -> None:
     connect(stores, braze.url)
     long_ago = datetime.now(UTC) - KNOWN_AFTER - timedelta(seconds=1)
-    gate.hold(stores, "demo", "401", time.time())
+    delivery_state.hold(stores, "demo", "401", time.time())
     waited = SourceRecord("demo", json.dumps(of_user()).encode(), long_ago, sought=long_ago)
     held = forward(fresh(seal(waited, lambda _: "", 1_000_000)), stores, 30)
 
-    gate.drain(stores, "demo")
-    drain.tend(stores, 20)
+    delivery_state.drain(stores, "demo")
+    release.tend(stores, 20)
     passed = deliver(stores)  # who it is may have been held behind it
 
     assert (held.counts["held"], passed.counts["waiting"], refused(stores)) == (1, 1, {})
@@ -307,18 +308,20 @@ def test_what_came_before_its_program_was_connected_is_redriven_into_it(
     forward(fresh(seal(record, lambda _: "", 1_000_000) if sealed else early), stores, 30)
     connect(stores, braze.url)
 
-    redriven = redrive.redrive(stores, kept.UNKNOWN_PROGRAM, Which())
+    redriven = redrive.redrive(stores, parked_records.UNKNOWN_PROGRAM, Which())
     deliver_all(stores)
 
     assert redriven.records == 1
     assert there(braze) == ["early"]
-    assert not on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)
+    assert not on_shelf(stores, "refused", parked_records.UNKNOWN_PROGRAM)
 
 
 def test_what_has_expired_does_not_stand_in_the_way_of_the_rest(stores: DeliverySettings, braze: Braze) -> None:
     before = connect(stores, braze.url)
-    long_ago = time.time() - (kept.DAYS + 1) * 86400
-    kept.keep(stores, "refused", "demo", [Entry(SourceRecord("demo", b"{}", datetime.now(UTC)), "gone")], long_ago)
+    long_ago = time.time() - (parked_records.DAYS + 1) * 86400
+    parked_records.keep(
+        stores, "refused", "demo", [Entry(SourceRecord("demo", b"{}", datetime.now(UTC)), "gone")], long_ago
+    )
     (key,) = [one["Key"] for one in aws.s3().list_objects_v2(Bucket=stores.kept_bucket)["Contents"]]
     aws.s3().delete_object(Bucket=stores.kept_bucket, Key=key)  # DynamoDB deletes what names it days later
     forward(fresh(sale(currencyCode=None)), stores, 30)
@@ -338,14 +341,14 @@ def test_a_long_shelf_is_seen_to_its_end(stores: DeliverySettings) -> None:
     ]
     write([(stores.kept_table, line) for line in lines], time.monotonic() + 30)
 
-    assert sum(1 for _ in kept.bundles(stores, "refused", "demo")) == 1001
+    assert sum(1 for _ in parked_records.bundles(stores, "refused", "demo")) == 1001
 
 
 def test_a_reason_that_the_index_has_no_room_for_is_found_all_the_same(stores: DeliverySettings) -> None:
     record = SourceRecord("demo", b"{}", datetime.now(UTC))
     common = [Entry(record, f"e{n}", "", (Refusal("event", "field", f"reason {n % 50}"),)) for n in range(100)]
     rare = Entry(record, "rare", "", (Refusal("event", "field", "of its own"),))
-    kept.keep(stores, "refused", "demo", [*common, rare], time.time())
+    parked_records.keep(stores, "refused", "demo", [*common, rare], time.time())
 
     found = [entry for _, meant in redrive.refused(stores, "demo", Which("of its own")) for entry in meant]
 
@@ -359,7 +362,7 @@ def sale(event_id: str = "sale", **changes: Any) -> dict[str, Any]:
 
 def with_currency(settings: DeliverySettings, before: Program) -> None:
     connection = merged(before.connection, {"loyalty": {"rules": {"default_currency": "EUR"}}})
-    store.save(settings, before, "demo", connection, {})
+    repository.save(settings, before, "demo", connection, {})
 
 
 def test_a_redriven_record_brings_only_what_is_missing(stores: DeliverySettings, braze: Braze) -> None:
@@ -397,12 +400,12 @@ def test_a_record_of_no_program_that_is_redriven_in_vain_stays_as_it_came(
 ) -> None:
     connect(stores, braze.url)
     forward(queued(event("user_logged_in", programId="unknown")), stores, 30)
-    before = on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)
+    before = on_shelf(stores, "refused", parked_records.UNKNOWN_PROGRAM)
 
-    redrive.redrive(stores, kept.UNKNOWN_PROGRAM, Which())
+    redrive.redrive(stores, parked_records.UNKNOWN_PROGRAM, Which())
     deliver_all(stores)
 
-    (after,) = on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)
+    (after,) = on_shelf(stores, "refused", parked_records.UNKNOWN_PROGRAM)
     assert [after.record.body] == [it.record.body for it in before]
 
 
@@ -513,7 +516,7 @@ def test_batches_given_up_of_the_stream_come_back(stores: DeliverySettings, braz
 
     assert (before["batches"], moved.records, redrive.crashed(stores)["batches"]) == (1, 4, 0)
     assert there(braze) == ["e0", "e1", "e2"]
-    assert len(on_shelf(stores, "refused", kept.UNKNOWN_PROGRAM)) == 1
+    assert len(on_shelf(stores, "refused", parked_records.UNKNOWN_PROGRAM)) == 1
 
 
 @pytest.mark.parametrize("way", ["queue", "stream"])
@@ -554,7 +557,7 @@ def test_what_crashed_before_its_program_was_deleted_is_not_the_new_program_s(
     body = failure_of_stream(streamed(event(), sent=time.time()), as_text=True)
     key = f"{redrive.STREAM_FAILURES}mapping/one"
     aws.s3().put_object(Bucket=dead_letters.kept_bucket, Key=key, Body=body)
-    remove.delete(dead_letters, "demo", 20)
+    removal.delete(dead_letters, "demo", 20)
     time.sleep(0.005)  # times are whole milliseconds
     connect(dead_letters, braze.url)
 
@@ -562,7 +565,7 @@ def test_what_crashed_before_its_program_was_deleted_is_not_the_new_program_s(
     deliver_all(dead_letters)
 
     assert there(braze) == []
-    assert len(on_shelf(dead_letters, "refused", kept.UNKNOWN_PROGRAM)) == 1
+    assert len(on_shelf(dead_letters, "refused", parked_records.UNKNOWN_PROGRAM)) == 1
 
 
 def milliseconds() -> int:

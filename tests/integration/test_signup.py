@@ -15,14 +15,14 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.sandbox.punchh import Punchh
-from loyalty_bridge import aws
-from loyalty_bridge.actions import journal
-from loyalty_bridge.delivery import aliases
-from loyalty_bridge.platforms import punchh as platform
-from loyalty_bridge.programs import breaker
+from loyalty_bridge.actions import idempotency
+from loyalty_bridge.infra import aws
+from loyalty_bridge.pipeline import identities
+from loyalty_bridge.platforms.punchh import client as platform
+from loyalty_bridge.programs import credential_breaker
 from loyalty_bridge.settings import DeliverySettings
-from tests.http_events import PUNCHH_SECRETS, Answer, Api, connect_punchh, make_known
+from simulators.punchh import Punchh
+from tests.support.http_events import PUNCHH_SECRETS, Answer, Api, connect_punchh, make_known
 
 ANN = {
     "email": "ann.ash@example.com",
@@ -578,9 +578,9 @@ def test_what_an_operator_decides_is_what_repeats_are_told(diner: Api, punchh: P
     connect_punchh(diner.settings, punchh.url, secrets=CLIENT_ONLY)
     punchh.faults.add(kind="status", status=500)
     sign_up(diner)
-    (open_action,) = journal.open_actions(diner.settings, "diner")
+    (open_action,) = idempotency.open_actions(diner.settings, "diner")
 
-    journal.decide(diner.settings, "diner", open_action.id, None)
+    idempotency.decide(diner.settings, "diner", open_action.id, None)
 
     assert dict(open_action.about) == {"external_source_id": ANN["external_source_id"]}
     assert told(sign_up(diner)) == DONE
@@ -591,7 +591,7 @@ def test_a_member_is_known_by_punchhs_id_from_the_signup_on(diner: Api, punchh: 
     user_id = sign_up(diner).body["userId"]
 
     name = ("diner", f"user:{user_id}")
-    assert aliases.members(stores, [name], time.monotonic() + 5) == {name: {ANN["external_source_id"]: math.inf}}
+    assert identities.members(stores, [name], time.monotonic() + 5) == {name: {ANN["external_source_id"]: math.inf}}
 
 
 def test_a_member_who_cannot_be_remembered_is_signed_up_all_the_same(
@@ -616,7 +616,7 @@ def test_a_wrong_client_secret_is_not_sent_often_enough_to_block_the_address(din
 
     assert {told(answer) for answer in answers} == {BROKEN}
     assert all(1 <= int(answer.headers["Retry-After"]) <= 300 for answer in answers)
-    assert len(asked(punchh)) == breaker.LIMIT
+    assert len(asked(punchh)) == credential_breaker.LIMIT
     assert punchh.business.blocked_until == 0
 
 
@@ -629,7 +629,7 @@ def test_a_wrong_admin_key_is_stopped_though_signups_work(diner: Api, punchh: Pu
     answers = [sign_up(diner, user(number, external_source_id=f"new-{number}")) for number in range(6)]
 
     assert {told(answer) for answer in answers} == {BROKEN}
-    assert len(asked(punchh, "/api2/dashboard")) == breaker.LIMIT
+    assert len(asked(punchh, "/api2/dashboard")) == credential_breaker.LIMIT
     assert told(sign_up(diner, user(99))) == DONE
 
 
@@ -647,7 +647,7 @@ def test_a_success_begins_the_count_anew(diner: Api, punchh: Punchh) -> None:
     sign_up(diner, user(0))
     for number in range(1, 8):
         wrong = {"kind": "status", "status": 412, "body": {"errors": {"invalid_signature": ["no"]}}}
-        for _ in range(breaker.LIMIT - 1):
+        for _ in range(credential_breaker.LIMIT - 1):
             punchh.faults.add(**wrong)
             assert told(sign_up(diner, user(number))) == BROKEN
 
@@ -707,7 +707,7 @@ def test_a_breaker_that_cannot_be_asked_lets_nothing_begin_and_a_repeat_signs_up
         patch.setattr(aws.dynamodb(), "delete_item", lambda **_: (_ for _ in ()).throw(failed))
         assert told(sign_up(diner)) == NOT_SENT
     assert punchh.requests == []
-    assert journal.open_actions(diner.settings, "diner") == []
+    assert idempotency.open_actions(diner.settings, "diner") == []
 
     assert told(sign_up(diner)) == DONE
 
@@ -716,7 +716,7 @@ def test_a_signup_that_is_answered_from_memory_lets_others_try_the_secret(diner:
     assert told(sign_up(diner)) == DONE
     connect_punchh(diner.settings, punchh.url)  # nothing is known of the secret now
 
-    for _ in range(breaker.LIMIT + 1):
+    for _ in range(credential_breaker.LIMIT + 1):
         assert told(sign_up(diner)) == DONE
 
     assert told(sign_up(diner, user(2))) == DONE

@@ -12,20 +12,21 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from local.sandbox.braze import Braze
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import drain, forward, kept, memory
-from loyalty_bridge.delivery import stores as tables
-from loyalty_bridge.delivery.batch import Batch
-from loyalty_bridge.delivery.forward import HOLD_AFTER_SECONDS, SETTLE_SECONDS
-from loyalty_bridge.delivery.send import Lane, send
-from loyalty_bridge.programs import gate, secrets, store
+from loyalty_bridge.infra import aws
+from loyalty_bridge.infra import dynamodb as tables
+from loyalty_bridge.parking import parked_records, release
+from loyalty_bridge.pipeline import deduplication, forwarder
+from loyalty_bridge.pipeline.batch import Batch
+from loyalty_bridge.pipeline.forwarder import HOLD_AFTER_SECONDS, SETTLE_SECONDS
+from loyalty_bridge.pipeline.sender import Lane, send
+from loyalty_bridge.programs import delivery_state, repository, secrets
 from loyalty_bridge.programs.connection import Program
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued, streamed
-from tests.integration.transports import Queue
-from tests.shelves import on_shelf, refused
+from tests.support.events import event, queued, streamed
+from tests.support.parked import on_shelf, refused
+from tests.support.transports import Queue
 
 BRIEFLY = SETTLE_SECONDS + 1
 """What leaves one second to send in."""
@@ -89,8 +90,8 @@ def test_without_memory_nothing_is_sent_and_everything_is_given_back(
         real = aws.dynamodb().batch_get_item
         patch.setattr(aws.dynamodb(), "batch_get_item", concerning(table, real, failure))
 
-        failed = forward.forward(batch, stores, 30)
-    repeated = forward.forward(batch, stores, 30)
+        failed = forwarder.forward(batch, stores, 30)
+    repeated = forwarder.forward(batch, stores, 30)
 
     assert failed.again == [record["kinesis"]["sequenceNumber"] for record in batch["Records"]]
     assert (failed.counts["given_back"], failed.counts["requests"], failed.counts["refused"]) == (3, 0, 0)
@@ -113,8 +114,8 @@ def test_what_dynamodb_leaves_undone_is_taken_up_again(
         # The programs are so few that what is left over gives the batch back.
         patch.setattr(aws.dynamodb(), operation, concerning("ProgramsTable", call, real))
 
-        first = forward.forward(batch, stores, 30)
-    second = forward.forward(batch, stores, 30)
+        first = forwarder.forward(batch, stores, 30)
+    second = forwarder.forward(batch, stores, 30)
 
     assert (first.again, first.counts["not_written_down"]) == ([], 0)
     assert (second.counts["repeated"], second.counts["requests"]) == (5, 0)
@@ -130,7 +131,7 @@ def test_what_dynamodb_leaves_undone_for_long_gives_the_batch_back_in_time(
     monkeypatch.setattr(aws.dynamodb(), "batch_get_item", concerning("ProgramsTable", call, real))
     began = time.monotonic()
 
-    outcome = forward.forward(queued(*some_events(9)), stores, BRIEFLY)
+    outcome = forwarder.forward(queued(*some_events(9)), stores, BRIEFLY)
 
     assert time.monotonic() - began < 4
     assert (outcome.counts["given_back"], outcome.counts["requests"]) == (9, 0)
@@ -140,14 +141,14 @@ def test_what_dynamodb_leaves_undone_for_long_gives_the_batch_back_in_time(
 def test_what_was_accepted_and_cannot_be_written_down_is_acknowledged_and_counted(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, tables: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(memory, "WRITE_SECONDS", 0.5)
+    monkeypatch.setattr(deduplication, "WRITE_SECONDS", 0.5)
     connect(stores, braze.url)
     call = aws.dynamodb().batch_write_item
     for table in tables:
         call = concerning(table, call, throttled)
     monkeypatch.setattr(aws.dynamodb(), "batch_write_item", call)
 
-    outcome = forward.forward(queued(*some_events()), stores, 30)
+    outcome = forwarder.forward(queued(*some_events()), stores, 30)
 
     assert outcome.again == []  # a repeat would double them for certain
     assert outcome.counts["not_written_down"] == 3 * len(tables)
@@ -190,8 +191,8 @@ def test_the_newest_value_stays_though_a_write_fails_once(
         real = aws.dynamodb().batch_write_item
         patch.setattr(aws.dynamodb(), "batch_write_item", concerning(table, real, failing_once(real, failure)))
 
-        first = forward.forward(queued(balance(500, 30)), stores, 30)
-    forward.forward(queued(balance(100, 10)), stores, 30)
+        first = forwarder.forward(queued(balance(500, 30)), stores, 30)
+    forwarder.forward(queued(balance(100, 10)), stores, 30)
 
     assert (first.again, first.counts["not_written_down"]) == ([], 0)
     assert points(braze) == 500
@@ -201,16 +202,16 @@ def test_the_newest_value_stays_though_a_write_fails_once(
 def test_attributes_come_again_when_their_state_could_not_be_written_and_events_do_not(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, writes: str
 ) -> None:
-    monkeypatch.setattr(memory, "WRITE_SECONDS", 0.5)
+    monkeypatch.setattr(deduplication, "WRITE_SECONDS", 0.5)
     connect(stores, braze.url, attribute_writes=writes)
     batch = queued(balance(500, 30))
     with monkeypatch.context() as patch:
         real = aws.dynamodb().batch_write_item
         patch.setattr(aws.dynamodb(), "batch_write_item", concerning("MembersTable", real, throttled))
 
-        first = forward.forward(batch, stores, 30)
-    second = forward.forward(batch, stores, 30)
-    forward.forward(queued(balance(100, 10)), stores, 30)
+        first = forwarder.forward(batch, stores, 30)
+    second = forwarder.forward(batch, stores, 30)
+    forwarder.forward(queued(balance(100, 10)), stores, 30)
 
     assert (first.again, first.counts["not_written_down"]) == (["message-0"], 1)
     assert (second.again, second.counts["accepted_attributes"]) == ([], 1)
@@ -222,7 +223,7 @@ def test_attributes_come_again_when_their_state_could_not_be_written_and_events_
 def test_the_newest_values_stay_though_another_member_s_mark_could_not_be_written_either(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, writes: str
 ) -> None:
-    monkeypatch.setattr(memory, "WRITE_SECONDS", 0.5)
+    monkeypatch.setattr(deduplication, "WRITE_SECONDS", 0.5)
     connect(stores, braze.url, attribute_writes=writes)
     batch = queued(balance(500, 30), *some_events(40))
     calls: list[None] = []
@@ -236,11 +237,11 @@ def test_the_newest_values_stay_though_another_member_s_mark_could_not_be_writte
         ledger = concerning("LedgerTable", real, second_part)
         patch.setattr(aws.dynamodb(), "batch_write_item", concerning("MembersTable", ledger, throttled))
 
-        first = forward.forward(batch, stores, 30)
+        first = forwarder.forward(batch, stores, 30)
     assert calls
     again = {"Records": [record for record in batch["Records"] if record["messageId"] in first.again]}
-    forward.forward(again, stores, 30)
-    forward.forward(queued(balance(100, 10)), stores, 30)
+    forwarder.forward(again, stores, 30)
+    forwarder.forward(queued(balance(100, 10)), stores, 30)
 
     assert "message-0" in first.again
     assert len(there(braze)) == 42
@@ -265,10 +266,10 @@ def test_the_newest_value_stays_though_the_process_ends_between_the_two_writes(
         real = aws.dynamodb().batch_write_item
         patch.setattr(aws.dynamodb(), "batch_write_item", concerning(table, real, end))
         with pytest.raises(Ended):
-            forward.forward(batch, stores, 30)
+            forwarder.forward(batch, stores, 30)
 
-    forward.forward(batch, stores, 30)
-    forward.forward(queued(balance(100, 10)), stores, 30)
+    forwarder.forward(batch, stores, 30)
+    forwarder.forward(queued(balance(100, 10)), stores, 30)
 
     assert points(braze) == 500
 
@@ -302,23 +303,23 @@ def test_a_program_that_hangs_does_not_delay_the_marks_of_the_others(
     written = threading.Event()
     for program in ("hanging", "good"):
         connect(stores, braze.url, program, braze.workspace(program).key)
-    settled = memory.write_down
+    settled = deduplication.write_down
 
     def hang(lane: Lane, groups: Any) -> None:
         if any(b"A-hanging" in item.object.body for group in groups for item in group):
             assert written.wait(20), "the marks of the others wait for a program that hangs"
         send(lane, groups)
 
-    def note(batch: Batch, program: Program, members: Any) -> memory.Written:
+    def note(batch: Batch, program: Program, members: Any) -> deduplication.Written:
         done = settled(batch, program, members)
         if program.id == "good":
             written.set()
         return done
 
-    monkeypatch.setattr(forward, "send", hang)
-    monkeypatch.setattr(memory, "write_down", note)
+    monkeypatch.setattr(forwarder, "send", hang)
+    monkeypatch.setattr(deduplication, "write_down", note)
 
-    outcome = forward.forward(
+    outcome = forwarder.forward(
         queued(
             event("user_logged_in", programId="hanging", accountId="A-hanging"),
             event("user_logged_in", programId="good", accountId="A-good"),
@@ -363,20 +364,20 @@ def test_records_of_a_broken_connection_are_given_back_when_they_cannot_be_kept(
         break_(stores, patch)
         batch = queue.batch(10)
 
-        failed = forward.forward(batch, stores, 30)
+        failed = forwarder.forward(batch, stores, 30)
     queue.settle(batch, failed.again)
-    repeated = forward.forward(batch, stores, 30)
+    repeated = forwarder.forward(batch, stores, 30)
     queue.settle(batch, repeated.again)
     braze.workspace(KEY).faults.clear()
     while queue.messages or on_shelf(stores, "held"):
-        drain.tend(stores, 20)
+        release.tend(stores, 20)
         batch = queue.batch(10)
-        queue.settle(batch, forward.forward(batch, stores, 30).again)
+        queue.settle(batch, forwarder.forward(batch, stores, 30).again)
 
     assert (len(failed.again), failed.counts["given_back"], failed.counts["accepted_event"]) == (3, 3, 0)
     assert (repeated.again, repeated.counts["held"]) == ([], 3)
     assert there(braze) == ["e0", "e1", "e2"]
-    assert store.load(stores, ["demo"])["demo"].gate.state == "live"
+    assert repository.load(stores, ["demo"])["demo"].gate.state == "live"
 
 
 def test_what_is_refused_is_given_back_until_it_can_be_kept(
@@ -387,8 +388,8 @@ def test_what_is_refused_is_given_back_until_it_can_be_kept(
     with monkeypatch.context() as patch:
         patch.setattr(aws.s3(), "put_object", denied)
 
-        failed = forward.forward(batch, stores, 30)
-    kept_later = forward.forward(batch, stores, 30)
+        failed = forwarder.forward(batch, stores, 30)
+    kept_later = forwarder.forward(batch, stores, 30)
 
     assert (failed.again, failed.counts["keep_failed"], failed.counts["refused"]) == (["message-0"], 1, 0)
     assert (kept_later.again, kept_later.counts["refused"], list(refused(stores))) == ([], 1, ["bad"])
@@ -406,13 +407,13 @@ def test_a_secret_that_does_not_open_for_minutes_holds_its_program_until_it_does
         secrets._decrypted.clear()
         patch.setattr(aws.kms(), "decrypt", denied)
 
-        given_back = forward.forward(batch, stores, 30)
-        patch.setattr(forward, "Batch", partial(Batch, now=time.time() + HOLD_AFTER_SECONDS + 1))
-        held = forward.forward(batch, stores, 30)
-        not_probed = drain.tend(stores, 20)
-    probed = drain.tend(stores, 20)
+        given_back = forwarder.forward(batch, stores, 30)
+        patch.setattr(forwarder, "Batch", partial(Batch, now=time.time() + HOLD_AFTER_SECONDS + 1))
+        held = forwarder.forward(batch, stores, 30)
+        not_probed = release.tend(stores, 20)
+    probed = release.tend(stores, 20)
     batch = queue.batch(10)
-    forward.forward(batch, stores, 30)
+    forwarder.forward(batch, stores, 30)
 
     assert (given_back.again, given_back.counts["held"], given_back.counts["requests"]) == (["message-0"], 0, 0)
     assert (held.again, held.counts["held"]) == ([], 1)
@@ -427,11 +428,11 @@ def test_another_workspace_gets_everything_though_the_ledger_and_the_state_know_
     before = connect(stores, braze.url)
     braze.workspace("other")
     batch = queued(event("balance_changed", eventId="e1"))
-    forward.forward(batch, stores, 30)
-    store.save(stores, before, "demo", before.connection, {"braze_api_key": "other"}, new_workspace=True)
+    forwarder.forward(batch, stores, 30)
+    repository.save(stores, before, "demo", before.connection, {"braze_api_key": "other"}, new_workspace=True)
 
-    moved = forward.forward(batch, stores, 30)
-    repeated = forward.forward(batch, stores, 30)
+    moved = forwarder.forward(batch, stores, 30)
+    repeated = forwarder.forward(batch, stores, 30)
 
     assert (moved.counts["repeated"], moved.counts["accepted_attributes"], moved.counts["accepted_event"]) == (0, 1, 1)
     assert (repeated.counts["repeated"], repeated.counts["requests"]) == (1, 0)
@@ -452,12 +453,12 @@ def test_a_clock_that_jumps_changes_no_order_and_loses_nothing(
     now = time.time()
 
     for number, clock in enumerate([now, now + jump, now]):
-        monkeypatch.setattr(forward, "Batch", partial(Batch, now=clock))
-        forward.forward(queued(event("user_logged_in", eventId=f"e{number}")), stores, 30)
+        monkeypatch.setattr(forwarder, "Batch", partial(Batch, now=clock))
+        forwarder.forward(queued(event("user_logged_in", eventId=f"e{number}")), stores, 30)
     held = [json.loads(entry.record.body)["eventId"] for entry in on_shelf(stores, "held")]
     braze.workspace(KEY).faults.clear()
-    drain.tend(stores, 20)
-    forward.forward(queue.batch(10), stores, 30)
+    release.tend(stores, 20)
+    forwarder.forward(queue.batch(10), stores, 30)
 
     assert held == ["e0", "e1", "e2"]
     assert there(braze) == ["e0", "e1", "e2"]
@@ -467,10 +468,10 @@ def test_a_failure_from_the_future_holds_nothing(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(stores, braze.url)
-    gate.note_failure(stores, "demo", time.time() + 3600)
+    delivery_state.note_failure(stores, "demo", time.time() + 3600)
     braze.workspace(KEY).misbehave(kind="status", status=429, headers={"retry-after": "60"})
 
-    outcome = forward.forward(queued(event("user_logged_in")), stores, BRIEFLY)
+    outcome = forwarder.forward(queued(event("user_logged_in")), stores, BRIEFLY)
 
     assert (outcome.again, outcome.counts["held"]) == (["message-0"], 0)
 
@@ -495,15 +496,15 @@ def test_a_schedule_that_cannot_drain_says_so_and_drains_the_next_time(
     monkeypatch.setattr(aws, "sqs", lambda: queue)
     connect(stores, braze.url)
     braze.workspace(KEY).misbehave(kind="status", status=401)
-    forward.forward(queued(event("user_logged_in", eventId="e1")), stores, 30)
+    forwarder.forward(queued(event("user_logged_in", eventId="e1")), stores, 30)
     with monkeypatch.context() as patch:
         break_(patch)
 
-        failed = drain.tend(stores, 20)
+        failed = release.tend(stores, 20)
     still_held = len(on_shelf(stores, "held"))
-    drained = drain.tend(stores, 20)
+    drained = release.tend(stores, 20)
     batch = queue.batch(10)
-    forward.forward(batch, stores, 30)
+    forwarder.forward(batch, stores, 30)
 
     assert (failed["unavailable"] > 0, failed["went_live"], still_held) == (True, 0, 1)
     assert (drained["unavailable"], drained["drained"], drained["went_live"]) == (0, 1, 1)
@@ -525,13 +526,13 @@ def test_what_only_a_part_was_put_of_is_put_again_and_arrives_once(
     monkeypatch.setattr(aws, "sqs", lambda: queue)
     connect(stores, braze.url)
     braze.workspace(KEY).misbehave(kind="status", status=401)
-    forward.forward(queued(*[event("user_logged_in", eventId=f"e{n}") for n in range(3)]), stores, 30)
+    forwarder.forward(queued(*[event("user_logged_in", eventId=f"e{n}") for n in range(3)]), stores, 30)
 
-    failed = drain.tend(stores, 20)
-    drain.tend(stores, 20)
-    outcome = forward.forward(queue.batch(10), stores, 30)
+    failed = release.tend(stores, 20)
+    release.tend(stores, 20)
+    outcome = forwarder.forward(queue.batch(10), stores, 30)
 
     assert (failed["unavailable"], failed["drained"]) == (1, 0)
     assert (len(queue.messages), outcome.counts["repeated"]) == (4, 1)
     assert there(braze) == ["e0", "e1", "e2"]
-    assert not list(kept.bundles(stores, "held", "demo"))
+    assert not list(parked_records.bundles(stores, "held", "demo"))

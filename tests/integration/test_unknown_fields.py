@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 
-from local.sandbox.braze import Braze
 from loyalty_bridge import activity
+from loyalty_bridge.activity.recorder import MOST_ERRORS, UNKNOWN_FIELD, Tally
 from loyalty_bridge.activity.store import FIELDS
-from loyalty_bridge.activity.tally import MOST_ERRORS, UNKNOWN_FIELD, Tally
-from loyalty_bridge.delivery.explain import explain
-from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.operations.explain import explain
+from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event, queued
+from tests.support.events import event, queued
 
 SALE = event(
     "account_transaction",

@@ -9,21 +9,23 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.braze import Braze
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import drain, forward
 from loyalty_bridge.errors import Refused
-from loyalty_bridge.programs import administer, keys, store
+from loyalty_bridge.infra import aws
+from loyalty_bridge.operations import programs as administer
+from loyalty_bridge.parking import release
+from loyalty_bridge.pipeline import forwarder
+from loyalty_bridge.programs import api_keys, repository
 from loyalty_bridge.settings import DeliverySettings
-from tests.admin_site import Site
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import event
-from tests.functions import CONTEXT, handler
-from tests.http_events import ACTIONS, LOOK_UPS, Api
 from tests.integration.test_admin_api import call
-from tests.integration.transports import Queue
-from tests.shelves import on_shelf
-from tests.webhooks import delivery
+from tests.support.admin_site import Site
+from tests.support.events import event
+from tests.support.functions import CONTEXT, handler
+from tests.support.http_events import ACTIONS, LOOK_UPS, Api
+from tests.support.parked import on_shelf
+from tests.support.transports import Queue
+from tests.support.webhooks import delivery
 
 Item = dict[str, Any]
 
@@ -89,9 +91,9 @@ class World:
                 one = event("user_logged_in", eventId=name, programId=program)
                 self.queue.put(json.dumps(one), f"{program}#A1")
 
-    def deliver(self) -> forward.Outcome:
+    def deliver(self) -> forwarder.Outcome:
         batch = self.queue.batch(10)
-        outcome = forward.forward(batch, self.settings, 30)
+        outcome = forwarder.forward(batch, self.settings, 30)
         self.queue.settle(batch, outcome.again)
         return outcome
 
@@ -115,13 +117,13 @@ def test_records_are_held_in_order_until_the_settings_can_be_read(world: World, 
     world.come("e1", "e2")
 
     outcome = world.deliver()
-    tended = +drain.tend(world.settings, 20)
-    listed = {program.id: administer.row(program)["state"] for program in store.every(world.settings)}
+    tended = +release.tend(world.settings, 20)
+    listed = {program.id: administer.row(program)["state"] for program in repository.every(world.settings)}
     meanwhile = world.there("good"), world.there("odd"), world.held()
     world.write(world.before)
     world.come("e3")
     world.deliver()
-    drain.tend(world.settings, 20)
+    release.tend(world.settings, 20)
     world.deliver()
 
     assert meanwhile == (["e1", "e2"], [], ["e1", "e2"])
@@ -137,11 +139,11 @@ def test_records_are_held_until_an_operator_writes_an_unreadable_gate_anew(world
     world.come("e1")
 
     world.deliver()
-    drain.tend(world.settings, 20)
+    release.tend(world.settings, 20)
     kept_as_it_was = {name: world.item("gate").get(name) for name in damage}
     meanwhile = world.there("good"), world.there("odd"), world.held()
-    administer.resume(world.settings, store.load(world.settings, ["odd"])["odd"])
-    drain.tend(world.settings, 20)
+    administer.resume(world.settings, repository.load(world.settings, ["odd"])["odd"])
+    release.tend(world.settings, 20)
     world.deliver()
 
     assert kept_as_it_was == damage
@@ -157,9 +159,9 @@ def test_what_was_held_is_looked_for_however_long_the_settings_could_not_be_read
     world.deliver()
     world.write(world.item("gate") | {"watch_until": {"N": "1"}})  # a day ago
 
-    drain.tend(world.settings, 20)
+    release.tend(world.settings, 20)
     world.write(world.before)
-    drain.tend(world.settings, 20)
+    release.tend(world.settings, 20)
     world.deliver()
 
     assert world.there("odd") == ["e1"]
@@ -190,7 +192,7 @@ def test_a_deletion_that_cannot_be_read_holds_up_nothing_and_its_id_can_be_used(
         | damage
     )
 
-    tended = drain.tend(world.settings, 20)
+    tended = release.tend(world.settings, 20)
     connect(world.settings, world.braze.url, "gone", "key-of-good")
     world.deliver()
 
@@ -261,15 +263,15 @@ def test_page_and_api_show_the_program_and_why(site: Site, stores: DeliverySetti
 
 
 def test_a_key_that_cannot_be_read_can_be_seen_and_revoked(stores: DeliverySettings) -> None:
-    _, good = keys.create(stores, "demo", "good")
+    _, good = api_keys.create(stores, "demo", "good")
     item = {"program": {"S": "demo"}, "item": {"S": f"key#{'a' * 64}"}, "created": {"S": "today"}}
     aws.dynamodb().put_item(TableName=stores.programs_table, Item=item)
 
-    listed = [key.id for key in keys.list_all(stores, "demo")]
-    keys.revoke(stores, "demo", "a" * 12)
+    listed = [key.id for key in api_keys.list_all(stores, "demo")]
+    api_keys.revoke(stores, "demo", "a" * 12)
 
     assert listed == ["a" * 12, good.id]
-    assert keys.list_all(stores, "demo") == [good]
+    assert api_keys.list_all(stores, "demo") == [good]
 
 
 def _damage(table: str, program: str) -> None:

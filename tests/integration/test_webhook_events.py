@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from local.sandbox.moengage import MoEngage
 from loyalty_bridge.settings import DeliverySettings
-from tests.template import ROOT
-from tests.webhooks import NOW, answered, connect, forwarded, recording
+from simulators.moengage import MoEngage
+from tests.support.template import ROOT
+from tests.support.webhooks import NOW, answered, connect, forwarded, recording
 
 TAKEN, REFUSED = (200, {"accepted": 1, "refused": 0}), (200, {"accepted": 0, "refused": 1})
 UNAUTHORIZED = (401, {"unauthorized": 1})

@@ -12,17 +12,19 @@ from typing import Any, Literal
 
 import pytest
 
-from local.sandbox import brevo, punchh_sender
-from local.sandbox.punchh_events import event, guest
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import kept, records
-from loyalty_bridge.delivery.records import SourceRecord, group_of
 from loyalty_bridge.errors import Refused
-from loyalty_bridge.programs import administer, store
+from loyalty_bridge.event_queue import envelope
+from loyalty_bridge.event_queue.envelope import SourceRecord, group_of
+from loyalty_bridge.infra import aws
+from loyalty_bridge.operations import programs as administer
+from loyalty_bridge.parking import parked_records
+from loyalty_bridge.programs import repository
 from loyalty_bridge.settings import DeliverySettings
-from tests.shelves import on_shelf
-from tests.template import ROOT
-from tests.webhooks import (
+from simulators import brevo, punchh_sender
+from simulators.punchh_events import event, guest
+from tests.support.parked import on_shelf
+from tests.support.template import ROOT
+from tests.support.webhooks import (
     BASIC,
     CREDENTIAL,
     HOST,
@@ -56,15 +58,15 @@ def programs(stores: DeliverySettings) -> None:
 
 def unsealed(settings: DeliverySettings) -> list[tuple[str, SourceRecord]]:
     """Take what lies on the queue: each event's record with its group."""
-    arrivals = records.arrivals({"Records": queued(settings)})
-    opened = [(one.group, records.unseal(one, lambda key: kept.get_body(settings, key))) for one in arrivals]
+    arrivals = envelope.arrivals({"Records": queued(settings)})
+    opened = [(one.group, envelope.unseal(one, lambda key: parked_records.get_body(settings, key))) for one in arrivals]
     return [(group, own) for group, record in opened for own in each_alone(record)]
 
 
 def each_alone(record: SourceRecord) -> list[SourceRecord]:
     """Take a record apart that may hold several events of one member."""
     document = json.loads(record.body)
-    return [records.alone(record, one) for one in document] if isinstance(document, list) else [record]
+    return [envelope.alone(record, one) for one in document] if isinstance(document, list) else [record]
 
 
 # --- Who may deliver.
@@ -162,8 +164,8 @@ def test_two_credentials_are_valid_while_one_is_exchanged_for_the_other(
         return status(delivery(platform, EVENTS[platform], program=platform, headers=headers))
 
     def save(**secrets: str) -> None:
-        before = store.load(stores, [platform])[platform]
-        store.save(stores, before, platform, before.connection, secrets)
+        before = repository.load(stores, [platform])[platform]
+        repository.save(stores, before, platform, before.connection, secrets)
 
     save(webhook_credential_next="bridge:new")
     during = (told(CREDENTIAL), told("bridge:new"), told("bridge:other"))
@@ -242,10 +244,13 @@ def test_a_program_of_the_other_platform_is_told_no_more_than_a_stranger(platfor
 
 
 def test_a_program_without_a_credential_takes_nothing(stores: DeliverySettings) -> None:
-    connection = store.load(stores, ["punchh"])["punchh"].connection
-    store.save(stores, None, "bare", connection, {})
+    connection = repository.load(stores, ["punchh"])["punchh"].connection
+    repository.save(stores, None, "bare", connection, {})
 
-    assert store.load(stores, ["bare"])["bare"].missing() == ["secrets.braze_api_key", "secrets.webhook_credential"]
+    assert repository.load(stores, ["bare"])["bare"].missing() == [
+        "secrets.braze_api_key",
+        "secrets.webhook_credential",
+    ]
     assert status(delivery("punchh", CHECKIN, program="bare")) == 401
 
 
@@ -417,11 +422,11 @@ def test_what_cannot_be_stored_is_answered_by_the_status_that_the_sender_repeats
 
 
 def test_a_secret_that_does_not_open_is_no_wrong_credential(stores: DeliverySettings) -> None:
-    before = store.load(stores, ["loyalty"])["loyalty"]
+    before = repository.load(stores, ["loyalty"])["loyalty"]
     stores_of_other = {name: secret for name, secret in before.secrets.items() if name != "webhook_credential"}
-    closed = store.load(stores, ["punchh"])["punchh"].secrets["webhook_credential"]
+    closed = repository.load(stores, ["punchh"])["punchh"].secrets["webhook_credential"]
     foreign = type(before)("loyalty", before.connection, 1, secrets={**stores_of_other, "webhook_credential": closed})
-    store.save(stores, foreign, "loyalty", before.connection, {})
+    repository.save(stores, foreign, "loyalty", before.connection, {})
 
     assert status(delivery("loyalty", VOUCHER, program="loyalty")) == 429
 
@@ -505,7 +510,7 @@ from loyalty_bridge.sources import source
 platform, body = sys.argv[2], __import__("json").loads(sys.argv[3])
 reader = source(platform)
 reader.member(body, importlib.import_module(f"loyalty_bridge.sources.{platform}").Rules())
-wanted = {"loyalty_bridge.sources.brevo_events", "phonenumbers", "email_validator", "requests"}
+wanted = {"loyalty_bridge.platforms.brevo.event_models", "phonenumbers", "email_validator", "requests"}
 print(*sorted(wanted & sys.modules.keys()))
 """
 
@@ -561,7 +566,7 @@ def test_another_way_to_show_a_credential_wants_the_credential_again(
     except Refused as refusal:
         refused = refusal
 
-    saved = store.load(stores, ["changing"])["changing"]
+    saved = repository.load(stores, ["changing"])["changing"]
     assert (refused and refused.field) == (asked and "loyalty.webhook_auth")
     assert asked is None or f"secrets.{asked} again" in str(refused)
     assert (saved.version == before.version) is (asked is not None)

@@ -3,12 +3,12 @@ data_and_analytics/loyalty/convercus (use cases)."""
 
 from __future__ import annotations
 
-from local.sandbox.braze import Braze
-from loyalty_bridge.delivery.forward import forward
+from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.settings import DeliverySettings
+from simulators.braze import Braze
 from tests.conftest import KEY, connect
-from tests.events import queued
-from tests.http_events import Api
+from tests.support.events import queued
+from tests.support.http_events import Api
 
 
 def test_the_code_of_a_coupon_that_a_campaign_assigns_comes_back_with_the_event(

@@ -10,11 +10,11 @@ from types import ModuleType
 
 import pytest
 
-from local.docs import DOCS
 from loyalty_bridge.destinations import destination
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.programs.connection import BrazeSide, MoEngageSide
 from loyalty_bridge.sources import Source
+from scripts.docs import DOCS
 
 TEXT = (DOCS / "add-a-platform.md").read_text()
 (CODE,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from local import built
-from tests.template import ROOT, template
+from tests.support.template import ROOT, template
 
 PROBE = f"include {ROOT}/shared/target.mk\nshow:\n\t@echo $(BRIDGE_PYTHON) $(BRIDGE_ARCH)\ncertificates:\n\t@env"
 SYSTEM = "/usr/bin:/bin"

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.template import ROOT
-from tests.transformed import defaults, deployed, whole
+from tests.support.template import ROOT
+from tests.support.transformed import defaults, deployed, whole
 from tests.unit.test_transformed import OPTIONS, allowed
 
 POLICY = json.loads((ROOT / "docs" / "policies" / "deployer.json").read_text())

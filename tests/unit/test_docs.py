@@ -13,16 +13,16 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from local.day import day
-from local.docs import DOCS, documents
-from local.sandbox.convercus_program import Program, Settings
-from loyalty_bridge.api import contract
-from loyalty_bridge.destinations import braze
 from loyalty_bridge.errors import Refused
-from loyalty_bridge.platforms.convercus import Api, Calls, WriteField
+from loyalty_bridge.http_api import openapi
+from loyalty_bridge.platforms.braze import mapping as braze
+from loyalty_bridge.platforms.convercus import events as convercus
+from loyalty_bridge.platforms.convercus.client import Api, Calls, WriteField
 from loyalty_bridge.programs.connection import SECRETS, Connection, merged, program_id
-from loyalty_bridge.sources import convercus
-from tests.contract_check import document
-from tests.template import ROOT, resources
+from scripts.docs import DOCS, documents
+from simulators.convercus_program import Program, Settings
+from tests.support.contract_check import document
+from tests.support.template import ROOT, resources
 
 DAY = [one for one in day("demo", members=30, events=600) if isinstance(one.record, dict)]
 
@@ -68,12 +68,12 @@ def test_the_api_takes_only_ids_that_a_program_can_have() -> None:
 
 
 def test_every_call_names_each_of_its_answers_once() -> None:
-    for call in contract.CALLS:
+    for call in openapi.CALLS:
         assert not call.answers.keys() & set(call.fails)
         assert {401} <= set(call.fails)
 
 
-@pytest.mark.parametrize("name", contract.openapi()["components"]["schemas"])
+@pytest.mark.parametrize("name", openapi.openapi()["components"]["schemas"])
 def test_a_schema_of_the_api_is_one(name: str) -> None:
     Draft202012Validator.check_schema(document()["components"]["schemas"][name])
 

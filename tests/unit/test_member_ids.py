@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from loyalty_bridge.destinations import braze, moengage
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.member_ids import check_member_id
 from loyalty_bridge.model import MemberUpdate
+from loyalty_bridge.platforms.braze import mapping as braze
+from loyalty_bridge.platforms.moengage import mapping as moengage
 
 NO_IDS = [
     "", " ", "undefined", "null", "NULL", "None", "nil", "<nil>", "NaN", "Infinity", "N/A", "(not set)", " undefined ",

@@ -11,9 +11,9 @@ import urllib.request
 import pytest
 
 from local import relay
-from local.sandbox.server import Answer, serving
 from local.stack import free_port
-from tests.template import ROOT
+from simulators.server import Answer, serving
+from tests.support.template import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux answers at 127.0.0.2 by itself")
 

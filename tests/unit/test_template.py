@@ -12,12 +12,12 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from loyalty_bridge import aws
-from loyalty_bridge.actions import batches
-from loyalty_bridge.api import lookups
-from loyalty_bridge.delivery import lanes
-from tests.permissions import denied, needed, watched
-from tests.template import ROOT, resources, statements, template
+from loyalty_bridge.actions import coupon_batches
+from loyalty_bridge.http_api import lookups
+from loyalty_bridge.infra import aws
+from loyalty_bridge.pipeline import engagement_client
+from tests.support.permissions import denied, needed, watched
+from tests.support.template import ROOT, resources, statements, template
 
 FUNCTIONS = resources("AWS::Serverless::Function")
 ALARMS = resources("AWS::CloudWatch::Alarm")
@@ -136,7 +136,7 @@ def test_all_forwarders_together_keep_to_the_limit_of_the_destination() -> None:
     mapping = resources("AWS::Lambda::EventSourceMapping")["ForwardEventsFromQueue"]["Properties"]
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "ForwarderConcurrency"}}
     for forwarders in (parameter["MinValue"], parameter["Default"], parameter["MaxValue"]):
-        assert forwarders * lanes.share(forwarders) <= 3000
+        assert forwarders * engagement_client.share(forwarders) <= 3000
 
 
 def test_every_queue_that_is_worked_on_gives_up_into_a_dead_letter_queue() -> None:
@@ -212,7 +212,7 @@ def test_every_alarm_has_its_section_in_the_runbook() -> None:
 
 def test_what_is_put_off_of_a_batch_is_told_in_every_period_of_its_alarm() -> None:
     metrics = [one["MetricStat"] for one in ALARMS["BatchesDue"]["Properties"]["Metrics"] if "MetricStat" in one]
-    between = batches.MAX_PAUSE_SECONDS + FUNCTIONS["CarryOutBatch"]["Properties"]["Timeout"]
+    between = coupon_batches.MAX_PAUSE_SECONDS + FUNCTIONS["CarryOutBatch"]["Properties"]["Timeout"]
 
     assert {one["Metric"]["MetricName"] for one in metrics} == {"batch_due", "batch_unavailable"}
     assert all(one["Period"] > between for one in metrics)

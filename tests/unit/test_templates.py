@@ -12,13 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from loyalty_bridge.admin.snippets import snippets
 from loyalty_bridge.errors import Refused
+from loyalty_bridge.operations.setup_guide import snippets
+from loyalty_bridge.platforms import parsing
 from loyalty_bridge.programs.connection import Connection, Program, merged
 from loyalty_bridge.settings import OperatorSettings
-from loyalty_bridge.sources import reading
-from tests.braze_liquid import Braze
-from tests.template import ROOT
+from tests.support.braze_liquid import Braze
+from tests.support.template import ROOT
 
 PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("braze", "moengage")}
 FILTERS = ("json_escape", "url_param_escape", "escape", "tojson", "e", 'replace("\\n", " ")')
@@ -82,7 +82,7 @@ def test_a_body_for_braze_has_exactly_these_values_or_is_refused(
     }
 
     try:
-        made = reading.parse(rendered(body, user, title, points, order, weak=weak).encode(), unique_keys=True)
+        made = parsing.parse(rendered(body, user, title, points, order, weak=weak).encode(), unique_keys=True)
     except Refused:
         return
 
@@ -120,7 +120,7 @@ def test_a_signup_for_moengage_has_exactly_these_values_or_is_refused(user: dict
     environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined)
 
     try:
-        made: Any = reading.parse(
+        made: Any = parsing.parse(
             environment.from_string(SIGN_UP).render(UserAttribute=user).encode(), unique_keys=True
         )
     except Refused:

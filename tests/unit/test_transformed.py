@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.template import ROOT, template
-from tests.transformed import (
+from tests.support.template import ROOT, template
+from tests.support.transformed import (
     Resource,
     defaults,
     deployed,

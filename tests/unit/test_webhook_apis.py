@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.template import resources
+from tests.support.template import resources
 
 APIS = resources("AWS::Serverless::Api")
 FUNCTIONS = resources("AWS::Serverless::Function")

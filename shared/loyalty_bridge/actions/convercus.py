@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from loyalty_bridge.actions.journal import Answer
-from loyalty_bridge.activity import container
+from loyalty_bridge.actions.idempotency import Answer
+from loyalty_bridge.activity import buffer
 from loyalty_bridge.errors import KeyReused, NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
-from loyalty_bridge.platforms.convercus import ACCOUNT_COUPON_ID
+from loyalty_bridge.platforms.convercus.client import ACCOUNT_COUPON_ID
 
 if TYPE_CHECKING:
-    from loyalty_bridge.actions.caller import Caller
-    from loyalty_bridge.actions.journal import Record
-    from loyalty_bridge.platforms.convercus import Client, Membership
+    from loyalty_bridge.actions.context import Caller
+    from loyalty_bridge.actions.idempotency import Record
+    from loyalty_bridge.platforms.convercus.client import Client, Membership
 
 ASSIGN_COUPON = "assign_coupon"
 BOOK_POINTS = "book_points"
@@ -127,7 +127,7 @@ def subscribe_email(caller: Caller[Client], account_id: str, chosen: Sequence[st
         # What is told of all must be true of each: first what may have been set, last what no repeat will change.
         raise min(errors, key=lambda error: (not isinstance(error, Unavailable), isinstance(error, NotSent)))
     for failure in errors:  # a 207 is no failed call: nobody else notes them
-        container.problem(caller.program, SUBSCRIBE_EMAIL, failure)
+        buffer.problem(caller.program, SUBSCRIBE_EMAIL, failure)
     return Answer(207 if failed else 200, {"succeeded": succeeded, "failed": failed})
 
 

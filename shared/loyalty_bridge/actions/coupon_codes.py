@@ -13,9 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from loyalty_bridge import aws
-from loyalty_bridge.delivery import stores
 from loyalty_bridge.errors import BridgeError, InProgress, Unavailable
+from loyalty_bridge.infra import aws, dynamodb
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import MemberSettings
@@ -43,7 +42,7 @@ class Given:
 
 def key(program: str, member: str) -> str:
     """Name the codes of a member of a program, by its `generation`, in the table of the members."""
-    return stores.name(program, "codes", member)
+    return dynamodb.name(program, "codes", member)
 
 
 def opened(item: Mapping[str, Any], campaign: str) -> Given | None:

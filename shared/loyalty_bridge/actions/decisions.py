@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from loyalty_bridge.actions import batches, convercus, journal, punchh
-from loyalty_bridge.actions.batches import QueueSettings
-from loyalty_bridge.actions.journal import Answer, JournalSettings, Record
+from loyalty_bridge.actions import convercus, coupon_batches, idempotency, punchh
+from loyalty_bridge.actions.coupon_batches import QueueSettings
+from loyalty_bridge.actions.idempotency import Answer, JournalSettings, Record
 from loyalty_bridge.errors import NotFound, Refused
 
 RESULTS = {
     convercus.ASSIGN_COUPON: "couponCode",
     convercus.BOOK_POINTS: "bookingId",
-    batches.ASSIGN_COUPON_BATCH: "batchId",
+    coupon_batches.ASSIGN_COUPON_BATCH: "batchId",
     punchh.SIGNUP_MEMBER: "userId",
 }
 """What a success of an action answers, where it answers something."""
@@ -35,7 +35,7 @@ def find(settings: JournalSettings, program: str, action_id: str) -> Record:
     Unavailable
         The journal does not answer.
     """
-    found = journal.get(settings, program, action_id)
+    found = idempotency.get(settings, program, action_id)
     if found is None:
         raise NotFound(f"{program} has no action {action_id}")
     return found
@@ -99,10 +99,10 @@ def decide(settings: DecisionSettings, record: Record, ended: Answer | None) -> 
     Unavailable
         The decision is not written.
     """
-    if batch_id := record.about.get(batches.BATCH_ID):
+    if batch_id := record.about.get(coupon_batches.BATCH_ID):
         # First, and in vain if the decision fails: the other way round a crash would leave the member as it is.
-        batches.ask(settings, record.program, batch_id, after_seconds=BATCH_PAUSE_SECONDS)
-    journal.decide(settings, record.program, record.id, ended)
+        coupon_batches.ask(settings, record.program, batch_id, after_seconds=BATCH_PAUSE_SECONDS)
+    idempotency.decide(settings, record.program, record.id, ended)
 
 
 def _time(seconds: float) -> str:

@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loyalty_bridge.actions.journal import Answer
-from loyalty_bridge.delivery import aliases
-from loyalty_bridge.delivery.aliases import Taught
+from loyalty_bridge.actions.idempotency import Answer
 from loyalty_bridge.errors import (
     KeyReused,
     NotConnected,
@@ -27,14 +25,16 @@ from loyalty_bridge.errors import (
     Unavailable,
     UpstreamRefused,
 )
-from loyalty_bridge.platforms import punchh
+from loyalty_bridge.pipeline import identities
+from loyalty_bridge.pipeline.identities import Taught
+from loyalty_bridge.platforms.punchh import client as punchh
+from loyalty_bridge.platforms.punchh.events import alias_of
 from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_CLIENT_SECRET, PUNCHH_COUPON_TOKEN
-from loyalty_bridge.sources.punchh import alias_of
 
 if TYPE_CHECKING:
-    from loyalty_bridge.actions.caller import Caller
-    from loyalty_bridge.actions.journal import Record
-    from loyalty_bridge.platforms.punchh import Client
+    from loyalty_bridge.actions.context import Caller
+    from loyalty_bridge.actions.idempotency import Record
+    from loyalty_bridge.platforms.punchh.client import Client
     from loyalty_bridge.settings import SignupSettings
 
 SIGNUP_MEMBER = "signup_member"
@@ -138,7 +138,7 @@ def signup_member(
 def _learn(settings: SignupSettings, caller: Caller[Client], generation: str, user_id: str, external_id: str) -> None:
     try:
         taught = Taught(generation, alias_of(user_id), external_id, datetime.now(UTC), "member")
-        aliases.learn(settings, [taught], caller.deadline)
+        identities.learn(settings, [taught], caller.deadline)
     except Unavailable as error:  # the member's first event teaches it
         _logger.warning("that a member is known by another id could not be written down: %s", error)
 

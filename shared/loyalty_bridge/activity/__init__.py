@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.activity.tally import NOBODY, Tally
+from loyalty_bridge.activity.recorder import NOBODY, Tally
 
 if TYPE_CHECKING:
     from loyalty_bridge.activity.store import (

@@ -23,9 +23,9 @@ from functools import cache, partial
 from itertools import groupby, islice
 from typing import Any, Protocol
 
-from loyalty_bridge import aws
-from loyalty_bridge.activity.tally import UNKNOWN_FIELD, Direction, Problem, Seen, Tally, direction
+from loyalty_bridge.activity.recorder import UNKNOWN_FIELD, Direction, Problem, Seen, Tally, direction
 from loyalty_bridge.errors import Refused, Unavailable
+from loyalty_bridge.infra import aws
 
 DAYS = 90
 SHARDS = 4

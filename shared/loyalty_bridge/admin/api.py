@@ -13,14 +13,16 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from loyalty_bridge.activity import summary
-from loyalty_bridge.admin import answers, bodies, desk, web
-from loyalty_bridge.admin.desk import Desk
-from loyalty_bridge.api import requests, responses
-from loyalty_bridge.api.contract import RETRY_AFTER
-from loyalty_bridge.api.requests import Call
+from loyalty_bridge.activity import reports
+from loyalty_bridge.admin import response_schemas, web
 from loyalty_bridge.errors import BridgeError, NotFound, Refused
-from loyalty_bridge.programs import administer
+from loyalty_bridge.http_api import requests, responses
+from loyalty_bridge.http_api.openapi import RETRY_AFTER
+from loyalty_bridge.http_api.requests import Call
+from loyalty_bridge.operations import inputs
+from loyalty_bridge.operations import programs as administer
+from loyalty_bridge.operations import service as desk
+from loyalty_bridge.operations.service import Desk
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -46,19 +48,19 @@ class Endpoint(NamedTuple):
     status: int = 200
 
 
-def _which(call: Call) -> bodies.WhichRefused:
+def _which(call: Call) -> inputs.WhichRefused:
     told = {name: call.query[name] for name in ("reason", "since", "until") if call.query.get(name)}
-    return requests.checked(told, bodies.WhichRefused)
+    return requests.checked(told, inputs.WhichRefused)
 
 
 def _statistics(at: Desk, call: Call, _: object) -> dict[str, Any]:
-    period = requests.checked({name: call.query[name] for name in ("days",) if name in call.query}, bodies.Period)
-    return summary.told(call.program, desk.statistics(at, call.program, period.days))
+    period = requests.checked({name: call.query[name] for name in ("days",) if name in call.query}, inputs.Period)
+    return reports.told(call.program, desk.statistics(at, call.program, period.days))
 
 
 def _errors(at: Desk, call: Call, _: object) -> dict[str, Any]:
-    told = {name: call.query[name] for name in bodies.WhichErrors.model_fields if call.query.get(name)}
-    found = desk.errors(at, call.program, requests.checked(told, bodies.WhichErrors))
+    told = {name: call.query[name] for name in inputs.WhichErrors.model_fields if call.query.get(name)}
+    found = desk.errors(at, call.program, requests.checked(told, inputs.WhichErrors))
     return {"errors": [line.told() for line in found.lines], "next": found.next}
 
 
@@ -69,16 +71,16 @@ def _needed(call: Call, name: str) -> str:
     return value
 
 
-def _save(at: Desk, call: Call, body: bodies.SaveConnection) -> dict[str, Any]:
+def _save(at: Desk, call: Call, body: inputs.SaveConnection) -> dict[str, Any]:
     saved = desk.save(at, call.program, body.connection, body.secrets, body.version, new_workspace=body.new_workspace)
     return administer.described(saved)
 
 
-def _explain(at: Desk, call: Call, body: bodies.ExplainRecord) -> dict[str, Any]:
+def _explain(at: Desk, call: Call, body: inputs.ExplainRecord) -> dict[str, Any]:
     return desk.explain_record(at, call.program, json.dumps(body.record).encode())
 
 
-def _decide(at: Desk, call: Call, body: bodies.Decide) -> None:
+def _decide(at: Desk, call: Call, body: inputs.Decide) -> None:
     desk.decide(at, call.program, call.path["action"], happened=body.happened, result=body.result)
 
 
@@ -93,66 +95,68 @@ ENDPOINTS = (
             "all_programs": at.operator.all_programs,
             "programs": sorted(at.operator.programs),
         },
-        answers.Me,
+        response_schemas.Me,
     ),
     Endpoint(
         "get",
         "/programs",
         "The operator's programs",
         lambda at, *_: {"programs": [administer.row(program) for program in desk.programs(at)]},
-        answers.Programs,
+        response_schemas.Programs,
     ),
     Endpoint(
         "get",
         ONE,
         "A program's connection, what is missing, and its gate; secrets by their last four characters",
         lambda at, call, _: administer.described(desk.find(at, call.program)),
-        answers.Program,
+        response_schemas.Program,
     ),
-    Endpoint("put", ONE, "Create a program, or change its connection", _save, answers.Program, bodies.SaveConnection),
+    Endpoint(
+        "put", ONE, "Create a program, or change its connection", _save, response_schemas.Program, inputs.SaveConnection
+    ),
     Endpoint(
         "delete",
         ONE,
         "Delete a program with its keys, records and members; its records that are still on their way are refused",
         lambda at, call, _: desk.delete(at, call.program),
-        answers.Done,
+        response_schemas.Done,
     ),
     Endpoint(
         "post",
         f"{ONE}/test",
         "Ask the destination whether it takes the key, without changing anything",
         lambda at, call, _: desk.test_connection(at, call.program),
-        answers.Works,
+        response_schemas.Works,
     ),
     Endpoint(
         "post",
         f"{ONE}/sample",
         "Send the event loyalty_bridge_sample for a (test) member; tells what the destination answers",
         lambda at, call, body: desk.send_sample(at, call.program, body.member),
-        answers.Sample,
-        bodies.SendSample,
+        response_schemas.Sample,
+        inputs.SendSample,
     ),
     Endpoint(
         "post",
         f"{ONE}/resume",
         "Let held records pass from the next minute on, without waiting for the probe",
         lambda at, call, _: desk.resume(at, call.program),
-        answers.Done,
+        response_schemas.Done,
     ),
     Endpoint(
         "get",
         f"{ONE}/keys",
         "The program's keys, oldest first",
         lambda at, call, _: {"keys": desk.list_keys(at, call.program)},
-        answers.Keys,
+        response_schemas.Keys,
     ),
     Endpoint(
         "post",
         f"{ONE}/keys",
         "Make a key; it is in this answer and never again",
         lambda at, call, body: desk.create_key(at, call.program, body.name, body.scopes),
-        answers.NewKey,
-        bodies.CreateKey,
+        response_schemas.NewKey,
+        inputs.CreateKey,
         status=201,
     ),
     Endpoint(
@@ -160,22 +164,22 @@ ENDPOINTS = (
         f"{ONE}/keys/{{key}}",
         "Revoke a key: the next call with it is refused",
         lambda at, call, _: desk.revoke_key(at, call.program, call.path["key"]),
-        answers.Done,
+        response_schemas.Done,
     ),
     Endpoint(
         "post",
         f"{ONE}/explain",
         "Tell what a record would become, without sending it",
         _explain,
-        answers.Explained,
-        bodies.ExplainRecord,
+        response_schemas.Explained,
+        inputs.ExplainRecord,
     ),
     Endpoint(
         "get",
         f"{ONE}/trace",
         "Tell what happened to an event, or to a member's events",
         lambda at, call, _: desk.trace_id(at, call.program, _needed(call, "id")),
-        answers.Traced,
+        response_schemas.Traced,
         query={"id": True},
     ),
     Endpoint(
@@ -184,7 +188,7 @@ ENDPOINTS = (
         "Calls, events and latencies of the last days (30 when not told, 90 at most), by function. "
         "The program `-`: of no known program",
         _statistics,
-        answers.Statistics,
+        response_schemas.Statistics,
         query={"days": False},
     ),
     Endpoint(
@@ -193,44 +197,44 @@ ENDPOINTS = (
         "The error history of 90 days, latest first; equal errors of a day are one. "
         "The program `-`: of no known program",
         _errors,
-        answers.Errors,
-        query=dict.fromkeys(bodies.WhichErrors.model_fields, False),
+        response_schemas.Errors,
+        query=dict.fromkeys(inputs.WhichErrors.model_fields, False),
     ),
     Endpoint(
         "get",
         f"{ONE}/actions",
         "The actions whose outcome is unknown, oldest first",
         lambda at, call, _: {"actions": desk.list_actions(at, call.program)},
-        answers.Actions,
+        response_schemas.Actions,
     ),
     Endpoint(
         "get",
         f"{ONE}/actions/{{action}}",
         "What is known of an action, and under which reference it was sent",
         lambda at, call, _: desk.show_action(at, call.program, call.path["action"]),
-        answers.Action,
+        response_schemas.Action,
     ),
     Endpoint(
         "post",
         f"{ONE}/actions/{{action}}/decision",
         "End an action whose outcome is unknown; when it did not happen, its next repeat carries it out",
         _decide,
-        answers.Done,
-        bodies.Decide,
+        response_schemas.Done,
+        inputs.Decide,
     ),
     Endpoint(
         "get",
         f"{ONE}/held",
         f"What is held, in order; the first {desk.SHOWN}",
         lambda at, call, _: {"held": desk.list_held(at, call.program)},
-        answers.Held,
+        response_schemas.Held,
     ),
     Endpoint(
         "get",
         f"{ONE}/refused",
         f"Refused records with their reasons; the first {desk.SHOWN}. The program `-`: of no known program",
         lambda at, call, _: {"refused": desk.list_refused(at, call.program, _which(call).which())},
-        answers.RefusedRecords,
+        response_schemas.RefusedRecords,
         query=_WHICH,
     ),
     Endpoint(
@@ -238,7 +242,7 @@ ENDPOINTS = (
         f"{ONE}/refused/record",
         "A refused record itself: a member's data; who looked is in the audit",
         lambda at, call, _: desk.show_refused(at, call.program, _needed(call, "event_id")),
-        answers.RefusedRecord,
+        response_schemas.RefusedRecord,
         query={"event_id": True},
     ),
     Endpoint(
@@ -246,53 +250,53 @@ ENDPOINTS = (
         f"{ONE}/refused/redrive",
         "Put refused records on their way again, after what was wrong has been mended",
         lambda at, call, body: asdict(desk.redrive_refused(at, call.program, body.which())),
-        answers.Moved,
-        bodies.WhichRefused,
+        response_schemas.Moved,
+        inputs.WhichRefused,
     ),
     Endpoint(
         "post",
         f"{ONE}/refused/drop",
         "Forget refused records for good",
         lambda at, call, body: asdict(desk.drop_refused(at, call.program, body.which())),
-        answers.Moved,
-        bodies.WhichRefused,
+        response_schemas.Moved,
+        inputs.WhichRefused,
     ),
     Endpoint(
         "post",
         f"{ONE}/members/resync",
         "Let the next event of a member send all attributes that it tells, changed or not",
         lambda at, call, body: desk.resync_member(at, call.program, body.member),
-        answers.Done,
-        bodies.OfMember,
+        response_schemas.Done,
+        inputs.OfMember,
     ),
     Endpoint(
         "post",
         f"{ONE}/members/forget",
         "Remove what is remembered of a member",
         lambda at, call, body: desk.forget_member(at, call.program, body.member),
-        answers.Done,
-        bodies.OfMember,
+        response_schemas.Done,
+        inputs.OfMember,
     ),
     Endpoint(
         "get",
         f"{ONE}/audit",
         "Who changed what, newest first, also of a deleted program. The program `-`: what concerns all programs",
         lambda at, call, _: {"audit": desk.audit(at, call.program)},
-        answers.Audit,
+        response_schemas.Audit,
     ),
     Endpoint(
         "get",
         "/crashed",
         "What crashed the forwarder: messages of the queue, batches of the stream",
         lambda at, *_: desk.crashed(at),
-        answers.Crashed,
+        response_schemas.Crashed,
     ),
     Endpoint(
         "post",
         "/crashed/redrive",
         "Put what crashed the forwarder on the transport again",
         lambda at, *_: asdict(desk.redrive_crashed(at)),
-        answers.Moved,
+        response_schemas.Moved,
     ),
 )
 
@@ -343,7 +347,7 @@ _MEANS = {
 
 def openapi() -> dict[str, Any]:
     """Make the OpenAPI 3.1 document."""
-    used: set[type[BaseModel]] = {answers.Error, *(one.answers for one in ENDPOINTS)}
+    used: set[type[BaseModel]] = {response_schemas.Error, *(one.answers for one in ENDPOINTS)}
     used |= {one.takes for one in ENDPOINTS if one.takes}
     _, schemas = models_json_schema(
         [(model, "validation") for model in sorted(used, key=lambda model: model.__name__)],
@@ -386,7 +390,7 @@ def _operation(one: Endpoint) -> dict[str, Any]:
         "parameters": parameters,
         "responses": {
             str(one.status): _response(one.status, one.answers),
-            **{str(status): _response(status, answers.Error) for status in _fails(one)},
+            **{str(status): _response(status, response_schemas.Error) for status in _fails(one)},
         },
     }
     if one.takes:

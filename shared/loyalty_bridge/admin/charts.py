@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loyalty_bridge.activity import Counts, Day
-from loyalty_bridge.activity.tally import BUCKETS, direction
+from loyalty_bridge.activity.recorder import BUCKETS, direction
 
 WIDTH, HEIGHT = 640, 200
 _LEFT, _TOP, _BOTTOM = 56, 10, 24

@@ -14,17 +14,19 @@ import msgspec
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from loyalty_bridge import aws
-from loyalty_bridge.activity import summary
-from loyalty_bridge.admin import bodies, charts, desk, forms, sign_in, web
-from loyalty_bridge.admin.audit import EVERY_PROGRAM
-from loyalty_bridge.admin.desk import Desk
-from loyalty_bridge.admin.snippets import snippets
-from loyalty_bridge.api import requests, responses
-from loyalty_bridge.api.requests import Call
-from loyalty_bridge.delivery.kept import UNKNOWN_PROGRAM
+from loyalty_bridge.activity import reports
+from loyalty_bridge.admin import charts, forms, sign_in, web
 from loyalty_bridge.errors import BridgeError, NotFound, Refused, SavedMeanwhile, Unauthorized
-from loyalty_bridge.programs import administer
+from loyalty_bridge.http_api import requests, responses
+from loyalty_bridge.http_api.requests import Call
+from loyalty_bridge.infra import aws
+from loyalty_bridge.operations import inputs
+from loyalty_bridge.operations import programs as administer
+from loyalty_bridge.operations import service as desk
+from loyalty_bridge.operations.audit import EVERY_PROGRAM
+from loyalty_bridge.operations.service import Desk
+from loyalty_bridge.operations.setup_guide import snippets
+from loyalty_bridge.parking.parked_records import UNKNOWN_PROGRAM
 from loyalty_bridge.programs.connection import PUNCHH_COUPON_TOKEN, Connection, Program, program_id
 
 if TYPE_CHECKING:
@@ -352,7 +354,7 @@ def _create_key(request: Request, call: Call, at: Desk) -> Response:
     told: dict[str, Any] = {"name": typed(call, "name")}
     if chosen := form(call).get("scopes"):  # a blank one is always sent, so that choosing none is not choosing all
         told["scopes"] = [scope for scope in chosen if scope]
-    body = requests.checked(told, bodies.CreateKey)
+    body = requests.checked(told, inputs.CreateKey)
     return _keys(request, call, at, desk.create_key(at, call.program, body.name, body.scopes))
 
 
@@ -372,9 +374,9 @@ def _revoke(_: Request, call: Call, at: Desk) -> Response:
 # Records that were not delivered.
 
 
-def _which(told: Mapping[str, str]) -> bodies.WhichRefused:
+def _which(told: Mapping[str, str]) -> inputs.WhichRefused:
     return requests.checked(
-        {name: told[name] for name in ("reason", "since", "until") if told.get(name)}, bodies.WhichRefused
+        {name: told[name] for name in ("reason", "since", "until") if told.get(name)}, inputs.WhichRefused
     )
 
 
@@ -451,7 +453,7 @@ def _action(_: Request, call: Call, at: Desk, error: Refused | None = None) -> R
 def _decide(request: Request, call: Call, at: Desk) -> Response:
     told = {"happened": typed(call, "happened"), "result": typed(call, "result")}
     try:
-        body = requests.checked(told, bodies.Decide)
+        body = requests.checked(told, inputs.Decide)
         desk.decide(at, call.program, call.path["action"], happened=body.happened, result=body.result)
     except Refused as error:
         return _action(request, call, at, error)
@@ -481,7 +483,7 @@ def _explain(request: Request, call: Call, at: Desk) -> Response:
 
 def _member(_: Request, call: Call, at: Desk) -> Response:
     _known(call.path["what"], "resync", "forget")
-    member = requests.checked({"member": typed(call, "member")}, bodies.OfMember).member
+    member = requests.checked({"member": typed(call, "member")}, inputs.OfMember).member
     if call.path["what"] == "resync":
         desk.resync_member(at, call.program, member)
         return _to("programs", call.program, "lookup", done="resynced")
@@ -498,7 +500,7 @@ MAX_FIELDS = 100
 
 def _activity(_: Request, call: Call, at: Desk) -> Response:
     program = _of_shelf(at, call.program)
-    days = requests.checked({"days": call.query.get("days", "7")}, bodies.Period).days
+    days = requests.checked({"days": call.query.get("days", "7")}, inputs.Period).days
     told = desk.statistics(at, program.id, days)
     return render(
         "activity",
@@ -508,7 +510,7 @@ def _activity(_: Request, call: Call, at: Desk) -> Response:
         days=days,
         periods=PERIODS,
         charts=charts.of(told),
-        endpoints={name: summary.numbers(counts) for name, counts in summary.totals(told).items()},
+        endpoints={name: reports.numbers(counts) for name, counts in reports.totals(told).items()},
         unknown_fields=desk.unknown_fields(at, program.id, days)[:MAX_FIELDS],
     )
 
@@ -517,7 +519,7 @@ def _errors(_: Request, call: Call, at: Desk) -> Response:
     program = _of_shelf(at, call.program)
     chosen = {name: call.query.get(name, "") for name in ("code", "endpoint", "direction", "since", "until")}
     told = {name: text for name, text in {**chosen, "page": call.query.get("page", "")}.items() if text}
-    found = desk.errors(at, program.id, requests.checked(told, bodies.WhichErrors))
+    found = desk.errors(at, program.id, requests.checked(told, inputs.WhichErrors))
     return render("errors", at=at, program=program, here="errors", chosen=chosen, found=found)
 
 

@@ -22,10 +22,10 @@ from urllib.parse import quote_plus, urlencode
 
 import msgspec
 
-from loyalty_bridge import aws
-from loyalty_bridge.admin import operators
-from loyalty_bridge.admin.operators import Operator
 from loyalty_bridge.errors import Unauthorized
+from loyalty_bridge.infra import aws
+from loyalty_bridge.operations import operators
+from loyalty_bridge.operations.operators import Operator
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import AdminSettings
@@ -97,7 +97,7 @@ def finish(settings: AdminSettings, origin: str, query: Mapping[str, str], attem
 
 
 def _exchange(settings: AdminSettings, origin: str, code: str, verifier: str) -> str:
-    from loyalty_bridge.platforms.http import Request
+    from loyalty_bridge.infra.http_client import Request
 
     configuration = operators.configuration(settings)
     form = {

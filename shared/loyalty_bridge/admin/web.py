@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from loyalty_bridge.admin import operators, sign_in
-from loyalty_bridge.admin.desk import Desk
-from loyalty_bridge.api import responses
-from loyalty_bridge.api.requests import Call
+from loyalty_bridge.admin import sign_in
 from loyalty_bridge.errors import BridgeError, Forbidden, TooLarge, Unauthorized
+from loyalty_bridge.http_api import responses
+from loyalty_bridge.http_api.requests import Call
+from loyalty_bridge.operations import operators
+from loyalty_bridge.operations.service import Desk
 
 if TYPE_CHECKING:
     from starlette.requests import Request

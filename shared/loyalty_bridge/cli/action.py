@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from loyalty_bridge.actions import decisions, journal
-from loyalty_bridge.admin import desk
+from loyalty_bridge.actions import decisions, idempotency
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
+from loyalty_bridge.operations import service as desk
 
 commands = typer.Typer(no_args_is_help=True, help="Actions whose outcome is unknown.")
 ActionArgument = Annotated[str, typer.Argument(metavar="ID", help="As `bridge action list` shows it.")]
@@ -18,7 +18,7 @@ ActionArgument = Annotated[str, typer.Argument(metavar="ID", help="As `bridge ac
 @commands.command("list")
 def list_open(program: ProgramArgument, json_output: JsonOption = False) -> None:
     """List the actions whose outcome is unknown, oldest first: look them up on the loyalty platform, then decide."""
-    rows = [decisions.row(record) for record in journal.open_actions(stack.settings(), find(program).id)]
+    rows = [decisions.row(record) for record in idempotency.open_actions(stack.settings(), find(program).id)]
     show(rows, json_output)
 
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from loyalty_bridge import activity
-from loyalty_bridge.activity import Counts, ErrorLine, summary
+from loyalty_bridge.activity import Counts, ErrorLine, reports
+from loyalty_bridge.activity.recorder import EVENTS
 from loyalty_bridge.activity.store import DAYS
-from loyalty_bridge.activity.tally import EVENTS
-from loyalty_bridge.admin import desk
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, show
+from loyalty_bridge.operations import service as desk
 
 ActivityArgument = Annotated[
     str, typer.Argument(metavar="PROGRAM", help="Id of the program; - for what belongs to no known program.")
@@ -29,9 +29,9 @@ def stats(program: ActivityArgument, days: DaysOption = 30, json_output: JsonOpt
     """
     told = desk.statistics(stack.desk(), program, days)
     if json_output:
-        show(summary.told(program, told), as_json=True)
+        show(reports.told(program, told), as_json=True)
         return
-    totals = summary.totals(told)
+    totals = reports.totals(told)
     seen = [name for name in EVENTS if any(counts.events[name] for counts in totals.values())]
     show([_day(str(day.day), day.total, seen) for day in told if day.endpoints], as_json=False)
     if totals:

@@ -13,23 +13,23 @@ from typing import Annotated
 
 import typer
 
-from loyalty_bridge import aws
-from loyalty_bridge.admin import desk
-from loyalty_bridge.cli import action, activity, kept, key, member, program, stack
+from loyalty_bridge.cli import action, activity, key, member, parked, program, stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, content, find, printable, show
-from loyalty_bridge.delivery.explain import explain as explain_record
-from loyalty_bridge.delivery.learn import learn as learn_of
-from loyalty_bridge.delivery.trace import trace as trace_id
 from loyalty_bridge.errors import BridgeError, Unavailable
+from loyalty_bridge.infra import aws
+from loyalty_bridge.operations import service as desk
+from loyalty_bridge.operations.explain import explain as explain_record
+from loyalty_bridge.operations.learn import learn as learn_of
+from loyalty_bridge.operations.trace import trace as trace_id
 
 bridge = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 bridge.add_typer(program.commands, name="program")
 bridge.add_typer(member.commands, name="member")
 bridge.add_typer(key.commands, name="key")
 bridge.add_typer(action.commands, name="action")
-bridge.add_typer(kept.held, name="held")
-bridge.add_typer(kept.refused, name="refused")
-bridge.add_typer(kept.crashed, name="crashed")
+bridge.add_typer(parked.held, name="held")
+bridge.add_typer(parked.refused, name="refused")
+bridge.add_typer(parked.crashed, name="crashed")
 bridge.command("stats")(activity.stats)
 bridge.command("errors")(activity.errors)
 

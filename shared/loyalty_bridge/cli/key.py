@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from loyalty_bridge.admin import desk
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, show
-from loyalty_bridge.programs.keys import SCOPES
+from loyalty_bridge.operations import service as desk
+from loyalty_bridge.programs.api_keys import SCOPES
 
 commands = typer.Typer(no_args_is_help=True, help="Keys with which campaigns call the bridge.")
 

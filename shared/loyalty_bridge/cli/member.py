@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from loyalty_bridge.admin import desk
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import ProgramArgument, YesOption
+from loyalty_bridge.operations import service as desk
 
 commands = typer.Typer(no_args_is_help=True, help="What the bridge remembers of a member.")
 MemberArgument = Annotated[str, typer.Argument(metavar="MEMBER", help="Id of the member in the program.")]

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from loyalty_bridge.admin import desk
-from loyalty_bridge.admin.snippets import snippets
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, content, find, printable, show
 from loyalty_bridge.errors import Refused
-from loyalty_bridge.programs import administer, store
-from loyalty_bridge.sources import reading
+from loyalty_bridge.operations import programs as administer
+from loyalty_bridge.operations import service as desk
+from loyalty_bridge.operations.setup_guide import snippets
+from loyalty_bridge.platforms import parsing
+from loyalty_bridge.programs import repository
 
 commands = typer.Typer(no_args_is_help=True, help="Programs and their connections.")
 
@@ -34,7 +35,7 @@ def put(
     Example: bridge program put demo connection.json
     """
     try:
-        change = reading.parse(content(file), unique_keys=True)
+        change = parsing.parse(content(file), unique_keys=True)
     except Refused as refusal:
         raise Refused("file" if refusal.field == "record" else refusal.field, refusal.reason) from None
     if not isinstance(change, dict):
@@ -53,7 +54,7 @@ def show_one(program: ProgramArgument, json_output: JsonOption = False) -> None:
 @commands.command("list")
 def list_all(json_output: JsonOption = False) -> None:
     """List the programs."""
-    programs = sorted(store.every(stack.settings()), key=lambda program: program.id)
+    programs = sorted(repository.every(stack.settings()), key=lambda program: program.id)
     show([administer.row(program) for program in programs], json_output)
 
 

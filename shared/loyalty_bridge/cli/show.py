@@ -15,7 +15,7 @@ from rich.text import Text
 
 from loyalty_bridge.cli import stack
 from loyalty_bridge.errors import Refused
-from loyalty_bridge.programs import store
+from loyalty_bridge.programs import repository
 from loyalty_bridge.programs.connection import Program
 
 ProgramArgument = Annotated[str, typer.Argument(metavar="PROGRAM", help="Id of the loyalty program.")]
@@ -31,7 +31,7 @@ def find(program: str) -> Program:
     NotFound
         There is none of that id.
     """
-    return store.find(stack.settings(), program)
+    return repository.find(stack.settings(), program)
 
 
 def content(file: str) -> bytes:

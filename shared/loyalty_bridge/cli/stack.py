@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from loyalty_bridge.admin.desk import Desk
-from loyalty_bridge.admin.operators import Operator
 from loyalty_bridge.errors import NotConnected, NotFound
+from loyalty_bridge.operations.operators import Operator
+from loyalty_bridge.operations.service import Desk
 from loyalty_bridge.settings import OperatorSettings, read
 
 ENDPOINTS = (Path(".local/endpoints.json"), Path(__file__).parents[3] / ".local/endpoints.json")

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from loyalty_bridge.destinations.wire import Destination
+    from loyalty_bridge.platforms.base import Destination
 
 
 @cache

@@ -10,12 +10,17 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 import msgspec
 
-from loyalty_bridge.destinations import braze, moengage
 from loyalty_bridge.errors import Refused, Unreadable
-from loyalty_bridge.platforms.convercus import Api
-from loyalty_bridge.platforms.punchh import Api as PunchhApi
-from loyalty_bridge.programs.gate import Gate
-from loyalty_bridge.sources import Source, brevo, convercus, punchh, reading, source
+from loyalty_bridge.platforms import parsing
+from loyalty_bridge.platforms.braze import mapping as braze
+from loyalty_bridge.platforms.brevo import events as brevo
+from loyalty_bridge.platforms.convercus import events as convercus
+from loyalty_bridge.platforms.convercus.client import Api
+from loyalty_bridge.platforms.moengage import mapping as moengage
+from loyalty_bridge.platforms.punchh import events as punchh
+from loyalty_bridge.platforms.punchh.client import Api as PunchhApi
+from loyalty_bridge.programs.delivery_state import Gate
+from loyalty_bridge.sources import Source, source
 
 Name = Annotated[str, msgspec.Meta(max_length=100)]
 
@@ -280,7 +285,7 @@ def program_id(text: str) -> str:
     Refused
         It is none.
     """
-    if not re.fullmatch(reading.PROGRAM_ID, text):
+    if not re.fullmatch(parsing.PROGRAM_ID, text):
         raise Refused("program", "is not letters, digits, _ and -, beginning with one of the first two, 64 at most")
     return text
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge import aws
 from loyalty_bridge.errors import SavedMeanwhile
+from loyalty_bridge.infra import aws
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import ProgramSettings

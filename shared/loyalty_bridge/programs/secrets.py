@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from loyalty_bridge import aws, clocks
+from loyalty_bridge import clocks
+from loyalty_bridge.infra import aws
 
 _KEEP_SECONDS = 300.0
 _MOST_KEPT = 500

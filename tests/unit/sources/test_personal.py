@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from loyalty_bridge.sources.personal import is_personal, without_personal
+from loyalty_bridge.platforms.personal import is_personal, without_personal
 
 PERSONAL = """
     homePhone phone_number phone2 PhoneNumber PHONE homephone

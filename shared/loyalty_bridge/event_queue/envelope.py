@@ -1,0 +1,286 @@
+"""Source records as the transport carries them.
+
+A loyalty platform's record may lie on the queue or the stream as it is (Convercus: JSON that names its `programId`), or
+in an envelope, which is what the bridge itself puts there:
+
+    {"loyalty_bridge": 1, "program": …, "received": <epoch ms>, "body": <base64> | "stored": <S3 key>,
+     "member": …, "drained": …, "sought": <epoch ms>}
+
+The body is base64, because a queue takes fewer characters than platforms send. Anybody who may write to the transport
+may write an envelope, so each of its fields is checked.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.event_queue import aggregates
+from loyalty_bridge.model import Json
+from loyalty_bridge.platforms import parsing
+
+if TYPE_CHECKING:
+    from loyalty_bridge.sources import Source
+
+_MARK = "loyalty_bridge"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_PROGRAM_ID = re.compile(f"{parsing.PROGRAM_ID}|-")  # -: of no known program, refused and put back as it was
+_PLACE = re.compile(r"\d{13}-[0-9a-f]{12}(-\d{13}-[0-9a-f]{12}){0,9}\.\d{6,9}(:\d{6,9}){0,20}(-\d{13})?", re.ASCII)
+"""Bounded, since it becomes part of the name of an object and of a key, which have at most 1,024 bytes."""
+_PLACE_AHEAD = timedelta(days=1)
+"""A container whose clock was ahead has held the record there; it must come back all the same."""
+_TIMES_OF_PLACE = re.compile(r"(?:^|-)(\d{13})(?=-|$)", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,60}")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One entry of a batch, not yet opened.
+
+    Attributes
+    ----------
+    receipt
+        Names it in the batch.
+    handle
+        What SQS takes to change its visibility; empty on Kinesis.
+    group
+        Entries of one group are in order.
+    sent
+        When the transport took it (UTC).
+    receives
+        How often the queue has delivered it, this time included.
+    part
+        Its number in an aggregated record of a stream, which is settled as a whole; 0: it came alone.
+    data
+        The entry itself. Not shown: it is a member's data.
+    """
+
+    receipt: str
+    handle: str
+    group: str
+    sent: datetime
+    data: bytes = field(repr=False)
+    receives: int = 1
+    part: int = 0
+
+    @property
+    def entry(self) -> str:
+        """What the transport calls what it came in."""
+        return self.receipt.partition("/")[0] if self.part else self.receipt
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """What a loyalty platform sent, opened.
+
+    Attributes
+    ----------
+    received
+        When the bridge, or the transport, got it first (UTC).
+    member
+        The member it is for, where the record itself does not say.
+    drained
+        Its place in the held store, when it was held before; empty otherwise.
+    sought
+        Since when the person that it names is looked for (UTC); None while that was not needed.
+    document
+        The body as JSON, where it was read already and all of it can be used.
+    """
+
+    program: str
+    body: bytes = field(repr=False)
+    received: datetime
+    member: str = ""
+    drained: str = ""
+    sought: datetime | None = None
+    document: Json = field(default=None, repr=False, compare=False)
+
+
+Told = tuple[SourceRecord, Json]
+"""An event, and the record of it alone."""
+
+
+def arrivals(event: Mapping[str, Any]) -> list[Arrival]:
+    """Read a Lambda event of SQS or Kinesis; what producers packed into one record of a stream is taken apart."""
+    return [
+        arrival
+        for entry in event["Records"]
+        for arrival in (_from_stream(entry) if "kinesis" in entry else [_from_queue(entry)])
+    ]
+
+
+def _from_queue(entry: Mapping[str, Any]) -> Arrival:
+    attributes = entry["attributes"]
+    return Arrival(
+        receipt=entry["messageId"],
+        handle=entry["receiptHandle"],
+        group=attributes.get("MessageGroupId", entry["messageId"]),
+        sent=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
+        data=entry["body"].encode(errors="surrogatepass"),
+        receives=int(attributes["ApproximateReceiveCount"]),
+    )
+
+
+def _from_stream(entry: Mapping[str, Any]) -> list[Arrival]:
+    whole = Arrival(
+        receipt=entry["kinesis"]["sequenceNumber"],
+        handle="",
+        group=entry["kinesis"]["partitionKey"],
+        sent=datetime.fromtimestamp(entry["kinesis"]["approximateArrivalTimestamp"], UTC),
+        data=base64.b64decode(entry["kinesis"]["data"]),
+    )
+    if not whole.data.startswith(aggregates.MAGIC):
+        return [whole]
+    try:
+        packed = aggregates.unpacked(whole.data)
+    except ValueError:
+        return [whole]  # refused when it is opened
+    return [
+        replace(whole, receipt=f"{whole.receipt}/{part}", group=one.partition_key, data=one.data, part=part)
+        for part, one in enumerate(packed, 1)
+    ]
+
+
+def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
+    """Open an entry.
+
+    Parameters
+    ----------
+    fetch
+        Reads a stored body by its key.
+
+    Raises
+    ------
+    Refused
+        It is not JSON, does not tell its program, or is an envelope or an aggregated record that cannot be opened.
+    """
+    if arrival.data.startswith(aggregates.MAGIC):
+        raise Refused("record", "is packed as the Kinesis Producer Library does, but damaged")
+    document, unusable = parsing.parse_each(arrival.data)
+    if not (isinstance(document, Mapping) and document.get(_MARK) == 1):
+        return SourceRecord(_program(document), arrival.data, arrival.sent, document=None if unusable else document)
+    program = _program_id(document.get("program"), "program")
+    member = parsing.text(document["member"], "member") if "member" in document else ""
+    drained = parsing.text(document["drained"], "drained") if "drained" in document else ""
+    if drained and not _is_place(drained, arrival.sent):
+        raise Refused("drained", "is not the place of a held record")
+    stored = document.get("stored")
+    try:
+        # Whoever may write to the transport can write an envelope: what is said to come later than it came is not.
+        received = min(instant_of(document["received"]), arrival.sent)
+        sought = min(instant_of(document["sought"]), arrival.sent) if "sought" in document else None
+        body = fetch(str(stored)) if stored else base64.b64decode(str(document["body"]), validate=True)
+    except (KeyError, ValueError, OverflowError):
+        raise Refused("record", "is not a complete envelope") from None
+    return SourceRecord(program, body, received, member, drained, sought)
+
+
+def _is_place(text: str, sent: datetime) -> bool:
+    """Tell whether a text may be a place on the held shelf, as `kept.place` names it, from before it was sent."""
+    ahead = milliseconds_of(sent + _PLACE_AHEAD)
+    return bool(_PLACE.fullmatch(text)) and all(int(time) <= ahead for time in _TIMES_OF_PLACE.findall(text))
+
+
+def apart(record: SourceRecord, source: Source) -> tuple[list[Told], list[tuple[SourceRecord, Refused]]]:
+    """Take a record apart: its events, each with a record of its own, and what cannot be used, with the reason."""
+    try:
+        document, unusable = parsing.parse_each(record.body) if record.document is None else (record.document, [])
+        events = source.events(document)
+    except Refused as refusal:
+        return [], [(record, refusal)]
+    if not events:
+        return [], [(record, Refused("record", "holds no event"))]
+    refused = [(replace(record, body=body), refusal) for body, refusal in unusable]
+    if len(events) == 1 and not refused:
+        return [(record, events[0])], []
+    return [(alone(record, event), event) for event in events], refused
+
+
+def alone(record: SourceRecord, event: Json) -> SourceRecord:
+    """Make a record of one event of a record that holds several."""
+    # Half a character has no UTF-8, but is written as JSON escapes it.
+    body = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode(errors="backslashreplace")
+    return replace(record, body=body, document=None)
+
+
+def instant_of(milliseconds: Json) -> datetime:
+    """Read a time as `milliseconds_of` writes it; ValueError or OverflowError when it is none."""
+    return _EPOCH + float(str(milliseconds)) * _MILLISECOND
+
+
+def milliseconds_of(time: datetime) -> int:
+    """Write a time in milliseconds since the epoch."""
+    return (time - _EPOCH) // _MILLISECOND
+
+
+def _program(document: Json) -> str:
+    objects = [one for one in (document if isinstance(document, list) else [document]) if isinstance(one, Mapping)]
+    if not objects:
+        raise Refused("record", "is neither an object nor an array of objects")
+    named = [name for one in objects if (name := program_of(one)) is not None]
+    # Most of an array tell its program; an element of another one is refused on its own.
+    usable = Counter(name for name in named if isinstance(name, str | int)).most_common(1)
+    return _program_id(usable[0][0] if usable else next(iter(named), None), "programId")
+
+
+def program_of(event: Mapping[str, Json]) -> Json:
+    """Give the program that an event names, whatever case and punctuation the name of the field has; else None."""
+    names = (name for name in event if len(name) < 20 and re.sub(r"[\W_]+", "", name).lower() == "programid")
+    named = [event[name] for name in names]
+    return next((one for one in named if not parsing.is_blank(one)), next(iter(named), None))
+
+
+def _program_id(value: Json, field: str) -> str:
+    # Checked before it is looked up: a key beyond DynamoDB's limits would fail the whole batch, again and again.
+    program = parsing.text(value, field)
+    if not _PROGRAM_ID.fullmatch(program):
+        raise Refused(field, "is not the id of a program")
+    return program
+
+
+def seal(record: SourceRecord, store: Callable[[bytes], str], limit: int) -> str:
+    """Put a record into an envelope for the transport.
+
+    Parameters
+    ----------
+    store
+        Keeps a body and gives the key back; called when the body is too large for the transport.
+    limit
+        The most bytes of body that travel inside the envelope.
+    """
+    document: dict[str, Json] = {
+        _MARK: 1,
+        "program": record.program,
+        "received": milliseconds_of(record.received),
+    }
+    if len(record.body) > limit:
+        document["stored"] = store(record.body)
+    else:
+        document["body"] = base64.b64encode(record.body).decode()
+    if record.member:
+        document["member"] = record.member
+    if record.drained:
+        document["drained"] = record.drained
+    if record.sought:
+        document["sought"] = milliseconds_of(record.sought)
+    return json.dumps(document, separators=(",", ":"))
+
+
+def group_of(program: str, member: str) -> str:
+    """Name the ordered group of a member, as senders are asked to: ``program#member``.
+
+    An id that a queue would not take, or that may be an e-mail address, is replaced by a hash.
+    """
+    if _PLAIN.fullmatch(member):
+        return f"{program}#{member}"
+    name = f"{program}#{member}".encode(errors="surrogatepass")
+    return hashlib.blake2b(name, digest_size=16).hexdigest()

@@ -1,0 +1,83 @@
+"""Who may call: one round trip reads the key, and now and then the program with its gate and token.
+
+The key is read strongly consistent by each call, so that one that is revoked is refused at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.activity import buffer
+from loyalty_bridge.errors import OutOfScope, Refused, Unauthorized
+from loyalty_bridge.programs import access_token, api_keys, repository
+from loyalty_bridge.programs.connection import program_id
+
+if TYPE_CHECKING:
+    from loyalty_bridge.programs.access_token import Token
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import ProgramSettings
+
+HEADERS = ("x-convercus-key", "x-bridge-key")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The program that a caller may use, and what all containers share about it, by its sort key."""
+
+    program: Program
+    beside: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def token(self) -> Token:
+        """The token for its loyalty platform."""
+        return access_token.opened(self.beside.get(access_token.ITEM, {}))
+
+
+def admit(
+    settings: ProgramSettings,
+    program: str,
+    headers: Mapping[str, str],
+    beside: Sequence[str] = (access_token.ITEM,),
+    *,
+    scope: api_keys.Scope = "actions",
+) -> Access:
+    """Check the caller's key.
+
+    Parameters
+    ----------
+    headers
+        Names in lower case.
+    beside
+        Sort keys of what else is to be read.
+    scope
+        What the key has to be for.
+
+    Raises
+    ------
+    Unauthorized
+        The key is missing, malformed, unknown, revoked, or another program's; which of them is told to nobody.
+    OutOfScope
+        The key is not for such calls.
+    Unavailable
+        The key cannot be checked.
+    """
+    shown = next(filter(None, (headers.get(name, "").strip() for name in HEADERS)), "")
+    key = api_keys.item_of(shown)
+    try:
+        name = program_id(program)
+    except Refused:
+        raise Unauthorized from None
+    if key is None:
+        raise Unauthorized
+    lasting = [item for item in beside if item == access_token.ITEM]
+    found, items = repository.recall(settings, name, [key, *(item for item in beside if item not in lasting)], lasting)
+    if found is None:
+        raise Unauthorized
+    buffer.know(found)
+    if key not in items:
+        raise Unauthorized
+    if not api_keys.is_for(items[key], scope):
+        raise OutOfScope(f"the key is not for {scope}")
+    return Access(found, items)

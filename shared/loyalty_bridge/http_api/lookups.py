@@ -1,0 +1,67 @@
+"""Look-ups while a message is rendered: always 200, with the payload or with ``error``; only a wrong key is 401.
+
+Braze waits two seconds for the answer, our cold start inside
+(https://www.braze.com/docs/user_guide/personalization_and_dynamic_content/connected_content/making_an_api_call),
+and MoEngage five (https://help.moengage.com/hc/en-us/articles/115003622346-Content-APIs).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.actions.clients import client, kept_transport
+from loyalty_bridge.actions.idempotency import Answer
+from loyalty_bridge.errors import BridgeError, OutOfScope, Refused, Unauthorized, UpstreamRefused
+from loyalty_bridge.http_api import auth, responses
+from loyalty_bridge.http_api.responses import Response, failed, response
+from loyalty_bridge.settings import ProgramSettings, settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from loyalty_bridge.http_api.requests import Call
+    from loyalty_bridge.platforms.convercus.client import Client
+
+LIMIT_SECONDS = 1.5
+"""From the gateway's request time; what is left of the two seconds is the way back."""
+MOENGAGE_SECONDS = 4.0
+_ANSWER_SECONDS = 0.05
+
+Look = Callable[["Client", "Call", float], Mapping[str, Any]]
+"""Reads from the loyalty platform before a deadline (of `time.monotonic`)."""
+
+
+def answer(event: Mapping[str, Any], context: LambdaContext, look: Look) -> Response:
+    """Answer a look-up on Convercus."""
+
+    def read(call: Call, deadline: float) -> Mapping[str, Any]:
+        told = settings(ProgramSettings)
+        admitted = auth.admit(told, call.program, call.headers, scope="lookups")
+        return look(client(told, admitted, kept_transport()), call, deadline)
+
+    return within(LIMIT_SECONDS, event, context, read)
+
+
+def within(
+    limit: float,
+    event: Mapping[str, Any],
+    context: LambdaContext,
+    read: Callable[[Call, float], Mapping[str, Any]],
+    tell: Callable[[BridgeError], Response] | None = None,
+) -> Response:
+    """Answer a look-up within so many seconds of the gateway's receipt, with what is read before a deadline."""
+
+    def work(call: Call, _: LambdaContext) -> Answer:
+        return Answer(200, read(call, time.monotonic() + call.seconds_left(limit) - _ANSWER_SECONDS))
+
+    return responses.answer(event, context, work, tell or told, writes_beside=True)
+
+
+def told(error: BridgeError) -> Response:
+    """Tell why there is nothing to show."""
+    if isinstance(error, Unauthorized | OutOfScope):
+        return failed(error)
+    unknown = isinstance(error, Refused) or (isinstance(error, UpstreamRefused) and error.status == 404)
+    return response(200, {"error": "member_not_found" if unknown else "internal_error"})

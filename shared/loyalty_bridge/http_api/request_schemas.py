@@ -1,0 +1,272 @@
+"""What the calls take, as models: they are checked against, and the OpenAPI file is made from them.
+
+What Liquid or Jinja rendered arrives as text: numbers in strings are taken, blanks around ids are not part of them,
+and an id that was not rendered is refused by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.http_api.requests import EXTERNAL_ID_PATTERN, ID_PATTERN, MAX_ID, external_id, identifier, rendered
+from loyalty_bridge.platforms import parsing
+
+T = TypeVar("T")
+
+MAX_MEMBERS = 500
+MAX_POINTS = 100_000_000
+_TEXT = 255
+_TEXT_PATTERN = r"^[^{\x00]*[^{\s\x00][^{\x00]*$"
+_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
+
+
+def _as_text(value: Any) -> Any:
+    """Take a whole number for a text: ids may look like one."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _number(value: Any) -> Any:
+    """Take the text of a JSON number for that number (``"2.49875"``), nothing else (``"+5"``, ``" "``, true)."""
+    if isinstance(value, str):
+        value = rendered(value)
+        if not _NUMBER.fullmatch(value):
+            raise ValueError("is not a number")
+        return parsing.plain(float(value))
+    if isinstance(value, bool):
+        raise ValueError("is not a number")  # noqa: TRY004 - pydantic collects ValueError only
+    return value
+
+
+def _whole(value: float) -> float:
+    """Write 50.0 as 50: the loyalty platform may count in whole points only."""
+    return int(value) if value.is_integer() else value
+
+
+def _blank_is_absent(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _read(read: Callable[[Any, str], T]) -> Callable[[Any], T]:
+    """Let pydantic collect what a reader of sources refuses."""
+
+    def validate(value: Any) -> T:
+        try:
+            return read(value, "")
+        except Refused as refusal:
+            raise ValueError(refusal.reason) from None
+
+    return validate
+
+
+def _moment(value: str, field: str) -> str:
+    moment = parsing.iso(value, field)
+    if parsing.is_day(value):
+        # Whether it is meant to its beginning or its end, the caller has to say.
+        raise Refused(field, "has no time of day")
+    return moment
+
+
+def _bounded(value: str) -> str:
+    if len(value) > _TEXT:
+        raise ValueError(f"has more than {_TEXT} characters")
+    return value
+
+
+def _without_nulls(answers: dict[str, str | None]) -> dict[str, str | None]:
+    return {name: answer for name, answer in answers.items() if answer is not None}
+
+
+def _distinct_names(answers: Any) -> Any:
+    """Refuse names that differ in the blanks around them only: one would replace the other."""
+    if isinstance(answers, dict) and len({name.strip() for name in answers}) < len(answers):
+        raise ValueError("names a field twice")
+    return answers
+
+
+def _unique(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values):
+        raise ValueError("holds a member twice")
+    return values
+
+
+Id = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    AfterValidator(identifier),
+    WithJsonSchema({"type": ["string", "integer"], "maxLength": MAX_ID, "pattern": ID_PATTERN}),
+]
+ExternalId = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    AfterValidator(external_id),
+    WithJsonSchema({"type": ["string", "integer"], "maxLength": MAX_ID, "pattern": EXTERNAL_ID_PATTERN}),
+]
+Text = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    AfterValidator(rendered),
+    AfterValidator(_bounded),
+    WithJsonSchema({"type": ["string", "integer"], "maxLength": _TEXT, "pattern": _TEXT_PATTERN}),
+]
+OptionalText = Annotated[
+    Annotated[str, BeforeValidator(_as_text), AfterValidator(rendered), AfterValidator(_bounded)] | None,
+    BeforeValidator(_blank_is_absent),
+    WithJsonSchema({"type": ["string", "integer", "null"], "maxLength": _TEXT, "pattern": r"^[^{\x00]*$"}),
+]
+Points = Annotated[
+    float,
+    BeforeValidator(_number),
+    Field(gt=0, le=MAX_POINTS, allow_inf_nan=False),
+    AfterValidator(_whole),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_POINTS},
+                {"type": "string", "pattern": r"^[1-9][0-9]{0,7}(\.[0-9]{1,40})?$"},
+            ]
+        }
+    ),
+]
+Moment = Annotated[
+    Annotated[str, AfterValidator(_read(_moment))] | None,
+    BeforeValidator(_blank_is_absent),
+    WithJsonSchema({"type": ["string", "null"], "format": "date-time"}),
+]
+
+
+Email = Annotated[
+    str,
+    Field(max_length=254),
+    AfterValidator(rendered),
+    AfterValidator(_read(parsing.email)),
+    WithJsonSchema({"type": "string", "maxLength": 254, "format": "email"}),
+]
+Day = Annotated[
+    Annotated[str, AfterValidator(rendered), AfterValidator(_read(parsing.birth_date))] | None,
+    BeforeValidator(_blank_is_absent),
+    WithJsonSchema({"type": ["string", "null"], "format": "date"}),
+]
+Flag = Annotated[
+    Annotated[bool, BeforeValidator(_read(parsing.boolean))] | None,
+    BeforeValidator(_blank_is_absent),
+    WithJsonSchema({"anyOf": [{"type": ["boolean", "null"]}, {"enum": ["true", "false", ""]}]}),
+]
+
+
+class _Body(BaseModel):
+    # A cold start builds the validators of the body that it reads, not of all.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+class AssignCoupon(_Body):
+    """Assign a coupon to one member."""
+
+    account_id: Id
+    braze_campaign_id: Text = Field(default_factory=str)
+    dispatch_id: OptionalText = None
+    idempotency_key: OptionalText = None
+
+
+class AssignCouponBatch(_Body):
+    """Assign a coupon to up to 500 members."""
+
+    account_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_MEMBERS), AfterValidator(_unique)]
+    valid_from: Moment = None
+    valid_to: Moment = None
+    braze_campaign_id: Text = Field(default_factory=str)
+    dispatch_id: OptionalText = None
+    idempotency_key: OptionalText = None
+
+    @field_validator("valid_to")
+    @classmethod
+    def _ends_after_its_beginning(cls, valid_to: str | None, info: ValidationInfo) -> str | None:
+        valid_from = info.data.get("valid_from")
+        if valid_from and valid_to and parsing.instant(valid_to, "") <= parsing.instant(valid_from, ""):
+            raise ValueError("is not after valid_from")
+        return valid_to
+
+
+class BookPoints(_Body):
+    """Book points on a member account."""
+
+    booking_type: Literal["EARNBOOKING", "BURNBOOKING"]
+    booking_type_code: Text
+    points: Points
+    reason: Text
+    braze_campaign_id: Text = Field(default_factory=str)
+    dispatch_id: OptionalText = None
+    idempotency_key: OptionalText = None
+
+
+class SubscribeEmail(_Body):
+    """Set the e-mail opt-ins of a member's memberships."""
+
+    account_id: Id
+    status: Literal["allowed", "declined"]
+    optins: Annotated[list[Text], Field(max_length=100)] | None = None
+    braze_campaign_id: OptionalText = None
+    dispatch_id: OptionalText = None
+    idempotency_key: OptionalText = None
+
+
+class SignupUser(_Body):
+    """Who is to be signed up: the fields of Punchh's signup, but for what the bridge itself sets.
+
+    Which values are no id depends on where the program's events go, see `signup_caller`.
+
+    Source: https://developers.partech.com/docs/dev-portal-online-ordering (sign-up). A password is no field: the bridge
+    makes one that nobody knows.
+    """
+
+    email: Email
+    external_source_id: ExternalId
+    external_source: OptionalText = None
+    first_name: OptionalText = None
+    last_name: OptionalText = None
+    phone: OptionalText = None
+    birthday: Day = None
+    anniversary: Day = None
+    gender: OptionalText = None
+    address_line1: OptionalText = None
+    address_line2: OptionalText = None
+    city: OptionalText = None
+    state: OptionalText = None
+    zip_code: OptionalText = None
+    preferred_locale: OptionalText = None
+    fav_location_id: OptionalText = None
+    invite_code: OptionalText = None
+    signup_channel: OptionalText = None
+    terms_and_conditions: Flag = None
+    age_verified_status: Flag = None
+    marketing_email_subscription: Flag = None
+    marketing_pn_subscription: Flag = None
+    send_compliance_sms: Flag = None
+    profile_field_answers: (
+        Annotated[
+            dict[Text, OptionalText],
+            Field(max_length=50),
+            BeforeValidator(_distinct_names),
+            AfterValidator(_without_nulls),
+        ]
+        | None
+    ) = None
+
+
+class SignupMember(_Body):
+    """Sign a member up."""
+
+    user: SignupUser

@@ -1,0 +1,219 @@
+"""Reading a call as API Gateway's HTTP API gives it (payload format 2.0).
+
+Each function has one or two routes, so there is no router: importing one would cost every cold start more than it does.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from loyalty_bridge.errors import Refused, TooLarge
+from loyalty_bridge.member_ids import check_member_id
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from loyalty_bridge.model import Json
+
+    M = TypeVar("M", bound=BaseModel)
+
+_GATEWAY_SECONDS = 30.0
+"""An HTTP API gives up after these: an event that is older is a stored one, which is run by hand
+(https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html)."""
+MAX_BODY = 256 * 1024
+MAX_ID = 200
+ID_PATTERN = r"^[^\s./\\%?#{}][^/\\%?#{}\x00-\x1f\x7f]*$"
+"""Ids become parts of paths, which gateways on the way decode, some twice; none holds what separates there."""
+EXTERNAL_ID_PATTERN = r"^[^\s{\x00-\x1f\x7f]([^{\x00-\x1f\x7f]|\{[^{%\x00-\x1f\x7f])*$"
+"""Of ids that become no part of a path: they are what events may carry."""
+_UNRENDERED = re.compile(r"\{\{|\{%")
+_TEST_DISPATCH = "dispatch_id_for_unsent_campaign"
+"""What Braze renders for a dispatch id in a test (https://www.braze.com/docs/help/help_articles/api/dispatch_id)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call. Its representation shows neither headers nor body: they hold keys and members' data.
+
+    Attributes
+    ----------
+    headers
+        Names in lower case.
+    arrived
+        When the gateway got it (epoch seconds).
+    """
+
+    method: str
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    arrived: float
+
+    @property
+    def program(self) -> str:
+        """The program that the URL names."""
+        return self.path.get("programId", "")
+
+    def seconds_left(self, limit: float) -> float:
+        """Tell how much is left of the seconds that the caller waits, counted from when the gateway got the call."""
+        age = time.time() - self.arrived
+        return limit - age if 0 < age < _GATEWAY_SECONDS else limit
+
+    def id(self, name: str) -> str:
+        """Give an id of the URL.
+
+        Raises
+        ------
+        Refused
+            It is blank, was not rendered, or cannot be an id.
+        """
+        try:
+            return identifier(self.path.get(name, ""))
+        except ValueError as error:
+            raise Refused(name, str(error)) from None
+
+
+def rendered(value: str) -> str:
+    """Give a text that a template rendered, without the blanks around it; raises ValueError when it is none."""
+    if _UNRENDERED.search(value):
+        raise ValueError("was not rendered by the template")
+    if not value.strip():
+        raise ValueError("is blank")
+    return value.strip()
+
+
+def external_id(value: str) -> str:
+    """Give an id that becomes no part of a path, without the blanks around it; raises ValueError when it is none."""
+    id_ = rendered(value)
+    if len(id_) > MAX_ID:
+        raise ValueError(f"has more than {MAX_ID} characters")
+    try:
+        check_member_id(id_, "")
+    except Refused as refusal:
+        raise ValueError(refusal.reason) from None
+    return id_
+
+
+def identifier(value: str) -> str:
+    """Give an id without the blanks around it; raises ValueError when it is none, or could mean another path."""
+    id_ = external_id(value)
+    if not re.fullmatch(ID_PATTERN, id_):
+        raise ValueError("is not an id")
+    return id_
+
+
+def read(event: Mapping[str, Any]) -> Call:
+    """Read the gateway's event."""
+    body = event.get("body") or ""
+    try:
+        data = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode(errors="surrogatepass")
+    except ValueError:
+        data = b""
+    http = event["requestContext"]["http"]
+    return Call(
+        method=http["method"],
+        path=event.get("pathParameters") or {},
+        query=event.get("queryStringParameters") or {},
+        headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+        body=data,
+        arrived=event["requestContext"]["timeEpoch"] / 1000,
+    )
+
+
+def parsed(call: Call) -> Json:
+    """Parse a JSON body.
+
+    Raises
+    ------
+    TooLarge
+        The body is.
+    Refused
+        It is not JSON, names a key twice, or the ``Content-Type`` does not say so.
+    """
+    from loyalty_bridge.platforms.parsing import parse
+
+    kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Refused("Content-Type", "is not application/json")
+    if len(call.body) > MAX_BODY:
+        raise TooLarge("body", f"is larger than {MAX_BODY // 1024} KB")
+    try:
+        # Of two values a reader takes the last: a text that a template did not escape could replace any other field.
+        return parse(call.body, unique_keys=True)
+    except Refused as refusal:
+        unquoted = str(refusal).replace("record:", "body:", 1)
+        field = "body" if refusal.field == "record" else refusal.field
+        raise Refused(field, refusal.reason, unquoted=unquoted) from None
+
+
+def body(call: Call, model: type[M]) -> M:
+    """Read the body as a model.
+
+    Raises
+    ------
+    Refused
+        Naming the field that is wrong; or as `parsed`.
+    """
+    return checked(parsed(call), model)
+
+
+def checked(document: Any, model: type[M]) -> M:
+    """Read a document as a model.
+
+    Raises
+    ------
+    Refused
+        Naming the field that is wrong.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:64]}" for part in first["loc"])
+        complaint = _complaint(first["type"], first["msg"])
+        unquoted = "body: has a field that is not known" if first["type"] == "extra_forbidden" else ""
+        raise Refused(path.lstrip(".") or "body", complaint, unquoted=unquoted) from None
+
+
+def _complaint(kind: str, message: str) -> str:
+    known = {"missing": "is missing", "extra_forbidden": "is not a known field", "model_type": "is not an object"}
+    return known.get(kind, re.sub(r"^(Value error, |\w+ (?=should ))", "", message))
+
+
+def fingerprint(call: Call, action: str, document: Mapping[str, Any]) -> str:
+    """Make the hash by which equal requests are recognised."""
+    text = json.dumps([action, dict(call.path), document], sort_keys=True)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def idempotency_key(call: Call, given: str | None, dispatch: str | None, *parts: str | None) -> str | None:
+    """Tell the caller's idempotency key: the header, else the body's, else the dispatch with what it acts on.
+
+    A dispatch is shared by the members of a send, so it counts only together with `parts`; Braze's placeholder in a
+    test and blanks are no keys.
+
+    Raises
+    ------
+    Refused
+        The header is not printable ASCII, longer than 255 characters, or not rendered.
+    """
+    header = call.headers.get("idempotency-key", "").strip()
+    if not re.fullmatch(r"[ -~]{0,255}", header):
+        raise Refused("Idempotency-Key", "has other than printable ASCII characters, or more than 255")
+    if _UNRENDERED.search(header):
+        raise Refused("Idempotency-Key", "was not rendered by the template")
+    for own in (header, (given or "").strip()):
+        if own and _TEST_DISPATCH not in own:
+            return f"key:{own}"
+    sent = (dispatch or "").strip()
+    return json.dumps(["dispatch", sent, *parts]) if sent and _TEST_DISPATCH not in sent else None

@@ -1,0 +1,181 @@
+"""Answering a call: one shape of errors, from the tree of errors.
+
+{"error": "<word>", "message": "<for people>", "field": "<what is wrong>"}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from loyalty_bridge.activity import buffer
+from loyalty_bridge.activity.recorder import endpoint, redacted
+from loyalty_bridge.errors import (
+    BridgeError,
+    ConnectionBroken,
+    Forbidden,
+    InProgress,
+    KeyReused,
+    NotConnected,
+    NotFound,
+    NotSent,
+    OutcomeUnknown,
+    OutOfScope,
+    Refused,
+    SavedMeanwhile,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UpstreamRefused,
+)
+from loyalty_bridge.http_api import requests
+from loyalty_bridge.http_api.requests import Call
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from loyalty_bridge.actions.idempotency import Answer
+
+logger = Logger()
+metrics = Metrics()
+
+RETRY_SECONDS = 5
+
+Response = dict[str, Any]
+
+# From the special to the general. A repeat is invited by 5xx only where it is useful and does no harm.
+_STATUS: tuple[tuple[type[BridgeError], int], ...] = (
+    (TooLarge, 413),
+    (Refused, 400),
+    (Unauthorized, 401),
+    (OutOfScope, 403),
+    (Forbidden, 403),
+    (KeyReused, 422),
+    (NotFound, 404),
+    (SavedMeanwhile, 409),
+    (NotConnected, 409),
+    (InProgress, 503),
+    (ConnectionBroken, 503),
+    (NotSent, 502),
+    (OutcomeUnknown, 500),
+    (Unavailable, 503),
+    (BridgeError, 500),
+)
+_UPSTREAM = {404: 404, 409: 409}
+
+
+def response(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    """Make an answer for the gateway."""
+    return {
+        "statusCode": status,
+        "headers": {"Content-Type": "application/json", "Cache-Control": "no-store", **(headers or {})},
+        "body": json.dumps(body, ensure_ascii=False, separators=(",", ":")),
+    }
+
+
+def failed(error: BridgeError) -> Response:
+    """Tell an error."""
+    if isinstance(error, UpstreamRefused):
+        code = error.code or "upstream_refused"
+        return response(_UPSTREAM.get(error.status, 422), {"error": code, "message": error.reason})
+    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    body: dict[str, Any] = {"error": error.word, "message": _message(error)}
+    if isinstance(error, Refused):
+        body["field"] = error.field
+    headers = {}
+    if status in {502, 503}:
+        wait = getattr(error, "retry_after", None) or RETRY_SECONDS
+        headers["Retry-After"] = str(math.ceil(min(max(wait, 1), 300)))
+    return response(status, body, headers)
+
+
+def _message(error: BridgeError) -> str:
+    return f"{error.field} {error.reason}" if isinstance(error, Refused) else str(error)
+
+
+def answer(
+    event: Mapping[str, Any],
+    context: LambdaContext,
+    work: Callable[[Call, LambdaContext], Answer],
+    tell: Callable[[BridgeError], Response] = failed,
+    *,
+    writes_beside: bool = False,
+) -> Response:
+    """Answer a call with what `work` makes of it, count how it ended, and note it for the program's activity.
+
+    Parameters
+    ----------
+    tell
+        Makes the answer to an error.
+    writes_beside
+        Nothing of the activity is waited for: it is written in a later call, beside the work.
+    """
+    began = time.monotonic()
+    if writes_beside:
+        buffer.write_beside()
+    call = requests.read(event)
+    error: BridgeError | None = None
+    try:
+        done = work(call, context)
+        told = response(done.status, done.body)
+    except BridgeError as failure:
+        error = failure
+        told = tell(error)
+        _log(logger.warning, "call failed", call, told, redacted(str(error)))
+    except Exception as defect:  # noqa: BLE001 - the caller gets the documented shape even for a defect of ours
+        error = _Defect(type(defect).__name__)
+        told = tell(_Defect("an error of the bridge itself"))
+        # Where, but not the error's own text: it may hold what was sent.
+        places = traceback.format_tb(defect.__traceback__)
+        _log(logger.error, "defect", call, told, type(defect).__name__, traceback="".join(places))
+    count(context.function_name, told["statusCode"], error)
+    _note(endpoint(context.function_name), call.program, error, time.monotonic() - began)
+    # Who has no key does not make us write for each call.
+    if not writes_beside and (not isinstance(error, Unauthorized) or buffer.is_due()):
+        buffer.write_now()
+    return told
+
+
+class _Defect(BridgeError):
+    """What nobody foresaw."""
+
+
+def _log(log: Callable[..., None], what: str, call: Call, told: Response, why: str, **more: str) -> None:
+    log(
+        what,
+        extra={"program": redacted(call.program[:64]), "status": told["statusCode"], "why": why, **more},
+        stacklevel=2,
+    )
+
+
+_ALARMING = (
+    (_Defect, "defects"),
+    (Unauthorized, "calls_unauthorized"),
+    (OutcomeUnknown, "calls_outcome_unknown"),
+    (ConnectionBroken, "connection_broken"),
+)
+
+
+def count(function: str, status: int, error: BridgeError | None = None) -> None:
+    """Count a call by its class of status, and what raises an alarm for all functions together."""
+    for kind, name in _ALARMING:
+        if isinstance(error, kind):
+            metrics.add_metric(name, MetricUnit.Count, 1)
+            metrics.flush_metrics()
+    metrics.add_dimension(name="function", value=function)
+    metrics.add_metric(f"calls_{status // 100}xx", MetricUnit.Count, 1)
+    metrics.flush_metrics()
+
+
+def _note(endpoint: str, called: str, error: BridgeError | None, seconds: float) -> None:
+    """Note a call for the activity of its program."""
+    if error:
+        buffer.problem(called, endpoint, error)
+    buffer.tally.call(buffer.known(called).program, endpoint, error.word if error else "ok", seconds)

@@ -1,0 +1,134 @@
+"""One HTTP exchange: kept-alive connections, deadlines that hold, and errors that tell whether a repeat may double.
+
+`requests` follows redirects and bounds each read, not the whole; a token must not follow a redirect, and an answer
+dripping in byte by byte would outlive the invocation. So its adapter is used directly, with a watchdog that shuts the
+socket when the time is up.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from loyalty_bridge.errors import NotSent, OutcomeUnknown
+from loyalty_bridge.platforms.base import Reply
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+
+CONNECT_SECONDS = 3.0
+MAX_REPLY_BYTES = 4 * 1024 * 1024
+IDLE_SECONDS = 4.0
+"""A connection that was idle for longer is not used again. Many servers close one after 5 s (Node.js, Apache), and a
+function that was frozen does not see it: https://nodejs.org/api/http.html#serverkeepalivetimeout"""
+
+_watched = threading.local()
+"""Of each thread's exchange: its deadline, whether all is sent, and the watchdog's timer with the socket it shuts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be sent. Its representation shows neither headers nor body: they hold keys and members' data."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+Send: TypeAlias = Callable[[Request, float], Reply]
+"""``send(request, deadline)``: the answer, before `deadline` (of `time.monotonic`).
+
+Raises `NotSent` when the request certainly did not arrive, `OutcomeUnknown` when it may have been carried out.
+"""
+
+
+def open_transport(connections: int) -> Send:
+    """Make a transport that keeps at most so many connections to a host open, and alive between calls."""
+    # Imported here: only who sends pays for it at cold start.
+    from loyalty_bridge.infra.connection_pool import Adapter
+
+    adapter = Adapter(connections, _tls())
+
+    def send(request: Request, deadline: float) -> Reply:
+        import requests
+        from urllib3.exceptions import HTTPError
+
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise NotSent("no time left to send")
+        _watched.deadline, _watched.is_sent, _watched.is_cut, _watched.sock = deadline, False, False, None
+        try:
+            prepared = requests.Request(request.method, request.url, dict(request.headers), data=request.body).prepare()
+            proxies = _proxies(request.url)
+            timeout = (min(CONNECT_SECONDS, remaining), remaining)
+            with adapter.send(prepared, stream=True, timeout=timeout, verify=True, proxies=proxies) as response:
+                if "," in response.headers.get("content-encoding", ""):
+                    raise OutcomeUnknown("the reply is encoded more than once")  # a few bytes may become gigabytes
+                body = response.raw.read(MAX_REPLY_BYTES + 1, decode_content=True)
+            if time.monotonic() >= deadline:
+                raise OutcomeUnknown("the reply was not complete in time")
+            if len(body) > MAX_REPLY_BYTES:
+                raise OutcomeUnknown("the reply is too large")
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            # The text may hold the key: of a header that cannot be written (a ValueError), the whole is told.
+            cause = type(_root(error)).__name__
+            if _watched.is_sent:
+                raise OutcomeUnknown(f"no reply ({cause})") from None
+            raise NotSent(f"no connection or no possible request ({cause})") from None
+        finally:
+            unwatch()
+        return Reply(response.status_code, {name.lower(): text for name, text in response.headers.items()}, body)
+
+    return send
+
+
+def _root(error: BaseException) -> BaseException:
+    """Find what urllib3 reported inside what requests and its retries wrapped around it."""
+    inner = getattr(error, "reason", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
+    return _root(inner) if isinstance(inner, BaseException) else error
+
+
+def unwatch() -> None:
+    """End the watch over the thread's exchange."""
+    timer = _watched.__dict__.pop("timer", None)
+    if timer:
+        timer.cancel()
+
+
+def _proxies(url: str) -> dict[str, str]:
+    """Give the proxy that the deployer has set for this address, as `requests` does for ``https://``."""
+    proxy = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
+    if not proxy or not url.startswith("https:"):
+        return {}
+    from requests.utils import should_bypass_proxies
+
+    return {} if should_bypass_proxies(url, no_proxy=None) else {"https": proxy}
+
+
+@cache
+def _tls() -> SSLContext:
+    """Read the authorities once: for each connection, it would take longer than to map a hundred events.
+
+    A deployer may name others than the public ones, as `requests` and OpenSSL know it: a proxy that opens TLS needs it.
+    """
+    from certifi import where
+    from urllib3.util.ssl_ import create_urllib3_context
+
+    context = create_urllib3_context()
+    authorities = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or where()
+    context.load_verify_locations(**{"capath" if Path(authorities).is_dir() else "cafile": authorities})
+    return context
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait after a failure that names no time: 0.5 × 2ⁿ, with jitter, so that containers do not agree."""
+    return float(0.5 * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311

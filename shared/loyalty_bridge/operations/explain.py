@@ -1,0 +1,131 @@
+"""What a record would become, without sending it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.destinations import destination
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.event_queue import envelope
+from loyalty_bridge.event_queue.envelope import Arrival
+from loyalty_bridge.model import Json
+from loyalty_bridge.parking import parked_records
+from loyalty_bridge.pipeline import attribute_state, deduplication, intake
+from loyalty_bridge.pipeline.intake import Mapped
+from loyalty_bridge.pipeline.planning import Member, Work, plan
+from loyalty_bridge.programs import repository
+
+if TYPE_CHECKING:
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import DeliverySettings
+
+_SECONDS = 20.0
+_EVENT: Mapping[str, Any] = {
+    "event_id": "",
+    "member": "",
+    "time": "",
+    "sent_on_to_the_accounts_of": "",
+    "accepted_before": [],
+    "wire": [],
+    "not_sent": {},
+    "sent_as_it_is": [],
+    "refused": [],
+    "bytes": 0,
+}
+"""All keys of an explained event: each event has them all, whatever its outcome."""
+
+
+def explain(settings: DeliverySettings, data: bytes, program_id: str = "") -> dict[str, Any]:
+    """Tell what a record would become if it came now: wire objects, what is held back and why, what is refused.
+
+    Parameters
+    ----------
+    data
+        The record as it lies on the transport, or as the loyalty platform sent it.
+    program_id
+        The program it is for, when the record does not say.
+
+    Raises
+    ------
+    Refused
+        Nothing of it can be used.
+    Unavailable
+        A store does not answer.
+    """
+    arrival = Arrival("explain", "", "", datetime.now(UTC), data)
+    if program_id:
+        record = envelope.SourceRecord(program_id, data, arrival.sent)
+    else:
+        record = envelope.unseal(arrival, lambda key: parked_records.get_body(settings, key))
+    program = repository.load(settings, [record.program]).get(record.program)
+    if program is None:
+        raise Refused("programId", "is not the id of a program")
+    told, unusable = envelope.apart(record, program.source)
+    if not told:
+        raise unusable[0][1]
+    return {
+        "program": program.id,
+        "not_connected_because_missing": program.missing(),
+        "gate": program.gate.unreadable or program.gate.state,
+        "events": [_event(settings, arrival, record, event, program) for _, event in told]
+        + [_refused(refusal) for _, refusal in unusable],
+    }
+
+
+def _event(
+    settings: DeliverySettings, arrival: Arrival, record: envelope.SourceRecord, event: Json, program: Program
+) -> dict[str, Any]:
+    try:
+        member_id = record.member or program.source.member(event, program.connection.loyalty.rules)
+        if member_id is None:
+            return {**_EVENT, "sent_on_to_the_accounts_of": intake.person(program, event)}
+        work = intake.translate(arrival, record, event, program, member_id)
+    except Refused as refusal:
+        return _refused(refusal)
+    known = deduplication.look_up(settings, [Mapped(program, work, ())], time.monotonic() + _SECONDS)
+    work.recall(
+        known.accepted.get(work.ledger_key, set()),
+        trust_attributes=not program.connection.only_changed,
+    )
+    member = known.member(program, attribute_state.key(program.id, member_id))
+    member.works.append(work)
+    return _told(program, work, member)
+
+
+def _refused(refusal: Refused) -> dict[str, Any]:
+    return {**_EVENT, "refused": [{"part": "record", "field": refusal.field, "reason": refusal.reason}]}
+
+
+def _told(program: Program, work: Work, member: Member) -> dict[str, Any]:
+    before = dict(member.state.marks)
+    accepted_before = sorted(work.accepted)
+    side = program.connection
+    speaks = destination(side.engagement.platform)
+    items = plan(member, speaks, side.engagement.rules, only_changed=side.only_changed)
+    time_of_event = int(work.update.time.timestamp() * 1000)
+    sent = {path for item in items if item.write for _, share in item.write.shares for path in share}
+    held_back: Mapping[str, str] = {
+        ".".join(path): "a newer value is there"
+        if path in before and before[path].time > time_of_event
+        else "unchanged"
+        for path in work.translation.attributes
+        if path not in sent
+    }
+    return {
+        **_EVENT,
+        "event_id": work.update.event_id,
+        "member": work.update.member,
+        "time": work.update.time.isoformat(),
+        "accepted_before": accepted_before,
+        "wire": [{"array": item.object.array, "object": json.loads(item.object.body)} for item in items],
+        "not_sent": {**held_back, **{one.field: one.withheld for one in work.update.unknown if one.withheld}},
+        "sent_as_it_is": [one.field for one in work.update.unknown if not one.withheld],
+        "refused": [
+            {"part": refusal.part, "field": refusal.field, "reason": refusal.reason} for refusal in work.refusals
+        ],
+        "bytes": sum(len(item.object.body) for item in items),
+    }

@@ -1,0 +1,107 @@
+"""What recorded events of a loyalty platform become: which fields are mapped, ignored, missing. Nothing is sent."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.model import Json, MemberUpdate
+from loyalty_bridge.platforms import parsing
+from loyalty_bridge.platforms.field_reference import references
+from loyalty_bridge.sources import source
+
+
+def learn(platform: str, files: Iterable[bytes]) -> list[dict[str, Any]]:
+    """Tell what becomes of events, by their type.
+
+    Parameters
+    ----------
+    files
+        Each an event, an array of events, or one event on each line.
+
+    Returns
+    -------
+    list
+        Of each type of event: how many there are, how often each property, attribute and profile field was set
+        (``mapped``), which unknown fields are sent (``sent_as_it_is``), which fields are not, and why (``ignored``),
+        and which documented properties never came (``missing``). Events that cannot be used are of type ``refused``.
+
+    Raises
+    ------
+    Refused
+        There is no such platform.
+    """
+    documented = references().get(platform)
+    if documented is None:
+        raise Refused("platform", f"is none of {', '.join(references())}")
+    types: defaultdict[str, _Seen] = defaultdict(_Seen)
+    for data in files:
+        for event in _events(data):
+            found = _read(platform, event)
+            types[found.event.name if isinstance(found, MemberUpdate) and found.event else "refused"].add(found)
+    return [
+        {
+            "event": name,
+            "events": seen.events,
+            "mapped": dict(seen.mapped),
+            "sent_as_it_is": dict(seen.sent),
+            "ignored": seen.ignored,
+            "missing": [one for one in documented.events.get(name, ()) if one not in seen.mapped],
+        }
+        for name, seen in sorted(types.items())
+    ]
+
+
+class _Seen:
+    """What was seen of one type of event."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.mapped: Counter[str] = Counter()
+        self.sent: Counter[str] = Counter()
+        self.ignored: dict[str, str] = {}
+
+    def add(self, found: MemberUpdate | Refused) -> None:
+        self.events += 1
+        if isinstance(found, Refused):
+            self.ignored[found.field] = found.reason
+            return
+        sent = [one.field for one in found.unknown if not one.withheld]
+        properties = found.event.properties if found.event else {}
+        self.mapped.update(name for name in properties if name not in sent)
+        self.mapped.update(f"attribute {name}" for name in (*found.attributes, *found.custom))
+        self.mapped.update(f"profile {name}" for name in found.profile)
+        self.sent.update(sent)
+        self.ignored |= {one.field: one.withheld for one in found.unknown if one.withheld}
+        self.ignored |= {one.field: one.reason for one in found.refusals}
+
+
+def _events(data: bytes) -> Iterator[Json]:
+    try:
+        documents = [parsing.parse_each(data)[0]]
+    except Refused:
+        documents = []
+        for line in filter(None, map(bytes.strip, data.splitlines())):
+            try:
+                documents.append(parsing.parse_each(line)[0])
+            except Refused:
+                documents.append(None)
+    for document in documents:
+        yield from document if isinstance(document, list) else [document]
+
+
+def _read(platform: str, event: Json) -> MemberUpdate | Refused:
+    reads = source(platform)
+    rules: Any = vars(reads)["Rules"]()
+    now = datetime.now(UTC)
+    if not isinstance(event, dict):
+        return Refused("record", "is no event")
+    try:
+        [opened] = cast("list[dict[str, Json]]", reads.events(event))
+        member = reads.member(opened, rules) or "unknown"
+        return reads.read(opened, rules, member=member, received=now)
+    except Refused as refusal:
+        return refusal

@@ -1,0 +1,251 @@
+"""Who an operator is, and of which programs: told by a token of the issuer, checked by PyJWT.
+
+PyJWT is small, widely used and kept up, and checks what OpenID Connect asks for: signature, algorithm, issuer,
+audience and times. https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from loyalty_bridge import USER_AGENT, clocks
+from loyalty_bridge.errors import NotSent, OutcomeUnknown, Unauthorized, Unavailable
+
+if TYPE_CHECKING:
+    from jwt import PyJWK
+
+    from loyalty_bridge.infra.http_client import Request, Send
+    from loyalty_bridge.settings import AdminSettings
+
+ALGORITHMS = ("RS256", "PS256", "ES256")
+"""Signatures with a key pair: with any other, who can read the issuer's public keys could sign."""
+LEEWAY_SECONDS = 30
+KEYS_SECONDS = 3600.0
+"""For how long the issuer's keys are known."""
+KEYS_AGAIN_SECONDS = 10.0
+"""A token that names another key lets them be read again, but not more often."""
+_SECONDS = 6.0
+CLIENT_AUTHENTICATION = "client_authentication"
+"""Name in the configuration: ``client_secret_basic`` or ``client_secret_post``
+(https://openid.net/specs/openid-connect-core-1_0.html#ClientAuthentication)."""
+_NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Somebody who is signed in.
+
+    Attributes
+    ----------
+    subject
+        The issuer's id of the person; what the audit names.
+    name
+        What the page greets the person by.
+    programs
+        Ids of the programs that the person operates, besides when it is `all_programs`.
+    """
+
+    subject: str
+    name: str = ""
+    all_programs: bool = False
+    programs: frozenset[str] = frozenset()
+
+    def may(self, program: str) -> bool:
+        """Tell whether the person operates a program."""
+        return self.all_programs or program in self.programs
+
+
+@cache
+def configuration(settings: AdminSettings) -> Mapping[str, str]:
+    """Read where the issuer's endpoints are, once for a container; a slash at the issuer's end is not doubled.
+
+    https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig
+
+    Raises
+    ------
+    Unavailable
+        It does not answer as it should.
+    """
+    from loyalty_bridge.infra.http_client import Request
+
+    issuer = settings.sign_in_issuer
+    url = settings.sign_in_configuration or f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+    status, told = ask(Request("GET", _safe(url), {"accept": "application/json"}))
+    if status != 200 or told.get("issuer") != issuer:
+        raise Unavailable("the issuer's configuration is not one of this issuer")
+    if any(not isinstance(told.get(name), str) for name in _NEEDED):
+        raise Unavailable("the issuer's configuration is not complete")
+    addresses = {
+        name: _safe(text)
+        for name, text in told.items()
+        if isinstance(text, str) and name.endswith(("_endpoint", "_uri"))
+    }
+    return addresses | {CLIENT_AUTHENTICATION: _client_authentication(told)}
+
+
+def _client_authentication(told: Mapping[str, Any]) -> str:
+    """Choose how the client shows its secret: by default, and where both are taken, not in the form."""
+    methods = told.get("token_endpoint_auth_methods_supported")
+    posts = isinstance(methods, list) and "client_secret_post" in methods and "client_secret_basic" not in methods
+    return "client_secret_post" if posts else "client_secret_basic"
+
+
+@cache
+def _transport() -> Send:
+    from loyalty_bridge.infra.http_client import open_transport
+
+    return open_transport(2)
+
+
+def ask(request: Request) -> tuple[int, Mapping[str, Any]]:
+    """Send a request to the issuer; gives the status and the JSON object that it answers.
+
+    Raises
+    ------
+    Unavailable
+        It does not answer, or with something else.
+    """
+    named = replace(request, headers={**request.headers, "user-agent": USER_AGENT})
+    try:
+        reply = _transport()(named, time.monotonic() + _SECONDS)
+    except (NotSent, OutcomeUnknown) as error:  # words of actions: here nothing was to be done
+        raise Unavailable(f"the issuer: {error}") from None
+    try:
+        told = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict):
+        raise Unavailable("the issuer does not answer as it should")
+    return reply.status, told
+
+
+def _safe(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise Unavailable("an address of the issuer is not a URL") from None
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost"}):
+        raise Unavailable("an address of the issuer does not begin with https://")
+    return url
+
+
+def _signing_key(url: str, token: str) -> PyJWK:
+    """Find the issuer's key that a token says it is signed with; a set with one key needs no name for it.
+
+    https://openid.net/specs/openid-connect-core-1_0.html#Signing
+    """
+    import jwt
+
+    header = jwt.get_unverified_header(token)
+    if header.get("alg") not in ALGORITHMS:
+        raise jwt.InvalidAlgorithmError
+    for seconds in (KEYS_SECONDS, KEYS_AGAIN_SECONDS):
+        keys = _key_set(url, seconds)
+        named = [key for key in keys if key.get("kid") == header.get("kid")]
+        if not named and len(keys) == 1 and not ("kid" in header and "kid" in keys[0]):
+            named = keys
+        if len(named) == 1:
+            return _usable(named[0], header["alg"])
+    raise jwt.InvalidTokenError
+
+
+def _usable(key: Mapping[str, Any], algorithm: str) -> PyJWK:
+    import jwt
+
+    try:
+        return jwt.PyJWK(dict(key), key.get("alg") or algorithm)
+    except (jwt.PyJWKError, jwt.InvalidKeyError, TypeError, ValueError):
+        raise Unavailable("the issuer's keys cannot be read") from None
+
+
+_key_sets: dict[str, tuple[clocks.Moment, list[Mapping[str, Any]]]] = {}
+
+
+def _key_set(url: str, seconds: float) -> list[Mapping[str, Any]]:
+    """Read the issuer's keys for signatures, unless they were read within so many seconds."""
+    from loyalty_bridge.infra.http_client import Request
+
+    if url in _key_sets and not clocks.is_past(_key_sets[url][0], seconds):
+        return _key_sets[url][1]
+    status, told = ask(Request("GET", url, {"accept": "application/json"}))
+    listed = told.get("keys")
+    keys: list[Mapping[str, Any]] = [
+        key
+        for key in (listed if isinstance(listed, list) else [])
+        if isinstance(key, dict) and key.get("use", "sig") == "sig" and key.get("kty") in ("RSA", "EC")
+    ]
+    if status != 200 or not keys:
+        raise Unavailable("the issuer's keys cannot be read")
+    _key_sets[url] = clocks.moment(), keys
+    return keys
+
+
+def claims(settings: AdminSettings, token: str, *, nonce: str | None = None) -> Mapping[str, Any]:
+    """Check a token of the issuer for this client; gives its claims.
+
+    Parameters
+    ----------
+    token
+        An ID token, or an access token that names this client.
+    nonce
+        What the sign-in was begun with; only an ID token with it is taken then.
+
+    Raises
+    ------
+    Unauthorized
+        It is none, or not valid; why is told to nobody.
+    Unavailable
+        The issuer's keys cannot be read.
+    """
+    import jwt
+
+    try:
+        key = _signing_key(configuration(settings)["jwks_uri"], token)
+        # Cognito's access tokens have no audience: they name the client in a claim of its own.
+        # https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-access-token.html
+        is_access = _unverified(token).get("token_use") == "access"
+        told = jwt.decode(
+            token,
+            key,
+            algorithms=ALGORITHMS,
+            issuer=settings.sign_in_issuer,
+            audience=None if is_access else settings.sign_in_client,
+            options={"require": ["exp", "iat", "iss", "sub"], "verify_aud": not is_access},
+            leeway=LEEWAY_SECONDS,
+        )
+    except jwt.PyJWTError:
+        raise Unauthorized("the token is not valid") from None
+    client = told.get("client_id") if is_access else told.get("azp", settings.sign_in_client)
+    use = told.get("token_use", "id")
+    signs_in = nonce is None or (not is_access and told.get("nonce") == nonce)
+    if client != settings.sign_in_client or use not in ("id", "access") or not signs_in:
+        raise Unauthorized("the token is not valid")
+    return cast("Mapping[str, Any]", told)
+
+
+def _unverified(token: str) -> Mapping[str, Any]:
+    import jwt
+
+    told: Mapping[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return told
+
+
+def operator(settings: AdminSettings, claims: Mapping[str, Any]) -> Operator:
+    """Tell who somebody is by the groups in the claims: of no group, the operator of no program."""
+    told = claims.get(settings.sign_in_groups)
+    listed = [told] if isinstance(told, str) else told if isinstance(told, list) else []
+    groups = {one for one in listed if isinstance(one, str)}
+    prefix = f"{settings.operators_group}:"
+    name = next((claims[key] for key in ("email", "preferred_username", "cognito:username") if key in claims), "")
+    return Operator(
+        subject=str(claims["sub"]),
+        name=str(name),
+        all_programs=settings.operators_group in groups,
+        programs=frozenset(one.removeprefix(prefix) for one in groups if one.startswith(prefix) and one != prefix),
+    )

@@ -1,0 +1,76 @@
+"""What happened to an event, or to a member's events: ledger, member state, kept records, error history."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, get_args
+
+from loyalty_bridge import activity
+from loyalty_bridge.event_queue.envelope import group_of
+from loyalty_bridge.infra import dynamodb
+from loyalty_bridge.model import Part
+from loyalty_bridge.parking import blocked_groups, parked_records
+from loyalty_bridge.parking.parked_records import Entry, Shelf
+from loyalty_bridge.pipeline import attribute_state, delivery_log
+
+if TYPE_CHECKING:
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import DeliverySettings
+
+_SECONDS = 20.0
+
+
+def trace(settings: DeliverySettings, program: Program, name: str) -> dict[str, Any]:
+    """Tell what is known of an id, whether it is an event's, a member's or an action's (of which only errors are told).
+
+    Raises
+    ------
+    Unavailable
+        A store does not answer.
+    """
+    deadline = time.monotonic() + _SECONDS
+    copies = [delivery_log.key_of_copies(program.id, program.epoch, name, part) for part in get_args(Part)]
+    events = [delivery_log.key(program.id, program.epoch, name), *copies]
+    found = dynamodb.read(
+        [
+            *((settings.ledger_table, {"event": {"B": event}}) for event in events),
+            (settings.members_table, {"member": {"S": attribute_state.key(program.id, name)}}),
+        ],
+        deadline,
+    )
+    accepted = {part for item in found[settings.ledger_table] for part in delivery_log.opened(item)[1]}
+    known = [attribute_state.opened(item, program.epoch, b"-") for item in found[settings.members_table]]
+    return {
+        "accepted_parts": sorted(accepted),
+        "member_attributes_last_set": {
+            ".".join(path): datetime.fromtimestamp(mark.time / 1000, UTC).isoformat()
+            for one in known
+            for path, mark in sorted(one.marks.items())
+        },
+        "waits_behind_held_records": bool(
+            blocked_groups.lines(settings, [(program.id, group_of(program.id, name))], deadline)
+        ),
+        **{shelf: _on_shelf(settings, shelf, program.id, name) for shelf in get_args(Shelf)},
+        "errors": [line.told() for line in activity.errors(settings, program.id, record=name).lines],
+    }
+
+
+def _on_shelf(settings: DeliverySettings, shelf: Shelf, program: str, name: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "position": bundle.position,
+            "at": bundle.at.isoformat(),
+            "event_id": entry.event_id,
+            "reasons": [f"{refusal.field}: {refusal.reason}" for refusal in entry.refusals],
+            "missing": list(entry.missing),
+        }
+        for owner in (program, parked_records.UNKNOWN_PROGRAM)  # it may have come before the program was connected
+        for bundle in parked_records.bundles(settings, shelf, owner)
+        for entry in parked_records.entries(settings, bundle)
+        if entry.record.program == program and _is_about(entry, name)
+    ]
+
+
+def _is_about(entry: Entry, name: str) -> bool:
+    return name in (entry.event_id, entry.record.member) or f'"{name}"'.encode() in entry.record.body

@@ -1,0 +1,89 @@
+"""Removing what is stored of a deleted program, within a time; the schedule goes on where it ended.
+
+Records that are held, rejected or wait, and all that is known of its members. Delivery log, idempotency records and
+activity stay and expire: they are not read for a program with another destination version, hold no personal data, and
+keep an action from being carried out twice.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, get_args
+
+from loyalty_bridge.infra import aws
+from loyalty_bridge.parking import parked_records
+from loyalty_bridge.parking.parked_records import Shelf
+from loyalty_bridge.programs import deletion, repository
+
+if TYPE_CHECKING:
+    from loyalty_bridge.programs.deletion import Deletion
+    from loyalty_bridge.settings import DeliverySettings
+
+
+def delete(settings: DeliverySettings, program: str, seconds: float) -> bool:
+    """Delete a program, and what is stored of it as far as the time allows; tells whether all is removed.
+
+    Raises
+    ------
+    Unavailable
+        A store does not answer; the schedule goes on.
+    """
+    return _remove(settings, repository.delete(settings, program), time.monotonic() + seconds)
+
+
+def go_on(settings: DeliverySettings, until: float) -> int:
+    """Go on with the deletions that are due, until a deadline (of `time.monotonic`); gives how many were ended.
+
+    Raises
+    ------
+    Unavailable
+        A store does not answer.
+    """
+    ended = 0
+    for one in deletion.due(settings):
+        if not one.is_under_way:
+            if repository.load(settings, [one.program]):
+                deletion.note(settings, one, None)  # the id is in use again
+                continue
+            deletion.take_again(settings, one)
+        ended += _remove(settings, one, until)
+    return ended
+
+
+def _remove(settings: DeliverySettings, one: Deletion, until: float) -> bool:
+    deletion.clear_partition(settings, one.program)
+    for shelf in get_args(Shelf):
+        for bundle in parked_records.bundles(settings, shelf, one.program):
+            if time.monotonic() >= until:
+                return False
+            parked_records.remove(settings, bundle)
+    left_at = _remove_members(settings, one, until)
+    deletion.note(settings, one, left_at)
+    return left_at is None
+
+
+def _remove_members(settings: DeliverySettings, one: Deletion, until: float) -> str | None:
+    """Remove a program's items in the members' table, which has to be read as a whole.
+
+    Returns
+    -------
+    str or None
+        Where to go on; None when the whole table was read.
+    """
+    client, cursor = aws.dynamodb(), one.cursor
+    while time.monotonic() < until:
+        request: dict[str, Any] = {"ExclusiveStartKey": {"member": {"S": cursor}}} if cursor else {}
+        with aws.reaching("DynamoDB"):
+            page = client.scan(
+                TableName=settings.members_table,
+                FilterExpression="begins_with(#member, :prefix)",
+                ProjectionExpression="#member",
+                ExpressionAttributeNames={"#member": "member"},
+                ExpressionAttributeValues={":prefix": {"S": f"{one.program}#"}},
+                **request,
+            )
+            aws.side_by_side(lambda key: client.delete_item(TableName=settings.members_table, Key=key), page["Items"])
+        if "LastEvaluatedKey" not in page:
+            return None
+        cursor = page["LastEvaluatedKey"]["member"]["S"]
+    return cursor

@@ -1,0 +1,290 @@
+"""One batch of the transport under way, and how its entries end: done, kept, or given back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from loyalty_bridge.activity import Tally, buffer
+from loyalty_bridge.activity.recorder import UNKNOWN_FIELD
+from loyalty_bridge.errors import Refused, Unavailable
+from loyalty_bridge.event_queue import publisher
+from loyalty_bridge.event_queue.envelope import Arrival, SourceRecord
+from loyalty_bridge.event_queue.publisher import Addressed
+from loyalty_bridge.model import Refusal
+from loyalty_bridge.parking import blocked_groups, parked_records
+from loyalty_bridge.parking.blocked_groups import Line
+from loyalty_bridge.parking.parked_records import Entry
+from loyalty_bridge.programs import delivery_state
+
+if TYPE_CHECKING:
+    from loyalty_bridge.model import MemberUpdate
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import DeliverySettings
+
+PARTS = ("attributes", "event", "purchase")
+
+ENDPOINT = "forward_events"
+"""Under which the activity of the forwarder is noted."""
+
+WRITE_SECONDS = 6.0
+"""How long to insist on writing down what happened."""
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """A batch under way.
+
+    Attributes
+    ----------
+    until
+        When to stop sending and start writing down (of `time.monotonic`).
+    again
+        The entries that are given back, by receipt.
+    waits
+        Seconds for which the destination of an entry that is given back lets us wait, by receipt.
+    lines
+        The held records of each (program, group) that has some.
+    tally
+        What is to be noted for the programs' activity.
+    id
+        What the batch is called as the owner of leases.
+    leases
+        The groups and members that it has leased.
+    """
+
+    settings: DeliverySettings
+    until: float
+    now: float = field(default_factory=time.time)
+    began: float = field(default_factory=time.monotonic)
+    again: dict[str, Arrival] = field(default_factory=dict)
+    waits: dict[str, float] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    lines: dict[tuple[str, str], Line] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    leases: set[str] = field(default_factory=set)
+    _behind: dict[str, list[tuple[Arrival, SourceRecord]]] = field(default_factory=dict)
+    _broken: dict[str, str] = field(default_factory=dict)
+    _held: set[str] = field(default_factory=set)
+    _waiting: list[tuple[Arrival, SourceRecord]] = field(default_factory=list)
+    _sent_on: list[tuple[Arrival, Addressed]] = field(default_factory=list)
+    _order: dict[str, int] = field(default_factory=dict)
+    _first_of_entry: dict[str, int] = field(default_factory=dict)
+    _blocked: dict[str, int] = field(default_factory=dict)
+    _refused: defaultdict[str, list[tuple[Arrival, Entry, bool]]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def read_until(self) -> float:
+        """When to stop reading: half of the time is for what was read."""
+        return self.began + (self.until - self.began) / 2
+
+    def number(self, arrivals: Sequence[Arrival]) -> None:
+        """Take note of the order in which the entries came."""
+        self._order = {arrival.receipt: place for place, arrival in enumerate(arrivals)}
+        for place, arrival in enumerate(arrivals):
+            self._first_of_entry.setdefault(arrival.entry, place)
+
+    def give_back(self, arrival: Arrival) -> None:
+        """Let the transport deliver an entry again; what comes later in its group must not overtake it."""
+        self.again[arrival.receipt] = arrival
+        place = self._order[arrival.receipt]
+        self._blocked[arrival.group] = min(place, self._blocked.get(arrival.group, place))
+
+    def first_of_stream(self) -> Arrival | None:
+        """Give the first entry to which a stream goes back."""
+        of_stream = [arrival for arrival in self.again.values() if not arrival.handle]
+        return min(of_stream, key=lambda arrival: self._order[arrival.receipt], default=None)
+
+    def overtakes(self, arrival: Arrival) -> bool:
+        """Tell whether an earlier entry of the group is given back."""
+        place = self._order[arrival.receipt]
+        return self._blocked.get(arrival.group, place) < place
+
+    def _comes_again(self, arrival: Arrival) -> bool:
+        """Tell whether the transport delivers an entry again: a stream goes back to the first one it is given back."""
+        if arrival.handle:
+            return arrival.receipt in self.again
+        places = [self._first_of_entry[given.entry] for given in self.again.values()]
+        return bool(places) and min(places) <= self._order[arrival.receipt]
+
+    def note(self, record: SourceRecord, outcome: str, program: str = "") -> None:
+        """Note for the activity what became of an event; one that was held before was received then."""
+        self.tally.event(program or record.program, ENDPOINT, *(() if record.drained else ("received",)), outcome)
+
+    def note_unknown(self, program: Program, update: MemberUpdate) -> None:
+        """Count the fields of an event that its mapping does not name, by the event's type."""
+        platform, kind = program.connection.loyalty.platform, update.event.name if update.event else ""
+        for one in update.unknown:
+            if one.expected:
+                continue
+            reason = f"{kind}: {one.field}: {one.withheld or 'is sent'}"
+            self.tally.problem(program.id, ENDPOINT, platform, UNKNOWN_FIELD, reason)
+
+    def refuse(self, arrival: Arrival, entry: Entry, *, is_whole: bool = True, shelf: str = "") -> None:
+        """Note a record that can never be delivered as it is, as a whole or in part.
+
+        Parameters
+        ----------
+        shelf
+            The program on whose shelf it is kept, where that is not its own.
+        """
+        self._refused[shelf or entry.record.program].append((arrival, entry, is_whole))
+
+    def refuse_whole(
+        self, arrival: Arrival, record: SourceRecord, refusal: Refused, event_id: str = "", *, shelf: str = ""
+    ) -> None:
+        """Note a record of which nothing can be used."""
+        reasons = (Refusal("event", refusal.field, refusal.reason),)
+        self.refuse(arrival, Entry(record, event_id, arrival.group, reasons, PARTS), shelf=shelf)
+
+    def keep_refused(self) -> None:
+        """Store what was refused, but not of entries that come again: those are judged again."""
+        for program, noted in self._refused.items():
+            final = [one for one in noted if not self._comes_again(one[0])]
+            with self._keeping([arrival for arrival, _, _ in final]):
+                if final:
+                    parked_records.keep(self.settings, "refused", program, [entry for _, entry, _ in final], self.now)
+                    self.counts["refused"] += len(final)
+                for _, entry, is_whole in final:
+                    self._note_refused(program, entry, is_whole)
+
+    @contextmanager
+    def _keeping(self, arrivals: Sequence[Arrival]) -> Iterator[None]:
+        """Give entries back when what is to be kept of them cannot be."""
+        try:
+            yield
+        except Unavailable:
+            self.counts["keep_failed"] += len(arrivals)
+            for arrival in arrivals:
+                self.give_back(arrival)
+
+    def _note_refused(self, program: str, entry: Entry, is_whole: bool) -> None:
+        if is_whole:
+            self.note(entry.record, "refused", program)
+        known = buffer.known(program)
+        for one in entry.refusals[: parked_records.MOST_REASONS]:
+            # What the destination refuses is named by its part alone, and said in words that may quote a value.
+            is_theirs = one.field == one.part
+            platform = known.engagement if is_theirs else known.loyalty
+            reason = f"{one.field}: {'refused by the destination' if is_theirs else one.reason}"
+            self.tally.problem(known.program, ENDPOINT, platform, "refused", reason, entry.event_id)
+
+    def wait(self, arrival: Arrival, record: SourceRecord) -> None:
+        """Note a record whose person is not known yet; it comes back by schedule."""
+        self._waiting.append((arrival, record))
+
+    def keep_waiting(self, programs: Mapping[str, Program]) -> None:
+        """Store the records that wait for their person to become known; the schedule is asked to look for them."""
+        by_program: defaultdict[str, list[tuple[Arrival, SourceRecord]]] = defaultdict(list)
+        for arrival, record in self._waiting:
+            if not self._comes_again(arrival):
+                by_program[record.program].append((arrival, record))
+        for program_id, final in by_program.items():
+            with self._keeping([arrival for arrival, _ in final]):
+                delivery_state.wait(self.settings, program_id, programs[program_id].gate, self.now)
+                entries = [Entry(record, group=arrival.group) for arrival, record in final]
+                parked_records.keep(self.settings, "waiting", program_id, entries, self.now)
+                self.counts["waiting"] += len(entries)
+
+    def send_on(self, arrival: Arrival, record: SourceRecord, group: str, event_id: str) -> None:
+        """Note a record that is to be put on the transport for a member whom it does not name."""
+        # The same each time the entry is delivered, so that the queue recognises a copy that is there already.
+        parts = json.dumps([arrival.receipt, event_id, record.member])
+        id_ = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+        self._sent_on.append((arrival, Addressed(record, group, id_)))
+
+    def put_sent_on(self, programs: Mapping[str, Program]) -> None:
+        """Put what is to be sent on, but not of entries that come again; what the transport does not take waits.
+
+        This comes after all that is kept: put before, the copies would pile up while a store refuses to keep something
+        else of the batch. Given back for the transport, an entry would let what was kept be kept once more.
+        """
+        final = [(arrival, addressed) for arrival, addressed in self._sent_on if not self._comes_again(arrival)]
+        arrivals = {arrival.receipt: arrival for arrival, _ in final}
+        if not final:
+            return
+        try:
+            publisher.put(self.settings, [addressed for _, addressed in final])
+            self.counts["sent_on"] += len(arrivals)
+        except Unavailable:
+            self.counts["not_sent_on"] += len(arrivals)
+            events = {(arrival.receipt, one.record.body): (arrival, one.record) for arrival, one in final}
+            self._waiting = [(arrival, replace(copy, member="")) for arrival, copy in events.values()]
+            self.keep_waiting(programs)
+
+    def hold(self, program: str, behind: list[tuple[Arrival, SourceRecord]], problem: str = "") -> None:
+        """Note records of a program that are to be held.
+
+        Parameters
+        ----------
+        problem
+            Why whatever comes next is to be held, too; empty when these only wait behind others.
+        """
+        self._behind.setdefault(program, []).extend(behind)
+        self._held |= {arrival.receipt for arrival, _ in behind}
+        if problem:
+            self._broken[program] = problem
+
+    def keep_held(self, programs: Mapping[str, Program]) -> None:
+        """Keep what is to be held, but not of entries that come again; where that fails, give them back."""
+        for program_id, noted in self._behind.items():
+            final = [one for one in noted if not self._comes_again(one[0])]
+            with self._keeping([arrival for arrival, _ in final]):
+                if final:
+                    self._keep_held(programs[program_id], final)
+                if program_id in self._broken:
+                    delivery_state.hold(self.settings, program_id, self._broken[program_id], self.now)
+
+    def _keep_held(self, program: Program, behind: list[tuple[Arrival, SourceRecord]]) -> None:
+        """Keep a program's records in order until its connection works.
+
+        Their groups are marked after they are on the shelf, and before they are acknowledged: whatever comes later in
+        a group finds the mark and waits behind them. The schedule is told to look for them before all that.
+        """
+        by_position: defaultdict[str, list[tuple[Arrival, SourceRecord]]] = defaultdict(list)
+        for arrival, record in sorted(behind, key=lambda one: one[1].drained or "~"):  # the new ones last
+            by_position[record.drained.rpartition(".")[0]].append((arrival, record))
+        left = [record.drained for _, record in behind if record.drained]
+        lines = {
+            arrival.group: self.lines.get((program.id, arrival.group), Line()).left_by(left) for arrival, _ in behind
+        }
+        # Behind what is held of their groups, though it was held by a container whose clock is ahead.
+        now = max([self.now, *((int(line.last[:13]) + 1.5) / 1000 for line in lines.values() if line.last)])
+        delivery_state.watch(self.settings, program.id, program.gate, self.now)
+        for position, records in by_position.items():
+            entries = [Entry(record, group=arrival.group) for arrival, record in records]
+            places = parked_records.keep(self.settings, "held", program.id, entries, now, position)
+            ends = {entry.group: place for entry, place in zip(entries, places, strict=True)}
+            lines |= {group: lines[group].joined_at(end, again=bool(position)) for group, end in ends.items()}
+        blocked_groups.mark(self.settings, program.id, lines, time.monotonic() + WRITE_SECONDS)
+        self.counts["held"] += len(behind)
+        for _, record in behind:
+            self.note(record, "held")
+
+    def let_pass(self, opened: list[tuple[Arrival, SourceRecord]]) -> None:
+        """Let what waits behind drained records pass, when they are settled; those to be held once more come after."""
+        for arrival, record in opened:
+            if record.drained and arrival.receipt not in self.again and arrival.receipt not in self._held:
+                try:
+                    self._let_pass(record, arrival.group)
+                except Unavailable:
+                    self.give_back(arrival)
+
+    def _let_pass(self, record: SourceRecord, group: str) -> None:
+        before = self.lines.get((record.program, group), Line())
+        after = before.passed(record.drained)
+        if after == before:
+            return
+        if after.last:
+            blocked_groups.mark(self.settings, record.program, {group: after}, time.monotonic() + WRITE_SECONDS)
+        else:
+            blocked_groups.clear(self.settings, record.program, group)
+        self.lines[record.program, group] = after

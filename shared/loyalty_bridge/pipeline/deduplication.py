@@ -1,0 +1,209 @@
+"""What is known before a batch is sent, and what is written down after: ledger and member state.
+
+A batch costs one round trip for every hundred items read (an item for each event and each member) and one for every
+twenty-five written, several at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.infra import dynamodb
+from loyalty_bridge.model import Part
+from loyalty_bridge.pipeline import attribute_state, delivery_log, identities, member_leases
+from loyalty_bridge.pipeline.batch import WRITE_SECONDS, Batch
+from loyalty_bridge.pipeline.intake import Mapped, owned, without_person
+from loyalty_bridge.pipeline.planning import Member, Work
+from loyalty_bridge.programs import repository
+from loyalty_bridge.programs.connection import Program
+from loyalty_bridge.programs.secrets import decrypt
+
+if TYPE_CHECKING:
+    from loyalty_bridge.settings import DeliverySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What ledger and member state say about the events and members of a batch."""
+
+    accepted: Mapping[bytes, set[Part]]
+    items: dict[str, Mapping[str, Any]]
+
+    def member(self, program: Program, key: str) -> Member:
+        """Make a member with what the program's destination has of it."""
+        secret = bytes.fromhex(decrypt(program.id, program.secrets[repository.STATE_KEY].ciphertext))
+        item = self.items.get(key)
+        return Member(
+            key, attribute_state.opened(item, program.epoch, secret) if item else attribute_state.MemberState(secret)
+        )
+
+
+def look_up(settings: DeliverySettings, mapped: Iterable[Mapped], deadline: float) -> Known:
+    """Read what is known, and change nothing.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not give all.
+    """
+    keys: dict[Any, tuple[str, dict[str, Any]]] = {}
+    for one in mapped:
+        keys[one.work.ledger_key] = (settings.ledger_table, {"event": {"B": one.work.ledger_key}})
+        for name in _names(one):
+            keys[name] = (settings.members_table, {"member": {"S": name}})
+    found = dynamodb.read(list(keys.values()), deadline)
+    return Known(
+        dict(delivery_log.opened(item) for item in found.get(settings.ledger_table, ())),
+        {item["member"]["S"]: item for item in found.get(settings.members_table, ())},
+    )
+
+
+def recall(batch: Batch, mapped: Sequence[Mapped]) -> dict[str, list[Member]]:
+    """Take from each event what is there already; gives the members of each program with what is left to do.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not give all, or a secret does not open: nothing may be sent then.
+    """
+    mapped = member_leases.only_leased(batch, mapped, _member_key, lambda one: one.work.arrival)
+    known = look_up(batch.settings, mapped, batch.until)
+    mapped = _learn(batch, mapped, known)
+    programs: dict[str, dict[str, Member]] = {}
+    seen: set[bytes] = set()
+    for one in mapped:
+        program, work = one.program, one.work
+        before = known.accepted.get(work.ledger_key, set())
+        if before or work.ledger_key in seen:
+            batch.counts["repeated"] += 1
+        if work.ledger_key in seen:
+            batch.note(work.record, "suppressed")
+            continue  # twice in one batch: the first of them brings it
+        seen.add(work.ledger_key)
+        work.recall(before, trust_attributes=not program.connection.only_changed)
+        members = programs.setdefault(program.id, {})
+        key = _member_key(one)
+        if key not in members:
+            members[key] = known.member(program, key)
+        members[key].works.append(work)
+    return {program: list(members.values()) for program, members in programs.items()}
+
+
+def _member_key(one: Mapped) -> str:
+    return attribute_state.key(one.program.id, one.work.update.member)
+
+
+def _names(one: Mapped) -> list[str]:
+    member = one.work.update.member
+    named = {told.item for told in one.teaches()}
+    if one.sent_for:
+        named |= {
+            identities.key(one.program.generation, one.sent_for),
+            identities.key_of_aliases(one.program.generation, member),
+        }
+    return [_member_key(one), *named]
+
+
+def _learn(batch: Batch, mapped: Sequence[Mapped], known: Known) -> list[Mapped]:
+    """Remember the other ids of members, where they are not known yet; gives what still holds for its member.
+
+    What a former owner said about an account is not about its owner; what it did while it owned it is of the account.
+    """
+    # What comes again taught its ids when it came first, and must not teach them once more.
+    new: dict[bytes, Mapped] = {}
+    for one in mapped:
+        if one.work.ledger_key not in known.accepted:
+            new.setdefault(one.work.ledger_key, one)
+    taught = [told for one in new.values() for told in one.teaches()]
+    identities.learn(
+        batch.settings,
+        [told for told in taught if identities.is_news(known.items.get(told.item, {}), told)],
+        batch.until,
+    )
+    about: defaultdict[str, list[identities.Taught]] = defaultdict(list)
+    for told in taught:
+        about[told.item].append(told)
+    left = []
+    for one in mapped:
+        name = identities.key_of_aliases(one.program.generation, one.work.update.member)
+        owner = identities.owner(known.items.get(name, {}), about[name])
+        until = _meant_until(one, known, owner) if one.sent_for else inf
+        if one.work.update.time.timestamp() > until:
+            gone = Refused(one.program.source.UNKNOWN_PERSON[0], "no longer means the account")
+            batch.refuse_whole(one.work.arrival, one.work.record, gone, one.work.update.event_id)
+            continue
+        persons = {alias for alias in (*one.aliases, *one.left_by) if owned(one.program, alias)}
+        if until < inf or (owner and owner.alias and persons - {owner.alias}):
+            without_person(one)
+        left.append(one)
+    return left
+
+
+def _meant_until(one: Mapped, known: Known, owner: identities.Owner | None) -> float:
+    """Tell until when the alias of a record that was sent on meant its member (epoch seconds)."""
+    if owned(one.program, one.sent_for):
+        return identities.owned_until(one.sent_for, owner)
+    item = known.items.get(identities.key(one.program.generation, one.sent_for), {})
+    return identities.meant_until(item, one.work.update.member)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What could not be written down of a program's share of a batch.
+
+    Attributes
+    ----------
+    lost
+        How many items.
+    again
+        Works whose attributes have to come again, since the member state does not know them.
+    """
+
+    lost: int
+    again: frozenset[Work]
+
+
+def write_down(batch: Batch, program: Program, members: Iterable[Member]) -> Written:
+    """Store what a destination accepted: first the member state, then the ledger.
+
+    A state that is not stored would let an older value win. So the ledger is not told of its attributes, and they come
+    again. What the ledger itself does not take was accepted nevertheless: its entries are not given back, since that
+    would double them now and for certain, while the gap in the ledger doubles them only if they are delivered once
+    more.
+    """
+    learned = {member.key: member for member in members if member.learned}
+    for member in learned.values():
+        member.state.marks |= member.learned
+    states = [attribute_state.closed(member.key, program.epoch, member.state) for member in learned.values()]
+    until = time.monotonic() + WRITE_SECONDS
+    lost = dynamodb.unwritten([(batch.settings.members_table, item) for item in states], until)
+    forgotten = {item["member"]["S"] for _, item in lost}
+    accepted: defaultdict[bytes, set[Part]] = defaultdict(set)
+    for member in members:
+        for work in member.works:
+            parts = work.accepted - ({"attributes"} - work.accepted_before if member.key in forgotten else set())
+            if parts != work.accepted_before:
+                accepted[work.ledger_key] |= parts
+                for part in parts if work.copy_of else ():
+                    accepted[delivery_log.key_of_copies(program.id, program.epoch, work.copy_of, part)].add(part)
+    items = [
+        (batch.settings.ledger_table, delivery_log.closed(event, done, batch.now)) for event, done in accepted.items()
+    ]
+    unmarked = dynamodb.unwritten(items, max(until, time.monotonic() + WRITE_SECONDS / 3))
+    without_mark = {item["event"]["B"] for _, item in unmarked}
+    again = frozenset(
+        work
+        for member in members
+        if member.key in forgotten
+        for work in member.works
+        if "attributes" in work.accepted - work.accepted_before and not work.missing
+        # An event that the ledger does not know would be sent twice.
+        if work.ledger_key not in without_mark or work.accepted == {"attributes"}
+    )
+    return Written(len(lost) + len(unmarked), again)

@@ -1,0 +1,121 @@
+"""How a program reaches its destination: its module, its rules, its key, its own kept-alive connections."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
+
+from loyalty_bridge.destinations import destination
+from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.infra.http_client import Request, Send, open_transport
+from loyalty_bridge.pipeline.rate_limit import Turns
+from loyalty_bridge.pipeline.sender import WORKERS, Lane
+from loyalty_bridge.platforms.base import Broken, Transient, Wait
+from loyalty_bridge.platforms.braze import client as braze_api
+from loyalty_bridge.platforms.moengage import client as moengage_api
+from loyalty_bridge.platforms.moengage import mapping as moengage
+from loyalty_bridge.programs.connection import SECRETS, MoEngageSide, Program
+from loyalty_bridge.programs.repository import STATE_KEY
+from loyalty_bridge.programs.secrets import decrypt
+
+if TYPE_CHECKING:
+    from loyalty_bridge.pipeline.planning import Item
+    from loyalty_bridge.platforms.base import Reply, WireObject
+
+LIMIT_REQUESTS, LIMIT_SECONDS = 3000, 3.0
+"""What Braze takes from all of a customer's programs together: https://www.braze.com/docs/api/api_limits"""
+_PROBE_SECONDS = 10.0
+
+
+@lru_cache(maxsize=128)
+def _transport(_program: str) -> Send:
+    """Keep the connections of each program apart: a slow destination must not take the others' places."""
+    return open_transport(WORKERS)
+
+
+def unlock(program: Program) -> None:
+    """Decrypt what a program's delivery needs, so that it is at hand.
+
+    Raises
+    ------
+    Unavailable
+        A secret does not open.
+    """
+    for name in (STATE_KEY, *SECRETS[program.connection.engagement.platform]):
+        decrypt(program.id, program.secrets[name].ciphertext)
+
+
+def share(forwarders: int) -> int:
+    """Tell how many requests one of so many forwarders may begin in `LIMIT_SECONDS`."""
+    return max(1, LIMIT_REQUESTS // forwarders)
+
+
+@cache
+def _turns(forwarders: int) -> Turns:
+    return Turns(share(forwarders), LIMIT_SECONDS)
+
+
+def open_lane(program: Program, until: float, reply_until: float, forwarders: int = 1) -> Lane:
+    """Open a program's way to its destination, for requests and their replies until deadlines (of `time.monotonic`).
+
+    Parameters
+    ----------
+    forwarders
+        How many may be at work at once; each takes its share of the destination's limit.
+
+    Raises
+    ------
+    Unavailable
+        When the program's secret cannot be decrypted.
+    """
+    side, send = program.connection.engagement, _transport(program.id)
+    request, speaks = _writer(program), destination(side.platform)
+
+    def post(items: Sequence[Item], deadline: float) -> Reply:
+        return send(request([item.object for item in items]), deadline)
+
+    return Lane(
+        speaks,
+        side.rules,
+        post,
+        until,
+        reply_until,
+        not_before=time.monotonic() + max(program.gate.not_before - time.time(), 0),
+        check=lambda deadline: send(request([speaks.harmless()]), deadline),
+        turn=_turns(forwarders).take,
+        was_failing=program.gate.failing_since > 0,
+    )
+
+
+def probe(program: Program) -> bool:
+    """Tell whether a program's connection works, by a request that changes nothing.
+
+    Raises
+    ------
+    Unavailable
+        When the program's secret cannot be decrypted.
+    """
+    request = _writer(program)([])
+    try:
+        reply = _transport(program.id)(request, time.monotonic() + _PROBE_SECONDS)
+    except Unavailable:
+        return False
+    verdict = destination(program.connection.engagement.platform).judge(reply, [], time.time())
+    return not isinstance(verdict, Broken | Wait | Transient)
+
+
+def _writer(program: Program) -> Callable[[Sequence[WireObject]], Request]:
+    """Make what turns wire objects into a request; without objects it asks whether the key is right."""
+    side = program.connection.engagement
+    (secret,) = SECRETS[side.platform]
+    key = decrypt(program.id, program.secrets[secret].ciphertext)
+    if isinstance(side, MoEngageSide):
+        return lambda objects: (
+            moengage_api.data(side.api_endpoint, side.workspace_id, key, moengage.path(objects), moengage.body(objects))
+            if objects
+            else moengage_api.check_connection(side.api_endpoint, side.workspace_id, key)
+        )
+    speaks = destination(side.platform)
+    return lambda objects: braze_api.users_track(side.api_endpoint, key, speaks.body(objects))

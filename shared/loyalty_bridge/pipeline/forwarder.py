@@ -1,0 +1,353 @@
+"""One batch of the transport, from its records to their settlement.
+
+    unseal → admit (gate) → read → recall (ledger, member state) → plan, pack, send, judge → write down → settle
+
+What the destination has, or can never take, is done; what may succeed later is given back to the transport, or held.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from loyalty_bridge.activity import NOBODY, Tally, buffer
+from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.event_queue import envelope
+from loyalty_bridge.event_queue.envelope import Arrival, SourceRecord
+from loyalty_bridge.infra import aws
+from loyalty_bridge.parking.parked_records import Entry
+from loyalty_bridge.pipeline import deduplication, intake, member_leases, redelivery
+from loyalty_bridge.pipeline.batch import ENDPOINT, Batch
+from loyalty_bridge.pipeline.deduplication import Written
+from loyalty_bridge.pipeline.engagement_client import open_lane, unlock
+from loyalty_bridge.pipeline.planning import Member, Work, parts, plan
+from loyalty_bridge.pipeline.sender import NO_TIME, Lane, send
+from loyalty_bridge.programs import delivery_state, repository
+
+if TYPE_CHECKING:
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import DeliverySettings
+
+WAIT_SECONDS = 15.0
+"""The longest a batch goes on to begin requests to one destination: the other programs' entries are acknowledged only
+after it and the last replies."""
+SETTLE_SECONDS = 10.0
+"""Kept back at the end of the invocation, to write down and settle."""
+HOLD_AFTER_SECONDS = 180.0
+"""A program whose destination has failed for this long is held."""
+_PROGRAMS_AT_ONCE = 100
+"""More than a batch has, as a rule: a destination that does not answer keeps no other program waiting."""
+_THREADS = 800
+"""Of a function's 1,024: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+_THREADS_OF_A_REQUEST = 4
+"""A request has a worker, and so has a part of one that is taken apart; each of them may have a watchdog."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a batch.
+
+    Attributes
+    ----------
+    again
+        Receipts of the entries to be delivered again.
+    counts
+        What happened, how often.
+    latencies
+        Of each accepted update: seconds from the transport, and seconds from its own time, to acceptance.
+    problems
+        Why programs' records were not sent, by program.
+    tally
+        What is to be noted for the programs' activity.
+    """
+
+    again: list[str]
+    counts: Counter[str]
+    latencies: list[tuple[float, float]] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+
+
+def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: float) -> Outcome:
+    """Deliver a batch.
+
+    Parameters
+    ----------
+    event
+        A Lambda event of SQS or Kinesis.
+    seconds_left
+        What the invocation has left.
+    """
+    batch = Batch(settings, time.monotonic() + seconds_left - SETTLE_SECONDS)
+    arrivals = envelope.arrivals(event)
+    batch.number(arrivals)
+    batch.counts["received"] = len(arrivals)
+    outcome = Outcome([], batch.counts, tally=batch.tally)
+    programs: Mapping[str, Program] = {}
+    try:
+        opened = intake.unseal(batch, arrivals)
+        opened = [
+            *member_leases.only_leased(
+                batch, opened, lambda one: f"{one[1].program}#{one[0].group}", lambda one: one[0]
+            )
+        ]
+        programs = repository.load(settings, {record.program for _, record in opened})
+        for program in programs.values():
+            buffer.know(program)
+            if program.unreadable:
+                outcome.problems[program.id] = program.unreadable
+                batch.tally.problem(program.id, ENDPOINT, "", "unreadable", program.unreadable)
+        admitted = _unlock(batch, intake.admit(batch, opened, programs), programs, outcome.problems)
+        members = deduplication.recall(batch, intake.read(batch, admitted, programs))
+    except Unavailable as error:  # nothing was sent, so nothing is lost and nothing doubled
+        outcome.problems["*"] = str(error)
+        batch.tally.problem(NOBODY, ENDPOINT, "", "unavailable", str(error))
+        for arrival in arrivals:
+            batch.give_back(arrival)
+    else:
+        for program_id, (lane, written) in _deliver(batch, members, programs).items():
+            works = [work for member in members[program_id] for work in member.works if work not in written.again]
+            problem = _settle(batch, programs[program_id], lane, works)
+            if problem:
+                outcome.problems[program_id] = problem
+            outcome.latencies += _latencies(works)
+            _note(batch, program_id, lane, works, problem)
+            batch.counts["not_written_down"] += written.lost
+            for work in written.again:
+                batch.give_back(work.arrival)
+        batch.let_pass(opened)
+        batch.keep_held(programs)
+    # What needs the most stores comes first: where one refuses, nothing was kept that would be kept again next time.
+    batch.keep_waiting(programs)
+    batch.keep_refused()
+    batch.put_sent_on(programs)
+    _end_leases(batch)
+    _delay(batch)
+    outcome.again = list(dict.fromkeys(arrival.entry for arrival in batch.again.values()))
+    batch.counts["given_back"] = len(outcome.again)
+    return outcome
+
+
+def _end_leases(batch: Batch) -> None:
+    try:
+        member_leases.give_back(batch, time.monotonic() + 1)
+    except Unavailable:
+        batch.counts["leases_not_ended"] += len(batch.leases)  # they end by themselves
+
+
+def _unlock(
+    batch: Batch, admitted: intake.Opened, programs: Mapping[str, Program], problems: dict[str, str]
+) -> intake.Opened:
+    """Pass the records of programs whose secrets open; the others' are left, and the other programs go on.
+
+    Side by side: a key service that does not answer takes many seconds for each program.
+    """
+
+    def why_not(program_id: str) -> str:
+        if time.monotonic() >= batch.until:
+            return NO_TIME
+        try:
+            unlock(programs[program_id])
+        except Unavailable as error:
+            return str(error)
+        return ""
+
+    concerned = list(dict.fromkeys(record.program for _, record in admitted))
+    if not concerned:
+        return admitted
+    with ThreadPoolExecutor(min(_PROGRAMS_AT_ONCE, len(concerned))) as pool:
+        problems_of = dict(zip(concerned, pool.map(why_not, concerned), strict=True))
+    for program_id, why in problems_of.items():
+        if why:
+            problems[program_id] = why
+            batch.tally.problem(program_id, ENDPOINT, "", "unavailable", why)
+            left = [(arrival, record) for arrival, record in admitted if record.program == program_id]
+            admitted = [(arrival, record) for arrival, record in admitted if record.program != program_id]
+            if why == NO_TIME:
+                for arrival, _ in left:
+                    batch.give_back(arrival)
+            else:
+                _leave(batch, programs[program_id], left, why, broken=False)
+    return admitted
+
+
+def _deliver(
+    batch: Batch, members: Mapping[str, list[Member]], programs: Mapping[str, Program]
+) -> dict[str, tuple[Lane | Unavailable, Written]]:
+    """Send each program's items, the programs side by side, and write down at once what was accepted.
+
+    Those that failed before begin last.
+    A program that takes long does not delay the marks of the others: an invocation that is ended by force doubles only
+    what was under way.
+    """
+
+    at_once = max(1, min(_PROGRAMS_AT_ONCE, len(members)))
+    workers = max(1, _THREADS // at_once // _THREADS_OF_A_REQUEST)
+
+    def run(program_id: str) -> tuple[Lane | Unavailable, Written]:
+        lane = _send(batch, programs[program_id], members[program_id], workers)
+        return lane, deduplication.write_down(batch, programs[program_id], members[program_id])
+
+    if len(members) <= 1:
+        return {program_id: run(program_id) for program_id in members}
+    in_turn = sorted(members, key=lambda program_id: programs[program_id].gate.failing_since > 0)
+    with ThreadPoolExecutor(at_once) as pool:
+        return dict(zip(in_turn, pool.map(run, in_turn), strict=True))
+
+
+def _send(batch: Batch, program: Program, members: list[Member], workers: int) -> Lane | Unavailable:
+    """Send one program's items."""
+    now = time.monotonic()
+    # Of what is left, half at least is for the replies: a request that is cut off may be doubled.
+    until = min(now + WAIT_SECONDS, (now + batch.until) / 2)
+    try:
+        lane = open_lane(program, until, batch.until, int(batch.settings.forwarder_concurrency))
+    except Unavailable as error:
+        return error
+    lane.workers = workers
+    only_changed = program.connection.only_changed
+    lane.count("attributes_told", sum(one.told() for one in members))
+    groups = [plan(one, lane.destination, lane.rules, only_changed=only_changed) for one in members]
+    lane.count("attributes_sent", sum(group[0].write.values() for group in groups if group and group[0].write))
+    send(lane, [group for group in groups if group])
+    return lane
+
+
+def _settle(batch: Batch, program: Program, lane: Lane | Unavailable, works: list[Work]) -> str:
+    """Settle one program's works; tells why some were not sent."""
+    problem, broken = (str(lane), False) if isinstance(lane, Unavailable) else (lane.failing, lane.broken)
+    if isinstance(lane, Lane):
+        batch.counts += lane.counts
+    left = [(work.arrival, work.record) for work in works if work.missing]
+    wait = lane.not_before - time.monotonic() if isinstance(lane, Lane) else 0.0
+    try:
+        for work in works:
+            if not work.missing:
+                _finish(batch, work)
+        if left and problem == NO_TIME:
+            for arrival, _ in left:
+                batch.give_back(arrival)
+        elif left:
+            _leave(batch, program, left, problem, broken=broken, wait=wait)
+        takes_all = isinstance(lane, Lane) and lane.counts["requests"] and (not left or problem == NO_TIME)
+        if takes_all and program.gate.failing_since:
+            delivery_state.note_success(batch.settings, program.id)
+    except Unavailable as error:
+        problem = f"{problem}; {error}"
+        for work in works:
+            batch.give_back(work.arrival)
+    return problem
+
+
+def _finish(batch: Batch, work: Work) -> None:
+    """Settle a work of which nothing is missing: what was refused is kept."""
+    if work.refusals:
+        there = [part for part, present in parts(work.translation).items() if present]
+        lacking = tuple(dict.fromkeys([*(p for p in there if p not in work.accepted), *_never_there(work)]))
+        refusals = tuple(work.refusals)
+        entry = Entry(work.record, work.update.event_id, work.arrival.group, refusals, lacking)
+        batch.refuse(work.arrival, entry, is_whole=not (work.is_sent or work.accepted_before))
+
+
+def _leave(
+    batch: Batch,
+    program: Program,
+    left: list[tuple[Arrival, SourceRecord]],
+    problem: str,
+    *,
+    broken: bool,
+    wait: float = 0.0,
+) -> None:
+    """Hold what could not be sent, if that will last; else give it back to the transport.
+
+    Parameters
+    ----------
+    wait
+        Seconds for which the program's destination lets us wait.
+    """
+    failing_for = batch.now - program.gate.failing_since if program.gate.failing_since else 0.0
+    # A shorter wait is over within an invocation: it is worth no write, and is the lane's own.
+    is_long = wait > WAIT_SECONDS
+    not_before = time.time() + wait if is_long else 0.0
+    if not broken and (not program.gate.failing_since or not_before > program.gate.not_before + 1):
+        delivery_state.note_failure(batch.settings, program.id, batch.now, not_before)
+    # A stream delivers again at once, and gives up what it has delivered often.
+    too_often = is_long and not all(arrival.handle for arrival, _ in left)
+    if broken or too_often or failing_for > HOLD_AFTER_SECONDS:
+        batch.hold(program.id, left, problem)
+        return
+    for arrival, _ in left:
+        batch.give_back(arrival)
+        batch.waits[arrival.receipt] = wait
+
+
+def _never_there(work: Work) -> list[str]:
+    """Name the parts that could not even be translated."""
+    there = parts(work.translation)
+    return [refusal.part for refusal in work.refusals if not there[refusal.part]]
+
+
+def _note(batch: Batch, program: str, lane: Lane | Unavailable, works: list[Work], problem: str) -> None:
+    """Note for the activity what became of a program's works."""
+    tally, platform = batch.tally, buffer.known(program).engagement
+    for work in works:
+        if work.missing:
+            tally.problem(program, ENDPOINT, platform, "not_sent", problem, work.update.event_id)
+        elif work.is_sent:
+            batch.note(work.record, "sent")
+        elif work.accepted_before or not work.refusals:
+            batch.note(work.record, "suppressed")
+    for since_arrival, _ in _latencies(works):
+        tally.latency(program, ENDPOINT, since_arrival)
+    if isinstance(lane, Lane):
+        tally.count(program, ENDPOINT, {f"calls.{how}": count for how, count in lane.replies.items()})
+        if lost := lane.replies["outcome_unknown"]:
+            why = "it is not known whether a request was taken: what it held may be sent twice"
+            tally.problem(program, ENDPOINT, platform, "outcome_unknown", why, count=lost)
+        if missing := lane.counts["not_processed"]:
+            why = (
+                "fewer objects were processed than sent, and none is named: blocked names or users are among the causes"
+            )
+            tally.problem(program, ENDPOINT, platform, "not_processed", why, count=missing)
+
+
+def _latencies(works: list[Work]) -> list[tuple[float, float]]:
+    now = time.time()
+    return [
+        (now - work.arrival.sent.timestamp(), now - work.update.time.timestamp())
+        for work in works
+        if work.accepted != work.accepted_before
+    ]
+
+
+def _delay(batch: Batch) -> None:
+    """Tell the queue when to deliver again; left alone it would wait for the whole visibility time-out.
+
+    A stream cannot be told: the invocation itself waits.
+    """
+    if first := batch.first_of_stream():
+        redelivery.of_stream(first.entry, batch.began, batch.until + SETTLE_SECONDS / 2)
+    handles = [arrival for arrival in batch.again.values() if arrival.handle]
+    if not handles:
+        return
+    try:
+        with aws.reaching("the queue"):
+            aws.sqs().change_message_visibility_batch(
+                QueueUrl=batch.settings.events_queue_url,
+                Entries=[
+                    {
+                        "Id": str(number),
+                        "ReceiptHandle": arrival.handle,
+                        "VisibilityTimeout": redelivery.of_queue(
+                            arrival.receives, batch.waits.get(arrival.receipt, 0.0)
+                        ),
+                    }
+                    for number, arrival in enumerate(handles)
+                ],
+            )
+    except Unavailable:
+        batch.counts["delay_not_set"] += len(handles)  # they come back after the visibility time-out

@@ -1,0 +1,365 @@
+"""From the entries of a batch to works: opened, admitted by their program's gate, mapped."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from math import inf
+from typing import TYPE_CHECKING, Literal
+
+from loyalty_bridge.destinations import destination
+from loyalty_bridge.errors import Refused, Unavailable
+from loyalty_bridge.event_queue import envelope
+from loyalty_bridge.event_queue.envelope import Arrival, SourceRecord, group_of
+from loyalty_bridge.model import few
+from loyalty_bridge.parking import blocked_groups, parked_records
+from loyalty_bridge.pipeline import delivery_log, identities
+from loyalty_bridge.pipeline.batch import Batch
+from loyalty_bridge.pipeline.identities import Taught
+from loyalty_bridge.pipeline.planning import Work, parts
+
+if TYPE_CHECKING:
+    from loyalty_bridge.model import Json, MemberUpdate
+    from loyalty_bridge.programs.connection import Program
+
+Opened = list[tuple[Arrival, SourceRecord]]
+
+FETCHED_BYTES = 16_000_000
+"""Of stored bodies, read in one invocation: what comes of them takes twenty times as much memory."""
+MOST_ALONE = 100
+"""Events of one record that are refused each on its own."""
+KNOWN_AFTER = timedelta(minutes=15)
+"""How long a record waits for its person to become known: platforms tell of a user before they tell of its account."""
+
+
+@dataclass(slots=True, eq=False)
+class Mapped:
+    """One update, of which program, and by which other ids its member is known, or no longer.
+
+    Attributes
+    ----------
+    sent_for
+        The alias that a record named which was sent on to this member; empty for one that names the member itself.
+    """
+
+    program: Program
+    work: Work
+    aliases: tuple[str, ...]
+    left_by: tuple[str, ...] = ()
+    sent_for: str = ""
+
+    def teaches(self) -> list[Taught]:
+        """Tell under which ids its member is known, or no longer."""
+        return [
+            Taught(
+                self.program.generation, alias, self.work.update.member, self.work.update.time, self._one(alias), ended
+            )
+            for ended, named in ((False, self.aliases), (True, self.left_by))
+            for alias in named
+            if not ended or self._one(alias) == "owner"
+        ]
+
+    def _one(self, alias: str) -> Literal["member", "owner", ""]:
+        source = self.program.source
+        if source.ASKED_BY and alias.startswith(source.ASKED_BY):
+            return "member"
+        return "owner" if owned(self.program, alias) else ""
+
+
+def owned(program: Program, alias: str) -> bool:
+    """Tell whether an alias means a member only while it owns it."""
+    return bool(program.source.OWNED_BY) and alias.startswith(program.source.OWNED_BY)
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """A record that names only the person, and by which alias."""
+
+    program: Program
+    arrival: Arrival
+    record: SourceRecord
+    event: Json
+    alias: str
+
+    @property
+    def name(self) -> identities.Name:
+        """The alias among those of all programs."""
+        return self.program.generation, self.alias
+
+
+def unseal(batch: Batch, arrivals: list[Arrival]) -> Opened:
+    """Open the entries; what is no record is refused, what cannot be fetched (or not now) is given back."""
+    opened: Opened = []
+    fetched = 0
+
+    def fetch(key: str) -> bytes:
+        nonlocal fetched
+        if fetched >= FETCHED_BYTES:
+            raise Unavailable("more stored bodies than are read at once")
+        body = parked_records.get_body(batch.settings, key)
+        fetched += len(body)
+        return body
+
+    for arrival in arrivals:
+        if batch.overtakes(arrival) or _is_late(batch, arrival, arrivals[0]):
+            batch.give_back(arrival)
+            continue
+        try:
+            opened.append((arrival, envelope.unseal(arrival, fetch)))
+        except Refused as refusal:
+            batch.refuse_whole(
+                arrival, SourceRecord(parked_records.UNKNOWN_PROGRAM, arrival.data, arrival.sent), refusal
+            )
+        except Unavailable:
+            batch.give_back(arrival)
+    return opened
+
+
+def _is_late(batch: Batch, arrival: Arrival, first: Arrival) -> bool:
+    """Tell whether an entry has to come again for want of time; the first never has, and comes wholly."""
+    return arrival.entry != first.entry and time.monotonic() >= batch.read_until
+
+
+def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Opened:
+    """Pass the records whose program is connected and live; those of the others are kept in order, or counted.
+
+    Raises
+    ------
+    Unavailable
+        It cannot be told which groups have held records.
+    """
+    watched = {
+        program.id
+        for program in programs.values()
+        if program.unreadable or program.gate.state != "live" or program.gate.watch_until > batch.now
+    }
+    groups = {(record.program, arrival.group) for arrival, record in opened if record.program in watched}
+    if groups:
+        batch.lines = blocked_groups.lines(batch.settings, groups, batch.until)
+    admitted: Opened = []
+    waiting: defaultdict[str, Opened] = defaultdict(list)
+    passing: defaultdict[str, set[str]] = defaultdict(set)
+    for arrival, record in opened:
+        program = programs.get(record.program)
+        if program is None:
+            unknown = Refused("programId", "is not the id of a program")
+            batch.refuse_whole(arrival, record, unknown, shelf=parked_records.UNKNOWN_PROGRAM)
+        elif program.since and record.received < program.since:
+            before = Refused("programId", "was that of a program which was deleted after this came")
+            batch.refuse_whole(arrival, record, before, shelf=parked_records.UNKNOWN_PROGRAM)
+        elif program.unreadable:
+            waiting[record.program].append((arrival, record))
+        elif program.missing():
+            batch.counts["not_connected"] += 1
+            batch.note(record, "not_connected")
+        elif _waits(batch, program, arrival, record, passing[arrival.group]):
+            waiting[record.program].append((arrival, record))
+        else:
+            admitted.append((arrival, record))
+            passing[arrival.group].add(record.drained)
+    for program_id, behind in waiting.items():
+        batch.hold(program_id, behind)
+    return admitted
+
+
+def _waits(batch: Batch, program: Program, arrival: Arrival, record: SourceRecord, passing: set[str]) -> bool:
+    """Tell whether a record waits: a new one behind what is held of its group, a drained one behind what is held again.
+
+    `passing` are the places of the drained records of its group that pass before it.
+    """
+    line = batch.lines.get((program.id, arrival.group))
+    if not record.drained:
+        return program.gate.state == "held" or line is not None
+    earlier = line is not None and any(place < record.drained for place in line.again - passing)
+    return program.gate.state == "held" or earlier
+
+
+def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> list[Mapped]:
+    """Map each event of each record; what cannot be mapped is refused, and its neighbours go on."""
+    mapped: list[Mapped] = []
+    sought: list[Sought] = []
+    for arrival, record in admitted:
+        if batch.overtakes(arrival) or _is_late(batch, arrival, admitted[0][0]):
+            batch.give_back(arrival)
+            continue
+        program = programs[record.program]
+        told, unusable = envelope.apart(record, program.source)
+        refused = [(own, refusal, "") for own, refusal in unusable]
+        for own, event in told:
+            try:
+                one = _read_one(batch, arrival, own, event, program)
+            except Refused as refusal:
+                refused.append((own, refusal, _event_id(program, event)))
+                continue
+            if isinstance(one, Mapped):
+                mapped.append(one)
+            else:
+                sought.append(one)
+        _refuse(batch, arrival, refused)
+    if not sought:
+        return mapped
+    _send_on(batch, sought, [told for one in mapped for told in one.teaches()])
+    for one in mapped:
+        if batch.overtakes(one.work.arrival):
+            batch.give_back(one.work.arrival)
+    return [one for one in mapped if not batch.overtakes(one.work.arrival)]
+
+
+def _read_one(batch: Batch, arrival: Arrival, record: SourceRecord, event: Json, program: Program) -> Mapped | Sought:
+    _check_program(event, record.program)
+    member = record.member or program.source.member(event, program.connection.loyalty.rules)
+    if member is None:
+        return Sought(program, arrival, record, event, person(program, event))
+    work = translate(arrival, record, event, program, member)
+    batch.note_unknown(program, work.update)
+    if work.update.event and work.update.event.name == program.source.UNKNOWN_EVENT:
+        batch.counts["unknown_events"] += 1
+    # Of a record that was sent on, the member is not its own statement.
+    sent_for = program.source.alias(event) or "" if record.member else ""
+    return Mapped(program, work, program.source.known_as(event), program.source.left_by(event), sent_for)
+
+
+def _refuse(batch: Batch, arrival: Arrival, refused: Sequence[tuple[SourceRecord, Refused, str]]) -> None:
+    """Refuse events of one record: each on its own, but what goes beyond `MOST_ALONE` together, as an array."""
+    for record, refusal, event_id in refused[:MOST_ALONE]:
+        batch.refuse_whole(arrival, record, refusal, event_id)
+    if rest := refused[MOST_ALONE:]:
+        first, why, _ = rest[0]
+        together = replace(first, body=b"[%b]" % b",".join(record.body for record, _, _ in rest), document=None)
+        reason = f"is one of {len(rest)} more that cannot be used; of the first, {why.field} {why.reason}"
+        batch.refuse_whole(arrival, together, Refused("record", reason))
+
+
+def person(program: Program, event: Json) -> str:
+    """Tell the alias by which an event without a member names its person.
+
+    Raises
+    ------
+    Refused
+        It names nobody.
+    """
+    alias = program.source.alias(event)
+    if alias is None:
+        raise Refused("accountId", "is missing")
+    return alias
+
+
+def _check_program(event: Json, program: str) -> None:
+    named = envelope.program_of(event) if isinstance(event, Mapping) else None
+    if isinstance(named, str | int) and str(named).strip() not in {"", program}:
+        raise Refused("programId", "is another one than that of the record")
+
+
+def _send_on(batch: Batch, sought: Sequence[Sought], taught: Sequence[Taught]) -> None:
+    """Note the records that name only the person, for each member the person is: they are put when all is settled."""
+    try:
+        known = identities.members(
+            batch.settings,
+            [one.name for one in sought],
+            batch.until,
+            taught,
+            owned={one.name for one in sought if owned(one.program, one.alias)},
+        )
+    except Unavailable:
+        for one in sought:
+            batch.give_back(one.arrival)
+        return
+    for one in sought:
+        program = one.program
+        event_id = _event_id(program, one.event)
+        try:
+            for member in _members(batch, one, known[one.name]):
+                copy = replace(one.record, member=member, drained="")
+                batch.send_on(one.arrival, copy, group_of(program.id, member), event_id)
+        except Refused as refusal:
+            batch.refuse_whole(one.arrival, one.record, refusal, event_id)
+
+
+def _members(batch: Batch, sought: Sought, members: Mapping[str, float] | None) -> list[str]:
+    """Give the members that a record is for; none while it waits for its person to become known.
+
+    Raises
+    ------
+    Refused
+        It may be one of several, is shared by too many, or has waited for long enough; its time is impossible.
+    """
+    program = sought.program
+
+    def meant(member: str, until: float) -> bool:
+        if until in {0, inf}:
+            return until == inf
+        work = translate(sought.arrival, sought.record, sought.event, program, member)
+        return work.update.time.timestamp() <= until
+
+    ambiguous = program.source.SEVERAL_MEMBERS.get(sought.alias.partition(":")[0])
+    if ambiguous and (members is None or len(members) > 1):
+        raise Refused(*ambiguous)
+    if members is None:
+        reason = f"is shared by more than {identities.MOST_MEMBERS} members, and identifies none of them"
+        raise Refused(program.source.UNKNOWN_PERSON[0], reason)
+    if not (found := sorted(member for member, until in members.items() if meant(member, until))):
+        # Since it was looked for first; what was held has the same time after it.
+        now = datetime.fromtimestamp(batch.now, UTC)
+        since = sought.record.sought or now
+        if now - since >= KNOWN_AFTER:
+            raise Refused(*program.source.UNKNOWN_PERSON)
+        batch.wait(sought.arrival, replace(sought.record, sought=since))
+    return found
+
+
+def without_person(one: Mapped) -> None:
+    """Take out of an update what it says about its person, who no longer owns the account."""
+    update = one.work.update
+    attributes = {name: it for name, it in update.attributes.items() if name not in one.program.source.OF_OWNER}
+    update = replace(update, profile={}, custom={}, attributes=attributes)
+    side = one.program.connection.engagement
+    one.work.update, one.work.translation = update, destination(side.platform).translate(update, side.rules)
+    if not one.work.translation.attributes:
+        one.work.missing.discard("attributes")
+
+
+def translate(arrival: Arrival, record: SourceRecord, event: Json, program: Program, member: str) -> Work:
+    """Map one event of one member.
+
+    Raises
+    ------
+    Refused
+        Nothing of it can be used.
+    """
+    if not isinstance(event, Mapping):
+        raise Refused("record", "is not an object")
+    side = program.connection
+    update = program.source.read(event, side.loyalty.rules, member=member, received=record.received)
+    speaks = destination(side.engagement.platform)
+    if not speaks.TAKES_FUTURE_TIMES:
+        update = _arrived(update, record.received)
+    translation = speaks.translate(update, side.engagement.rules)
+    return Work(
+        arrival=arrival,
+        record=record,
+        update=update,
+        translation=translation,
+        ledger_key=delivery_log.key(program.id, program.epoch, update.event_id),
+        missing={part for part, there in parts(translation).items() if there},
+        refusals=list(few(translation.refusals)),
+    )
+
+
+def _arrived(update: MemberUpdate, received: datetime) -> MemberUpdate:
+    """Let nothing have happened after it arrived; the update's own time, which orders values, stays."""
+    event, purchase = update.event, update.purchase
+    if event and event.time > received:
+        update = replace(update, event=replace(event, time=received))
+    if purchase and purchase.time > received:
+        update = replace(update, purchase=replace(purchase, time=received))
+    return update
+
+
+def _event_id(program: Program, event: Json) -> str:
+    try:
+        return program.source.event_id(event)
+    except Refused:
+        return ""

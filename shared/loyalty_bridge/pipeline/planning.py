@@ -1,0 +1,200 @@
+"""What is to be sent: the missing parts of each update, each member's attributes merged, newest value first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from loyalty_bridge.event_queue.envelope import Arrival, SourceRecord
+from loyalty_bridge.model import Json, MemberUpdate, Part, Refusal
+from loyalty_bridge.pipeline.attribute_state import Mark, MemberState
+from loyalty_bridge.platforms.base import AttributePath, Destination, Translation, WireObject
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One update on its way.
+
+    Attributes
+    ----------
+    missing
+        The parts that are neither accepted nor refused yet; the work is done when there is none.
+    accepted
+        The parts that the destination has, from this or an earlier delivery.
+    is_sent
+        Whether the destination has taken something of it now.
+    """
+
+    arrival: Arrival
+    record: SourceRecord
+    update: MemberUpdate
+    translation: Translation
+    ledger_key: bytes
+    missing: set[Part]
+    accepted: set[Part] = field(default_factory=set)
+    accepted_before: set[Part] = field(default_factory=set)
+    refusals: list[Refusal] = field(default_factory=list)
+    is_sent: bool = False
+
+    @property
+    def copy_of(self) -> str:
+        """The id that the loyalty platform gave the event, if it was sent on to its person's members; else empty."""
+        suffix = f"/{self.record.member}"
+        is_copy = self.record.member and self.update.event_id.endswith(suffix)
+        return self.update.event_id.removesuffix(suffix) if is_copy else ""
+
+    def recall(self, accepted: set[Part], *, trust_attributes: bool) -> None:
+        """Take in what the ledger says.
+
+        Unless every writing is to be repeated anyway, attributes are left to the member state: it knows better, and
+        repairs itself if it was lost after the ledger was written.
+        """
+        self.accepted_before = set(accepted)
+        self.accepted |= accepted
+        self.missing -= accepted if trust_attributes else accepted - {"attributes"}
+
+    def accept(self, part: Part, *, is_sent: bool = True) -> None:
+        """Settle a part: the destination has it, from now or from before."""
+        self.missing.discard(part)
+        self.is_sent |= is_sent
+        if not (part == "attributes" and any(refusal.part == part for refusal in self.refusals)):
+            self.accepted.add(part)  # else it is not complete: a redrive may bring the fields that were refused
+
+    def refuse(self, part: Part, reason: str) -> None:
+        """Settle a part: the destination will never take it."""
+        self.missing.discard(part)
+        refusal = Refusal(part, part, reason)
+        if refusal not in self.refusals:  # attributes may be several objects
+            self.refusals.append(refusal)
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """A member's share of a batch: its works in order, and what becomes known of it."""
+
+    key: str
+    state: MemberState
+    works: list[Work] = field(default_factory=list)
+    learned: dict[AttributePath, Mark] = field(default_factory=dict)
+
+    def told(self) -> int:
+        """Count the attribute values that its works tell."""
+        return sum(len(work.translation.attributes) for work in self.works if "attributes" in work.missing)
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    """One merged writing of a member's attributes, in one or more wire objects."""
+
+    member: Member
+    shares: list[tuple[Work, dict[AttributePath, Json]]]
+    """Whose values it holds, oldest first."""
+    marks: dict[AttributePath, Mark]
+    objects_left: int = 0
+    is_apart: bool = False
+
+    def values(self) -> int:
+        """Count the values that it sends."""
+        return len(self.marks)
+
+    def accept(self) -> None:
+        """One of its objects was accepted; with the last one, all is."""
+        self.objects_left -= 1
+        if self.objects_left == 0:
+            self.member.learned |= self.marks
+            for work, _ in self.shares:
+                work.accept("attributes")
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """A wire object and what its acceptance settles: an attribute write, or one part of one work."""
+
+    object: WireObject
+    part: Part
+    work: Work
+    write: Write | None = None
+
+
+def attribute_items(write: Write, destination: Destination, rules: Any) -> list[Item]:
+    """Make the wire objects of a write."""
+    values = {path: value for _, share in write.shares for path, value in share.items()}
+    work = write.shares[-1][0]
+    objects = destination.attribute_objects(work.translation.identity, values, rules)
+    write.objects_left = len(objects)
+    return [Item(one, "attributes", work, write) for one in objects]
+
+
+IDENTITY = "convercus_account_id"
+"""The attribute that names the member on the loyalty platform. An app's SDK may write it for its own user: it is sent
+along whenever other attributes are, and with every event where templates have nothing else to name a member by."""
+
+
+def plan(member: Member, destination: Destination, rules: Any, *, only_changed: bool) -> list[Item]:
+    """List a member's wire objects in the order in which they take effect, and settle what need not be sent."""
+    items: list[Item] = []
+    is_alias = getattr(rules, "identifier_type", "") == "user_alias"
+    write = _merge(member, only_changed=only_changed, is_alias=is_alias)
+    if write:
+        items += attribute_items(write, destination, rules)
+    for work in member.works:
+        for part, one in (("event", work.translation.event), ("purchase", work.translation.purchase)):
+            if one and part in work.missing:
+                items.append(Item(one, part, work))
+    return items
+
+
+def _merge(member: Member, *, only_changed: bool, is_alias: bool) -> Write | None:
+    works = [work for work in member.works if "attributes" in work.missing]
+    newest: dict[AttributePath, Mark] = {}
+    for work in works:
+        time = _milliseconds(work)
+        for path, value in work.translation.attributes.items():
+            if member.state.newest(path, time) and (path not in newest or newest[path].time <= time):
+                newest[path] = member.state.mark(time, value)
+    marks = {path: mark for path, mark in newest.items() if not only_changed or member.state.changes(path, mark)}
+    if marks or (is_alias and any(work.missing - {"attributes"} for work in member.works)):
+        marks |= {path: mark for path, mark in newest.items() if path[0] == IDENTITY}
+    member.learned |= {path: mark for path, mark in newest.items() if path not in marks}
+    shares = []
+    for work in sorted(works, key=_milliseconds):  # stable: of equal times, the later record stays later
+        time = _milliseconds(work)
+        share = {
+            path: value
+            for path, value in work.translation.attributes.items()
+            if path in marks and member.state.newest(path, time)
+        }
+        if share:
+            shares.append((work, share))
+        else:
+            work.accept("attributes", is_sent=False)
+    return Write(member, shares, marks) if shares else None
+
+
+def apart(write: Write) -> list[Write]:
+    """Undo the merging, so that one bad value is alone with its own record; nothing when that was done already."""
+    if write.is_apart:
+        return []
+    write.is_apart = True
+    return [
+        Write(
+            write.member,
+            [(work, share)],
+            {path: write.member.state.mark(_milliseconds(work), value) for path, value in share.items()},
+        )
+        for work, share in write.shares
+    ]
+
+
+def _milliseconds(work: Work) -> int:
+    return int(work.update.time.timestamp() * 1000)
+
+
+def parts(translation: Translation) -> Mapping[Part, bool]:
+    """Tell which parts a translation has."""
+    return {
+        "attributes": bool(translation.attributes),
+        "event": translation.event is not None,
+        "purchase": translation.purchase is not None,
+    }

@@ -1,0 +1,372 @@
+"""Sending a program's wire objects: packed, in parallel, judged, repeated or split, until settled or time is up.
+
+What cannot be settled in time stays missing in its work; the lane says why.
+
+A request that fails twice, or that a firewall turns away, while the destination takes a harmless object, is halved (or,
+when its outcome is unknown, taken apart at once) until what makes the destination fail is alone; that object is set
+aside as refused, and its neighbours arrive. When the destination takes nothing, all
+is left as it is. A request whose outcome is unknown is sent once more at most, and not at all by a program that failed
+before until the destination takes data again: each repeat may double what it holds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from loyalty_bridge.errors import OutcomeUnknown, Unavailable
+from loyalty_bridge.infra.http_client import backoff
+from loyalty_bridge.pipeline.packing import pack
+from loyalty_bridge.pipeline.planning import Item, apart, attribute_items
+from loyalty_bridge.platforms.base import (
+    Accepted,
+    Broken,
+    Destination,
+    Rejected,
+    Reply,
+    TooLarge,
+    Transient,
+    Verdict,
+    Wait,
+    WireObject,
+)
+
+WORKERS = 25
+"""Requests of one program under way at once, hence its connections: as many as a stream's batch needs as a rule."""
+ATTEMPTS = 4
+"""Tries of one request before the program counts as failing."""
+UNKNOWN_ATTEMPTS = 2
+"""Tries of one request whose outcome is unknown: it may be doubled."""
+MAX_SET_ASIDE = 3
+"""Objects of a program that one invocation sets aside; with more, it is rather the destination that fails."""
+CHECK_SECONDS = 5.0
+"""How long to wait for the answer about a harmless object."""
+REPLY_SECONDS = 20.0
+"""Braze answers within a second as a rule; a request is given up, with its outcome unknown, after this."""
+NO_TIME = "no time left to send"
+"""Why what was not begun is left: no failure of the destination."""
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One program's way to its destination during one invocation.
+
+    Attributes
+    ----------
+    post
+        Sends a body made from wire objects before a deadline (of `time.monotonic`).
+    until
+        No request is begun, and nothing is waited for between requests, beyond this (of `time.monotonic`); but for
+        repeats that find an object which makes the destination fail, while a reply has its full time.
+    reply_until
+        No reply is waited for beyond this (of `time.monotonic`); what is cut off may be doubled.
+    not_before
+        When the destination lets us go on (of `time.monotonic`).
+    check
+        Sends an object that changes nothing before a deadline (of `time.monotonic`).
+    turn
+        Waits until the forwarder may begin a request, to keep to the destination's limit; false when that is after a
+        deadline (of `time.monotonic`).
+    workers
+        Requests under way at once, and as many parts of one that is taken apart.
+    was_failing
+        Whether an earlier invocation failed: nothing is sent before the destination takes a harmless object.
+    failing
+        Why the program's requests fail, when they do; then the others are not tried in this invocation.
+    broken
+        Whether an operator has to act.
+    taking_apart
+        Held while the parts of a request are sent side by side.
+    replies
+        How the requests ended: ``ok``, ``outcome_unknown``, ``not_sent``, or what the reply meant.
+    """
+
+    destination: Destination
+    rules: Any
+    post: Callable[[Sequence[Item], float], Reply]
+    until: float
+    reply_until: float
+    not_before: float = 0.0
+    check: Callable[[float], Reply] | None = None
+    turn: Callable[[float], bool] = lambda _: True
+    workers: int = WORKERS
+    was_failing: bool = False
+    failing: str = ""
+    broken: bool = False
+    sleep: Callable[[float], None] = time.sleep
+    counts: Counter[str] = field(default_factory=Counter)
+    replies: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    taking_apart: threading.Lock = field(default_factory=threading.Lock)
+
+    def stop(self, reason: str, *, broken: bool = False) -> None:
+        """Let no further request of the program be tried in this invocation."""
+        with self.lock:
+            self.failing = self.failing or reason
+            self.broken = self.broken or broken
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Count something, from any thread."""
+        with self.lock:
+            self.counts[name] += amount
+
+    def may_set_aside(self) -> bool:
+        """Count an object that is set aside, from any thread; false when that were too many."""
+        with self.lock:
+            if self.counts["set_aside"] >= MAX_SET_ASIDE:
+                return False
+            self.counts["set_aside"] += 1
+            return True
+
+    def ended(self, how: str) -> None:
+        """Count how a request ended, from any thread."""
+        with self.lock:
+            self.replies[how] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Culprit:
+    """The destination takes data, but fails on this request; `is_unknown`: it may have taken it all the same."""
+
+    reason: str
+    is_unknown: bool
+
+
+def send(lane: Lane, groups: Sequence[Sequence[Item]]) -> None:
+    """Send each member's items; members in parallel, one member's in order."""
+    if lane.was_failing and groups:
+        _check_before(lane)
+    for requests in _pack(lane, groups):
+        if lane.failing:
+            return  # the rest of a member's items must not overtake
+        if len(requests) == 1:
+            _settle(lane, requests[0])
+            continue
+        _settle_all(lane, requests)
+
+
+def _pack(lane: Lane, groups: Sequence[Sequence[Item]]) -> list[list[list[Item]]]:
+    rules, destination = lane.rules, lane.destination
+    return pack(groups, lambda item: destination.weigh(item.object, rules), destination.capacity(rules))
+
+
+def _settle_all(lane: Lane, requests: Sequence[Sequence[Item]], *, suspected: bool = False) -> None:
+    """Send requests that no member shares, side by side; the parts of one request only while no other's are."""
+    if suspected and not lane.taking_apart.acquire(blocking=False):  # each request's own threads would be too many
+        for request in requests:
+            _settle(lane, request, suspected=True)
+        return
+    try:
+        _settle_side_by_side(lane, requests, suspected=suspected)
+    finally:
+        if suspected:
+            lane.taking_apart.release()
+
+
+def _settle_side_by_side(lane: Lane, requests: Sequence[Sequence[Item]], *, suspected: bool) -> None:
+    with ThreadPoolExecutor(min(WORKERS, lane.workers, len(requests))) as pool:
+        for _ in pool.map(lambda request: _settle(lane, request, suspected=suspected), requests):
+            pass
+
+
+def _settle(lane: Lane, request: Sequence[Item], *, suspected: bool = False) -> None:
+    """Send one request, and what it splits into, one after the other.
+
+    Parameters
+    ----------
+    suspected
+        It was part of a larger request on which the destination failed.
+    """
+    queue = deque([(list(request), suspected)])
+    while queue:
+        items, suspected = queue.popleft()
+        verdict = _attempt(lane, items, suspected=suspected)
+        if isinstance(verdict, Accepted):
+            parts = _settle_each(lane, items, verdict)
+        elif isinstance(verdict, Rejected | TooLarge):
+            parts = _split(lane, items, verdict)
+        elif isinstance(verdict, _Culprit) and len(items) > 1:
+            suspected = True
+            parts = _singled_out(items) if verdict.is_unknown else _halves(items)
+            if len({part[0].work.update.member for part in parts}) == len(parts):
+                _settle_all(lane, parts, suspected=True)
+                parts = []
+        elif isinstance(verdict, _Culprit) and lane.may_set_aside():
+            parts = _in_order(lane, _reject(lane, items[0], verdict.reason))
+        else:
+            lane.stop(verdict.reason, broken=isinstance(verdict, Broken))
+            return
+        queue.extendleft((part, suspected) for part in reversed(parts))
+
+
+def _singled_out(items: list[Item]) -> list[list[Item]]:
+    """Take a request apart by member, or a member's by object: with fewer repeats of each object than halving has."""
+    members = [list(mine) for _, mine in groupby(items, key=lambda item: item.work.update.member)]
+    return members if len(members) > 1 else [[item] for item in items]
+
+
+def _attempt(lane: Lane, items: Sequence[Item], *, suspected: bool) -> Verdict | _Culprit:
+    """Send until the destination decides, the request proves to be what makes it fail, or time is up."""
+    verdict: Verdict = Transient(NO_TIME)
+    failures = unknowns = 0
+    for attempt in range(ATTEMPTS):
+        if lane.failing:
+            return Broken(lane.failing) if lane.broken else Transient(lane.failing)
+        until = max(lane.until, lane.reply_until - REPLY_SECONDS) if attempt or suspected else lane.until
+        if (delay := _wait_to_begin(lane, until)) is not None:
+            return verdict if attempt else delay
+        verdict = _exchange(lane, items)
+        if isinstance(verdict, Wait):
+            _postpone(lane, max(verdict.seconds or 0.0, backoff(attempt)))  # "0", or a time that is past, is none
+        elif isinstance(verdict, Transient):
+            failures, unknowns = failures + 1, unknowns + verdict.is_unknown
+            _postpone(lane, backoff(attempt))
+            is_last = unknowns == UNKNOWN_ATTEMPTS or failures == ATTEMPTS
+            is_cut_short = verdict.is_unknown and time.monotonic() >= (until if suspected else lane.until)
+            is_suspect = is_last or is_cut_short or (len(items) > 1 and (suspected or failures == 2))
+            if (len(items) > 1 or is_last or suspected) and is_suspect and _takes_data(lane):
+                doubt = " (it may have been taken)" if verdict.is_unknown else ""
+                return _Culprit(f"{verdict.reason}; other data is taken{doubt}", verdict.is_unknown)
+            if is_last:
+                return verdict
+        else:
+            if isinstance(verdict, Broken) and verdict.is_foreign and _takes_data(lane):
+                return _Culprit(f"{verdict.reason}; other data is taken", is_unknown=False)
+            break
+    return verdict
+
+
+def _wait_to_begin(lane: Lane, until: float) -> Verdict | None:
+    """Wait until a request may begin; when that would be too late, tell why."""
+    pause = lane.not_before - time.monotonic()
+    if pause > 0:
+        if lane.not_before >= until:
+            return Wait(pause, "the destination lets us wait")
+        lane.sleep(pause)
+    if time.monotonic() >= until or not lane.turn(until):
+        return Transient(NO_TIME)
+    return None
+
+
+def _exchange(lane: Lane, items: Sequence[Item]) -> Verdict:
+    deadline = min(lane.reply_until, time.monotonic() + REPLY_SECONDS)
+    lane.count("requests")
+    verdict = _judged(lane, [item.object for item in items], lambda: lane.post(items, deadline))
+    if isinstance(verdict, Accepted) and verdict.unprocessed:
+        lane.count("not_processed", verdict.unprocessed)
+    if isinstance(verdict, Transient) and verdict.is_unknown:
+        lane.count("outcome_unknown")
+        lane.ended("outcome_unknown")
+    elif isinstance(verdict, _NotSent):
+        lane.ended("not_sent")
+    else:
+        lane.ended(_WORDS[type(verdict)])
+    return verdict
+
+
+class _NotSent(Transient):
+    """A request that certainly did not arrive."""
+
+
+def _judged(lane: Lane, objects: Sequence[WireObject], exchange: Callable[[], Reply]) -> Verdict:
+    try:
+        reply = exchange()
+    except OutcomeUnknown as error:
+        return Transient(str(error), is_unknown=True)
+    except Unavailable as error:
+        return _NotSent(str(error))
+    if rest := reply.rest(time.time()):
+        _postpone(lane, rest)
+    return lane.destination.judge(reply, objects, time.time())
+
+
+def _takes_data(lane: Lane) -> bool:
+    """Ask whether the destination takes data, with an object that changes nothing."""
+    return not isinstance(_checked(lane), Transient | Wait | Broken)
+
+
+def _check_before(lane: Lane) -> None:
+    """Stop a program that failed before if its destination still takes nothing."""
+    verdict = _wait_to_begin(lane, lane.until) or _checked(lane)
+    if isinstance(verdict, Wait):
+        _postpone(lane, verdict.seconds if verdict.seconds is not None else backoff(0))
+    if isinstance(verdict, Transient | Wait | Broken):
+        lane.stop(verdict.reason, broken=isinstance(verdict, Broken))
+
+
+def _checked(lane: Lane) -> Verdict:
+    check, deadline = lane.check, min(lane.reply_until, time.monotonic() + CHECK_SECONDS)
+    if check is None or not lane.turn(deadline):
+        return Transient(NO_TIME)
+    lane.count("checks")
+    return _judged(lane, [lane.destination.harmless()], lambda: check(deadline))
+
+
+_WORDS: dict[type[Verdict], str] = {
+    Accepted: "ok",
+    Rejected: "rejected",
+    TooLarge: "too_large",
+    Wait: "wait",
+    Transient: "failed",
+    Broken: "broken",
+}
+
+
+def _postpone(lane: Lane, seconds: float) -> None:
+    with lane.lock:
+        lane.not_before = max(lane.not_before, time.monotonic() + seconds)
+
+
+def _settle_each(lane: Lane, items: Sequence[Item], verdict: Accepted) -> list[list[Item]]:
+    """Settle the items of a request that was taken; give the requests for what has to be sent in another form."""
+    again: list[Item] = []
+    for position, item in enumerate(items):
+        if position in verdict.rejected:
+            again += _reject(lane, item, verdict.rejected[position])
+        else:
+            _accept(lane, item)
+    return _in_order(lane, again)
+
+
+def _in_order(lane: Lane, items: list[Item]) -> list[list[Item]]:
+    """Cut items into requests to be sent one after the other: what was taken apart may be more than one takes."""
+    return [request for wave in _pack(lane, [items]) for request in wave] if items else []
+
+
+def _accept(lane: Lane, item: Item) -> None:
+    lane.count(f"accepted_{item.part}")
+    if item.write:
+        item.write.accept()
+    else:
+        item.work.accept(item.part)
+
+
+def _reject(lane: Lane, item: Item, reason: str) -> list[Item]:
+    """Refuse an item; one that several records share is sent again for each of them alone."""
+    if item.write and len(item.write.shares) > 1:
+        return [one for write in apart(item.write) for one in attribute_items(write, lane.destination, lane.rules)]
+    item.work.refuse(item.part, reason)
+    return []
+
+
+def _split(lane: Lane, items: list[Item], verdict: Rejected | TooLarge) -> list[list[Item]]:
+    """Cut a request that was refused as a whole, until the culprit is alone."""
+    culprits = verdict.rejected if isinstance(verdict, Rejected) else {}
+    if culprits:
+        rest = [item for position, item in enumerate(items) if position not in culprits]
+        alone = [one for position in sorted(culprits) for one in _reject(lane, items[position], culprits[position])]
+        return [*_in_order(lane, alone), *([rest] if rest else [])]
+    if len(items) == 1:
+        return _in_order(lane, _reject(lane, items[0], verdict.reason))
+    return _halves(items)
+
+
+def _halves(items: list[Item]) -> list[list[Item]]:
+    middle = len(items) // 2
+    return [items[:middle], items[middle:]]

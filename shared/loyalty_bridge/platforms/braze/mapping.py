@@ -1,0 +1,753 @@
+"""Braze's ``/users/track``: updates into attributes, event and purchase objects, and what a reply means for them.
+
+Braze drops much of what breaks its limits without an error, and one reserved name or bad address costs the whole
+object. So every documented limit is met here, before anything is sent. The rules are those of
+
+- https://www.braze.com/docs/api/endpoints/user_data/post_user_track (identifiers, limits, replies)
+- https://www.braze.com/docs/api/objects_filters/user_attributes_object
+- https://www.braze.com/docs/api/objects_filters/event_object
+- https://www.braze.com/docs/api/objects_filters/purchase_object
+- https://www.braze.com/docs/user_guide/data/activation/custom_data/data_types
+- https://www.braze.com/docs/user_guide/data/activation/attributes/nested_custom_attribute_support
+- https://www.braze.com/docs/api/errors
+- https://www.braze.com/docs/api/api_limits
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+from msgspec.json import encode
+
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.member_ids import check_member_id
+from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal
+from loyalty_bridge.platforms.base import (
+    Accepted,
+    AttributePath,
+    Broken,
+    Rejected,
+    Reply,
+    TooLarge,
+    Translation,
+    Verdict,
+    Wait,
+    WireObject,
+    failed,
+)
+
+TAKES_FUTURE_TIMES = True
+
+MAX_OBJECTS = 75
+MAX_BODY_BYTES = 4_000_000
+MAX_EXTERNAL_ID_BYTES = 987
+MAX_ALIAS_BYTES = 236
+MAX_TEXT = 255
+"""Characters of a string value or a name."""
+MAX_ITEMS = 500
+"""Elements of an array attribute; an array of objects is bounded by its bytes only."""
+MAX_ATTRIBUTE_BYTES = 100 * 1024
+"""Of one attribute that is an object or an array."""
+MAX_EVENT_BYTES = 100 * 1024
+"""Of all properties of one event."""
+MAX_PURCHASE_BYTES = 50 * 1024
+"""Of all properties of one purchase."""
+MAX_PROPERTIES = 256
+MAX_QUANTITY = 100
+
+_ARRAYS = ("attributes", "events", "purchases")
+_ROOM = MAX_BODY_BYTES - len('{"attributes":[],"events":[],"purchases":[]}')
+
+_RESERVED = frozenset({
+    "alias_label", "alias_name", "braze_id", "country", "current_location", "date_of_first_session",
+    "date_of_last_session", "dob", "email", "email_click_tracking_disabled", "email_open_tracking_disabled",
+    "email_subscribe", "email_subscription_info", "external_id", "facebook", "first_name", "gender", "home_city",
+    "image_url", "language", "last_name", "marked_email_as_spam_at", "phone", "push_subscribe", "push_token_import",
+    "push_tokens", "subscription_groups", "time_zone", "twitter", "user_alias",
+})  # fmt: skip
+_RESERVED_IN_EVENTS = frozenset({"time", "event_name"})
+_RESERVED_IN_PURCHASES = _RESERVED_IN_EVENTS | {"product_id", "quantity", "price", "currency"}
+_INSTRUCTIONS = frozenset({"add", "remove", "inc"})
+"""Keys that make Braze change an array or a number where an object was meant."""
+
+_SUBSCRIPTIONS = frozenset({"opted_in", "subscribed", "unsubscribed"})
+_NO_SUBSCRIPTION = "is none of opted_in, subscribed, unsubscribed"
+
+_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
+_PHONE = re.compile(r"\+[1-9][0-9]{4,14}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_SEPARATOR = re.compile(r"[\s.$]")
+_PERSONAL = re.compile(
+    r"(?<=key: )\S+|(?=[\w-]*[0-9])(?=[\w-]*[a-z])[\w-]{20,}|\S+@\S+|\+?\d{6,}", re.ASCII | re.IGNORECASE
+)
+"""A key, an address, a phone number: what a sentence of Braze's may repeat."""
+
+
+class _Limits(NamedTuple):
+    """What the values inside an attribute or among properties have to keep to."""
+
+    size: int
+    """Bytes of an attribute, or of all properties together."""
+    reserved: frozenset[str] = frozenset()
+    """Names that Braze takes for something else, at the top."""
+    strict_keys: bool = False
+    items: float = math.inf
+    flat: bool = False
+    times_in_arrays: bool = False
+
+
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a program's workspace wants its data.
+
+    Attributes
+    ----------
+    identifier_type
+        Which of Braze's identifiers the member's id is.
+    alias_label
+        The label of the alias, for ``user_alias``; at most 236 bytes.
+    update_existing_only
+        Do not create users.
+    object_limit
+        Whether 75 objects may be in a request or, with a legacy contract, in each of its arrays.
+    max_objects
+        That number; it can only be lowered.
+    purchase_product_id
+        A product id for all purchases. A transaction's id as the product (None) makes one product of each, of which
+        Braze's dashboard keeps 5,000; with a constant it is among the properties, as ``transaction_id`` unless the
+        source has put it there already.
+
+    Raises
+    ------
+    ValueError
+        A text is beyond Braze's limit.
+    """
+
+    identifier_type: Literal["external_id", "user_alias"] = "external_id"
+    alias_label: str = "convercus_account_id"
+    update_existing_only: bool = False
+    object_limit: Literal["combined", "per_array"] = "combined"
+    max_objects: Annotated[int, msgspec.Meta(ge=1, le=MAX_OBJECTS)] = MAX_OBJECTS
+    purchase_product_id: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            _filled(self.alias_label, "alias_label")
+            _require(
+                len(self.alias_label.encode()) <= MAX_ALIAS_BYTES,
+                "alias_label",
+                f"is longer than {MAX_ALIAS_BYTES} bytes",
+            )
+            if self.purchase_product_id is not None:
+                _filled(self.purchase_product_id, "purchase_product_id")
+        except Refused as refused:
+            raise ValueError(str(refused)) from None
+
+
+def translate(update: MemberUpdate, rules: Rules) -> Translation:
+    """Turn an update into wire form.
+
+    What breaks a limit is left out and told in `refusals` (by its path in the update); an event or purchase goes as a
+    whole when a field that Braze requires is unusable. A null inside an object, an array or properties says nothing
+    and is left out silently.
+
+    Raises
+    ------
+    Refused
+        The member has no identifier that Braze takes.
+    """
+    identity = _identity(update, rules)
+    lost: dict[Part, list[Refused]] = {"attributes": [], "event": [], "purchase": []}
+    attributes = _attributes(update, identity, lost["attributes"])
+    event = _event(update.event, identity, lost["event"]) if update.event else None
+    purchase = _purchase(update.purchase, identity, rules, lost["purchase"]) if update.purchase else None
+    refusals = [Refusal(part, each.field, each.reason) for part, fields in lost.items() for each in fields]
+    return Translation(identity, attributes, event, purchase, (*update.refusals, *refusals))
+
+
+def attribute_objects(
+    identity: Mapping[str, Json],
+    values: Mapping[AttributePath, Json],
+    rules: Rules,  # noqa: ARG001  part of `Destination`
+) -> list[WireObject]:
+    """Serialise the attribute values of one member; None removes a value.
+
+    One object, but for two cases: `_merge_objects`, which values of single keys need, would merge whole objects too, so
+    these go first, in one of their own; and what exceeds a request is divided.
+    """
+    merged = {path[0] for path in values if len(path) > 1}
+    whole: list[tuple[AttributePath, Json]] = []
+    rest: list[tuple[AttributePath, Json]] = []
+    for path, value in values.items():
+        is_whole = bool(merged) and len(path) == 1 and (isinstance(value, Mapping) or path[0] in merged)
+        (whole if is_whole else rest).append((path, value))
+    flag: dict[str, Json] = {"_merge_objects": True} if merged else {}
+    return [*_attribute_objects(identity, whole), *_attribute_objects({**identity, **flag}, rest)]
+
+
+def weigh(item: WireObject, rules: Rules) -> tuple[int, ...]:
+    """Tell how much of each limit of a request an object uses: number (in its array), bytes with a comma."""
+    size = len(item.body) + 1
+    if rules.object_limit == "combined":
+        return (1, size)
+    return (*(int(item.array == array) for array in _ARRAYS), size)
+
+
+def capacity(rules: Rules) -> tuple[int, ...]:
+    """Tell the limits of a request, in the order of `weigh`: objects (in each array), bytes."""
+    return (*(rules.max_objects,) * (1 if rules.object_limit == "combined" else len(_ARRAYS)), _ROOM)
+
+
+def body(objects: Sequence[WireObject]) -> bytes:
+    """Assemble the request body; the objects of an array keep their order."""
+    arrays = {array: [item.body for item in objects if item.array == array] for array in _ARRAYS}
+    return b"{%s}" % b",".join(
+        b'"%s":[%s]' % (array.encode(), b",".join(bodies)) for array, bodies in arrays.items() if bodies
+    )
+
+
+def harmless() -> WireObject:
+    """Make an attributes object that Braze takes and ignores: it may only update, and its user does not exist."""
+    fields = {"external_id": "loyalty-bridge-check", "_update_existing_only": True, "language": "en"}
+    return WireObject("attributes", encode(fields))
+
+
+def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
+    """Tell what a reply means.
+
+    Reasons hold the status and Braze's sentence without what may be a member's or the key; nothing else of a body. A
+    2xx counts as accepted only with the message ``success`` or ``queued``, or without a body: with another message
+    Braze has taken nothing. An error of an accepted request that does not tell its object is given to every object
+    that may be the one: those of its array, or all, but for arrays that were processed entirely by their count.
+
+    A body that is not Braze's comes from something before it: only a status that means the same from there is
+    believed. A status that is in no documentation is taken as transient.
+
+    Parameters
+    ----------
+    now
+        Epoch seconds.
+    """
+    status, said = reply.status, reply.said()
+    message = said.get("message") if said else None
+    is_ok = 200 <= status < 300
+    if is_ok and (not reply.body.strip() or (isinstance(message, str) and message.strip().lower() in _TAKEN)):
+        return _accepted(said or {}, objects)
+    is_refusal = (is_ok and isinstance(message, str)) or (status in {400, 422} and said is not None)
+    if status == 429:
+        wait = reply.wait("x-ratelimit-retry-after", "retry-after", "x-ratelimit-reset", now=now)
+        return Wait(wait, "429: over the rate limit")
+    if status == 413 or (is_refusal and b"max input length exceeded" in reply.body.lower()):
+        return TooLarge(f"{status}: too much in one request")
+    if 300 <= status < 400 or status in _BROKEN:
+        why = _BROKEN.get(status, "redirects, so it is not a REST endpoint of Braze")
+        return Broken(f"{status}: {why}", is_foreign=status == 403 and said is None)
+    if is_refusal:
+        blamed, unplaced = _blame(said or {}, objects)
+        sentences = [reason for _, reason in unplaced if reason != _NO_REASON]
+        reason = sentences[0] if sentences else _sentence(message if is_ok else None, "the request is refused")
+        return Rejected(f"{status}: {reason}", blamed)
+    return failed(status, f"{status}: no answer of Braze's" if said is None or is_ok else f"{status}: Braze failed")
+
+
+_TAKEN = frozenset({"success", "queued"})
+_NO_REASON = "Braze does not say why"
+_ABOUT_TRACKING = re.compile("invalid_group_id|request_status_.*")
+"""Errors about following the request by its ``group_id``: the data is processed.
+
+https://www.braze.com/docs/api/endpoints/user_data/get_users_track_status
+"""
+
+_BROKEN = {
+    401: "the API key is not accepted here (wrong key, workspace, instance or permission)",
+    403: "access is denied (permission of the API key, its allowed addresses, or the account's plan)",
+    404: "the endpoint has no such path",
+    405: "the endpoint does not take this method",
+    407: "a proxy wants to be authenticated to",
+    415: "the content type is not accepted",
+}
+"""What is the same for every request, so that nothing is refused for it."""
+
+
+def _identity(update: MemberUpdate, rules: Rules) -> dict[str, Json]:
+    identity: dict[str, Json]
+    # An alias that is not known is created with an explicit false only.
+    always = rules.update_existing_only or (update.identified_by == "id" and rules.identifier_type == "user_alias")
+    flag: dict[str, Json] = {"_update_existing_only": rules.update_existing_only} if always else {}
+    if update.identified_by != "id":
+        identity = {update.identified_by: _profile_value(update.identified_by, update.member, "member")}
+    elif rules.identifier_type == "user_alias":
+        name = _member_id(update.member, MAX_ALIAS_BYTES)
+        identity = {"user_alias": {"alias_name": name, "alias_label": rules.alias_label}}
+    else:
+        identity = {"external_id": _member_id(update.member, MAX_EXTERNAL_ID_BYTES)}
+    return identity | flag
+
+
+def _member_id(value: str, most: int) -> str:
+    check_member_id(value, "member")
+    _require(len(value.encode()) <= most, "member", f"is longer than {most} bytes")
+    return value
+
+
+def _attributes(update: MemberUpdate, identity: Mapping[str, Json], lost: list[Refused]) -> dict[AttributePath, Json]:
+    found: dict[AttributePath, Json] = {}
+    for field, value in update.profile.items():
+        name = _PROFILE[field][0]
+        try:
+            is_known = isinstance(value, str) and name in identity
+            if not is_known or identity[name] != _profile_value(field, value, f"profile.{field}"):
+                found[(name,)] = _profile(field, value, identity)
+        except Refused as refused:
+            lost.append(refused)
+    taken: set[str] = set()
+    for source, fields in (("attributes", update.attributes), ("custom", update.custom)):
+        for raw, value in fields.items():
+            path = f"{source}.{_shown(raw)}"
+            try:
+                name = _attribute_name(raw, path, taken)
+                if source == "attributes" and isinstance(value, Mapping):
+                    found |= {(name, key): item for key, item in _partial(value, path, lost).items()}
+                else:
+                    found[(name,)] = _whole(value, path, lost)
+            except Refused as refused:
+                lost.append(refused)
+            else:
+                taken.add(name)
+    return found
+
+
+def _profile(field: ProfileField, value: Json, identity: Mapping[str, Json]) -> Json:
+    path = f"profile.{field}"
+    # An address beside a phone number would be what the user is looked up by.
+    finds = _PROFILE[field][0] in identity or (field == "email" and "phone" in identity)
+    _require(not finds, path, "would change which user is found")
+    return value if value is None else _profile_value(field, value, path)
+
+
+def _profile_value(field: ProfileField, value: Json, path: str) -> str:
+    _, read, reason = _PROFILE[field]
+    if not isinstance(value, str):
+        raise Refused(path, "is not a text")
+    found = read(_text(value, path))
+    if found is None:
+        raise Refused(path, reason)
+    return _text(found, path)
+
+
+def _attribute_name(raw: str, path: str, taken: set[str]) -> str:
+    name = _name(raw.strip(), path)  # Braze cuts these blanks
+    _require(name not in _RESERVED and not name.startswith("_"), path, "has a name that is Braze's own")
+    _require(name not in taken, path, "has the name of another attribute")
+    return name
+
+
+def _whole(value: Json, path: str, lost: list[Refused]) -> Json:
+    kept = _value(value, path, _IN_ATTRIBUTES, lost, is_whole=True)
+    if isinstance(kept, dict | list):
+        _require(len(encode(kept)) <= MAX_ATTRIBUTE_BYTES, path, f"is larger than {MAX_ATTRIBUTE_BYTES} bytes")
+    is_instruction = isinstance(kept, dict) and kept and kept.keys() <= _INSTRUCTIONS
+    _require(not is_instruction, path, "has only keys that Braze reads as an instruction")
+    return kept
+
+
+def _partial(value: Mapping[str, Json], path: str, lost: list[Refused]) -> dict[str, Json]:
+    for key, item in value.items():
+        if item is None:
+            lost.append(Refused(f"{path}.{_shown(key)}", "cannot be removed by itself: an object may not hold null"))
+    return _fitting(_object(value, path, _IN_ATTRIBUTES, lost, top=True), _IN_ATTRIBUTES, path, lost)
+
+
+def _attribute_objects(
+    identity: Mapping[str, Json], values: Sequence[tuple[AttributePath, Json]]
+) -> Iterable[WireObject]:
+    if not values:
+        return []
+    fields: dict[str, Json] = {path[0]: value for path, value in values if len(path) == 1}
+    nested: dict[str, dict[str, Json]] = {}
+    for path, value in values:
+        if len(path) > 1:
+            nested.setdefault(path[0], {})[path[1]] = value
+    item = WireObject("attributes", encode({**identity, **fields, **nested}))
+    if len(item.body) < _ROOM or len(values) == 1:
+        return [item]
+    half = len(values) // 2
+    return [*_attribute_objects(identity, values[:half]), *_attribute_objects(identity, values[half:])]
+
+
+def _event(event: Event, identity: Mapping[str, Json], lost: list[Refused]) -> WireObject | None:
+    try:
+        fields: dict[str, Json] = {"name": _name(event.name, "event.name"), "time": _time(event.time, "event.time")}
+    except Refused as refused:
+        lost.append(refused)
+        return None
+    body = _with_properties({**identity, **fields}, event.properties, "event.properties", _IN_EVENTS, lost)
+    return WireObject("events", body)
+
+
+def _purchase(purchase: Purchase, identity: Mapping[str, Json], rules: Rules, lost: list[Refused]) -> WireObject | None:
+    try:
+        fields: dict[str, Json] = {
+            "product_id": rules.purchase_product_id or _filled(purchase.product_id, "purchase.product_id"),
+            "currency": purchase.currency,
+            "price": purchase.price,
+            "quantity": purchase.quantity,
+            "time": _time(purchase.time, "purchase.time"),
+        }
+        # A source has looked the currency up; whether Braze has the same list, Braze tells.
+        _require(_CURRENCY.fullmatch(purchase.currency), "purchase.currency", "is not the letters of ISO 4217")
+        _require(_is_number(purchase.price), "purchase.price", "is not a finite number")
+        is_quantity = type(purchase.quantity) is int and 1 <= purchase.quantity <= MAX_QUANTITY
+        _require(is_quantity, "purchase.quantity", f"is not a whole number between 1 and {MAX_QUANTITY}")
+    except Refused as refused:
+        lost.append(refused)
+        return None
+    given = dict(purchase.properties)
+    if rules.purchase_product_id and purchase.product_id not in given.values():
+        given.setdefault("transaction_id", purchase.product_id)
+    body = _with_properties({**identity, **fields}, given, "purchase.properties", _IN_PURCHASES, lost)
+    return WireObject("purchases", body)
+
+
+def _with_properties(
+    fields: Mapping[str, Json], values: Mapping[str, Json], path: str, limits: _Limits, lost: list[Refused]
+) -> bytes:
+    """Serialise an object with the field ``properties``, or without it when there are none."""
+    try:
+        kept = _object(values, path, limits, lost, top=True)
+    except Refused:
+        kept = {}  # each property has been told of
+    if len(kept) > MAX_PROPERTIES:
+        lost.append(Refused(path, f"has {len(kept) - MAX_PROPERTIES} more than the {MAX_PROPERTIES} that are taken"))
+        kept = dict(list(kept.items())[:MAX_PROPERTIES])
+    whole = encode({**fields, "properties": kept} if kept else fields)
+    if len(whole) <= limits.size:
+        return whole
+    kept = _fitting(kept, limits, path, lost)
+    return encode({**fields, "properties": kept} if kept else fields)
+
+
+def _fitting(values: dict[str, Json], limits: _Limits, path: str, lost: list[Refused]) -> dict[str, Json]:
+    """Leave out the largest values until the rest is small enough."""
+    excess = len(encode(values)) - limits.size
+    if excess <= 0:
+        return values
+    sizes = {name: len(encode({name: value})) - 1 for name, value in values.items()}  # braces are a comma too many
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if excess > 0:
+            excess -= sizes.pop(name)
+            lost.append(Refused(f"{path}.{_shown(name)}", f"makes the whole larger than {limits.size} bytes"))
+    return {name: values[name] for name in sizes}
+
+
+def _value(value: Json, path: str, limits: _Limits, lost: list[Refused], *, is_whole: bool = False) -> Json:
+    """Give what is usable of a value; the value itself has to be.
+
+    Parameters
+    ----------
+    is_whole
+        It is an attribute, and not inside one, where ``{"$time": …}`` is a time.
+    """
+    if isinstance(value, str):
+        return _text(value, path)
+    if value is None or isinstance(value, int | float):
+        _require(value is None or math.isfinite(value), path, "is not a finite number")
+        return value
+    if not isinstance(value, Mapping):
+        return _array(value, path, limits, lost)
+    if limits.strict_keys and not is_whole and value.keys() == {"$time"}:
+        _require(_is_time(value["$time"]), path, "is not a time as Braze reads it")
+        return value
+    return _object(value, path, limits, lost)
+
+
+def _object(
+    value: Mapping[str, Json], path: str, limits: _Limits, lost: list[Refused], *, top: bool = False
+) -> dict[str, Json]:
+    _require(top or not limits.flat, path, "is an object, of which Braze would make a text")
+    given = {name: item for name, item in value.items() if item is not None}
+    kept: dict[str, Json] = {}
+    for name, item in given.items():
+        field = f"{path}.{_shown(name)}"
+        try:
+            _require(not (reason := _key_fault(name[: MAX_TEXT + 1], limits, top)), field, reason)
+            kept[name] = _value(item, field, limits, lost)
+        except Refused as refused:
+            lost.append(refused)
+    _require(kept or not given, path, "holds nothing usable")
+    return kept
+
+
+def _array(value: Sequence[Json], path: str, limits: _Limits, lost: list[Refused]) -> list[Json]:
+    given = [(index, item) for index, item in enumerate(value) if item is not None]
+    if limits.flat and any(isinstance(item, list | tuple | Mapping) for _, item in given):
+        raise Refused(path, "holds objects or arrays, of which Braze would make texts")
+    if limits.strict_keys and any(isinstance(item, list | tuple) for _, item in given):
+        raise Refused(path, "is an array of arrays, which Braze takes in no attribute")
+    if not limits.times_in_arrays and any(_is_time(item) for _, item in given):
+        raise Refused(path, "holds times, which Braze takes in no array of properties")
+    if len(given) > limits.items and not all(isinstance(item, Mapping) for _, item in given):
+        raise Refused(path, f"has more than {limits.items} elements")
+    kept: list[Json] = []
+    for index, item in given:
+        try:
+            kept.append(_value(item, f"{path}[{index}]", limits, lost))
+        except Refused as refused:
+            lost.append(refused)
+    _require(kept or not given, path, "holds nothing usable")
+    return kept
+
+
+@lru_cache(maxsize=4096)
+def _key_fault(name: str, limits: _Limits, top: bool) -> str:
+    """Tell what is wrong with a key, if anything; remembered, because keys come again with every event."""
+    if limits.strict_keys and _SEPARATOR.search(name):
+        return "has a blank, a period or a dollar sign in its name"
+    if top and name in limits.reserved:
+        return "has a name that is Braze's own"
+    try:
+        _name(name, "")
+    except Refused as refused:
+        return refused.reason
+    return ""
+
+
+def _name(value: str, path: str) -> str:
+    # Stated for properties in the API, for events and attributes in the SDKs:
+    # https://www.braze.com/docs/developer_guide/analytics/logging_events
+    _require(not value.startswith("$"), path, "has a name that begins with a dollar sign")
+    return _filled(value, path)
+
+
+def _filled(value: str, path: str) -> str:
+    _require(value.strip(), path, "is blank")
+    return _text(value, path)
+
+
+def _text(value: str, path: str) -> str:
+    if len(value) > MAX_TEXT:
+        raise Refused(path, f"is longer than {MAX_TEXT} characters")
+    if _UNUSABLE.search(value):
+        raise Refused(path, "holds a null byte or a lone surrogate")
+    return value
+
+
+def _require(fits: object, path: str, reason: str) -> None:
+    if not fits:
+        raise Refused(path, reason)
+
+
+def _time(value: datetime, path: str) -> str:
+    _require(value.utcoffset() is not None, path, "has no time zone")
+    try:
+        return value.astimezone(UTC).isoformat(timespec="milliseconds")
+    except OverflowError:
+        raise Refused(path, "is not a possible time") from None
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _is_time(value: Json) -> bool:
+    """Tell whether Braze takes a text for a time.
+
+    https://www.braze.com/docs/user_guide/data/activation/custom_data/data_types
+    """
+    if not isinstance(value, str) or len(value) > MAX_TEXT or not _MAY_BE_TIME.match(value):
+        return False
+    try:
+        return datetime.fromisoformat(_COLON_MILLISECONDS.sub(".", value)).year <= 3000
+    except ValueError:
+        return bool(_OTHER_TIME.fullmatch(value))
+
+
+_MAY_BE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:$|[T ])|[0-9]{2}/|[A-Z][a-z]{2} ")
+_COLON_MILLISECONDS = re.compile(r"(?<=:[0-9]{2}:[0-9]{2}):(?=[0-9]{3})")
+_OTHER_TIME = re.compile(
+    r"[0-9]{2}/[0-9]{2}/[0-9]{4}"
+    r"|[A-Z][a-z]{2} (?:[0-9]{2}|[A-Z][a-z]{2}) [0-9]{1,2} [0-9]{2}:[0-9]{2}:[0-9]{2}\.?\s?\S+ [0-9]{4}"
+)
+
+
+def _shown(name: str) -> str:
+    """Make a name fit to be part of a path."""
+    return _printable(name[:64])
+
+
+@lru_cache(maxsize=4096)
+def _printable(text: str) -> str:
+    return _UNUSABLE.sub("?", text)
+
+
+def _blame(
+    said: Mapping[str, Json], objects: Sequence[WireObject]
+) -> tuple[dict[int, str], list[tuple[str | None, str]]]:
+    """Give the objects (by position) that errors name, and the errors that name none, with their array if told."""
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for position, item in enumerate(objects):
+        places[item.array].append(position)
+    blamed: dict[int, str] = {}
+    unplaced: list[tuple[str | None, str]] = []
+    errors = said.get("errors") or []
+    for error in errors if isinstance(errors, list) else [errors]:
+        entry: Mapping[str, Json] = error if isinstance(error, dict) else {"type": error}
+        array, index = entry.get("input_array"), _whole_number(entry.get("index"))
+        kind = next((text for key in ("type", "message", "error") if isinstance(text := entry.get(key), str)), None)
+        if isinstance(kind, str) and _ABOUT_TRACKING.fullmatch(kind.strip()):
+            continue
+        array = array if isinstance(array, str) and array in places else None
+        if array and index is not None and 0 <= index < len(places[array]):
+            blamed.setdefault(places[array][index], _sentence(kind, _NO_REASON))
+        else:
+            unplaced.append((array, _sentence(kind, _NO_REASON)))
+    return blamed, unplaced
+
+
+def _whole_number(value: Json) -> int | None:
+    """Read a place, also where it is written as a text or as 1.0."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value, re.ASCII):
+        return int(value)
+    return value if type(value) is int else None
+
+
+def _accepted(said: Mapping[str, Json], objects: Sequence[WireObject]) -> Accepted:
+    """Give the objects that errors name, and those that they may mean; and how many are missing without an error."""
+    blamed, unplaced = _blame(said, objects)
+    rest = [(position, item) for position, item in enumerate(objects) if position not in blamed]
+    doubtful: set[str] = set()
+    missing = 0
+    for array in {item.array for _, item in rest}:
+        wanted, processed = (
+            _countable([item for _, item in rest if item.array == array]),
+            said.get(f"{array}_processed"),
+        )
+        if type(processed) is not int:
+            doubtful.add(array)
+        elif processed < wanted:
+            doubtful.add(array)
+            missing += wanted - max(processed, 0)
+    for named, reason in sorted(unplaced, key=lambda one: one[1] == _NO_REASON):
+        candidates = [at for at, item in rest if item.array in doubtful and named in {None, item.array}]
+        doubt = "may be refused, Braze does not tell which object is: " if len(candidates) > 1 else ""
+        for position in candidates:
+            blamed.setdefault(position, doubt + reason)
+    return Accepted(blamed, 0 if unplaced else missing)
+
+
+def _countable(items: Sequence[WireObject]) -> int:
+    """Tell what Braze counts of an array's objects when it has processed all: of attributes it counts the members.
+
+    https://www.braze.com/docs/api/endpoints/user_data/post_user_track
+    """
+    if items[0].array != "attributes" or len(items) < 2:
+        return len(items)
+    found = [msgspec.json.decode(item.body) for item in items]
+    return len({encode(next((one[name] for name in _IDENTIFIERS if name in one), None)) for one in found})
+
+
+_IDENTIFIERS = ("external_id", "user_alias", "email", "phone")
+"""In the order in which Braze looks for a user by them."""
+
+
+def _sentence(said: Json, otherwise: str) -> str:
+    text = said if isinstance(said, str) else ""
+    words = "".join(character if character.isprintable() else " " for character in text).split()
+    return _PERSONAL.sub("…", " ".join(words))[:200] or otherwise
+
+
+def _email(address: str) -> str | None:
+    """Give an address as Braze takes it, its domain in Punycode; None when Braze does not.
+
+    https://www.braze.com/docs/user_guide/channels/email/email_setup/email_validation
+    """
+    local, _, host = address.rpartition("@")
+    if not host.isascii():
+        import idna
+
+        try:
+            host = idna.encode(host, uts46=True).decode()
+        except idna.IDNAError:
+            return None
+    if not _HOST.fullmatch(host) or host.rpartition(".")[2].isdigit():
+        return None
+    if any(name in host.lower() for name in _OF_MICROSOFT):
+        fits = bool(_MICROSOFT.fullmatch(local.partition("+")[0])) and len(local) <= MAX_LOCAL_PART
+    else:
+        fits = bool(_LOCAL_PART.fullmatch(local)) and all(
+            character.isascii() or unicodedata.category(character)[0] in "LMNPS" for character in local
+        )
+        fits = fits and (len(local) > 1 or host.lower() not in _OF_GOOGLE)
+    return f"{local}@{host}" if fits else None
+
+
+MAX_LOCAL_PART = 64
+_LOCAL_PART = re.compile(r"(?!\.)[\w\-^+$'&#/!%*=?`|~.\u0080-\U0010ffff]{1,64}(?<!\.)", re.ASCII)
+_HOST = re.compile(
+    r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+", re.IGNORECASE
+)
+_OF_MICROSOFT = ("msn", "hotmail", "outlook", "live")
+_MICROSOFT = re.compile(r"\w[\w-]*(?:\.[\w-]+)*", re.ASCII)
+_OF_GOOGLE = frozenset({"gmail.com", "googlemail.com"})
+
+
+def _language(code: str) -> str | None:
+    """Give a language as Braze knows it; None when it does not."""
+    code = _OTHER_LANGUAGE_CODES.get(code, code)
+    return code if code in _LANGUAGES else None
+
+
+_LANGUAGE_CODES = """
+af agq ak am ar as asa ay az bas be bem bez bg bm bn bo br brx bs ca cgg chr cs cy da dav de dje dua dyo dz ebu ee el
+en eo es et eu ewo fa ff fi fil fo fr ga gd gl gn gsw gu guz gv ha haw he hi hr hu hy id ig ii is it iu ja jmc jv ka
+kab kam kde kea khq ki kk kl kln km kn ko kok ks ksb ksf ku kw ky la lb lg ln lo lt lu luo luy lv mas mer mfe mg mgh
+mk ml mn mo mr ms mt mua my naq nb nd ne nl nn nus nyn om or pa pl ps pt qu rm rn ro rof ru rw rwk sa saq sbp sd se
+seh ses shi si sk sl sn so sq sr su sv sw swc ta te teo tg th ti tk tl to tr tt twq tzm ug uk ur uz vai vi vun xh xog
+yav yi yo zh zu
+"""
+_LANGUAGES = frozenset(_LANGUAGE_CODES.split())
+"""https://www.braze.com/docs/user_guide/data/unification/user_data/language_codes"""
+_OTHER_LANGUAGE_CODES = {"no": "nb", "iw": "he", "in": "id", "ji": "yi", "jw": "jv"}
+"""Codes that Braze does not know, of languages that it knows by another."""
+
+
+def _if(fits: Callable[[str], object]) -> Callable[[str], str | None]:
+    return lambda value: value if fits(value) else None
+
+
+_PROFILE: Mapping[ProfileField, tuple[str, Callable[[str], str | None], str]] = {
+    "email": ("email", _email, "is not an e-mail address that Braze takes"),
+    "phone": ("phone", _if(_PHONE.fullmatch), "is not a phone number in E.164"),
+    "first_name": ("first_name", str, ""),
+    "last_name": ("last_name", str, ""),
+    "birth_date": ("dob", _if(_is_date), "is not a date as YYYY-MM-DD"),
+    "gender": ("gender", _if(frozenset("MFONP").__contains__), "is none of M, F, O, N, P"),
+    "city": ("home_city", str, ""),
+    "country": ("country", _if(re.compile("[A-Z]{2}").fullmatch), "is not a country in ISO 3166-1 alpha-2"),
+    "language": ("language", _language, "is not a language code that Braze supports"),
+    "email_subscription": ("email_subscribe", _if(_SUBSCRIPTIONS.__contains__), _NO_SUBSCRIPTION),
+    "push_subscription": ("push_subscribe", _if(_SUBSCRIPTIONS.__contains__), _NO_SUBSCRIPTION),
+}
+"""Braze's name, how a value is read (None: it is not one), and the reason then."""
+
+_IN_ATTRIBUTES = _Limits(
+    MAX_ATTRIBUTE_BYTES, reserved=_INSTRUCTIONS, strict_keys=True, items=MAX_ITEMS, times_in_arrays=True
+)
+_IN_EVENTS = _Limits(MAX_EVENT_BYTES, reserved=_RESERVED_IN_EVENTS)
+_IN_PURCHASES = _Limits(MAX_PURCHASE_BYTES, reserved=_RESERVED_IN_PURCHASES, flat=True)

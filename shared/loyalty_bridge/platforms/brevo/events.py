@@ -1,0 +1,425 @@
+"""Brevo Loyalty: one webhook event becomes one `MemberUpdate`.
+
+A delivery tells of itself (``event_name``, ``event_id``, ``event_date``, ``identifiers``, ``contact_id``,
+``contact_properties``, ``source`` beside the event's own fields or around ``event_properties``), or it is bare: the
+event's own fields only, which `envelope` completes. See https://developers.brevo.com/docs/loyalty-webhooks.
+
+**Events.** The event is called ``loyalty_<event_name>``. Its properties are the event's own fields and keep their
+names; those of an object are joined by ``_``, such as ``balance_definition_name`` or ``tier_group_id``. These differ:
+
+=========================================  =============================================================
+In the delivery                            Property
+=========================================  =============================================================
+``id`` of a voucher                        ``voucher_id``
+``expired_at``                             ``expires_at``
+``subscription.loyalty_subscription_id``   ``loyalty_subscription_id``
+``balance_definition.metadata``            ``balance_definition_metadata`` when it is a text, and
+                                           ``balance_definition_metadata_<key>`` when it is an object
+``source``                                 ``event_source``
+``event_id``                               ``event_id``
+=========================================  =============================================================
+
+An event that this module does not know is called ``loyalty_event``. Its property ``loyalty_event_type`` is the name
+that it came with; its fields are flattened alike, and names that an engagement platform reserves get the prefix
+``loyalty_``.
+
+**Attributes**, from the events that tell a state in full. Only the number of balance definitions, of tier groups
+and of loyalty programs decides how many there are:
+
+====================================  =================================  ============================================
+Attribute                             Value                              From
+====================================  =================================  ============================================
+``loyalty_balances``                  object: definition id → value      ``balance_value_updated``,
+                                                                         ``balance_minimum_value_reached``,
+                                                                         ``balance_maximum_value_reached``
+``loyalty_tiers``                     object: tier group id → tier name  ``tier_…``, all four
+``loyalty_tier_ids``                  object: tier group id → tier id    ``tier_…``, all four
+``loyalty_subscription_id``           object: loyalty program's id →     ``subscription_created``, ``…_revoked``,
+                                      text                               ``…_anniversary``
+``loyalty_subscription_state``        object: loyalty program's id →     ``subscription_created``, ``…_revoked``
+                                      ``active`` or ``revoked``
+``loyalty_subscription_created_at``   object: loyalty program's id →     ``subscription_created``, ``…_anniversary``
+                                      time
+``loyalty_subscription_revoked_at``   object: loyalty program's id →     ``subscription_revoked``
+                                      time of the last one
+====================================  =================================  ============================================
+
+``balance_value_expired`` and ``balance_expiration_reminder`` tell no balance: whether their figure is what expires or
+what is left is not documented. In keys, characters other than letters, digits, ``_`` and ``-`` become ``_``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, Literal
+
+import msgspec
+
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.model import Event, Json, MemberUpdate, ProfileField, Refusal, UnknownField
+from loyalty_bridge.platforms import parsing
+from loyalty_bridge.platforms.personal import WITHHELD, withheld_in, without_personal
+
+UNKNOWN_EVENT = "loyalty_event"
+"""What an event is called whose ``event_name`` is not one of the 24."""
+ASKED_BY = OWNED_BY = ""
+OF_OWNER: frozenset[str] = frozenset()
+
+MAX_PROPERTIES = 100
+"""MoEngage keeps the first hundred: https://www.moengage.com/docs/user-guide/data/key-concepts/data-tracking-policies"""
+
+IdentifyBy = Literal[
+    "ext_id", "email_id", "phone_id", "contact_id", "loyalty_subscription_id", "card_id", "member_id"
+]  # fmt: skip
+
+
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a program decides about its Brevo Loyalty events.
+
+    Attributes
+    ----------
+    identify_by
+        What the member is known by, in order of preference: ``ext_id``, ``email_id`` and ``phone_id`` of
+        ``identifiers``, the ``contact_id``, or, for bare deliveries, the ``loyalty_subscription_id``, the
+        membership's ``card_id``, or the ``member_id`` of who joins or leaves a shared subscription. An event that has
+        none of these is refused.
+    forward_contact_properties
+        Pass on ``contact_properties``: ``EMAIL``, ``FIRSTNAME``, ``LASTNAME`` and ``SMS`` to the profile, the others
+        as the customer's own attributes.
+    """
+
+    identify_by: tuple[IdentifyBy, ...] = ("ext_id", "email_id", "phone_id", "contact_id")
+    forward_contact_properties: bool = False
+
+
+_ENVELOPE = frozenset({
+    "event_name", "event_id", "event_date", "identifiers", "contact_id", "contact_properties", "source",
+})  # fmt: skip
+
+_BALANCE_TOLD = {"balance_value_updated", "balance_minimum_value_reached", "balance_maximum_value_reached"}
+
+_RENAMED = {"id": "voucher_id", "subscription_loyalty_subscription_id": "loyalty_subscription_id"}
+
+_RESERVED = frozenset({
+    # https://www.braze.com/docs/user_guide/data/activation/events/custom_events/custom_event_properties
+    "time", "event_name", "product_id", "quantity", "price", "currency",
+    # https://www.moengage.com/docs/api/data/data-overview
+    "id", "_id", "status", "user_id", "source",
+})  # fmt: skip
+
+
+events = parsing.events
+
+
+def envelope(event: Json, event_name: str | None, received: datetime) -> Json:
+    """Complete an event by what it does not tell itself, and lift its ``event_properties`` to the top level.
+
+    Parameters
+    ----------
+    event
+        One of `events`.
+    event_name
+        The name in the URL that it was delivered to. The name in the event wins.
+    received
+        When it was delivered (aware, UTC); becomes the time of an event that has none.
+
+    Notes
+    -----
+    An id that is missing becomes a hash of the event and the minute of delivery. It is weak: a delivery that is
+    repeated in another minute is another event, and two events that are alike within one minute are one.
+
+    Raises
+    ------
+    Refused
+        The event is no object.
+    """
+    told = _open(event)
+    minute = received.astimezone(UTC).isoformat(timespec="minutes")
+    content = json.dumps([event_name, minute, event], sort_keys=True, separators=(",", ":"))
+    made: dict[str, Json] = {
+        "event_name": event_name,
+        "event_id": f"sha256:{hashlib.sha256(content.encode()).hexdigest()}",
+        "event_date": _iso(received),
+    }
+    return told | {field: value for field, value in made.items() if parsing.is_no_id(told.get(field))}
+
+
+def member(event: Json, rules: Rules) -> str:
+    """Tell whom an event is about: an id, an e-mail address, or a phone number in E.164.
+
+    Raises
+    ------
+    Refused
+        The event is no object, or it has nothing that `Rules.identify_by` asks for.
+    """
+    return _identity(_open(event), rules)[1]
+
+
+def alias(_: Json) -> str | None:
+    """Tell that no event means a member by a second name: whom it is about is in it, or `member` refuses it."""
+    return None
+
+
+def known_as(_: Json) -> tuple[str, ...]:
+    """Tell that no later event means this event's member by a second name."""
+    return ()
+
+
+def left_by(_: Json) -> tuple[str, ...]:
+    """Tell none."""
+    return ()
+
+
+def event_id(event: Json) -> str:
+    """Tell the event's id.
+
+    Raises
+    ------
+    Refused
+        The event is no object, or its ``event_id`` is missing or neither a text nor an integer; see `envelope`.
+    """
+    return _text(_open(event), "event_id")
+
+
+def read(event: Json, rules: Rules, *, member: str, received: datetime) -> MemberUpdate:
+    """Turn one event into what it tells about its member.
+
+    Parameters
+    ----------
+    event
+        One of `events`, completed by `envelope`.
+    rules
+        The program's decisions.
+    member
+        What `member` told for this event.
+    received
+        When the event arrived (aware, UTC); stands in for a time that is missing, see `reading.occurred`.
+
+    Raises
+    ------
+    Refused
+        The event is no object; nobody can be found in it; its name or id is missing; or its time is impossible.
+    """
+    told = _open(event)
+    identified_by, _ = _identity(told, rules)
+    source_id = event_id(event)
+    event_type = _text(told, "event_name")
+    date = told.get("event_date")
+    time = received if parsing.is_blank(date) else parsing.occurred(date, "event_date", received)
+    # pydantic is slow to import, and only who reads an event needs it, not who takes in a delivery.
+    from loyalty_bridge.platforms.brevo import event_models as brevo_events
+
+    name = re.sub(r"[\W_]+", "_", event_type.lower()).strip("_")
+    is_known = name in brevo_events.EVENTS
+    properties: dict[str, Json] = {"event_id": source_id}
+    if isinstance(source := told.get("source"), str) and source.strip():
+        properties["event_source"] = source.strip()
+    refusals: list[Refusal] = []
+    unknown: tuple[UnknownField, ...] = ()
+    if is_known:
+        own, lost = brevo_events.validate(name, told)
+        refusals += [Refusal("event", one.field, one.reason) for one in lost]
+        _flatten(own, _RENAMED, properties, refusals)
+        raw = {key: value for key, value in told.items() if key not in _ENVELOPE}
+        unknown = _unknown(brevo_events.unnamed(name, raw), properties, refusals)
+    else:
+        own = {key: value for key, value in told.items() if key not in _ENVELOPE}
+        properties["loyalty_event_type"] = event_type[:255]
+        unknown = tuple(one for one in _unknown(own, properties, refusals) if one.withheld)
+    attributes = _state(name, own, time, refusals) if is_known else {}
+    profile, custom = _contact(told, refusals) if rules.forward_contact_properties else ({}, {})
+    return MemberUpdate(
+        event_id=source_id,
+        member=member,
+        time=time,
+        identified_by=identified_by,
+        profile=profile,
+        attributes=attributes,
+        custom=custom,
+        event=Event(f"loyalty_{name}" if is_known else UNKNOWN_EVENT, time, properties),
+        refusals=tuple(refusals),
+        unknown=unknown,
+    )
+
+
+def _open(event: Json) -> dict[str, Json]:
+    """Take an event's fields from the top level and, where they are not there, from ``event_properties``."""
+    if not isinstance(event, Mapping):
+        raise Refused("record", "is not an object")
+    nested = event.get("event_properties")
+    inner = nested if isinstance(nested, Mapping) else {}
+    # Of two places the first that has a value counts.
+    told: dict[str, Json] = {
+        name: value
+        for name, value in event.items()
+        if value is not None
+        and name != "event_properties"
+        and not (parsing.is_blank(value) and not parsing.is_blank(inner.get(name)))
+    }
+    return {**inner, **told}
+
+
+def _text(told: Mapping[str, Json], field: str) -> str:
+    if parsing.is_blank(told.get(field)):
+        raise Refused(field, "is missing")
+    return parsing.text(told[field], field)
+
+
+def _iso(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _phone(value: Json, field: str) -> str:
+    """Read a phone number as Brevo has it: with the country code, whether or not ``+`` or ``00`` is before it.
+
+    Source: https://developers.brevo.com/reference/createcontact
+    """
+    return parsing.phone("+" + parsing.text(value, field).lstrip("+").removeprefix("00"), None, field)
+
+
+def _identity(told: Json, rules: Rules) -> tuple[Literal["id", "email", "phone"], str]:
+    """Find the first usable identifier of the program's order."""
+    refusal = Refused("identifiers", f"tell nobody by {', '.join(rules.identify_by)}")
+    for identifier in rules.identify_by:
+        kind, read_value, paths = _IDENTIFIERS[identifier]
+        for path in paths:
+            value = told
+            for key in path.split("."):
+                value = value.get(key) if isinstance(value, Mapping) else None
+            try:
+                if not parsing.is_blank(value):
+                    return kind, read_value(value, path)
+            except Refused as unreadable:
+                refusal = unreadable
+    raise refusal
+
+
+_IDENTIFIERS: Mapping[
+    IdentifyBy, tuple[Literal["id", "email", "phone"], Callable[[Json, str], str], tuple[str, ...]]
+] = {
+    "ext_id": ("id", parsing.member_id, ("identifiers.ext_id",)),
+    "email_id": ("email", parsing.email, ("identifiers.email_id",)),
+    "phone_id": ("phone", _phone, ("identifiers.phone_id",)),
+    "contact_id": ("id", parsing.member_id, ("contact_id", "identifiers.contact_id")),
+    "loyalty_subscription_id": (
+        "id", parsing.member_id, ("loyalty_subscription_id", "subscription.loyalty_subscription_id"),
+    ),
+    "card_id": ("id", parsing.member_id, ("membership.card_id", "card_id")),
+    "member_id": ("id", parsing.member_id, ("member_id",)),
+}  # fmt: skip
+"""For each identifier what it identifies by, how it is read, and the paths that it may be at."""
+
+
+def _state(name: str, told: Mapping[str, Any], time: datetime, refusals: list[Refusal]) -> dict[str, Json]:
+    """Tell the attributes of the module's table, as far as what they are kept by can be read."""
+    attributes: dict[str, Json] = {}
+    if name in _BALANCE_TOLD and "value" in told and (definition := _id_of(told, "balance_definition")):
+        attributes["loyalty_balances"] = {definition: told["value"]}
+    tier = told.get("to_tier") or told.get("tier")
+    if tier and (group := _id_of(told, "tier_group")):
+        kept = {"loyalty_tier_ids": "id", "loyalty_tiers": "name"}
+        attributes |= {attribute: {group: tier[part]} for attribute, part in kept.items() if part in tier}
+    subscription = told.get("subscription", told)
+    found: dict[str, Json] = {}
+    if "loyalty_subscription_id" in subscription:
+        found["id"] = subscription["loyalty_subscription_id"]
+        if name == "subscription_revoked":
+            found |= {"state": "revoked", "revoked_at": _iso(time)}
+        elif "created_at" in subscription:
+            found["created_at"] = _iso(subscription["created_at"])
+        if name == "subscription_created":
+            found["state"] = "active"
+    program = _id_of(told, "loyalty_program")
+    if found and not program:
+        refusals.append(Refusal("attributes", "loyalty_program.id", "is missing, and a subscription is kept by it"))
+    elif program:  # a contact may be in several programs of the account
+        attributes |= {f"loyalty_subscription_{part}": {program: value} for part, value in found.items()}
+    return attributes
+
+
+def _id_of(told: Mapping[str, Any], name: str) -> str:
+    """Give an object's id as a key, empty when it has none."""
+    identifier = told.get(name, {}).get("id", "")
+    return _key(identifier) if identifier else ""
+
+
+def _key(identifier: str) -> str:
+    """Make a key that can stand in a path.
+
+    Braze allows no ``.``, ``$`` and blanks in it, and MoEngage 200 characters for the whole path:
+    https://www.braze.com/docs/user_guide/data/activation/attributes/nested_custom_attribute_support
+    """
+    return re.sub(r"[^\w-]", "_", identifier)[:100]
+
+
+def _flatten(
+    told: Mapping[str, Any], renamed: Mapping[str, str], properties: dict[str, Json], refusals: list[Refusal]
+) -> None:
+    """Add the leaves of an object to the properties, as many as there may be."""
+    for path, value in _leaves(told, ""):
+        name = re.sub(r"[^\w-]", "_", renamed.get(path, path))[:200]
+        name = f"loyalty_{name}" if name.lower() in _RESERVED else name
+        if not name.strip("_") or name in properties:
+            continue
+        if len(properties) == MAX_PROPERTIES:
+            reason = f"and what follows it is beyond the {MAX_PROPERTIES} properties that an event may have"
+            refusals.append(Refusal("event", name, reason))
+            return
+        properties[name] = value
+
+
+def _unknown(
+    others: Mapping[str, Any], properties: dict[str, Json], refusals: list[Refusal]
+) -> tuple[UnknownField, ...]:
+    """Add the fields that no model names to the properties, but for what may be personal."""
+    kept = without_personal(others)
+    sent = dict(_leaves(kept, "")) if isinstance(kept, Mapping) else {}
+    withheld = [UnknownField(name, WITHHELD) for name, _ in _leaves(others, "") if name not in sent]
+    arrays = (path for name, value in _leaves(others, "") if name in sent for path in withheld_in(value, name))
+    withheld += [UnknownField(path, WITHHELD) for path in dict.fromkeys(islice(arrays, MAX_PROPERTIES))]
+    _flatten(kept if isinstance(kept, Mapping) else {}, {}, properties, refusals)
+    return (*map(UnknownField, sent), *withheld)[:MAX_PROPERTIES]
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Json]]:
+    if isinstance(value, Mapping) and value.keys() != {"$time"}:  # a time, as Braze has it inside objects
+        for key, part in value.items():
+            yield from _leaves(part, f"{path}_{key}" if path else key)
+    elif not parsing.is_blank(value := value["$time"] if isinstance(value, Mapping) else value):
+        yield path, _iso(value) if isinstance(value, datetime) else value
+
+
+def _contact(told: Mapping[str, Json], refusals: list[Refusal]) -> tuple[dict[ProfileField, Json], dict[str, Json]]:
+    """Read the contact's attributes. One that is blank is not known here, which removes nothing elsewhere."""
+    profile: dict[ProfileField, Json] = {}
+    custom: dict[str, Json] = {}
+    contact = told.get("contact_properties")
+    for name, value in contact.items() if isinstance(contact, Mapping) else ():
+        field = f"contact_properties.{name[:64]}"
+        standard = _PROFILE.get(name.upper())
+        if parsing.is_blank(value) or (standard and standard[0] in profile):
+            continue
+        if standard:
+            try:
+                profile[standard[0]] = standard[1](value, field)
+            except Refused as refused:
+                refusals.append(Refusal("attributes", refused.field, refused.reason))
+        elif name.lower().startswith("loyalty_"):
+            refusals.append(Refusal("attributes", field, "has a name that the bridge gives itself"))
+        else:
+            custom[name] = value
+    return profile, custom
+
+
+_PROFILE: Mapping[str, tuple[ProfileField, Callable[[Json, str], Json]]] = {
+    "EMAIL": ("email", parsing.email),
+    "FIRSTNAME": ("first_name", parsing.text),
+    "LASTNAME": ("last_name", parsing.text),
+    "SMS": ("phone", _phone),
+}
+"""The attributes that every Brevo account has."""

@@ -1,0 +1,546 @@
+"""Convercus' REST API: logging in, and the calls that actions and look-ups need.
+
+What is public is at https://doc.convercus.io. The calls that assign a coupon, book points and set opt-ins are public by
+name only, so their paths and the names of their fields are settings; so is everything else that one program may have
+otherwise than another.
+
+Convercus repeats what is sent twice. So a read is repeated while there is time, and a write only when Convercus has
+certainly not begun with it: there was no connection, or it was turned away with 429, with 503 and a time to come
+back, or with 401 for its token. A bare 503 may come from a proxy that lost the connection half way: its outcome is
+unknown, like that of every other 5xx.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from loyalty_bridge import USER_AGENT
+from loyalty_bridge.errors import (
+    ConnectionBroken,
+    NotConnected,
+    NotSent,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+    UpstreamRefused,
+)
+from loyalty_bridge.infra.http_client import Request, backoff
+from loyalty_bridge.platforms import parsing
+from loyalty_bridge.programs.access_token import SharedToken, Token
+from loyalty_bridge.programs.secrets import decrypt
+
+if TYPE_CHECKING:
+    from loyalty_bridge.infra.http_client import Send
+    from loyalty_bridge.model import Json
+    from loyalty_bridge.platforms.base import Reply
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import ProgramSettings
+
+LEGACY_LIFE_SECONDS = 86400.0
+"""For how long the token of the older login is good (https://convercus.com/coupon-api-documentation)."""
+_UNTOLD_LIFE_SECONDS = 60.0
+CODE_SECONDS = 3.0
+"""For how long an assigned coupon is asked for its code: a repeat may ask again."""
+LEAST_WAIT_SECONDS = 0.1
+"""Between two attempts, also where Convercus names a shorter time."""
+ACCOUNT_COUPON_ID = "account_coupon_id"
+MAX_ID = 200
+
+_CALL = re.compile(
+    r"(?P<method>GET|POST|PUT|PATCH|DELETE) "
+    r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~-]+|\{[a-z_]+\}))+/?(\?[A-Za-z0-9_=&.,-]+)?"
+)
+_PLACE = re.compile(r"\{([a-z_]+)\}")
+_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_ERROR_CODE = re.compile(rf"(?![A-Z][a-z]+$){_WORD.pattern}")  # a capitalised word alone may be a name
+_TOKEN = re.compile(r"[!-~]{1,65536}")
+_CODE = re.compile(r"[!-;=-~]{1,200}")  # not <: that is a page
+
+HeaderText = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{0,200}\Z")]
+WriteField = Literal[
+    "couponId", "validFrom", "validTo", "accountCouponId", "code",
+    "bookingType", "bookingTypeCode", "points", "reason", "referenceId", "bookingId", "type", "flag",
+]  # fmt: skip
+"""A field of what an action sends, or of the answer to it."""
+
+
+class Calls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Method and path of each call; what is in braces is filled in. A fixed query may follow."""
+
+    oauth: str = "POST /realms/{realm}/protocol/openid-connect/token"
+    login: str = "POST /auth/login"
+    assign_coupon: str = "POST /v2/accounts/{account_id}/accountcoupons"
+    coupon_code: str = "GET /v2/accountcoupons/{account_coupon_id}/code"
+    create_booking: str = "POST /accounts/{account_id}/bookings"
+    bookings: str = "GET /accounts/{account_id}/bookings"
+    memberships: str = "GET /accounts/{account_id}/memberships"
+    set_optins: str = "PATCH /accounts/{account_id}/memberships/{user_id}/optins"
+    account_details: str = "GET /v3/accountdetails/{account_id}"
+    account_coupons: str = "GET /v2/accounts/{account_id}/accountcoupons"
+
+    def __post_init__(self) -> None:
+        for name, usual in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
+            if (value := getattr(self, name)) != usual:
+                _check_call(name, value, usual)
+
+
+def _check_call(name: str, value: str, usual: str) -> None:
+    match = _CALL.fullmatch(value)
+    if not match:
+        raise ValueError(f"{name}: is not a method and a path")
+    if set(_PLACE.findall(value)) != set(_PLACE.findall(usual)):
+        raise ValueError(f"{name}: must fill in the same as {usual}")
+    # What is read is repeated freely.
+    if (match["method"] == "GET") != usual.startswith("GET "):
+        raise ValueError(f"{name}: must " + ("" if usual.startswith("GET ") else "not ") + "be a GET")
+
+
+class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a program's Convercus is reached.
+
+    Attributes
+    ----------
+    base_url
+        Such as ``https://api.convercus.io``; empty: no action and no look-up is possible.
+    auth
+        ``oauth``: client credentials at the realm of the program; ``login``: user name and password.
+    auth_url
+        Such as ``https://auth.convercus.io``, with ``oauth``.
+    realm
+        The program's, with ``oauth``; on staging it ends in ``-staging``.
+    org, user_name
+        With ``login``.
+    interaction_id
+        The registered point of interaction in whose name the bridge acts.
+    id_type
+        What the account ids are that Braze gives: ``ID``, ``CARDCODE``, ``APPCODE``.
+    burn_points
+        Whether the points of a BURNBOOKING are sent as they are or with a minus.
+    turned_away
+        Further statuses with which Convercus certainly turns a request away unread.
+    calls
+        Methods and paths.
+    fields
+        Other names for fields of what is sent and answered, by their usual name.
+    profile, coupon
+        Where a look-up finds a field, as path into the account details or the account coupon, by its name in the
+        look-up's answer; ``owner.`` begins a path into the owner's membership.
+    inactive_states
+        States in which a coupon is not listed; case does not matter.
+    """
+
+    base_url: str = ""
+    auth: Literal["oauth", "login"] = "oauth"
+    auth_url: str = ""
+    realm: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,100}\Z")] = ""
+    client_id: str = "machine-2-machine"
+    scope: str = "openid"
+    org: str = ""
+    user_name: str = ""
+    interaction_id: HeaderText = ""
+    id_type: HeaderText = "ID"
+    burn_points: Literal["positive", "negative"] = "positive"
+    turned_away: tuple[Annotated[int, msgspec.Meta(ge=400, le=599)], ...] = ()
+    calls: Calls = Calls()
+    fields: Mapping[WriteField, str] = {}
+    profile: Mapping[str, str] = {}
+    coupon: Mapping[str, str] = {}
+    inactive_states: tuple[str, ...] = (
+        *("inactive", "expired", "redeemed", "used", "deactivated", "disabled", "deleted", "archived"),
+        *("blocked", "locked", "cancelled", "canceled", "paused", "draft", "not_activated"),
+    )
+
+    def __post_init__(self) -> None:
+        for place in ("fields", "profile", "coupon"):
+            for name, path in getattr(self, place).items():
+                if not _PATH.fullmatch(path):
+                    raise ValueError(f"{place}.{name}: is not the name of a field")
+
+    @property
+    def secret(self) -> str:
+        """Name of the secret that logging in needs."""
+        return "convercus_client_secret" if self.auth == "oauth" else "convercus_password"
+
+    def missing(self) -> list[str]:
+        """Tell what has to be set before anything can be called, as field names."""
+        needed = ("base_url", "auth_url", "realm") if self.auth == "oauth" else ("base_url", "org", "user_name")
+        return [name for name in needed if not getattr(self, name)]
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A person on an account. `optins` tells of each channel whether it is allowed."""
+
+    user_id: str
+    role: str
+    optins: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The calls of one program. Every call ends before its deadline (of `time.monotonic`).
+
+    ``token(deadline, refused)`` gives a token other than the one that was refused, or raises `NotSent`.
+
+    Each raises `NotSent` when it was certainly not carried out (`ConnectionBroken` when Convercus refuses the program's
+    credentials), `OutcomeUnknown` when it may have been, `UpstreamRefused` when Convercus said no, and `Refused` for an
+    id that no path can hold (nothing was sent then).
+    A refusal keeps Convercus' code, never its words: they may repeat what was sent.
+    """
+
+    api: Api
+    send: Send
+    token: Callable[[float, str], str]
+    sleep: Callable[[float], None] = time.sleep
+
+    def assign_coupon(
+        self, account_id: str, coupon_id: str, *, deadline: float, valid_from: str = "", valid_to: str = ""
+    ) -> str:
+        """Assign a coupon and give its code. Each call assigns another one.
+
+        When it is assigned and only its code cannot be read, `OutcomeUnknown` is about its ``account_coupon_id``.
+        """
+        wanted: dict[WriteField, str] = {"couponId": coupon_id, "validFrom": valid_from, "validTo": valid_to}
+        body = self._named({name: value for name, value in wanted.items() if value})
+        reply = self._call("assign_coupon", deadline, body, account_id=account_id)
+        assigned = _told(reply)
+        if code := _code(self._field(assigned, "code")):
+            return code
+        id_ = _text(self._field(assigned, "accountCouponId")) or _located(reply)
+        try:
+            code = self.coupon_code(id_, deadline=deadline)
+        except Refused:
+            id_ = code = ""
+        except (UpstreamRefused, Unavailable):
+            code = ""
+        # The only public client shows the external reference as the code:
+        # https://github.com/shopgate-professional-services/ext-loyalty-convercus
+        code = code or _code(assigned.get("externalReference"))
+        if not code:
+            raise OutcomeUnknown(
+                "the coupon is assigned, but its code could not be read", {ACCOUNT_COUPON_ID: id_} if id_ else None
+            )
+        return code
+
+    def coupon_code(self, account_coupon_id: str, *, deadline: float) -> str:
+        """Read the code of an assigned coupon, within `CODE_SECONDS`; empty when it has none that can be one."""
+        until = min(deadline, time.monotonic() + CODE_SECONDS)
+        reply = self._call("coupon_code", until, account_coupon_id=account_coupon_id)
+        try:
+            value = parsing.parse(reply.body)
+        except Refused:
+            return _code(reply.body.decode(errors="replace").strip())
+        return _code(self._field(value, "code") if isinstance(value, Mapping) else value)
+
+    def create_booking(
+        self,
+        account_id: str,
+        *,
+        booking_type: Literal["EARNBOOKING", "BURNBOOKING"],
+        booking_type_code: str,
+        points: float,
+        reason: str,
+        reference: str,
+        deadline: float,
+    ) -> str:
+        """Book points and give the booking's id. Each call books again, whatever its reference.
+
+        Parameters
+        ----------
+        points
+            How many are earned or burnt, above 0.
+        reference
+            Kept with the booking, so that `find_booking` finds it.
+        """
+        sign = -1 if (booking_type, self.api.burn_points) == ("BURNBOOKING", "negative") else 1
+        body: dict[WriteField, Any] = {
+            "bookingType": booking_type,
+            "bookingTypeCode": booking_type_code,
+            "points": sign * points,
+            "reason": reason,
+            "referenceId": reference,
+        }
+        reply = self._call("create_booking", deadline, self._named(body), account_id=account_id)
+        id_ = _text(self._field(_told(reply), "bookingId")) or _located(reply)
+        if not id_:
+            raise OutcomeUnknown("Convercus' answer to a booking names none")
+        return id_
+
+    def find_booking(self, account_id: str, reference: str, *, deadline: float) -> str | None:
+        """Find a booking's id by its reference; None proves nothing: Convercus may book it yet."""
+        rows = _rows(_parsed(self._call("bookings", deadline, account_id=account_id)))
+        found = (row for row in rows if self._field(row, "referenceId") == reference)
+        return next((id_ for row in found if (id_ := _text(self._field(row, "bookingId")))), None)
+
+    def memberships(self, account_id: str, *, deadline: float) -> list[Membership]:
+        """List who is on an account, with their opt-ins."""
+        rows = _rows(_parsed(self._call("memberships", deadline, account_id=account_id)))
+        if not all(_text(row.get("userId")) for row in rows):
+            raise OutcomeUnknown("Convercus' answer holds a membership without its user")
+        return [Membership(_text(row["userId"]), _text(row.get("memberRole")), self._optins(row)) for row in rows]
+
+    def set_optins(self, account_id: str, user_id: str, optins: Mapping[str, bool], *, deadline: float) -> None:
+        """Set opt-ins of one membership, by channel; the others stay."""
+        body = [self._named({"type": channel, "flag": flag}) for channel, flag in optins.items()]
+        self._call("set_optins", deadline, body, account_id=account_id, user_id=user_id)
+
+    def account_details(self, account_id: str, *, deadline: float) -> Mapping[str, Json]:
+        """Read an account with its balance, level and memberships."""
+        return _object(_parsed(self._call("account_details", deadline, account_id=account_id)))
+
+    def account_coupons(self, account_id: str, *, deadline: float) -> list[Mapping[str, Json]]:
+        """List the coupons of an account, whatever their state."""
+        return _rows(_parsed(self._call("account_coupons", deadline, account_id=account_id)))
+
+    def _call(self, call: str, deadline: float, body: Any = None, **ids: str) -> Reply:
+        """Make a call; with 401 once more under another token."""
+        method, _, path = str(getattr(self.api.calls, call)).partition(" ")
+        url = self.api.base_url + _filled(path, ids)
+        headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
+        if self.api.interaction_id:
+            headers["interaction-id"] = self.api.interaction_id
+        if "account_id" in ids:
+            headers["id-type"] = self.api.id_type
+        data = b"" if body is None else json.dumps(body).encode()
+        if data:
+            headers["Content-Type"] = "application/json"
+        scheme = "Bearer " if self.api.auth == "oauth" else ""
+        refused = ""
+        for _ in range(2):
+            given = self.token(deadline, refused)
+            request = Request(method, url, headers | {"Authorization": scheme + given}, data)
+            reply = _answered(
+                partial(self.send, request),
+                deadline,
+                sleep=self.sleep,
+                is_read=method == "GET",
+                turned_away=self.api.turned_away,
+            )
+            if reply.status != 401:
+                return reply
+            refused = given
+        raise ConnectionBroken("Convercus refuses a token that it has just given")
+
+    def _named(self, body: Mapping[WriteField, Any]) -> dict[str, Any]:
+        return {self.api.fields.get(name, name): value for name, value in body.items()}
+
+    def _field(self, row: Mapping[str, Json], name: WriteField) -> Json:
+        return row.get(self.api.fields.get(name, name))
+
+    def _optins(self, membership: Mapping[str, Json]) -> dict[str, bool]:
+        """Read opt-ins from either of the two forms in which Convercus tells them."""
+        declined = _texts(membership.get("declinedOptIns", membership.get("declinedOptins")))
+        allowed = _texts(membership.get("allowedOptins", membership.get("allowedOptIns")))
+        found = dict.fromkeys(declined, False) | dict.fromkeys(allowed, True)
+        listed = membership.get("optins")
+        for optin in listed if isinstance(listed, Sequence) else ():
+            if isinstance(optin, Mapping) and (channel := _text(self._field(optin, "type"))):
+                found[channel] = self._field(optin, "flag") is True
+        return found
+
+
+def connect(settings: ProgramSettings, program: Program, known: Token | None, send: Send) -> Client:
+    """Make the client of a program.
+
+    Parameters
+    ----------
+    known
+        The shared token as it was read with the program; None reads it when it is needed.
+
+    Raises
+    ------
+    NotConnected
+        Naming what is not set.
+    """
+    side = program.connection.loyalty
+    api = side.api if side.platform == "convercus" else Api()
+    absent = [f"loyalty.api.{name}" for name in api.missing()]
+    absent += [f"secrets.{api.secret}"] * (api.secret not in program.secrets)
+    if absent:
+        raise NotConnected(f"{program.id} cannot reach Convercus; not set: {', '.join(absent)}")
+    sealed = program.secrets[api.secret].ciphertext
+
+    def log_in(deadline: float) -> tuple[str, float]:
+        return login(api, decrypt(program.id, sealed), send, deadline)
+
+    who = (api.base_url, api.auth, api.auth_url, api.realm, api.client_id, api.scope, api.org, api.user_name)
+    purpose = hashlib.sha256(repr(who).encode() + sealed).hexdigest()[:32]
+    return Client(api, send, SharedToken(settings, program.id, purpose, log_in, known))
+
+
+def login(
+    api: Api, secret: str, send: Send, deadline: float, sleep: Callable[[float], None] = time.sleep
+) -> tuple[str, float]:
+    """Get a token, and for how many seconds it is good (https://doc.convercus.io/docs/api-authentication).
+
+    Raises
+    ------
+    ConnectionBroken
+        Convercus refuses the credentials.
+    NotSent
+        It gave no token for another reason.
+    """
+    if api.auth == "oauth":
+        form = {"grant_type": "client_credentials", "client_id": api.client_id, "client_secret": secret}
+        body = urlencode(form | {"scope": api.scope}).encode()
+        call, base, kind = api.calls.oauth, api.auth_url, "application/x-www-form-urlencoded"
+        ids = {"realm": api.realm}
+    else:
+        body = json.dumps({"org": api.org, "userName": api.user_name, "password": secret}).encode()
+        call, base, kind, ids = api.calls.login, api.base_url, "application/json", {}
+    method, _, path = call.partition(" ")
+    headers = {"Content-Type": kind, "Accept": "*/*", "User-Agent": USER_AGENT}
+    request = Request(method, base + _filled(path, ids), headers, body)
+    try:
+        reply = _answered(partial(send, request), deadline, sleep=sleep, is_read=True, turned_away=api.turned_away)
+    except OutcomeUnknown as error:
+        raise NotSent(f"logging in to Convercus: {error}") from None
+    except UpstreamRefused as refusal:
+        raise ConnectionBroken(f"Convercus refuses the program's credentials ({refusal})") from None
+    if reply.status == 401:
+        raise ConnectionBroken("Convercus refuses the program's credentials")
+    found, life = _granted(reply) if api.auth == "oauth" else (_plain(reply), LEGACY_LIFE_SECONDS)
+    if not _TOKEN.fullmatch(found):
+        raise NotSent("Convercus' answer to a login holds no token")
+    return found, life
+
+
+def _granted(reply: Reply) -> tuple[str, float]:
+    """Read https://www.rfc-editor.org/rfc/rfc6749#section-5.1."""
+    try:
+        grant = parsing.parse(reply.body)
+        if not isinstance(grant, Mapping):
+            return "", 0
+        life = grant.get("expires_in")
+        return _text(grant.get("access_token")), parsing.number(life, "expires_in") if life else _UNTOLD_LIFE_SECONDS
+    except Refused:
+        return "", 0
+
+
+def _plain(reply: Reply) -> str:
+    return reply.body.decode("ascii", errors="replace").strip().strip('"')
+
+
+def _answered(
+    send: Callable[[float], Reply],
+    deadline: float,
+    *,
+    sleep: Callable[[float], None],
+    is_read: bool,
+    turned_away: Sequence[int],
+) -> Reply:
+    """Send until there is an answer with 2xx or 401, or a reason not to repeat."""
+    for attempt in itertools.count():
+        try:
+            return _judged(send(deadline), turned_away)
+        except Unavailable as failure:
+            if isinstance(failure, OutcomeUnknown) and not is_read:
+                raise
+            pause = backoff(attempt) if failure.retry_after is None else max(failure.retry_after, LEAST_WAIT_SECONDS)
+            if time.monotonic() + pause >= deadline:
+                raise
+        sleep(pause)
+    raise AssertionError  # for the type checker: the loop has no end
+
+
+def _judged(reply: Reply, turned_away: Sequence[int]) -> Reply:
+    status = reply.status
+    if 200 <= status < 300 or status == 401:
+        return reply
+    # https://www.rfc-editor.org/rfc/rfc9110#section-15.6.4
+    if status == 429 or status in turned_away or (status == 503 and reply.headers.get("retry-after", "").strip()):
+        raise NotSent(f"Convercus turns requests away (HTTP {status})", retry_after=reply.wait())
+    if 400 <= status < 500 and status != 408:
+        raise _refusal(reply)
+    raise OutcomeUnknown(f"Convercus failed (HTTP {status})")
+
+
+def _refusal(reply: Reply) -> UpstreamRefused:
+    """Read an error (``{code?, message, error[]?}``). Only words that are codes are kept."""
+    try:
+        error = parsing.parse(reply.body)
+    except Refused:
+        error = None
+    codes: list[str] = []
+    if isinstance(error, Mapping):
+        details = error.get("error")
+        listed = details if isinstance(details, Sequence) and not isinstance(details, str) else ()
+        for one in (error, *(detail for detail in listed[:5] if isinstance(detail, Mapping))):
+            code = one.get("code")
+            if isinstance(code, str) and _ERROR_CODE.fullmatch(code) and code not in codes:
+                codes.append(code)
+    reason = {404: "Convercus does not know it", 409: "it contradicts what Convercus knows"}.get(
+        reply.status, f"Convercus refuses it (HTTP {reply.status})"
+    )
+    return UpstreamRefused(reply.status, codes[0] if codes else "", ": ".join([reason, *codes[1:]]))
+
+
+def _filled(path: str, ids: Mapping[str, str]) -> str:
+    """Fill ids into a path. Dots cannot be escaped in one: ``..`` would lead elsewhere."""
+    for name, value in ids.items():
+        if not value.strip() or value.strip(".") == "" or len(value) > MAX_ID or not value.isprintable():
+            raise Refused(name, "is not an id")
+    return _PLACE.sub(lambda place: quote(ids[place[1]], safe=""), path)
+
+
+def _parsed(reply: Reply) -> Json:
+    try:
+        return parsing.parse(reply.body, any_text=True)
+    except Refused as refusal:
+        raise OutcomeUnknown(f"Convercus' answer cannot be read: {refusal.reason}") from None
+
+
+def _told(reply: Reply) -> Mapping[str, Json]:
+    """Read what is told of something that was made, which may be nothing but where it is."""
+    return _object(_parsed(reply)) if reply.body.strip() else {}
+
+
+def _located(reply: Reply) -> str:
+    """Take the id of something that was made out of where it is."""
+    return reply.headers.get("location", "").rstrip("/").rpartition("/")[2]
+
+
+def _object(value: Json) -> Mapping[str, Json]:
+    if not isinstance(value, Mapping):
+        raise OutcomeUnknown("Convercus' answer is not an object")
+    return value
+
+
+def _rows(value: Json) -> list[Mapping[str, Json]]:
+    """Take the rows out of a list, or out of an object that holds one list (a page) beside empty ones."""
+    if isinstance(value, Mapping):
+        lists = [it for it in value.values() if isinstance(it, Sequence) and not isinstance(it, str)]
+        full = [it for it in lists if it] or lists[:1]
+        value = full[0] if len(full) == 1 else None
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise OutcomeUnknown("Convercus' answer holds no list")
+    return [row for row in value if isinstance(row, Mapping)]
+
+
+def _text(value: Json) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _texts(value: Json) -> list[str]:
+    return (
+        [_text(it) for it in value if _text(it)] if isinstance(value, Sequence) and not isinstance(value, str) else []
+    )
+
+
+def _code(value: Json) -> str:
+    found = _text(value)
+    return found if _CODE.fullmatch(found) else ""

@@ -1,0 +1,874 @@
+"""Convercus: one loyalty event becomes one `MemberUpdate`.
+
+Names of attributes, events and purchases are those of the partner page,
+https://www.braze.com/docs/partners/data_and_analytics/loyalty/convercus. The incoming event is an envelope
+(``eventId``, ``eventType``, ``occurredAt``, ``accountId``, ``userId``, ``partnerId``) around a ``payload`` whose fields
+are named as in the public API (https://doc.convercus.io). Keys are found whatever their case and punctuation; of two
+spellings the first that has a value counts. Payloads may be wrapped (``{"membership": {…}}``) or flat, and a blank text
+counts as null. Fields that are not named here are sent as properties of the event, but for what may be personal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property, lru_cache
+from itertools import islice
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal, UnknownField, few
+from loyalty_bridge.platforms import parsing
+from loyalty_bridge.platforms.personal import WITHHELD, is_personal, withheld_in, without_personal
+
+
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a program decides about its Convercus events.
+
+    Attributes
+    ----------
+    default_currency
+        ISO 4217 letters for a transaction that names no currency; None refuses its purchase.
+    default_country
+        ISO 3166-1 alpha-2 country of phone numbers without ``+`` whose member names no country.
+    opt_in_without_record
+        What an opt-in list that names none of `email_optins` says: ``subscribed``, or nothing (``untouched``).
+    email_optins
+        Opt-in types that stand for e-mail; case and punctuation do not matter.
+    excluded_fields
+        Fields of events that are not sent, where the mapping does not name them; case and punctuation do not matter.
+    """
+
+    default_currency: str | None = None
+    default_country: str | None = None
+    opt_in_without_record: Literal["subscribed", "untouched"] = "subscribed"
+    email_optins: tuple[str, ...] = (
+        "email",
+        "email consent",
+        "email marketing",
+        "email newsletter",
+        "email optin",
+        "newsletter",
+        "newsletter email",
+    )
+    excluded_fields: tuple[str, ...] = ()
+
+
+class _Kind(NamedTuple):
+    """What is special about an event type: the names its payload may be wrapped in, and its event properties."""
+
+    wrappers: tuple[str, ...]
+    properties: tuple[str, ...]
+
+
+UNKNOWN_EVENT = ASKED_BY = ""
+OWNED_BY = "user:"
+OF_OWNER = frozenset({"convercus_user_id", "convercus_partner_id", "convercus_member_role"})
+UNKNOWN_PERSON = ("userId", "belongs to no account that is known")
+SEVERAL_MEMBERS: Mapping[str, tuple[str, str]] = {}  # a user may own several accounts
+_COMMON = ("userId", "partnerId", "interactionId")
+_MEMBERSHIP = _Kind(("membership",), ("membershipId", "memberRole", "status", *_COMMON))
+_OPTINS = _Kind(("membership",), (*_MEMBERSHIP.properties, "optins", "allowedOptins", "declinedOptIns"))
+_USER = _Kind(("user",), ("memberRole", "status", *_COMMON))
+_LOGIN = _Kind(("user",), ("channel", "platform", *_COMMON))
+_PUSH_TOKEN = _Kind(("pushToken",), ("tokenType", "platform", *_COMMON))
+_COUPON = _Kind(
+    ("accountCoupon", "coupon"),
+    (
+        *("accountCouponId", "couponId", "couponCode", "externalReference", "i18nFields", "validFrom", "validTo"),
+        "redeemCount",
+        *("maxRedeemCount", "stateLevel", "usageType", "points", "customProperties", *_COMMON),
+    ),
+)
+
+# What is listed here leaves as an event property: nothing that tells who the person is, no push token.
+_KINDS = {
+    "account_created": _Kind(("account",), ("status", *_COMMON)),
+    "membership_added": _OPTINS,
+    "membership_created": _OPTINS,
+    "membership_changed": _MEMBERSHIP,
+    "membership_optins_changed": _OPTINS,
+    "membership_terminated": _Kind(("membership",), (*_MEMBERSHIP.properties, "reason")),
+    "status_level_changed": _Kind(("statusLevel",), ("level", "previousLevel", *_COMMON)),
+    "balance_changed": _Kind(
+        ("accountBalance", "balance"),
+        (
+            *("points", "lockedPoints", "statusPoints", "bookingId", "bookingType", "bookingTypeCode", "reason"),
+            *("referenceId", *_COMMON),
+        ),
+    ),
+    "account_transaction": _Kind(
+        ("transaction", "accountTransaction"),
+        (
+            *("transactionId", "transactionType", "amount", "currencyCode", "transactionTime", "valueTime"),
+            *("externalId", "points", "statusPoints", "reason", "status", "reversal", "linkedTransaction"),
+            *("lineItems", "bookings", "partner", "store", *_COMMON),
+        ),
+    ),
+    "coupon_assigned": _COUPON,
+    "coupon_redeemed": _COUPON,
+    "user_logged_in": _LOGIN,
+    "user_logged_out": _LOGIN,
+    "user_created": _USER,
+    "user_changed": _USER,
+    "push_token_created": _PUSH_TOKEN,
+    "push_token_deleted": _PUSH_TOKEN,
+}
+
+_ENDED = "membership_terminated"
+PROPERTIES: Mapping[str, tuple[str, ...]] = {kind: it.properties for kind, it in _KINDS.items()}
+"""The properties of each type of event."""
+
+_ABOUT_PERSON = {"account_created", "user_created", "user_changed"} | {k for k in _KINDS if k.startswith("membership_")}
+"""Types whose flat payload is the person; elsewhere ``city`` or ``partnerId`` may be those of a store."""
+
+_WRAPPERS = tuple(dict.fromkeys(wrapper for kind in _KINDS.values() for wrapper in kind.wrappers))
+
+_PUSH_SUBSCRIPTION = {"push_token_created": "opted_in", "push_token_deleted": "unsubscribed"}
+
+_RESERVED_NAMES = {"external_id", "email_subscribe"}
+_RESERVED_PREFIXES = ("_", "$", "convercus_")
+
+_ORIGINALS = ("linkedTransaction", "originalTransaction", "reversal")
+_REVERSAL = re.compile(r"revers(?:al|ed|e)|cancel(?:l?ation|l?ed)?|storno")
+
+
+MAX_ENTRIES = 5_000
+"""Elements of a list of opt-ins, and custom properties, that are read."""
+MAX_UNKNOWN = 50
+"""Fields of an event that are sent without being named here."""
+_LONGEST_CACHED = 64
+
+
+def _plain(name: str) -> str:
+    """Letters and digits in lower case: what is left when two spellings mean the same."""
+    return _plain_short(name) if len(name) <= _LONGEST_CACHED else _plain_short.__wrapped__(name)
+
+
+@lru_cache(maxsize=4096)
+def _plain_short(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
+_KIND_BY_PLAIN_NAME = {_plain(name): name for name in _KINDS}
+_PERSONAL = {
+    _plain(name)
+    for name in (
+        *("emailAddress", "email", "givenName", "familyName", "firstName", "lastName", "birthDate", "dateOfBirth"),
+        *("genderCode", "gender", "phone", "phoneNumber", "mobile", "mobileNumber", "streetHouseNo", "token"),
+    )
+}
+
+
+_ALSO_OF_PERSON = {"name", "title", "age", "initials"}
+"""Names that are personal where the event is about a person."""
+
+
+class _Found(NamedTuple):
+    """A value and where it was: what a reading function takes."""
+
+    value: Json
+    path: str
+
+
+class _Object(NamedTuple):
+    """An object of the event, and its keys by plain name, in their order."""
+
+    path: str
+    fields: Mapping[str, Json]
+    keys: Mapping[str, tuple[str, ...]]
+
+    def found(self, key: str) -> _Found:
+        value = self.fields[key]
+        is_blank = isinstance(value, str) and not value.strip()
+        return _Found(None if is_blank else value, f"{self.path}.{key[:64]}" if self.path else key[:64])
+
+
+class _Person(NamedTuple):
+    """Whom an event is about."""
+
+    is_owner: bool
+    fields: list[_Object]
+    """Where the person's own fields are."""
+    ids: list[_Object]
+    """Where the person's id and role are."""
+
+
+def events(record: Json) -> list[Json]:
+    """Take a parsed record apart, as `reading.events` does."""
+    return [_Event(event) if isinstance(event, Mapping) else event for event in parsing.events(record)]
+
+
+def member(event: Json, _rules: Rules | None = None) -> str | None:
+    """Tell the account id that an event carries, wherever it carries it.
+
+    Raises
+    ------
+    Refused
+        The event is no object, or its account id is neither a text nor an integer.
+    """
+    return _opened(event).member
+
+
+def alias(event: Json) -> str | None:
+    """Tell ``user:<userId>`` for an event that carries no account; raises `Refused` as `member` does."""
+    return _opened(event).other_id
+
+
+def known_as(event: Json) -> tuple[str, ...]:
+    """Tell the alias by which later events may mean this event's account: the user that it names as the OWNER.
+
+    Raises
+    ------
+    Refused
+        As `member`, or the event's type is missing or unknown.
+    """
+    opened = _opened(event)
+    return _alias_of_role(opened) if opened.person.is_owner and opened.kind != _ENDED else ()
+
+
+def left_by(event: Json) -> tuple[str, ...]:
+    """Tell the alias of a user who owns this event's account no longer: the role is another, or the membership ended.
+
+    Raises
+    ------
+    Refused
+        As `known_as`.
+    """
+    opened = _opened(event)
+    return _alias_of_role(opened) if not opened.person.is_owner or opened.kind == _ENDED else ()
+
+
+def _alias_of_role(opened: _Event) -> tuple[str, ...]:
+    """Tell the alias of the person whose role an event of an account names."""
+    person = opened.person
+    has_role = _find(person.ids, "memberRole", "role") is not None
+    try:
+        alias = _alias(person.ids) if has_role and opened.member is not None else None
+    except Refused:  # the account's event is of use without it
+        alias = None
+    return (alias,) if alias else ()
+
+
+def event_id(event: Json) -> str:
+    """Tell the event's own id; without one, a hash of its content.
+
+    The hash is weak: two events that happened alike and carry no time look like one event delivered twice.
+
+    Raises
+    ------
+    Refused
+        The event is no object, or its ``eventId`` is neither a text nor an integer.
+    """
+    return _event_id(_opened(event).envelope)
+
+
+def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: datetime) -> MemberUpdate:
+    """Turn one event into what it tells about one member.
+
+    Profile fields, opt-ins and the ids of the person come only from the OWNER of the account; a payload that holds
+    one person without a role is the owner's. An explicit null removes a profile field.
+
+    Parameters
+    ----------
+    event
+        One of `events`.
+    rules
+        The program's decisions.
+    member
+        The account id. For an event that carries only a user, call once for each account of the user: the update's
+        id then ends in ``/<member>``, while the property ``event_id`` stays the source's.
+    received
+        When the event arrived (aware, UTC); stands in for a time that is missing, see `reading.occurred`.
+
+    Raises
+    ------
+    Refused
+        The event is no object; its payload neither; its type is missing or unknown; its time or id is impossible.
+    """
+    opened = _opened(event)
+    envelope, payload, kind, person = opened.envelope, opened.payload, opened.kind, opened.person
+    source_id = _event_id(envelope)
+    occurred = _find([envelope], "occurredAt")
+    time = parsing.occurred(*occurred, received) if occurred else received
+
+    refusals: list[Refusal] = []
+    body = [*_inner([payload], *_KINDS[kind].wrappers), payload]
+    properties = _properties(_KINDS[kind].properties, [*body, envelope], refusals) | {"event_id": source_id}
+    profile = _profile(person.fields, rules, received, refusals) if person.is_owner and person.fields else {}
+    if person.is_owner and kind in _PUSH_SUBSCRIPTION:
+        profile["push_subscription"] = _PUSH_SUBSCRIPTION[kind]
+    attributes = {
+        "convercus_account_id": member,
+        **_person_attributes(person, [*(person.ids if kind in _ABOUT_PERSON else []), envelope], refusals),
+        **_state_attributes(kind, body, refusals),
+    }
+    if kind == "status_level_changed" and "convercus_status_level" in attributes:
+        properties.setdefault("level", {"name": attributes["convercus_status_level"]})
+    purchase = None
+    if kind == "account_transaction":
+        with _Part("purchase", refusals):
+            purchase = _purchase(body, properties, rules, time)
+    of_person = person.fields if kind in _ABOUT_PERSON and person.is_owner else []
+    unknown = _unknown(kind, [*body, *of_person, envelope], rules, properties)
+    unknown += _withheld_inside([*body, *of_person, envelope], properties)
+    return MemberUpdate(
+        event_id=source_id if opened.other_id is None else f"{source_id}/{member}",
+        member=member,
+        time=time,
+        profile=profile,
+        attributes=attributes,
+        custom=_custom(person.fields, refusals) if person.is_owner else {},
+        event=Event(f"convercus_{kind}", time, properties),
+        purchase=purchase,
+        refusals=few(refusals),
+        unknown=unknown,
+    )
+
+
+class _Event(dict[str, Json]):
+    """An event that is looked into once, however many questions are asked about it."""
+
+    @cached_property
+    def envelope(self) -> _Object:
+        return _object("", self)
+
+    @cached_property
+    def payload(self) -> _Object:
+        """An event without a payload is its own."""
+        found = _find([self.envelope], "payload")
+        if found is None:
+            return self.envelope
+        if not isinstance(found.value, Mapping):
+            raise Refused("payload", "is not an object")
+        return _object("payload", found.value)
+
+    @cached_property
+    def kind(self) -> str:
+        return _kind(self.envelope)
+
+    @cached_property
+    def member(self) -> str | None:
+        def found() -> Iterator[_Found]:
+            yield from _all([self.envelope, self.payload], "accountId")
+            yield from _all(_inner([self.payload], *_WRAPPERS), "accountId")
+
+        return _id(found())
+
+    @cached_property
+    def other_id(self) -> str | None:
+        if self.member is not None:
+            return None
+        return _alias([self.envelope, self.payload, *_inner([self.payload], *_WRAPPERS)])
+
+    @cached_property
+    def person(self) -> _Person:
+        return _person(self.kind, self.envelope, self.payload)
+
+
+def _opened(event: Json) -> _Event:
+    if isinstance(event, _Event):
+        return event
+    if not isinstance(event, Mapping):
+        raise Refused("record", "is not an object")
+    return _Event(event)
+
+
+def _object(path: str, value: Mapping[str, Json]) -> _Object:
+    keys = tuple(value)
+    is_cached = len(keys) <= _LONGEST_CACHED and all(len(key) <= _LONGEST_CACHED for key in keys)
+    return _Object(path, value, _by_plain_name(keys) if is_cached else _by_plain_name.__wrapped__(keys))
+
+
+@lru_cache(maxsize=1024)
+def _by_plain_name(keys: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+    """Find the keys of an object; remembered, because the objects of one kind have the same."""
+    found: dict[str, tuple[str, ...]] = {}
+    for key in keys:
+        plain = _plain(key)
+        found[plain] = (*found.get(plain, ()), key)
+    return found
+
+
+def _all(objects: Iterable[_Object], *names: str) -> Iterator[_Found]:
+    for source in objects:
+        for name in names:
+            for key in source.keys.get(_plain(name), ()):
+                yield source.found(key)
+
+
+def _find(objects: Iterable[_Object], *names: str) -> _Found | None:
+    """Find the first value that is not null; an empty array or object counts where there is nothing else."""
+    empty: _Found | None = None
+    for source in objects:
+        for name in names:
+            for key in source.keys.get(_plain(name), ()):
+                found = source.found(key)
+                if found.value is None:
+                    continue
+                if found.value or isinstance(found.value, int | float):
+                    return found
+                empty = empty or found
+    return empty
+
+
+def _inner(objects: Iterable[_Object], *names: str) -> list[_Object]:
+    return [_object(path, value) for value, path in _all(objects, *names) if isinstance(value, Mapping)]
+
+
+class _Part(NamedTuple):
+    """Notes a refusal in its block, and goes on without the field (a generator would take longer than most fields)."""
+
+    part: Part
+    refusals: list[Refusal]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if isinstance(error, Refused):
+            self.refusals.append(Refusal(self.part, error.field, error.reason))
+        return isinstance(error, Refused)
+
+
+def _kind(envelope: _Object) -> str:
+    found = _find([envelope], "eventType")
+    if found is None:
+        raise Refused("eventType", "is missing")
+    kind = _KIND_BY_PLAIN_NAME.get(_plain(parsing.text(*found)).removeprefix("convercus"))
+    if kind is None:
+        raise Refused(found.path, "is not a known event type")
+    return kind
+
+
+def _event_id(envelope: _Object) -> str:
+    named = [one for one in _all([envelope], "eventId") if not parsing.is_no_id(one.value)]
+    if named:
+        return parsing.text(*next((one for one in named if one.value not in ([], {})), named[0]))
+    content = json.dumps(envelope.fields, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
+
+
+def _alias(objects: list[_Object]) -> str | None:
+    found = _id(_all(objects, "userId"))
+    return f"user:{found}" if found else None
+
+
+def _id(candidates: Iterable[_Found]) -> str | None:
+    """Read the first that can be a person's id.
+
+    Raises
+    ------
+    Refused
+        There are some, and none can be: why the first cannot.
+    """
+    refusal: Refused | None = None
+    for found in candidates:
+        if found.value is not None:
+            try:
+                return parsing.member_id(*found)
+            except Refused as unusable:
+                refusal = refusal or unusable
+    if refusal:
+        raise refusal
+    return None
+
+
+def _person(kind: str, envelope: _Object, payload: _Object) -> _Person:
+    """Find the owner's membership, or the one person that the event is about."""
+    accounts = [payload, *_inner([payload], "account")]
+    listed = _find(accounts, "memberships")
+    if listed and isinstance(listed.value, Sequence):
+        memberships = [_object(f"{listed.path}[{i}]", m) for i, m in enumerate(listed.value) if isinstance(m, Mapping)]
+        owners = [m for m in memberships if _is_owner([m], unsaid=len(memberships) == 1)]
+        if memberships:
+            fields = [*owners[:1], *_inner(owners[:1], "user")]
+            return _Person(bool(owners), fields, fields)
+    wrapped = _inner(accounts, "membership", "user")
+    fields = [*wrapped, *_inner(wrapped, "user"), *(accounts if kind in _ABOUT_PERSON else [])]
+    ids = [*fields, payload, envelope]
+    return _Person(_is_owner(ids, unsaid=True), fields, ids)
+
+
+def _is_owner(objects: list[_Object], *, unsaid: bool) -> bool:
+    role = _find(objects, "memberRole", "role")
+    return unsaid if role is None else isinstance(role.value, str) and _plain(role.value) == "owner"
+
+
+def _person_attributes(person: _Person, partners: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
+    """Read who the owner is to Convercus. `partners` is where a partner is the one of the membership, not of a sale."""
+    if not person.is_owner:
+        return {}
+    told = {
+        "convercus_user_id": _find(person.ids, "userId"),
+        "convercus_partner_id": _find([*partners, *_inner(partners, "partner")], "partnerId"),
+        "convercus_member_role": _find(person.ids, "memberRole", "role"),
+    }
+    attributes: dict[str, Json] = {}
+    for name, found in told.items():
+        if found:
+            with _Part("attributes", refusals):
+                attributes[name] = (parsing.member_id if name.endswith("_id") else parsing.text)(*found)
+    return attributes
+
+
+def _state_attributes(kind: str, body: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
+    """Read the tier and the balance from whichever event tells them."""
+    attributes: dict[str, Json] = {}
+    accounts = [*body, *_inner(body, "account")]
+    levels = [*_inner(accounts, "level", "statusLevel"), *(body if kind == "status_level_changed" else [])]
+    level = _find(accounts, "level", "statusLevel")
+    if level is None or isinstance(level.value, Mapping):
+        level = _find(levels, "name")
+    if level:
+        with _Part("attributes", refusals):
+            attributes["convercus_status_level"] = parsing.text(*level)
+
+    refusals += [
+        Refusal("attributes", path, "is not an object")
+        for value, path in _all(accounts, "accountBalance", "balance")
+        if not isinstance(value, Mapping | None)
+    ]
+    balances = [*_inner(accounts, "accountBalance", "balance"), *(body if kind == "balance_changed" else [])]
+    told = {
+        "points": _find(balances, "points"),
+        "lockedPoints": _find(balances, "lockedPoints"),
+        "statusPoints": _find(balances, "statusPoints") or _find(levels, "currentStatePoints"),
+    }
+    balance: dict[str, Json] = {}
+    for name, points in told.items():
+        if points:
+            with _Part("attributes", refusals):
+                balance[name] = parsing.number(*points)
+    if balance:
+        attributes["convercus_balance"] = balance
+    return attributes
+
+
+PROFILE: Mapping[ProfileField, tuple[str, ...]] = {
+    "country": ("countryCode", "country"),
+    "email": ("emailAddress", "email"),
+    "phone": ("phoneNumber", "phone", "mobileNumber", "mobilePhone", "mobilePhoneNumber", "mobile"),
+    "first_name": ("givenName", "firstName"),
+    "last_name": ("familyName", "lastName"),
+    "birth_date": ("birthDate", "dateOfBirth"),
+    "gender": ("genderCode", "gender"),
+    "city": ("city",),
+}
+"""Where a person's profile fields are, in the order in which they are read."""
+_CALLING_CODES = ("phoneCountryCode", "phoneCountry", "phonePrefix", "callingCode", "countryCallingCode", "dialCode")
+
+
+def _profile(
+    person: list[_Object], rules: Rules, received: datetime, refusals: list[Refusal]
+) -> dict[ProfileField, Json]:
+    where = [*person, *_inner(person, "address")]
+    profile: dict[ProfileField, Json] = {}
+
+    def phone(value: Json, field: str) -> Json:
+        # A number without country code is dialled from where its owner lives.
+        told = _find(where, *_CALLING_CODES)
+        region = parsing.calling_region(*told) if told else profile.get("country") or rules.default_country
+        return parsing.phone(value, region if isinstance(region, str) else None, field)
+
+    def birth_date(value: Json, field: str) -> Json:
+        return parsing.birth_date(value, field, not_after=received.date() + timedelta(days=1))
+
+    readers: Mapping[ProfileField, Callable[[Json, str], Json]] = {
+        "country": parsing.country,
+        "email": parsing.email,
+        "phone": phone,
+        "first_name": parsing.text,
+        "last_name": parsing.text,
+        "birth_date": birth_date,
+        "gender": parsing.gender,
+        "city": parsing.text,
+    }
+    for name, read_value in readers.items():
+        names = PROFILE[name]
+        found = _find(where, *names) or next(_all(where, *names), None)
+        if found:
+            with _Part("attributes", refusals):
+                profile[name] = None if found.value is None else read_value(*found)
+    if subscription := _email_subscription(person, rules, refusals):
+        profile["email_subscription"] = subscription
+    return profile
+
+
+def _email_subscription(person: list[_Object], rules: Rules, refusals: list[Refusal]) -> str | None:
+    """Apply the mapping of the partner page: allowed wins over declined, and neither is `opt_in_without_record`."""
+    channels = {_plain(name) for name in rules.email_optins}
+    lists = [
+        (found, default)
+        for name, default in (("optins", None), ("allowedOptins", True), ("declinedOptins", False))
+        if (found := _find(person, name))
+    ]
+    refused_before = len(refusals)
+    said: set[bool] = set()
+    for found, default in lists:
+        with _Part("attributes", refusals):
+            for entry in _entries(found):
+                with _Part("attributes", refusals):
+                    channel, allowed = _optin(entry, default)
+                    if _plain(channel) in channels:
+                        said.add(allowed)
+            _check_length(found)
+    if said:
+        return "opted_in" if True in said else "unsubscribed"
+    # What could not be read may have been the record: it must not reset anybody's consent.
+    if not lists or len(refusals) > refused_before or rules.opt_in_without_record == "untouched":
+        return None
+    return "subscribed"
+
+
+def _optin(entry: _Found, default: bool | None) -> tuple[str, bool]:
+    """Read one opt-in. `default` is what its list says; where its own flag says otherwise, it is declined."""
+    if not isinstance(entry.value, Mapping):
+        if default is None:
+            raise Refused(entry.path, "is not an object")
+        return parsing.text(*entry), default
+    fields = [_object(entry.path, entry.value)]
+    channel = _find(fields, "type", "name")
+    flag = _find(fields, "flag")
+    if channel is None or (flag is None and default is None):
+        raise Refused(entry.path, "has no type or no flag")
+    own = parsing.boolean(*flag) if flag else True
+    return parsing.text(*channel), own and default is not False
+
+
+def _custom(person: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
+    """Read the user's own properties, given as ``[{"name", "value"}]`` or as one object."""
+    custom: dict[str, Json] = {}
+    if (found := _find(person, "customProperties")) is None:
+        return custom
+    with _Part("attributes", refusals):
+        for entry in _entries(found) if not isinstance(found.value, Mapping) else _named(found):
+            with _Part("attributes", refusals):
+                name, value = _custom_property(entry, found.path)
+                # Of two the first that has a value counts.
+                if custom.get(name) is None or parsing.is_blank(custom[name]):
+                    custom[name] = value
+        if isinstance(found.value, Sequence | Mapping):
+            _check_length(found)
+    return custom
+
+
+def _named(found: _Found) -> list[_Found]:
+    items = islice(found.value.items(), MAX_ENTRIES) if isinstance(found.value, Mapping) else ()
+    return [_Found({"name": name, "value": value}, f"{found.path}.{name[:64]}") for name, value in items]
+
+
+def _custom_property(entry: _Found, path: str) -> tuple[str, Json]:
+    given = [_object(entry.path, entry.value)] if isinstance(entry.value, Mapping) else []
+    found = _find(given, "name") or next(_all(given, "name"), None)
+    value = _find(given, "value") or next(_all(given, "value"), None)
+    if found is None or value is None:
+        raise Refused(entry.path, "has no name or no value")
+    name = parsing.text(*found)
+    if name.lower() in _RESERVED_NAMES or name.lower().startswith(_RESERVED_PREFIXES):
+        raise Refused(f"{path}.{name[:64]}", "has a reserved name")
+    return name, value.value
+
+
+def _entries(found: _Found) -> list[_Found]:
+    if isinstance(found.value, str) or not isinstance(found.value, Sequence):
+        raise Refused(found.path, "is not an array")
+    return [_Found(entry, f"{found.path}[{index}]") for index, entry in enumerate(islice(found.value, MAX_ENTRIES))]
+
+
+def _check_length(found: _Found) -> None:
+    if isinstance(found.value, Sequence | Mapping) and (more := len(found.value) - MAX_ENTRIES) > 0:
+        raise Refused(found.path, f"has {more} elements more than the {MAX_ENTRIES} that are read")
+
+
+def _properties(names: Iterable[str], sources: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
+    properties: dict[str, Json] = {}
+    part = _Part("event", refusals)
+    for name in names:
+        if found := _find(sources, *_ALSO_CALLED.get(name, (name,))):
+            with part:
+                properties[name] = _PROPERTY_READERS.get(name, _tidy)(*found)
+    return properties
+
+
+_ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
+    # As the answer to an assignment: the only public client shows the external reference as the code.
+    "couponCode": ("couponCode", "code", "externalReference"),
+    "currencyCode": ("currencyCode", "currency"),
+}
+
+
+def _unknown(kind: str, sources: list[_Object], rules: Rules, properties: dict[str, Json]) -> tuple[UnknownField, ...]:
+    """Add the fields that the mapping does not name to the properties, or tell why one is not sent."""
+    named, excluded = _named_fields(kind), {_plain(name) for name in rules.excluded_fields}
+    found: dict[str, UnknownField] = {}
+    for source in sources:
+        for plain, keys in source.keys.items():
+            if plain in named or plain in found or len(found) > MAX_UNKNOWN:
+                continue
+            value = next((found.value for found in _all([source], keys[0]) if found.value not in (None, [], {})), None)
+            if value is None:
+                continue
+            name, kept = keys[0][:_LONGEST_CACHED], without_personal(value, keys[0])
+            if len(found) == MAX_UNKNOWN:
+                withheld = f"and what follows it is beyond the {MAX_UNKNOWN} unknown fields of an event"
+            elif plain in excluded:
+                withheld = "is excluded by the program's settings"
+            elif kept is None or _is_personal(keys[0], plain, kind):
+                withheld = WITHHELD
+            elif name in properties or len(keys[0]) > _LONGEST_CACHED:
+                withheld = "has a name that is taken or too long"
+            else:
+                withheld = ""
+                properties[name] = kept
+            found[plain] = UnknownField(name, withheld)
+    return tuple(found.values())
+
+
+def _withheld_inside(sources: list[_Object], properties: Mapping[str, Json]) -> tuple[UnknownField, ...]:
+    """Tell which fields inside the objects and arrays that are sent are left out, because they may be personal."""
+    found = (_find(sources, *_ALSO_CALLED.get(name, (name,))) for name in properties)
+    objects = (
+        one for one in found if one and isinstance(one.value, Mapping | Sequence) and not isinstance(one.value, str)
+    )
+    paths = (path for one in objects for path in withheld_in(one.value, one.path.rpartition(".")[2]))
+    return tuple(UnknownField(path, WITHHELD) for path in dict.fromkeys(islice(paths, MAX_UNKNOWN)))
+
+
+@lru_cache(maxsize=32)
+def _named_fields(kind: str) -> frozenset[str]:
+    """Give the plain names of all fields that are read from an event of a kind."""
+    also = [name for names in _ALSO_CALLED.values() for name in names] if kind in _COUPON_OR_SALE else []
+    person = [name for names in PROFILE.values() for name in names]
+    return (
+        frozenset(
+            _plain(name)
+            for name in (*_KINDS[kind].properties, *_READ_EVERYWHERE, *_READ_FROM.get(kind, ()), *also, *person)
+        )
+        | _PERSONAL
+    )
+
+
+_COUPON_OR_SALE = {"coupon_assigned", "coupon_redeemed", "account_transaction"}
+_READ_EVERYWHERE = (
+    *(
+        "eventId",
+        "eventType",
+        "occurredAt",
+        "programId",
+        "accountId",
+        "payload",
+        "account",
+        "membership",
+        "memberships",
+    ),
+    *("user", "partner", "memberRole", "role", "address", "customProperties", "optins", "allowedOptins"),
+    *("declinedOptins", "level", "statusLevel", "accountBalance", "balance", *_WRAPPERS, *_CALLING_CODES),
+)
+_READ_FROM = {
+    "status_level_changed": ("name", "levelId", "currentStatePoints"),
+    "account_transaction": (
+        *(*_ORIGINALS, "reversed", "cancellation", "cancelled", "canceled", "originalTransactionId"),
+        *("reversedTransactionId", "linkedTransactionId"),
+    ),
+}
+
+
+def _is_personal(name: str, plain: str, kind: str) -> bool:
+    is_of_person = kind in _ABOUT_PERSON and plain in _ALSO_OF_PERSON
+    return is_of_person or plain in _PERSONAL or is_personal(name)
+
+
+def _tidy(value: Json, field: str) -> Json:
+    """Copy a value without what says nothing and, in an object or array, what may tell who the person is."""
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float):
+        return parsing.plain(value)
+    kept = without_personal(value, field.rpartition(".")[2])
+    return kept if kept is not None else {} if isinstance(value, Mapping) else []
+
+
+def _level(value: Json, field: str) -> Json:
+    """Keep a level an object, so that the property has one type for ever."""
+    return {"name": parsing.text(value, field)} if isinstance(value, str) else _tidy(value, field)
+
+
+_PROPERTY_READERS: Mapping[str, Callable[[Json, str], Json]] = {
+    **dict.fromkeys(("amount", "points", "lockedPoints", "statusPoints"), parsing.number),
+    **dict.fromkeys(("redeemCount", "maxRedeemCount"), parsing.number),
+    **dict.fromkeys(("transactionTime", "valueTime", "validFrom", "validTo"), parsing.iso),
+    **dict.fromkeys(("level", "previousLevel"), _level),
+}
+
+
+def _purchase(body: list[_Object], properties: Mapping[str, Json], rules: Rules, time: datetime) -> Purchase | None:
+    """Report money spent with an EARN transaction, and money that its reversal or cancellation gave back."""
+    reversal = _reverses_earn(body)
+    if reversal is None:
+        return None
+    amount = parsing.number(*_needed(body, "amount"))
+    product = (_original_id(body) if reversal or amount < 0 else None) or _needed(body, "transactionId")
+    currency = _find(body, "currencyCode", "currency") or _Found(rules.default_currency, _path(body, "currencyCode"))
+    if currency.value is None:
+        raise Refused(currency.path, "is missing, and the program has no default")
+    spent = _find(body, "transactionTime") if "transactionTime" in properties else None
+    return Purchase(
+        product_id=parsing.text(*product),
+        price=0.0 - abs(amount) if reversal else float(amount),
+        currency=parsing.currency(*currency),
+        time=parsing.occurred(*spent, time) if spent else time,
+        properties={
+            name: value
+            for name, value in properties.items()
+            if isinstance(value, str | int | float) and name not in {"amount", "currencyCode"}
+        },
+    )
+
+
+def _reverses_earn(body: list[_Object]) -> bool | None:
+    """Tell whether a transaction is an EARN transaction (False), takes one back (True), or is another one (None)."""
+    found = _needed(body, "transactionType")
+    word = _plain(parsing.text(*found))
+    base = _REVERSAL.sub("", word).removeprefix("of")
+    reversal = base != word or _is_taken_back(body)
+    if reversal and base in {"", "transaction"}:
+        original = _find(_inner(body, *_ORIGINALS), "transactionType")
+        if original is None:
+            raise Refused(found.path, "does not tell what type of transaction is taken back")
+        base = _plain(parsing.text(*original))
+    return reversal if base in {"earn", "earntransaction"} else None
+
+
+def _is_taken_back(body: list[_Object]) -> bool:
+    flags = _all(body, "reversal", "reversed", "cancellation", "cancelled", "canceled")
+    status = _find(body, "status")
+    return any(flag is not None and str(flag).strip().lower() not in _NOT_TAKEN_BACK for flag, _ in flags) or (
+        status is not None and str(status.value).strip().lower() in {"cancelled", "canceled", "reversed"}
+    )
+
+
+_NOT_TAKEN_BACK = frozenset({
+    "", "0", "false", "f", "no", "n", "off", "none", "null", "undefined", "n/a", "nein", "{}", "[]",
+})  # fmt: skip
+
+
+def _original_id(body: list[_Object]) -> _Found | None:
+    names = ("originalTransactionId", "reversedTransactionId", "linkedTransactionId", "linkedTransaction")
+    scalars = (found for found in _all(body, *names) if isinstance(found.value, str | int))
+    return _find(_inner(body, *_ORIGINALS), "transactionId") or next(scalars, None)
+
+
+def _needed(objects: list[_Object], name: str) -> _Found:
+    if found := _find(objects, name):
+        return found
+    raise Refused(_path(objects, name), "is missing")
+
+
+def _path(objects: list[_Object], name: str) -> str:
+    return f"{objects[0].path}.{name}".lstrip(".")

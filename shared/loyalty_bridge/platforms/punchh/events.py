@@ -1,0 +1,576 @@
+"""Punchh: one webhook event becomes one `MemberUpdate`.
+
+A delivery is an envelope around a ``payload``: https://developers.partech.com/docs/dev-portal-webhooks-manager/meta-fields.
+The user is the payload's ``user``, the ``user`` beside the payload, or the payload itself where that is a user
+(``users`` and some notifications). The
+member's id is the user's ``external_source_id``; events without it name the user by Punchh's ``user_id``.
+
+**Events** have the family's name and the attributes of MoEngage's own connector
+(https://www.moengage.com/docs/partner-guide/commerce-and-loyalty/loyalty/punchh), so that who moves from it renames
+nothing. There are nine names, and `UNKNOWN_EVENT` for a family that is not known here; types are an attribute.
+
+=================================================  ================================================================
+Property                                           From
+=================================================  ================================================================
+``event_id``                                       ``content_id``
+``event_type``, ``action``, ``business_id``,       the same fields of the envelope; what is blank is left out
+``business_uuid``, ``business_slug``
+``punchh_event_name``                              ``event_name``, of an unknown family
+``punchh_user_id``                                 ``user_id`` of the user or the payload
+``<field>``, ``<object>_<field>``                  the payload's fields
+``punchh_<field>``                                 the same, where an engagement platform or the list above has the name
+``user_<field>``, ``user_account_balance_<field>`` the user's fields
+=================================================  ================================================================
+
+Arrays of objects stay arrays of objects. Whole numbers stay numbers, ids too: it is the type that the attributes have
+already where another connector filled them, it survives JSON up to 64 bits, and a second type under the same name would
+be worse than the rounding in JavaScript that starts at 2^53.
+
+**Attributes** are few, because engagement platforms bound their number: `ATTRIBUTES` and, with the prefix
+``punchh_account_balance_``, `BALANCES`. What changes with every event and tells nothing else, such as
+``last_activity_at``, is none: each change would cost a data point.
+
+**Never forwarded**, at any depth: fields and links by which somebody could act as the member (reset and confirmation
+links, passwords, passcodes, tokens, card numbers and security codes, wallet passes). Of a deleted guest only that it is
+deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import islice
+
+import msgspec
+
+from loyalty_bridge.errors import Refused
+from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Refusal, UnknownField
+from loyalty_bridge.platforms import parsing
+
+FAMILIES = frozenset({
+    "users", "checkins", "redemptions", "rewards", "redeemables", "coupons", "user_coupon_redemptions",
+    "marketing_notifications", "transactional_notifications",
+})  # fmt: skip
+
+ASKED_BY = "user:"
+OWNED_BY = ""
+OF_OWNER: frozenset[str] = frozenset()
+UNKNOWN_EVENT = "punchh_event"
+"""Of all other families together: a workspace has a limited number of names."""
+UNKNOWN_PERSON = ("payload", "names a user whose external id is not known")
+SEVERAL_MEMBERS = {"email": ("payload.user.email", "is that of several members")}  # it was somebody else's before
+
+
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a program decides about its Punchh events.
+
+    Attributes
+    ----------
+    default_country
+        ISO 3166-1 alpha-2 country of phone numbers without ``+``; None refuses them.
+    """
+
+    default_country: str | None = "US"
+
+
+def _id(value: Json, field: str) -> int | str:
+    """Keep one type for an id, whether it comes as a number or as the text of one."""
+    written = parsing.text(value, field)
+    is_number = re.fullmatch(r"0|[1-9][0-9]{0,18}", written, re.ASCII) and int(written) < 2**63
+    return int(written) if is_number else written
+
+
+ATTRIBUTES: Mapping[str, Callable[[Json, str], Json]] = {
+    "user_status": parsing.text,
+    "guest_type": parsing.text,
+    "signup_channel": parsing.text,
+    "joined_at": parsing.iso,
+    "anniversary": parsing.birth_date,
+    "secondary_email": parsing.email,
+    "sms_subscription": parsing.boolean,
+    "state": parsing.text,
+    "zip_code": parsing.text,
+    "referral_code": parsing.text,
+    "favourite_store_numbers": parsing.text,
+}
+"""The user's fields that become attributes, under their name with the prefix ``punchh_``, beside its id; a null
+removes."""
+
+BALANCES: Mapping[str, Callable[[Json, str], Json]] = {
+    "current_membership_level_name": parsing.text,
+    "last_visit": parsing.iso,
+    **dict.fromkeys(
+        (
+            *("banked_currency", "loyalty_points", "net_balance", "net_debits", "pending_points", "total_credits"),
+            *("total_debits", "total_lifetime_points", "total_point_credits", "total_redeemable_visits"),
+            *("total_visits", "unbanked_points", "unredeemed_cards"),
+        ),
+        parsing.number,
+    ),
+}
+"""Fields of the user's ``account_balance``. A null means that the program does not count it, and is left out."""
+
+ENVELOPE: Mapping[str, Callable[[Json, str], Json]] = {
+    "event_type": parsing.text,
+    "action": parsing.text,
+    "business_id": _id,
+    "business_uuid": parsing.text,
+    "business_slug": parsing.text,
+}
+_OF_BUSINESS = ("business_id", "business_uuid", "business_slug")
+_RESERVED = frozenset({
+    "event_id", "punchh_user_id", "punchh_event_name", *ENVELOPE,
+    # https://www.braze.com/docs/api/objects_filters/event_object
+    "time", "event_name",
+    # https://www.moengage.com/docs/api/data/data-overview
+    "id", "_id", "status", "user_id", "source",
+})  # fmt: skip
+
+_DELETED = frozenset({"deleted", "anonymized", "anonymised", "archived"})
+
+_CREDENTIAL = re.compile(
+    r"passw|passcode|pwd|token|secret|credential|authenticat|signature|api_?key|session_(?:id|key)|cvv"
+    r"|(?:^|_)(?:otp|jwt)(?:_|$)|(?:^|_)pin(?:$|_(?:code|number))"
+    r"|(?:confirm(?:ation)?|verif(?:y|ication)|reset|magic|log_?in|unlock|activation)_?(?:url|link|code|key)"
+    r"|cards?_number|security_code|(?:^|_)pass(?:_url)?$"
+)
+"""In the name of a field with its object's before it, or of a link's parameter, in lower case."""
+_LONGEST_KEPT_NAME = 200
+_CREDENTIAL_PARAMETERS = frozenset({"auth", "code", "confirm", "confirmation", "key", "reset", "sig", "verify"})
+_CREDENTIAL_PATH = re.compile(
+    r"/(?:passwords?|passcode|confirm(?:ation)?s?|verif(?:y|ication)|reset[\w-]{0,40}|unlock|magic[\w-]{0,40})(?:[/?#]|$)"
+    r"|://[^\s/@:]*:[^\s/@]+@",
+    re.IGNORECASE,
+)
+_JSON_WEB_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
+
+events = parsing.events
+
+
+def member(event: Json, _rules: Rules | None = None) -> str | None:
+    """Tell the external id that an event carries.
+
+    Raises
+    ------
+    Refused
+        The event or its payload is no object, its family is missing, or its id is neither a text nor an integer.
+    """
+    return _opened(event).member
+
+
+def alias(event: Json) -> str | None:
+    """Tell ``user:<user_id>`` for an event that carries no external id, ``email:<hash>`` when no user id either.
+
+    Punchh's ``redemptions`` name the user by nothing but the address
+    (https://developers.punchh.com/docs/dev-portal-webhooks/webhooks/events/redemptions).
+
+    Raises
+    ------
+    Refused
+        As `member`, or nobody is named, so that it is of no use to wait: ``redeemables`` are the business's, and no
+        member's.
+    """
+    opened = _opened(event)
+    if opened.member is not None:
+        return None
+    if opened.user_id is not None:
+        return alias_of(opened.user_id)
+    email = _email_alias(opened)
+    if email is None:
+        reason = "is the business's, not a member's" if opened.family == "redeemables" else "names no user"
+        raise Refused("payload", reason)
+    return email
+
+
+def alias_of(user_id: object) -> str:
+    """Name the alias of one of Punchh's users."""
+    return f"{ASKED_BY}{user_id}"
+
+
+def user_id_of(aliases: Iterable[str]) -> int | None:
+    """Tell which of Punchh's users has these aliases: of several, the one who signed up last; None when it is none."""
+    ids = (alias.removeprefix(ASKED_BY) for alias in aliases if alias.startswith(ASKED_BY))
+    return max((int(id_) for id_ in ids if id_.isdecimal()), default=None)
+
+
+def known_as(event: Json) -> tuple[str, ...]:
+    """Tell the aliases by which later events may mean this event's member; raises `Refused` as `member` does."""
+    opened = _opened(event)
+    if opened.member is None:
+        return ()
+    user = alias_of(opened.user_id) if opened.user_id is not None else None
+    email = None if _is_deleted(opened) else _email_alias(opened)
+    return tuple(alias for alias in (user, email) if alias)
+
+
+def left_by(_: Json) -> tuple[str, ...]:
+    """Tell none: an external id that moves is told by who has it next."""
+    return ()
+
+
+def _email_alias(opened: _Opened) -> str | None:
+    """Tell an alias that does not show the address."""
+    found = opened.user.get("email")
+    # A word for a missing address would be one person of many.
+    if not isinstance(found, str) or "@" not in found.strip()[1:-1]:
+        return None
+    return f"email:{hashlib.sha256(found.strip().lower().encode()).hexdigest()}"
+
+
+def event_id(event: Json) -> str:
+    """Tell the event's ``content_id``; without one, a hash of its content.
+
+    The hash is weak: two events alike in all that they tell, their time too, look like one that was delivered twice.
+
+    Raises
+    ------
+    Refused
+        The event is no object, or its ``content_id`` is neither a text nor an integer.
+    """
+    if not isinstance(event, Mapping):
+        raise Refused("record", "is not an object")
+    if not parsing.is_no_id(found := event.get("content_id")):
+        return parsing.text(found, "content_id")
+    content = [event.get(name) for name in ("event_name", "event_type", "action", "timestamp", "payload")]
+    return f"sha256:{hashlib.sha256(json.dumps(content, sort_keys=True, separators=(',', ':')).encode()).hexdigest()}"
+
+
+def read(event: Json, rules: Rules, *, member: str, received: datetime) -> MemberUpdate:
+    """Turn one event into what it tells about its member.
+
+    Parameters
+    ----------
+    event
+        One of `events`.
+    rules
+        The program's decisions.
+    member
+        The external id: the event's own, or the one that its `alias` means. In the second case the update's id ends in
+        ``/<member>``, while the property ``event_id`` stays the source's.
+    received
+        When the event arrived (aware, UTC); stands in for a time that is missing, see `reading.occurred`.
+
+    Raises
+    ------
+    Refused
+        The event or its payload is no object; its family is missing; its id or time is impossible.
+    """
+    opened = _opened(event)
+    source_id = event_id(event)
+    told = opened.envelope.get("timestamp")
+    time = received if parsing.is_blank(told) else parsing.occurred(told, "timestamp", received)
+    refusals = [*opened.refusals]
+    properties: dict[str, Json] = {"event_id": source_id, **_described(opened, refusals)}
+    profile: dict[ProfileField, Json] = {}
+    attributes: dict[str, Json] = {"punchh_user_status": "deleted"}
+    withheld = [("user", "is not sent of a deleted guest")]
+    if not _is_deleted(opened):
+        names = [*_credentials("", opened.payload_fields()), *_credentials("user_", opened.user_fields())]
+        withheld = [(name, CREDENTIAL) for name in names]
+        balance = _balance(opened, refusals)
+        _add(properties, _flattened("", opened.payload_fields()))
+        _add(properties, _flattened("user_", {**opened.user_fields(), "account_balance": balance}))
+        profile = _profile(opened, rules, received, refusals)
+        attributes = _attributes(opened, refusals)
+        attributes |= {f"punchh_account_balance_{name}": balance[name] for name in BALANCES if name in balance}
+    return MemberUpdate(
+        event_id=source_id if opened.member is not None else f"{source_id}/{member}",
+        member=member,
+        time=time,
+        profile=profile,
+        attributes=attributes,
+        event=Event(opened.family if opened.family in FAMILIES else UNKNOWN_EVENT, time, properties),
+        refusals=tuple(refusals),
+        unknown=tuple(UnknownField(name, reason, expected=True) for name, reason in withheld),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An event taken apart; `path` is where the user is."""
+
+    envelope: Mapping[str, Json]
+    family: str
+    payload: Mapping[str, Json]
+    user: Mapping[str, Json]
+    path: str
+    member: str | None
+    user_id: str | None
+    refusals: tuple[Refusal, ...]
+
+    def payload_fields(self) -> dict[str, Json]:
+        """List what the payload tells beside the user and the business."""
+        if self.path == "payload":
+            return {}
+        return {name: value for name, value in self.payload.items() if name not in {"user", *_OF_BUSINESS}}
+
+    def user_fields(self) -> dict[str, Json]:
+        """List what the user tells beside its id, its balance and the business."""
+        ours = {"user_id", "account_balance", *_OF_BUSINESS}
+        return {name: value for name, value in self.user.items() if name not in ours}
+
+
+def _opened(event: Json) -> _Opened:
+    if not isinstance(event, Mapping):
+        raise Refused("record", "is not an object")
+    if parsing.is_blank(event.get("event_name")):
+        raise Refused("event_name", "is missing")
+    family = parsing.text(event["event_name"], "event_name").lower()
+    # Samples of transactional notifications are printed so.
+    family = "transactional_notifications" if family == "_notifications" else family
+    payload = event.get("payload")
+    if not isinstance(payload, Mapping):
+        raise Refused("payload", "is not an object")
+    path, user = _user(family, event, payload)
+    balance = user.get("account_balance")
+    beside = event.get("user")
+    places = {path: user, "payload": payload}
+    places |= {"user": beside} if isinstance(beside, Mapping) else {}
+    places |= {f"{path}.account_balance": balance} if isinstance(balance, Mapping) else {}
+    refusals: list[Refusal] = []
+    user_id = None
+    for place, fields in places.items():
+        with _part("event", refusals):
+            user_id = user_id or _id_of(place, fields, "user_id")
+    return _Opened(event, family, payload, user, path, _member(places), user_id, tuple(refusals))
+
+
+def _member(places: Mapping[str, Mapping[str, Json]]) -> str | None:
+    """Find the external id: the first that can be one; raises `Refused` when there are some, and none can be."""
+    refusal: Refused | None = None
+    for place, fields in places.items():
+        try:
+            if found := _id_of(place, fields, "external_source_id"):
+                return found
+        except Refused as unusable:
+            refusal = refusal or unusable
+    if refusal:
+        raise refusal
+    return None
+
+
+def _user(family: str, event: Mapping[str, Json], payload: Mapping[str, Json]) -> tuple[str, Mapping[str, Json]]:
+    """Find the user, and tell where it is."""
+    inside, beside = payload.get("user"), event.get("user")
+    if isinstance(inside, Mapping):
+        return "payload.user", _of_two(inside, beside)
+    if family == "users" or "user_status" in payload or "account_balance" in payload:
+        return "payload", _of_two(payload, beside)
+    return ("user", beside) if isinstance(beside, Mapping) else ("payload.user", {})
+
+
+def _of_two(user: Mapping[str, Json], beside: Json) -> Mapping[str, Json]:
+    """Give a user that is told in two places: of two values the first that says something counts."""
+    if not isinstance(beside, Mapping):
+        return user
+    return {**beside, **{name: value for name, value in user.items() if not _is_said_beside(value, beside.get(name))}}
+
+
+def _is_said_beside(value: Json, other: Json) -> bool:
+    return parsing.is_blank(value) and not parsing.is_blank(other)
+
+
+def _id_of(path: str, fields: Mapping[str, Json], name: str) -> str | None:
+    return None if parsing.is_blank(fields.get(name)) else parsing.member_id(fields[name], f"{path}.{name}")
+
+
+def _is_deleted(opened: _Opened) -> bool:
+    said = {str(opened.envelope.get("action")).strip().lower(), str(opened.user.get("user_status")).strip().lower()}
+    return opened.family == "users" and not said.isdisjoint({"delete", *_DELETED})
+
+
+@contextmanager
+def _part(part: Part, refusals: list[Refusal]) -> Iterator[None]:
+    """Note a refusal and go on without the field."""
+    try:
+        yield
+    except Refused as refusal:
+        refusals.append(Refusal(part, refusal.field, refusal.reason))
+
+
+def _described(opened: _Opened, refusals: list[Refusal]) -> dict[str, Json]:
+    """Tell what MoEngage's own connector tells of every event, and whose it is."""
+    told: dict[str, Json] = {}
+    for name, read_value in ENVELOPE.items():
+        found = opened.envelope.get(name)
+        if parsing.is_blank(found) and name in _OF_BUSINESS:
+            found = opened.payload.get(name)
+        if not parsing.is_blank(found):
+            with _part("event", refusals):
+                told[name] = read_value(found, name)
+    if opened.family not in FAMILIES:
+        told["punchh_event_name"] = opened.family[:255]
+    if opened.user_id is not None:
+        told["punchh_user_id"] = _id(opened.user_id, "user_id")
+    return told
+
+
+def _add(properties: dict[str, Json], fields: Iterator[tuple[str, Json]]) -> None:
+    for name, value in fields:
+        properties.setdefault(f"punchh_{name}" if name in _RESERVED else name, value)
+
+
+def _flattened(prefix: str, fields: Mapping[str, Json], parent: str = "") -> Iterator[tuple[str, Json]]:
+    """Join the names of nested objects by ``_``; leave out what is blank or a credential."""
+    for name, value in fields.items():
+        if _may_leave(parent, name, value):
+            if isinstance(value, Mapping) and value.keys() == {"$time"}:  # a time, as Braze has it inside objects
+                yield f"{prefix}{name}", value["$time"]
+            elif isinstance(value, Mapping):
+                yield from _flattened(f"{prefix}{name}_", value, name)
+            elif (kept := _tidy(name, value)) not in ([], {}):
+                yield f"{prefix}{name}", kept
+
+
+def _credentials(prefix: str, fields: Mapping[str, Json]) -> list[str]:
+    """Name the fields that `_flattened` and `_tidy` leave out because they may be credentials."""
+    return list(dict.fromkeys(islice(_credentials_in(prefix, fields, ""), MAX_WITHHELD)))
+
+
+def _credentials_in(prefix: str, value: Json, parent: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            if not _may_leave(parent, name, item) and not parsing.is_blank(item):
+                yield f"{prefix}{name[:64]}"
+            else:
+                yield from _credentials_in(f"{prefix}{name[:64]}_", item, name)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for item in value:
+            yield from _credentials_in(prefix, item, parent)
+
+
+CREDENTIAL = "may let somebody act as the member"
+MAX_WITHHELD = 50
+"""Names of fields that are told as not sent."""
+
+
+def _tidy(parent: str, value: Json) -> Json:
+    """Copy an element of an array without what is blank or a credential, at every depth."""
+    if isinstance(value, Mapping):
+        return {name: _tidy(name, item) for name, item in value.items() if _may_leave(parent, name, item)}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_tidy(parent, item) for item in value if _may_leave("", "", item)]
+    return value
+
+
+def _may_leave(parent: str, name: str, value: Json) -> bool:
+    """Tell whether a field says something, and nothing that somebody could act as the member by.
+
+    What it is called may be told in two steps: a ``card`` has a ``number``.
+    """
+    if parsing.is_blank(value) or _names_credential(f"{parent}_{name}"):
+        return False
+    if not isinstance(value, str):
+        return True
+    if _JSON_WEB_TOKEN.fullmatch(value.strip()):
+        return False
+    return "://" not in value or not any("://" in word and _is_credential(word) for word in value.split())
+
+
+def _names_credential(name: str) -> bool:
+    # What is kept is bounded: a sender decides on the length of a name.
+    return _is_credential_name(name) if len(name) <= _LONGEST_KEPT_NAME else _is_credential_name.__wrapped__(name)
+
+
+@lru_cache(maxsize=4096)
+def _is_credential_name(name: str) -> bool:
+    return _CREDENTIAL.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])|-", "_", name).lower()) is not None
+
+
+def _is_credential(link: str) -> bool:
+    parameters = [part.partition("=")[0].lower() for part in re.split("[?&;#]", link)[1:] if "=" in part]
+    return _CREDENTIAL_PATH.search(link) is not None or any(
+        name in _CREDENTIAL_PARAMETERS or _CREDENTIAL.search(name) for name in parameters
+    )
+
+
+def _balance(opened: _Opened, refusals: list[Refusal]) -> dict[str, Json]:
+    """Read the balance, its numbers as numbers: some come as texts."""
+    found = opened.user.get("account_balance")
+    balance: dict[str, Json] = {}
+    if not isinstance(found, Mapping):
+        return balance
+    for name, value in found.items():
+        if name in BALANCES and not parsing.is_blank(value):
+            with _part("attributes", refusals):
+                balance[name] = BALANCES[name](value, f"{opened.path}.account_balance.{name}")
+        elif name not in BALANCES and name != "user_id":
+            balance[name] = value
+    return balance
+
+
+def _attributes(opened: _Opened, refusals: list[Refusal]) -> dict[str, Json]:
+    attributes: dict[str, Json] = {}
+    for name, read_value in ATTRIBUTES.items():
+        if name in opened.user:
+            value = opened.user[name]
+            with _part("attributes", refusals):
+                attributes[f"punchh_{name}"] = (
+                    None if parsing.is_blank(value) else read_value(value, f"{opened.path}.{name}")
+                )
+    if opened.user_id is not None:
+        attributes["punchh_user_id"] = _id(opened.user_id, "user_id")
+    return attributes
+
+
+PROFILE: Mapping[ProfileField, str] = {
+    "email": "email",
+    "phone": "phone",
+    "first_name": "first_name",
+    "last_name": "last_name",
+    "birth_date": "birthday",
+    "gender": "gender",
+    "city": "city",
+    "language": "preferred_locale",
+}
+"""Where the user's profile fields are."""
+
+
+def _profile(opened: _Opened, rules: Rules, received: datetime, refusals: list[Refusal]) -> dict[ProfileField, Json]:
+    def phone(value: Json, field: str) -> Json:
+        return parsing.phone(value, rules.default_country, field)
+
+    def birth_date(value: Json, field: str) -> Json:
+        return parsing.birth_date(value, field, not_after=received.date() + timedelta(days=1))
+
+    readers: Mapping[ProfileField, Callable[[Json, str], Json]] = {
+        "email": parsing.email,
+        "phone": phone,
+        "first_name": parsing.text,
+        "last_name": parsing.text,
+        "birth_date": birth_date,
+        "gender": _gender,
+        "city": parsing.text,
+        "language": parsing.language,
+    }
+    profile: dict[ProfileField, Json] = {}
+    for field, name in PROFILE.items():
+        read_value = readers[field]
+        if name in opened.user:
+            value = opened.user[name]
+            with _part("attributes", refusals):
+                profile[field] = None if parsing.is_blank(value) else read_value(value, f"{opened.path}.{name}")
+    with _part("attributes", refusals):
+        # What cannot be read may be an objection: it must not become a consent.
+        wanted = False if _flag(opened, "unsubscribed") else _flag(opened, "marketing_email_subscription")
+        if wanted is not None:
+            profile["email_subscription"] = "subscribed" if wanted else "unsubscribed"
+    with _part("attributes", refusals):
+        if (wanted := _flag(opened, "marketing_pn_subscription")) is not None:
+            profile["push_subscription"] = "subscribed" if wanted else "unsubscribed"
+    return profile
+
+
+def _flag(opened: _Opened, name: str) -> bool | None:
+    value = opened.user.get(name)
+    return None if parsing.is_blank(value) else parsing.boolean(value, f"{opened.path}.{name}")
+
+
+def _gender(value: Json, field: str) -> str | None:
+    return "P" if str(value).strip().lower() == "declined" else parsing.gender(value, field)

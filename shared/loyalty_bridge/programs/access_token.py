@@ -1,0 +1,250 @@
+"""The access token of a program's loyalty platform: one for all containers, encrypted in the store.
+
+One item beside the connection, so that both come in one round trip. Whoever finds that the token is missing, nearly
+over or refused takes a lease with a conditional write and logs in; the others go on with the old token while it is
+good, or wait for the new one. A burst of containers logs in once, and a container that dies holds up the others no
+longer than its lease.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from loyalty_bridge.errors import NotSent, Unavailable
+from loyalty_bridge.infra import aws
+from loyalty_bridge.infra.http_client import backoff
+from loyalty_bridge.programs import recent
+from loyalty_bridge.programs.secrets import decrypt, encrypt
+
+if TYPE_CHECKING:
+    from loyalty_bridge.settings import ProgramSettings
+
+ITEM = "token"
+"""Sort key of the item."""
+RENEW_AT = 0.8
+"""Part of its life after which a token is renewed (https://doc.convercus.io/docs/api-authentication)."""
+LEASE_SECONDS = 10.0
+"""A login that takes longer is given up."""
+_PLAINTEXT_BYTES = 4096  # of one KMS call: https://docs.aws.amazon.com/kms/latest/APIReference/API_Encrypt.html
+
+Login: TypeAlias = Callable[[float], tuple[str, float]]
+"""``login(deadline)``: a new token, and for how many seconds it is good; raises `NotSent`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The item as it is stored; times in epoch seconds.
+
+    Attributes
+    ----------
+    issue
+        Rises with every login; 0 before the first.
+    purpose
+        For which login it was given: that of a connection that was changed is of no use.
+    sealed
+        The token in pieces that KMS can encrypt.
+    leased_until
+        Until when somebody else is logging in.
+    """
+
+    issue: int = 0
+    purpose: str = ""
+    sealed: tuple[bytes, ...] = ()
+    renew_at: float = 0.0
+    expires: float = 0.0
+    leased_until: float = 0.0
+
+
+def opened(item: Mapping[str, Any]) -> Token:
+    """Read an item, also an empty one."""
+    return Token(
+        issue=int(_number(item, "issue")),
+        purpose=item.get("purpose", {}).get("S", ""),
+        sealed=tuple(piece["B"] for piece in item.get("sealed", {}).get("L", ())),
+        renew_at=_number(item, "renew_at"),
+        expires=_number(item, "expires"),
+        leased_until=_number(item, "leased_until"),
+    )
+
+
+@dataclass(slots=True)
+class SharedToken:
+    """Gives the token that all containers share; the threads of one container may share it.
+
+    Attributes
+    ----------
+    purpose
+        Tells one login from another.
+    latest
+        The item as it was read with the program; None reads it when it is first needed.
+    clock
+        Gives the time in epoch seconds.
+    """
+
+    settings: ProgramSettings
+    program: str
+    purpose: str
+    login: Login
+    latest: Token | None = None
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+    def __call__(self, deadline: float, refused: str = "") -> str:
+        """Give a token, before a deadline (of `time.monotonic`).
+
+        Parameters
+        ----------
+        refused
+            A token that is no longer accepted, whatever was said when it was given.
+
+        Raises
+        ------
+        NotSent
+            Whatever happened to the login: what needed the token was not sent. `ConnectionBroken` stays one.
+        """
+        try:
+            return self._give(deadline, refused)
+        except NotSent:
+            raise
+        except Unavailable as error:
+            raise NotSent(str(error), retry_after=error.retry_after) from error
+
+    def _give(self, deadline: float, refused: str) -> str:
+        attempt = 0
+        while True:
+            seen, now = self._seen(), self.clock()
+            value = self._value(seen) if seen.purpose == self.purpose and now < seen.expires else ""
+            value = "" if value == refused else value
+            if value and now < seen.renew_at:
+                return value
+            try:
+                if now >= seen.leased_until and (new := self._renewed(seen, now, deadline, bool(value))):
+                    return new
+            except Unavailable:
+                if not value:
+                    raise
+            if value:
+                return value  # somebody else renews it, or it cannot be renewed now
+            self.latest = None
+            if time.monotonic() >= deadline:
+                raise NotSent("the token cannot be renewed in time")
+            if now < seen.leased_until:
+                pause = min(0.2 * backoff(attempt), 0.5)
+                if time.monotonic() + pause >= deadline:
+                    raise NotSent("the token is being renewed", retry_after=seen.leased_until - now)
+                self.sleep(pause)
+                attempt += 1
+
+    def _renewed(self, seen: Token, now: float, deadline: float, has_old: bool) -> str:
+        """Log in under a lease; give nothing when somebody else has it or has renewed the token meanwhile."""
+        # With a token that is still good, half of the time is for what needs it.
+        seconds = min((deadline - time.monotonic()) / (2 if has_old else 1), LEASE_SECONDS)
+        owner = uuid.uuid4().hex
+        if not _take_lease(self.settings, self.program, seen.issue, now, now + seconds, owner):
+            return ""
+        try:
+            value, life = self.login(time.monotonic() + seconds)
+        except Unavailable:
+            _give_back(self.settings, self.program, owner)
+            raise
+        self.latest = _save(self.settings, self.program, seen.issue + 1, self.purpose, value, life, self.clock())
+        return value
+
+    def _seen(self) -> Token:
+        seen = self.latest
+        if seen is None:
+            recent.forget(self.settings.programs_table, self.program)
+            with aws.reaching("the token"):
+                reply = aws.dynamodb().get_item(
+                    TableName=self.settings.programs_table, Key=_key(self.program), ConsistentRead=True
+                )
+            seen = self.latest = opened(reply.get("Item", {}))
+        return seen
+
+    def _value(self, token: Token) -> str:
+        return "".join(decrypt(self.program, piece) for piece in token.sealed)
+
+
+def _take_lease(settings: ProgramSettings, program: str, issue: int, now: float, until: float, owner: str) -> bool:
+    """Take the lease unless somebody has it, or has renewed the token since it was read.
+
+    The lease that stands in the way may be our own: the client repeats a write whose reply was lost.
+    """
+    unchanged = "issue = :issue" if issue else "attribute_not_exists(issue)"
+    is_free = "attribute_not_exists(leased_until) OR leased_until <= :now OR leased_by = :owner"
+    return _update(
+        settings,
+        program,
+        "SET leased_until = :until, leased_by = :owner",
+        f"{unchanged} AND ({is_free})",
+        {":until": until, ":now": now, **({":issue": issue} if issue else {})},
+        {":owner": {"S": owner}},
+    )
+
+
+def _give_back(settings: ProgramSettings, program: str, owner: str) -> None:
+    _update(settings, program, "REMOVE leased_until, leased_by", "leased_by = :owner", {}, {":owner": {"S": owner}})
+
+
+def _save(
+    settings: ProgramSettings, program: str, issue: int, purpose: str, value: str, seconds: float, now: float
+) -> Token:
+    with aws.reaching("the token's key"):
+        sealed = tuple(
+            encrypt(settings.secrets_key, program, value[start : start + _PLAINTEXT_BYTES])
+            for start in range(0, len(value), _PLAINTEXT_BYTES)
+        )
+    token = Token(issue, purpose, sealed, now + RENEW_AT * seconds, now + seconds)
+    # When the condition fails, the lease was over and another container was faster: both tokens are good.
+    _update(
+        settings,
+        program,
+        "SET issue = :issue, purpose = :purpose, sealed = :sealed, renew_at = :renew_at, expires = :expires "
+        "REMOVE leased_until, leased_by",
+        "attribute_not_exists(issue) OR issue < :issue",
+        {":issue": issue, ":renew_at": token.renew_at, ":expires": token.expires},
+        {":purpose": {"S": purpose}, ":sealed": {"L": [{"B": piece} for piece in sealed]}},
+    )
+    recent.forget(settings.programs_table, program)
+    return token
+
+
+def _update(
+    settings: ProgramSettings,
+    program: str,
+    expression: str,
+    condition: str,
+    numbers: Mapping[str, float],
+    values: Mapping[str, Any] | None = None,
+) -> bool:
+    """Write under a condition; tell whether it held."""
+    from botocore.exceptions import ClientError
+
+    with aws.reaching("the token"):
+        try:
+            aws.dynamodb().update_item(
+                TableName=settings.programs_table,
+                Key=_key(program),
+                UpdateExpression=expression,
+                ConditionExpression=condition,
+                ExpressionAttributeValues={name: {"N": f"{it:.3f}"} for name, it in numbers.items()}
+                | dict(values or {}),
+            )
+        except ClientError as error:
+            # By its code: a client makes the classes of its errors when first asked, in each thread its own.
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            return False
+    return True
+
+
+def _key(program: str) -> dict[str, Any]:
+    return {"program": {"S": program}, "item": {"S": ITEM}}
+
+
+def _number(item: Mapping[str, Any], name: str) -> float:
+    return float(item.get(name, {}).get("N", 0))

@@ -1,0 +1,141 @@
+"""Keys for inbound calls: shown once, stored as a hash, several per program, for some calls or all, revoked at once."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from loyalty_bridge.errors import NotFound, Refused
+from loyalty_bridge.infra import aws
+
+if TYPE_CHECKING:
+    from loyalty_bridge.settings import ProgramSettings
+
+PREFIX = "cvc_"
+_KEY = re.compile(r"cvc_[A-Za-z0-9_-]{43}")
+_ITEM = "key#"
+_ID_LENGTH = 12
+
+Scope = Literal["lookups", "actions", "events"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+"""Which calls a key is for: reading while a message is rendered, acting on the loyalty platform, bringing events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of a key: not the key itself. `id` is the beginning of its hash."""
+
+    id: str
+    name: str
+    created: datetime
+    scopes: tuple[str, ...] = SCOPES
+
+
+def item_of(key: str) -> str | None:
+    """Name the item of a key; None for a text that cannot be one."""
+    return _ITEM + hashlib.sha256(key.encode()).hexdigest() if _KEY.fullmatch(key) else None
+
+
+def is_for(item: Mapping[str, Any], scope: Scope) -> bool:
+    """Tell whether the key of a stored item is for a call."""
+    return scope in _scopes(item)
+
+
+def create(settings: ProgramSettings, program: str, name: str, scopes: Collection[str] = SCOPES) -> tuple[str, Key]:
+    """Make a key; the first of the answer is the key itself, which nobody can see again.
+
+    Raises
+    ------
+    Refused
+        There is no such scope, or none is named.
+    Unavailable
+        DynamoDB does not take it.
+    """
+    if not scopes or not set(scopes) <= set(SCOPES):
+        raise Refused("scopes", f"are not some of {', '.join(SCOPES)}")
+    key = PREFIX + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
+    item: dict[str, Any] = {
+        "program": {"S": program},
+        "item": {"S": str(item_of(key))},
+        "name": {"S": name},
+        "created": {"N": str(int(time.time()))},
+        "scopes": {"SS": sorted(set(scopes))},
+    }
+    with aws.reaching("the keys"):
+        aws.dynamodb().put_item(TableName=settings.programs_table, Item=item)
+    return key, _opened(item)
+
+
+def list_all(settings: ProgramSettings, program: str) -> list[Key]:
+    """List a program's keys, oldest first.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
+    with aws.reaching("the keys"):
+        pages = (
+            aws.dynamodb()
+            .get_paginator("query")
+            .paginate(
+                TableName=settings.programs_table,
+                KeyConditionExpression="program = :program AND begins_with(#item, :prefix)",
+                ExpressionAttributeNames={"#item": "item"},
+                ExpressionAttributeValues={":program": {"S": program}, ":prefix": {"S": _ITEM}},
+                ConsistentRead=True,
+            )
+        )
+        found = [_opened(item) for page in pages for item in page["Items"]]
+    return sorted(found, key=lambda key: key.created)
+
+
+def revoke(settings: ProgramSettings, program: str, id_: str) -> None:
+    """Take a key back, named by its whole id; the next call with it is refused.
+
+    Raises
+    ------
+    NotFound
+        The program has no such key.
+    Unavailable
+        DynamoDB does not answer.
+    """
+    if len(id_) != _ID_LENGTH:
+        raise NotFound(f"{program} has no key {id_}")
+    with aws.reaching("the keys"):
+        found = aws.dynamodb().query(
+            TableName=settings.programs_table,
+            KeyConditionExpression="program = :program AND begins_with(#item, :prefix)",
+            ExpressionAttributeNames={"#item": "item"},
+            ExpressionAttributeValues={":program": {"S": program}, ":prefix": {"S": _ITEM + id_}},
+            ConsistentRead=True,
+        )["Items"]
+        if len(found) != 1:
+            raise NotFound(f"{program} has no key {id_}")
+        key = {"program": found[0]["program"], "item": found[0]["item"]}
+        aws.dynamodb().delete_item(TableName=settings.programs_table, Key=key)
+
+
+def row(key: Key) -> dict[str, Any]:
+    """Describe a key in a line of a list."""
+    return {"id": key.id, "name": key.name, "created": key.created.isoformat(), "scopes": list(key.scopes)}
+
+
+def _opened(item: Mapping[str, Any]) -> Key:
+    id_ = item["item"]["S"].removeprefix(_ITEM)[:_ID_LENGTH]
+    try:
+        created = datetime.fromtimestamp(int(item["created"]["N"]), UTC)
+        return Key(id_, item["name"]["S"], created, _scopes(item))
+    except (KeyError, TypeError, ValueError, OverflowError):  # it is valid nevertheless, and can be revoked
+        return Key(id_, "(cannot be read)", datetime.fromtimestamp(0, UTC))
+
+
+def _scopes(item: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(scope for scope in SCOPES if "scopes" not in item or scope in item["scopes"].get("SS", ()))

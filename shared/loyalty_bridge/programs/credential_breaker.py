@@ -1,0 +1,342 @@
+"""The breaker of a secret: what was refused a few times in a row is not sent again for a while.
+
+Punchh blocks an address for an hour after ten failed authentications within ten minutes
+(https://developers.partech.com/docs/dev-portal-developer-resources/punchh-api-security-guidelines), and a campaign
+calls hundreds of times at once. So only a few calls try a secret that has not worked yet; the others wait for what
+becomes of these::
+
+    untried ── any answer but a refusal ──► works         calls pass, and cost nothing more
+       ▲  └─── LIMIT refusals ──► stopped ── PAUSE_SECONDS, or the connection is saved ──► one call tries again
+       └────── a refusal, or the connection is saved
+
+No answer, and one that says nothing of the secret (408, 429, 5xx), let the next call try. What is on its way at the
+moment when a secret that worked is refused is not held back. The platform counts refusals whatever the connection is:
+after `MOST` of them, saving lets no call try before the pause is over.
+
+One item for each secret beside the connection, so that all come in one round trip. A change is written on condition
+that the item is as it was read. Refusals are counted without that condition once the first is written down: hundreds of
+calls may be refused at the same moment, and each of them has a caller who waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from loyalty_bridge.errors import ConnectionBroken, NotSent, Unavailable
+from loyalty_bridge.infra import aws
+
+if TYPE_CHECKING:
+    from loyalty_bridge.infra.http_client import Request, Send
+    from loyalty_bridge.platforms.base import Reply
+    from loyalty_bridge.programs.connection import Program
+    from loyalty_bridge.settings import ProgramSettings
+
+LIMIT = 3
+MOST = 8
+"""Refusals within the pause: two fewer than the platform takes."""
+PAUSE_SECONDS = 600.0
+"""In which the platform forgets the refusals."""
+TRY_SECONDS = 10.0
+"""A call that has told nothing by then has died."""
+REFUSALS = frozenset({401, 403, 412})
+_SAYS_NOTHING = frozenset({408, 429})
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """What all containers know together of a secret.
+
+    Attributes
+    ----------
+    version
+        Of the connection that the rest is about.
+    works
+        It was not refused since it last worked; then the following are 0.
+    tries
+        Calls that try it, or were refused, since then.
+    refusals
+        How many of these were refused.
+    until
+        When the tries, or the pause, are over (epoch seconds).
+    recent
+        How many refusals, each within the pause after the one before, whatever the connection was.
+    refused_at
+        When the last of these was (epoch seconds).
+    revision
+        Rises with every change.
+    """
+
+    version: int = 0
+    works: bool = False
+    tries: int = 0
+    refusals: int = 0
+    until: float = 0.0
+    recent: int = 0
+    refused_at: float = 0.0
+    revision: int = 0
+
+    def renewed(self, version: int, now: float) -> Breaker:
+        """Begin anew with another connection: nothing is known of it but how often the one before was refused."""
+        fresh = Breaker(version, recent=self._lately(now), refused_at=self.refused_at, revision=self.revision)
+        if fresh.recent >= MOST:
+            return replace(fresh, tries=LIMIT, refusals=LIMIT, until=self.refused_at + PAUSE_SECONDS)
+        return replace(fresh, tries=LIMIT, refusals=LIMIT - 1) if fresh.recent else fresh
+
+    def _lately(self, now: float) -> int:
+        return self.recent if now < self.refused_at + PAUSE_SECONDS else 0
+
+    def tried(self, now: float) -> Breaker:
+        """Let one more call try, unless it need not or has to wait."""
+        if self.works or (self.tries >= LIMIT and now < self.until):
+            return self
+        if self.tries < LIMIT:
+            return replace(self, tries=self.tries + 1, until=now + TRY_SECONDS)
+        return replace(self, refusals=LIMIT - 1, until=now + TRY_SECONDS)
+
+    def refused(self, now: float) -> Breaker:
+        """Count a refusal."""
+        counted = replace(self, recent=self._lately(now) + 1, refused_at=now)
+        if self.stopped(now):
+            return counted
+        refusals = min(self.refusals + 1, LIMIT)
+        tries = max(self.tries, refusals)
+        return replace(counted, works=False, tries=tries, refusals=refusals, until=now + PAUSE_SECONDS)
+
+    def worked(self, _: float) -> Breaker:
+        """Let calls pass."""
+        return self if self.works else replace(self, works=True, tries=0, refusals=0, until=0.0)
+
+    def given_back(self, _: float) -> Breaker:
+        """Let another call try: this one was told nothing."""
+        return replace(self, tries=max(self.tries - 1, 0))
+
+    def stopped(self, now: float) -> bool:
+        """Tell whether nothing is sent."""
+        return self.refusals >= LIMIT and now < self.until
+
+
+def item_of(secret: str) -> str:
+    """Name the item of a secret."""
+    return f"breaker#{secret}"
+
+
+def opened(item: Mapping[str, Any]) -> Breaker:
+    """Read an item, also an empty one."""
+
+    def number(name: str) -> float:
+        return float(item.get(name, {}).get("N", 0))
+
+    refusals = min(int(number("refusals")), LIMIT)
+    return Breaker(
+        version=int(number("version")),
+        works=bool(item.get("works", {}).get("BOOL")),
+        tries=max(int(number("tries")), refusals),
+        refusals=refusals,
+        until=number("until"),
+        recent=int(number("recent")),
+        refused_at=number("refused_at"),
+        revision=int(number("revision")),
+    )
+
+
+@dataclass(slots=True)
+class Guarded:
+    """A transport for requests that show a secret; it minds the secret's breaker.
+
+    Attributes
+    ----------
+    secret
+        Its name.
+    latest
+        The breaker as it was read with the program.
+    clock
+        Gives the time in epoch seconds.
+    """
+
+    settings: ProgramSettings
+    program: Program
+    secret: str
+    latest: Breaker
+    send: Send
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+    _waits: bool = False
+    _tries: bool = False
+
+    def admit(self, deadline: float) -> None:
+        """Let the next request pass, so that nothing but sending can fail then.
+
+        Raises
+        ------
+        ConnectionBroken
+            The secret was refused too often.
+        NotSent
+            It could not be told in time whether the secret works.
+        """
+        if self._waits:
+            return
+        try:
+            self._tries = self._admitted(deadline)
+        except NotSent:
+            raise
+        except Unavailable as error:
+            raise NotSent(str(error)) from error
+        self._waits = True
+
+    def release(self, deadline: float) -> None:
+        """Let another call try instead, where the one that was let pass sends nothing."""
+        if self._waits and self._tries:
+            self._note(Breaker.given_back, deadline)
+        self._waits = False
+
+    def __call__(self, request: Request, deadline: float) -> Reply:
+        """Send, before a deadline (of `time.monotonic`).
+
+        Raises
+        ------
+        ConnectionBroken
+            The secret was refused too often.
+        NotSent, OutcomeUnknown
+            As the transport; or it could not be told in time whether the secret works.
+        """
+        self.admit(deadline)
+        tries, self._waits = self._tries, False
+        try:
+            reply = self.send(request, deadline)
+        except Unavailable:
+            if tries:
+                self._note(Breaker.given_back, deadline)
+            raise
+        if reply.status in REFUSALS:
+            self._note(Breaker.refused, deadline)
+        elif reply.status < 500 and reply.status not in _SAYS_NOTHING:
+            self._note(Breaker.worked, deadline)
+        elif tries:
+            self._note(Breaker.given_back, deadline)
+        return reply
+
+    def _admitted(self, deadline: float) -> bool:
+        """Wait until a call may pass; tell whether it is one that tries the secret."""
+        pause = 0.1
+        while True:
+            if self._change(Breaker.tried, deadline):
+                return True
+            now = self.clock()
+            if self.latest.works:
+                return False
+            if self.latest.stopped(now):
+                raise ConnectionBroken(
+                    f"{self.secret} was refused {LIMIT} times in a row", retry_after=self.latest.until - now
+                )
+            if time.monotonic() + pause >= deadline:
+                raise NotSent(f"{self.secret} is just being tried", retry_after=1)
+            self.sleep(pause)
+            pause = min(2 * pause, 0.5)
+            self.latest = _read(self.settings, self.program.id, self.secret)
+
+    def _note(self, to: Callable[[Breaker, float], Breaker], deadline: float) -> None:
+        try:
+            if to is not Breaker.refused or not _count(self.settings, self.program, self.secret, self.clock()):
+                self._change(to, deadline)
+        except Unavailable as error:  # what was answered counts all the same
+            _logger.warning("what became of a try of %s could not be written down: %s", self.secret, error)
+
+    def _change(self, to: Callable[[Breaker, float], Breaker], deadline: float) -> bool:
+        """Change the breaker, at least once tried; tell whether there was something to change."""
+        while True:
+            seen, version = self.latest, self.program.version
+            known = seen if seen.version == version else seen.renewed(version, self.clock())
+            wanted = to(known, self.clock())
+            if wanted == known:
+                self.latest = known
+                return False
+            wanted = replace(wanted, revision=seen.revision + 1)
+            stored = _write(self.settings, self.program.id, self.secret, seen, wanted)
+            self.latest = wanted if stored is None else stored
+            if stored is None:
+                return True
+            if to is Breaker.refused and _count(self.settings, self.program, self.secret, self.clock()):
+                return True
+            if time.monotonic() >= deadline:
+                raise NotSent(f"{self.secret} is being tried by many calls at once", retry_after=1)
+
+
+def _read(settings: ProgramSettings, program: str, secret: str) -> Breaker:
+    with aws.reaching("the breaker"):
+        reply = aws.dynamodb().get_item(
+            TableName=settings.programs_table, Key=_key(program, secret), ConsistentRead=True
+        )
+    return opened(reply.get("Item", {}))
+
+
+def _count(settings: ProgramSettings, program: Program, secret: str, now: float) -> bool:
+    """Count a refusal whatever others write; tell whether one of this connection was counted within the pause."""
+    client = aws.dynamodb()
+    numbers = {"one": 1, "until": now + PAUSE_SECONDS, "now": now, "version": program.version}
+    values: dict[str, Any] = {f":{name}": {"N": f"{number:.3f}"} for name, number in numbers.items()}
+    try:
+        with aws.reaching("the breaker", but=client.exceptions.ConditionalCheckFailedException):
+            client.update_item(
+                TableName=settings.programs_table,
+                Key=_key(program.id, secret),
+                UpdateExpression="SET #works = :false, #until = :until, #refused_at = :now "
+                "ADD #refusals :one, #recent :one, #revision :one",
+                ConditionExpression="#version = :version AND #refused_at > :before",
+                ExpressionAttributeNames={
+                    f"#{name}": name
+                    for name in ("works", "until", "refused_at", "refusals", "recent", "revision", "version")
+                },
+                ExpressionAttributeValues=values
+                | {":false": {"BOOL": False}, ":before": {"N": f"{now - PAUSE_SECONDS:.3f}"}},
+            )
+    except client.exceptions.ConditionalCheckFailedException:
+        return False
+    return True
+
+
+def _write(settings: ProgramSettings, program: str, secret: str, before: Breaker, wanted: Breaker) -> Breaker | None:
+    """Write a breaker unless it was changed since it was read; then give what is stored."""
+    writer = uuid.uuid4().hex
+    values: dict[str, Any] = {
+        ":writer": {"S": writer},
+        ":version": {"N": str(wanted.version)},
+        ":works": {"BOOL": wanted.works},
+        ":tries": {"N": str(wanted.tries)},
+        ":refusals": {"N": str(wanted.refusals)},
+        ":until": {"N": f"{wanted.until:.3f}"},
+        ":recent": {"N": str(wanted.recent)},
+        ":refused_at": {"N": f"{wanted.refused_at:.3f}"},
+        ":revision": {"N": str(wanted.revision)},
+    }
+    request: dict[str, Any] = {
+        "TableName": settings.programs_table,
+        "Key": _key(program, secret),
+        "UpdateExpression": "SET " + ", ".join(f"#{name[1:]} = {name}" for name in values),
+        "ConditionExpression": "attribute_not_exists(#revision)",
+        "ExpressionAttributeNames": {f"#{name[1:]}": name[1:] for name in values},
+        "ExpressionAttributeValues": values,
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    if before.revision:
+        request["ConditionExpression"] = "#revision = :seen"
+        values[":seen"] = {"N": str(before.revision)}
+    client = aws.dynamodb()
+    try:
+        with aws.reaching("the breaker", but=client.exceptions.ConditionalCheckFailedException):
+            client.update_item(**request)
+    except client.exceptions.ConditionalCheckFailedException as failed:
+        stored = cast("Mapping[str, Any]", failed.response).get("Item", {})
+        # It may be what we have written: the client repeats a write whose reply was lost.
+        return None if stored.get("writer", {}).get("S") == writer else opened(stored)
+    return None
+
+
+def _key(program: str, secret: str) -> dict[str, Any]:
+    return {"program": {"S": program}, "item": {"S": item_of(secret)}}

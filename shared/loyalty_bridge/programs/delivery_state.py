@@ -1,0 +1,220 @@
+"""The gate of a program, shared by all containers: live, or held, or draining what was held.
+
+One item beside the connection, so that both come in one round trip and an operator's save does not collide with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+from loyalty_bridge.infra import aws
+
+if TYPE_CHECKING:
+    from loyalty_bridge.settings import ProgramSettings
+
+State = Literal["live", "held", "draining"]
+
+_TIMES = ("since", "failing_since", "not_before", "watch_until", "waiting_until")
+
+WATCH_SECONDS = 86400.0
+"""For how long after records were held each ordered group is asked whether some of it is still on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What the containers know together about a program's destination; times in epoch seconds.
+
+    Attributes
+    ----------
+    state
+        ``live``: records are sent; ``held``: they are kept in order; ``draining``: what was held passes, and in its
+        ordered groups the rest waits behind it.
+    reason, since
+        Why and since when it is not live.
+    failing_since
+        Since when the destination has failed without a success; 0 when it has not.
+    not_before
+        Until when the destination lets all containers wait.
+    watch_until
+        Until when records may still be on the held shelf, or on their way from it, though the gate is live.
+    waiting_until
+        Until when records may wait for their person to become known.
+    unreadable
+        Why this version cannot read the item; then nothing else of it is known, and nothing may be sent.
+    """
+
+    state: State = "live"
+    reason: str = ""
+    since: float = 0.0
+    failing_since: float = 0.0
+    not_before: float = 0.0
+    watch_until: float = 0.0
+    waiting_until: float = 0.0
+    unreadable: str = ""
+
+
+def opened(item: Mapping[str, Any]) -> Gate:
+    """Read an item, which another version may have written."""
+    try:
+        state = item.get("state", {"S": "live"})["S"]
+        times = {name: float(item.get(name, {"N": 0})["N"]) for name in _TIMES}
+        reason = item.get("reason", {"S": ""})["S"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return Gate(unreadable=f"its delivery state cannot be read ({type(error).__name__})")
+    if state not in get_args(State):
+        return Gate(unreadable=f"this version does not know its delivery state {state[:40]!r}")
+    return Gate(state=cast("State", state), reason=reason, unreadable="", **times)
+
+
+def hold(settings: ProgramSettings, program: str, reason: str, now: float) -> None:
+    """Close the gate: the destination has failed for too long, or an operator has to act.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
+    _update(
+        settings,
+        program,
+        "SET #state = :held, reason = :reason, since = if_not_exists(since, :now), watch_until = :until",
+        state=("held", ":held"),
+        values={":reason": {"S": reason}, ":now": _number(now), ":until": _number(now + WATCH_SECONDS)},
+    )
+
+
+def watch(settings: ProgramSettings, program: str, seen: Gate, now: float) -> None:
+    """Note that records were held behind others; written twice a day at most.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
+    if seen.watch_until < now + WATCH_SECONDS / 2:
+        values = {":until": _number(now + WATCH_SECONDS)}
+        _update(settings, program, "SET watch_until = :until", values=values)
+
+
+def wait(settings: ProgramSettings, program: str, seen: Gate, now: float) -> None:
+    """Note that records wait for their person; written twice a day at most.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
+    if seen.waiting_until < now + WATCH_SECONDS / 2:
+        values = {":until": _number(now + WATCH_SECONDS)}
+        _update(settings, program, "SET waiting_until = :until", values=values)
+
+
+def drain(settings: ProgramSettings, program: str) -> None:
+    """Let what was held pass again; new records of its ordered groups wait behind it.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
+    _update(
+        settings, program, "SET #state = :draining REMOVE failing_since, not_before", state=("draining", ":draining")
+    )
+
+
+def replace(settings: ProgramSettings, program: str, now: float) -> None:
+    """Write the gate anew because an operator says so: what is there cannot be read.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
+    item: dict[str, Any] = {
+        "program": {"S": program},
+        "item": {"S": "gate"},
+        "state": {"S": "draining"},
+        "watch_until": _number(now + WATCH_SECONDS),
+        "waiting_until": _number(now + WATCH_SECONDS),
+    }
+    with aws.reaching("the gate"):
+        aws.dynamodb().put_item(TableName=settings.programs_table, Item=item)
+
+
+def go_live(settings: ProgramSettings, program: str, now: float) -> None:
+    """Open the gate, unless it was closed again meanwhile; what was held is still on its way.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
+    client = aws.dynamodb()
+    try:
+        _update(
+            settings,
+            program,
+            "SET #state = :live, watch_until = :until REMOVE reason, since, failing_since, not_before",
+            state=("live", ":live"),
+            values={":draining": {"S": "draining"}, ":until": _number(now + WATCH_SECONDS)},
+            condition="#state = :draining",
+        )
+    except client.exceptions.ConditionalCheckFailedException:
+        return  # it is held again: the next probe decides
+
+
+def note_failure(settings: ProgramSettings, program: str, now: float, not_before: float = 0.0) -> None:
+    """Remember since when the destination fails, and until when it lets us wait.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
+    expression, values = "SET failing_since = if_not_exists(failing_since, :now)", {":now": _number(now)}
+    if not_before:
+        expression, values = f"{expression}, not_before = :not_before", values | {":not_before": _number(not_before)}
+    _update(settings, program, expression, values=values)
+
+
+def note_success(settings: ProgramSettings, program: str) -> None:
+    """Forget that it failed, or that another destination did; called only when the gate that was read says so.
+
+    Raises
+    ------
+    Unavailable
+        DynamoDB does not answer.
+    """
+    _update(settings, program, "REMOVE failing_since, not_before")
+
+
+def _number(value: float) -> dict[str, str]:
+    return {"N": f"{value:.3f}"}
+
+
+def _update(
+    settings: ProgramSettings,
+    program: str,
+    expression: str,
+    *,
+    state: tuple[State, str] | None = None,
+    values: Mapping[str, Any] | None = None,
+    condition: str = "",
+) -> None:
+    request: dict[str, Any] = {
+        "TableName": settings.programs_table,
+        "Key": {"program": {"S": program}, "item": {"S": "gate"}},
+        "UpdateExpression": expression,
+    }
+    told = dict(values or {})
+    if state:
+        told[state[1]] = {"S": state[0]}
+        request["ExpressionAttributeNames"] = {"#state": "state"}
+    if told:
+        request["ExpressionAttributeValues"] = told
+    if condition:
+        request["ConditionExpression"] = condition
+    with aws.reaching("the gate", but=aws.dynamodb().exceptions.ConditionalCheckFailedException):
+        aws.dynamodb().update_item(**request)

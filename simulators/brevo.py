@@ -1,0 +1,247 @@
+"""What delivers Brevo's loyalty webhooks: the ways to sign in, the retries and where they end, arrays, some disorder.
+
+Run it with ``python -m simulators.brevo URL --auth basic --secret USER:PASSWORD`` or use `deliver`. The rules are
+those of, below https://developers.brevo.com/docs/: ``retry-mechanism``, ``how-to-use-webhooks``, ``batch-webhooks`` and
+``loyalty-webhooks``. In the local run a `sandbox` waits for orders, in JSON:
+
+=======================================  =======================================================================
+``GET  /_sandbox/``                      where it delivers, and the names of the events
+``POST /_sandbox/deliveries``            deliver every event for some ``members`` (1), or those of ``names`` only, to
+                                         the ``url`` with the ``secret``, and with the parameters of `deliver`; what
+                                         is missing is the demo program's. The answer is what became of them
+=======================================  =======================================================================
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import heapq
+import json
+import math
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import requests
+
+from simulators.punchh_sender import disordered
+from simulators.server import Answer, Request, json_answer, serving
+
+Auth = Literal["basic", "bearer", "header"]
+
+RETRIES = (600.0, 3600.0, 7200.0, 28800.0)
+"""Seconds before each."""
+PAUSE = 600.0
+"""For how many seconds nothing is delivered to a receiver that did not answer."""
+MAX_ARRAY = 500
+
+EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    path.stem: json.loads(path.read_text())
+    for path in sorted((Path(__file__).parents[2] / "tests/fixtures/loyalty-webhooks").glob("*.json"))
+}
+"""The own fields of each of the 24 events, by name: the documentation's examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Somebody whom the events are about."""
+
+    contact_id: int
+    ext_id: str
+    email: str
+    phone: str
+    first_name: str
+
+
+def contact(number: int) -> Contact:
+    """Make somebody up; the same for the same number."""
+    first = ("Ann", "Bo", "Cy", "Dee", "Eli")[number % 5]
+    return Contact(
+        1000 + number, f"cust-{number:05}", f"{first.lower()}.{number}@example.com", f"4915112{number:06}", first
+    )
+
+
+def event(about: Contact, at: float, name: str, **changes: Any) -> dict[str, Any]:
+    """Make an event, with the fields that all events have today; `at` in epoch seconds."""
+    return {
+        "event_name": name,
+        "event_id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{about.contact_id} {name} {at}")),
+        "event_date": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "source": "loyalty",
+        "contact_id": about.contact_id,
+        "identifiers": {"email_id": about.email, "ext_id": about.ext_id, "phone_id": about.phone},
+        "contact_properties": {"FIRSTNAME": about.first_name},
+        **EXAMPLES[name],
+        **changes,
+    }
+
+
+def every_event(about: Contact, at: float) -> Iterator[dict[str, Any]]:
+    """Make one event of each kind, a second apart; `at` in epoch seconds."""
+    for position, name in enumerate(EXAMPLES):
+        yield event(about, at + position, name)
+
+
+@dataclass(slots=True)
+class Delivery:
+    """What became of one request: the events in it, the status of every attempt (0: no answer), and the end."""
+
+    event_ids: list[str]
+    statuses: list[int]
+    outcome: Literal["delivered", "discarded"] = "discarded"
+
+
+def sign_in(*, auth: Auth, secret: str, header: str) -> dict[str, str]:
+    """Give the header by which Brevo shows who it is."""
+    if auth == "basic":
+        return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
+    return {"Authorization": f"Bearer {secret}"} if auth == "bearer" else {header: secret}
+
+
+def deliver(
+    url: str,
+    events: Iterable[Mapping[str, Any]],
+    *,
+    secret: str,
+    auth: Auth = "basic",
+    header: str = "X-Webhook-Key",
+    array: int = 0,
+    bare: bool = False,
+    duplicate: float = 0.0,
+    reorder: int = 0,
+    seed: int = 0,
+    patience: float = math.inf,
+    timeout: float = 10.0,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Delivery]:
+    """Deliver events and tell what became of each request.
+
+    A 2xx ends it well. A 429, or no answer, is tried again up to four times while the others go on; any other status
+    discards what the request holds.
+
+    Parameters
+    ----------
+    secret
+        For Basic ``user:password``.
+    array
+        How many events a request holds, as an array; 0 sends single objects.
+    bare
+        Send the event's own fields only, each event to a URL that ends in its name.
+    duplicate
+        Share of events that are delivered twice.
+    reorder
+        By how many places an event may be off, at most.
+    patience
+        Longest wait before a retry, in seconds; what would wait longer is discarded.
+    timeout
+        Seconds for the answer.
+    """
+    order = disordered(list(events), duplicate, reorder, random.Random(seed))
+    size = min(array, MAX_ARRAY) or 1
+    groups = [order[start : start + size] for start in range(0, len(order), size)]
+    told = [Delivery([str(one.get("event_id", "")) for one in group], []) for group in groups]
+    headers = {"Content-Type": "application/json", **sign_in(auth=auth, secret=secret, header=header)}
+    queue = [(clock(), number) for number in range(len(groups))]
+    open_again = -math.inf
+    with requests.Session() as session:
+        session.trust_env = False  # a netrc file would replace the authorization
+        while queue:
+            due, number = heapq.heappop(queue)
+            sleep(max(due - clock(), open_again - clock(), 0.0))
+            target, body = _request(url, groups[number], is_array=bool(array), bare=bare)
+            status = _status(session, target, body, headers, timeout)
+            retries = RETRIES[len(told[number].statuses) :]
+            told[number].statuses.append(status)
+            if 200 <= status < 300:
+                told[number].outcome = "delivered"
+            elif status in {0, 429} and retries and retries[0] <= patience:
+                heapq.heappush(queue, (clock() + retries[0], number))
+            if status == 0:
+                open_again = clock() + PAUSE
+    return told
+
+
+def _status(session: requests.Session, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> int:
+    try:
+        return session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False).status_code
+    except requests.RequestException:
+        return 0
+
+
+def _request(url: str, group: list[Mapping[str, Any]], *, is_array: bool, bare: bool) -> tuple[str, bytes]:
+    if bare:
+        name = group[0]["event_name"]
+        return f"{url}/{name}", json.dumps({field: group[0][field] for field in EXAMPLES[name]}).encode()
+    return url, json.dumps(group if is_array else group[0]).encode()
+
+
+def delivered(url: str, *, members: int = 1, names: Iterable[str] = tuple(EXAMPLES), **how: Any) -> dict[str, Any]:
+    """Deliver events for some members, and tell what became of them; `how` are the parameters of `deliver`."""
+    at = time.time() - 3600
+    events = [
+        event(contact(number), at + position, name) for number in range(members) for position, name in enumerate(names)
+    ]
+    deliveries = deliver(url, events, **how)
+    discarded = [asdict(delivery) for delivery in deliveries if delivery.outcome == "discarded"]
+    return {"outcomes": Counter(one.outcome for one in deliveries), "discarded": discarded}
+
+
+class Brevo:
+    """A sender that waits for orders, and the address it is served at; `target` is what they need not name."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.target: dict[str, Any] = {}
+
+    def answer(self, request: Request) -> Answer:
+        """Answer any request."""
+        match request.method, request.path:
+            case "GET", "/_sandbox/":
+                return json_answer(200, {"url": self.target.get("url"), "names": list(EXAMPLES)})
+            case "POST", "/_sandbox/deliveries":
+                try:
+                    told = self.target | {"patience": 0.0} | (json.loads(request.body) if request.body else {})
+                    return json_answer(200, delivered(told.pop("url"), **told))
+                except (KeyError, TypeError, ValueError) as error:
+                    return json_answer(400, {"message": f"{type(error).__name__}: {error}"})
+        return json_answer(404, {"message": "Not Found"})
+
+
+@contextmanager
+def sandbox(port: int = 0) -> Iterator[Brevo]:
+    """Run a sender until the block ends."""
+    brevo = Brevo()
+    with serving(brevo.answer, port) as brevo.url:
+        yield brevo
+
+
+def main() -> None:
+    """Deliver one event of every kind for some members, and print what became of them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m simulators.brevo", description="Deliver Brevo's loyalty webhooks to a URL."
+    )
+    parser.add_argument("url")
+    parser.add_argument("--auth", choices=get_args(Auth), default="basic")
+    parser.add_argument("--secret", required=True, help="user:password, token, or the header's value")
+    parser.add_argument("--header", default="X-Webhook-Key", help="the header of --auth header")
+    parser.add_argument("--members", type=int, default=1, help="each gets one event of every kind")
+    parser.add_argument("--array", type=int, default=0, help="events in a request, as an array; 0 sends objects")
+    parser.add_argument("--bare", action="store_true", help="without the common fields, to a URL for each event")
+    parser.add_argument("--duplicate", type=float, default=0.0, help="share of events that are delivered twice")
+    parser.add_argument("--reorder", type=int, default=0, help="places by which an event may be off")
+    parser.add_argument("--patience", type=float, default=math.inf, help="longest wait before a retry, in seconds")
+    told = vars(parser.parse_args())
+    print(json.dumps(delivered(told.pop("url"), **told), indent=1))
+
+
+if __name__ == "__main__":
+    main()

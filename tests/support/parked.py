@@ -1,0 +1,24 @@
+"""What the forwarder kept."""
+
+from __future__ import annotations
+
+from loyalty_bridge.parking import parked_records
+from loyalty_bridge.parking.parked_records import Entry, Shelf
+from loyalty_bridge.settings import DeliverySettings
+
+
+def on_shelf(settings: DeliverySettings, shelf: Shelf, program: str = "demo") -> list[Entry]:
+    """Give what is kept of a program, in order."""
+    return [
+        entry
+        for bundle in parked_records.bundles(settings, shelf, program)
+        for entry in parked_records.entries(settings, bundle)
+    ]
+
+
+def refused(settings: DeliverySettings, program: str = "demo") -> dict[str, list[tuple[str, str, str]]]:
+    """Give why events were refused, by their id: part, field and reason of each refusal."""
+    return {
+        entry.event_id: [(it.part, it.field, it.reason) for it in entry.refusals]
+        for entry in on_shelf(settings, "refused", program)
+    }
