@@ -74,7 +74,7 @@ lock: .venv/.ready ## Resolve the dependencies anew
 	$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 --extra admin --extra cli \
 		--group dev -c shared/requirements.lock -c shared/admin.lock pyproject.toml -o requirements-dev.lock
 	for tool in sam aws sbom checkov; do \
-		$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 local/$$tool.in -o local/$$tool.lock; \
+		$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 requirements/$$tool.in -o requirements/$$tool.lock; \
 	done
 
 clean: ## Remove everything that was installed or built here
@@ -92,7 +92,7 @@ clean: ## Remove everything that was installed or built here
 	touch $@
 
 # The SAM CLI, the local AWS and others have dependencies of their own: each has its own environment.
-.tools/%/.ready: local/%.lock .venv/.ready
+.tools/%/.ready: requirements/%.lock .venv/.ready
 	$(UV) venv -q --clear --python .venv/bin/python .tools/$*
 	$(UV) pip sync -q --require-hashes --python .tools/$*/bin/python $<
 	touch $@

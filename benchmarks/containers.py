@@ -28,7 +28,6 @@ from unittest.mock import patch
 
 import requests
 
-from loyalty_bridge.destinations import destination
 from loyalty_bridge.infra import aws
 from loyalty_bridge.pipeline import deduplication, engagement_client, identities, sender
 from loyalty_bridge.pipeline.attribute_state import Mark, MemberState
@@ -39,6 +38,7 @@ from loyalty_bridge.platforms.braze import client as braze_api
 from loyalty_bridge.platforms.convercus import events as convercus
 from loyalty_bridge.platforms.moengage import client as moengage_api
 from loyalty_bridge.platforms.moengage import mapping as moengage
+from loyalty_bridge.platforms.registry import ENGAGEMENT
 from loyalty_bridge.programs import repository
 from loyalty_bridge.programs.connection import MoEngageSide, Program
 from loyalty_bridge.settings import DeliverySettings
@@ -161,7 +161,7 @@ def _naively(batch: Batch, programs: Programs, pool: ThreadPoolExecutor) -> list
         event: Any = convercus.events(document)[0]
         member = convercus.member(event) or ""
         update = convercus.read(event, side.loyalty.rules, member=member, received=received)
-        speaks = destination(side.engagement.platform)
+        speaks = ENGAGEMENT[side.engagement.platform]
         made = speaks.translate(update, side.engagement.rules)
         objects[document["programId"]] += [
             *speaks.attribute_objects(made.identity, made.attributes, side.engagement.rules),
@@ -181,12 +181,12 @@ def _naively(batch: Batch, programs: Programs, pool: ThreadPoolExecutor) -> list
 
 def _weights(objects: Sequence[WireObject], program: Program) -> list[Weight]:
     side = program.connection.engagement
-    return [destination(side.platform).weigh(one, side.rules) for one in objects]
+    return [ENGAGEMENT[side.platform].weigh(one, side.rules) for one in objects]
 
 
 def _capacity(program: Program) -> Weight:
     side = program.connection.engagement
-    return destination(side.platform).capacity(side.rules)
+    return ENGAGEMENT[side.platform].capacity(side.rules)
 
 
 def _cut(objects: Sequence[WireObject], program: Program) -> Iterator[list[WireObject]]:
@@ -205,7 +205,7 @@ def _cut(objects: Sequence[WireObject], program: Program) -> Iterator[list[WireO
 
 def _post(program: Program, objects: Sequence[WireObject]) -> requests.Response:
     side = program.connection.engagement
-    body = destination(side.platform).body(objects)
+    body = ENGAGEMENT[side.platform].body(objects)
     if isinstance(side, MoEngageSide):
         request = moengage_api.data(side.api_endpoint, side.workspace_id, program.id, moengage.path(objects), body)
     else:

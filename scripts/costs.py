@@ -194,8 +194,8 @@ def _end() -> str:
 
 _BEGIN = """# Costs
 
-What a deployment costs at AWS, from list prices and measured units. `make docs` writes this page from `scripts/costs.py`:
-change a price or an assumption there for your region and traffic.
+What a deployment costs at AWS, from list prices and measured units. `make docs` writes this page from
+`scripts/costs.py`: change a price or an assumption there for your region and traffic.
 
 Prices are those of us-east-1, without free tiers, discounts or taxes. What your engagement platform charges is another
 matter: see `attribute_writes` for Braze's data points.

@@ -45,7 +45,7 @@ MAX_ARRAY = 500
 
 EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     path.stem: json.loads(path.read_text())
-    for path in sorted((Path(__file__).parents[2] / "tests/fixtures/loyalty-webhooks").glob("*.json"))
+    for path in sorted((Path(__file__).parents[1] / "tests/fixtures/loyalty-webhooks").glob("*.json"))
 }
 """The own fields of each of the 24 events, by name: the documentation's examples."""
 

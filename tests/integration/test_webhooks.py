@@ -506,10 +506,10 @@ LAZY = """
 import importlib, sys
 sys.path.insert(0, sys.argv[1])
 import app
-from loyalty_bridge.sources import source
+from loyalty_bridge.platforms.registry import LOYALTY
 platform, body = sys.argv[2], __import__("json").loads(sys.argv[3])
-reader = source(platform)
-reader.member(body, importlib.import_module(f"loyalty_bridge.sources.{platform}").Rules())
+reader = LOYALTY[platform]
+reader.member(body, importlib.import_module(f"loyalty_bridge.platforms.{platform}.events").Rules())
 wanted = {"loyalty_bridge.platforms.brevo.event_models", "phonenumbers", "email_validator", "requests"}
 print(*sorted(wanted & sys.modules.keys()))
 """

@@ -36,7 +36,7 @@ def client(settings: ProgramSettings, access: Access, send: Send | None = None) 
 def punchh_client(
     settings: ProgramSettings, access: Access, *, needs: Sequence[str], uses: Sequence[str] = ()
 ) -> punchh.Client:
-    """Make the client of a program's Punchh with the secrets of these names; raises as `platforms.punchh.client.connect`.
+    """Make the client of a program's Punchh with the secrets of these names; raises as `punchh.connect`.
 
     It opens connections of its own, for the same reason.
     """

@@ -28,7 +28,7 @@ from loyalty_bridge.model import Json
 from loyalty_bridge.platforms import parsing
 
 if TYPE_CHECKING:
-    from loyalty_bridge.sources import Source
+    from loyalty_bridge.platforms.base import LoyaltyPlatform
 
 _MARK = "loyalty_bridge"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -190,7 +190,7 @@ def _is_place(text: str, sent: datetime) -> bool:
     return bool(_PLACE.fullmatch(text)) and all(int(time) <= ahead for time in _TIMES_OF_PLACE.findall(text))
 
 
-def apart(record: SourceRecord, source: Source) -> tuple[list[Told], list[tuple[SourceRecord, Refused]]]:
+def apart(record: SourceRecord, source: LoyaltyPlatform) -> tuple[list[Told], list[tuple[SourceRecord, Refused]]]:
     """Take a record apart: its events, each with a record of its own, and what cannot be used, with the reason."""
     try:
         document, unusable = parsing.parse_each(record.body) if record.document is None else (record.document, [])

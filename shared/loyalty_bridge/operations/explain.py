@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.destinations import destination
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.event_queue import envelope
 from loyalty_bridge.event_queue.envelope import Arrival
@@ -17,6 +16,7 @@ from loyalty_bridge.parking import parked_records
 from loyalty_bridge.pipeline import attribute_state, deduplication, intake
 from loyalty_bridge.pipeline.intake import Mapped
 from loyalty_bridge.pipeline.planning import Member, Work, plan
+from loyalty_bridge.platforms.registry import ENGAGEMENT
 from loyalty_bridge.programs import repository
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _told(program: Program, work: Work, member: Member) -> dict[str, Any]:
     before = dict(member.state.marks)
     accepted_before = sorted(work.accepted)
     side = program.connection
-    speaks = destination(side.engagement.platform)
+    speaks = ENGAGEMENT[side.engagement.platform]
     items = plan(member, speaks, side.engagement.rules, only_changed=side.only_changed)
     time_of_event = int(work.update.time.timestamp() * 1000)
     sent = {path for item in items if item.write for _, share in item.write.shares for path in share}

@@ -11,7 +11,7 @@ from loyalty_bridge.errors import Refused
 from loyalty_bridge.model import Json, MemberUpdate
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.field_reference import references
-from loyalty_bridge.sources import source
+from loyalty_bridge.platforms.registry import LOYALTY
 
 
 def learn(platform: str, files: Iterable[bytes]) -> list[dict[str, Any]]:
@@ -94,7 +94,7 @@ def _events(data: bytes) -> Iterator[Json]:
 
 
 def _read(platform: str, event: Json) -> MemberUpdate | Refused:
-    reads = source(platform)
+    reads = LOYALTY[platform]
     rules: Any = vars(reads)["Rules"]()
     now = datetime.now(UTC)
     if not isinstance(event, dict):

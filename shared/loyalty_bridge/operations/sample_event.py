@@ -7,13 +7,13 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.destinations import destination
 from loyalty_bridge.errors import NotConnected, Unavailable
 from loyalty_bridge.event_queue.envelope import Arrival, SourceRecord
 from loyalty_bridge.model import Event, MemberUpdate
 from loyalty_bridge.pipeline.attribute_state import MemberState
 from loyalty_bridge.pipeline.engagement_client import open_lane
 from loyalty_bridge.pipeline.planning import Item, Member, Work, plan
+from loyalty_bridge.platforms.registry import ENGAGEMENT
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
@@ -42,7 +42,7 @@ def send_sample(program: Program, member: str) -> dict[str, Any]:
         event=Event("loyalty_bridge_sample", now, {"event_id": event_id, "program": program.id}),
     )
     side = program.connection.engagement
-    speaks = destination(side.platform)
+    speaks = ENGAGEMENT[side.platform]
     work = Work(
         Arrival("sample", "", "", now, b""),
         SourceRecord(program.id, b"", now),

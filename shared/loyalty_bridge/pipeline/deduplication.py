@@ -135,7 +135,7 @@ def _learn(batch: Batch, mapped: Sequence[Mapped], known: Known) -> list[Mapped]
         owner = identities.owner(known.items.get(name, {}), about[name])
         until = _meant_until(one, known, owner) if one.sent_for else inf
         if one.work.update.time.timestamp() > until:
-            gone = Refused(one.program.source.UNKNOWN_PERSON[0], "no longer means the account")
+            gone = Refused(one.program.source.UNRESOLVED_ERROR[0], "no longer means the account")
             batch.refuse_whole(one.work.arrival, one.work.record, gone, one.work.update.event_id)
             continue
         persons = {alias for alias in (*one.aliases, *one.left_by) if owned(one.program, alias)}

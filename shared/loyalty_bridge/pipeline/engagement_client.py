@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from loyalty_bridge.destinations import destination
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.infra.http_client import Request, Send, open_transport
 from loyalty_bridge.pipeline.rate_limit import Turns
@@ -16,6 +15,7 @@ from loyalty_bridge.platforms.base import Broken, Transient, Wait
 from loyalty_bridge.platforms.braze import client as braze_api
 from loyalty_bridge.platforms.moengage import client as moengage_api
 from loyalty_bridge.platforms.moengage import mapping as moengage
+from loyalty_bridge.platforms.registry import ENGAGEMENT
 from loyalty_bridge.programs.connection import SECRETS, MoEngageSide, Program
 from loyalty_bridge.programs.repository import STATE_KEY
 from loyalty_bridge.programs.secrets import decrypt
@@ -71,7 +71,7 @@ def open_lane(program: Program, until: float, reply_until: float, forwarders: in
         When the program's secret cannot be decrypted.
     """
     side, send = program.connection.engagement, _transport(program.id)
-    request, speaks = _writer(program), destination(side.platform)
+    request, speaks = _writer(program), ENGAGEMENT[side.platform]
 
     def post(items: Sequence[Item], deadline: float) -> Reply:
         return send(request([item.object for item in items]), deadline)
@@ -102,7 +102,7 @@ def probe(program: Program) -> bool:
         reply = _transport(program.id)(request, time.monotonic() + _PROBE_SECONDS)
     except Unavailable:
         return False
-    verdict = destination(program.connection.engagement.platform).judge(reply, [], time.time())
+    verdict = ENGAGEMENT[program.connection.engagement.platform].judge(reply, [], time.time())
     return not isinstance(verdict, Broken | Wait | Transient)
 
 
@@ -117,5 +117,5 @@ def _writer(program: Program) -> Callable[[Sequence[WireObject]], Request]:
             if objects
             else moengage_api.check_connection(side.api_endpoint, side.workspace_id, key)
         )
-    speaks = destination(side.platform)
+    speaks = ENGAGEMENT[side.platform]
     return lambda objects: braze_api.users_track(side.api_endpoint, key, speaks.body(objects))

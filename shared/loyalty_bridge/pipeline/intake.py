@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
-from loyalty_bridge.destinations import destination
 from loyalty_bridge.errors import Refused, Unavailable
 from loyalty_bridge.event_queue import envelope
 from loyalty_bridge.event_queue.envelope import Arrival, SourceRecord, group_of
@@ -20,6 +19,7 @@ from loyalty_bridge.pipeline import delivery_log, identities
 from loyalty_bridge.pipeline.batch import Batch
 from loyalty_bridge.pipeline.identities import Taught
 from loyalty_bridge.pipeline.planning import Work, parts
+from loyalty_bridge.platforms.registry import ENGAGEMENT
 
 if TYPE_CHECKING:
     from loyalty_bridge.model import Json, MemberUpdate
@@ -64,14 +64,14 @@ class Mapped:
 
     def _one(self, alias: str) -> Literal["member", "owner", ""]:
         source = self.program.source
-        if source.ASKED_BY and alias.startswith(source.ASKED_BY):
+        if source.LOOKUP_ALIAS_PREFIX and alias.startswith(source.LOOKUP_ALIAS_PREFIX):
             return "member"
         return "owner" if owned(self.program, alias) else ""
 
 
 def owned(program: Program, alias: str) -> bool:
     """Tell whether an alias means a member only while it owns it."""
-    return bool(program.source.OWNED_BY) and alias.startswith(program.source.OWNED_BY)
+    return bool(program.source.OWNER_ALIAS_PREFIX) and alias.startswith(program.source.OWNER_ALIAS_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,18 +294,18 @@ def _members(batch: Batch, sought: Sought, members: Mapping[str, float] | None) 
         work = translate(sought.arrival, sought.record, sought.event, program, member)
         return work.update.time.timestamp() <= until
 
-    ambiguous = program.source.SEVERAL_MEMBERS.get(sought.alias.partition(":")[0])
+    ambiguous = program.source.AMBIGUOUS_ERRORS.get(sought.alias.partition(":")[0])
     if ambiguous and (members is None or len(members) > 1):
         raise Refused(*ambiguous)
     if members is None:
         reason = f"is shared by more than {identities.MOST_MEMBERS} members, and identifies none of them"
-        raise Refused(program.source.UNKNOWN_PERSON[0], reason)
+        raise Refused(program.source.UNRESOLVED_ERROR[0], reason)
     if not (found := sorted(member for member, until in members.items() if meant(member, until))):
         # Since it was looked for first; what was held has the same time after it.
         now = datetime.fromtimestamp(batch.now, UTC)
         since = sought.record.sought or now
         if now - since >= KNOWN_AFTER:
-            raise Refused(*program.source.UNKNOWN_PERSON)
+            raise Refused(*program.source.UNRESOLVED_ERROR)
         batch.wait(sought.arrival, replace(sought.record, sought=since))
     return found
 
@@ -313,10 +313,10 @@ def _members(batch: Batch, sought: Sought, members: Mapping[str, float] | None) 
 def without_person(one: Mapped) -> None:
     """Take out of an update what it says about its person, who no longer owns the account."""
     update = one.work.update
-    attributes = {name: it for name, it in update.attributes.items() if name not in one.program.source.OF_OWNER}
+    attributes = {name: it for name, it in update.attributes.items() if name not in one.program.source.OWNER_ATTRIBUTES}
     update = replace(update, profile={}, custom={}, attributes=attributes)
     side = one.program.connection.engagement
-    one.work.update, one.work.translation = update, destination(side.platform).translate(update, side.rules)
+    one.work.update, one.work.translation = update, ENGAGEMENT[side.platform].translate(update, side.rules)
     if not one.work.translation.attributes:
         one.work.missing.discard("attributes")
 
@@ -333,7 +333,7 @@ def translate(arrival: Arrival, record: SourceRecord, event: Json, program: Prog
         raise Refused("record", "is not an object")
     side = program.connection
     update = program.source.read(event, side.loyalty.rules, member=member, received=record.received)
-    speaks = destination(side.engagement.platform)
+    speaks = ENGAGEMENT[side.engagement.platform]
     if not speaks.TAKES_FUTURE_TIMES:
         update = _arrived(update, record.received)
     translation = speaks.translate(update, side.engagement.rules)

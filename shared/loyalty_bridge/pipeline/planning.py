@@ -9,7 +9,7 @@ from typing import Any
 from loyalty_bridge.event_queue.envelope import Arrival, SourceRecord
 from loyalty_bridge.model import Json, MemberUpdate, Part, Refusal
 from loyalty_bridge.pipeline.attribute_state import Mark, MemberState
-from loyalty_bridge.platforms.base import AttributePath, Destination, Translation, WireObject
+from loyalty_bridge.platforms.base import AttributePath, EngagementPlatform, Translation, WireObject
 
 
 @dataclass(slots=True, eq=False)
@@ -117,7 +117,7 @@ class Item:
     write: Write | None = None
 
 
-def attribute_items(write: Write, destination: Destination, rules: Any) -> list[Item]:
+def attribute_items(write: Write, destination: EngagementPlatform, rules: Any) -> list[Item]:
     """Make the wire objects of a write."""
     values = {path: value for _, share in write.shares for path, value in share.items()}
     work = write.shares[-1][0]
@@ -131,7 +131,7 @@ IDENTITY = "convercus_account_id"
 along whenever other attributes are, and with every event where templates have nothing else to name a member by."""
 
 
-def plan(member: Member, destination: Destination, rules: Any, *, only_changed: bool) -> list[Item]:
+def plan(member: Member, destination: EngagementPlatform, rules: Any, *, only_changed: bool) -> list[Item]:
     """List a member's wire objects in the order in which they take effect, and settle what need not be sent."""
     items: list[Item] = []
     is_alias = getattr(rules, "identifier_type", "") == "user_alias"

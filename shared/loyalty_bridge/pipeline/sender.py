@@ -27,7 +27,7 @@ from loyalty_bridge.pipeline.planning import Item, apart, attribute_items
 from loyalty_bridge.platforms.base import (
     Accepted,
     Broken,
-    Destination,
+    EngagementPlatform,
     Rejected,
     Reply,
     TooLarge,
@@ -87,7 +87,7 @@ class Lane:
         How the requests ended: ``ok``, ``outcome_unknown``, ``not_sent``, or what the reply meant.
     """
 
-    destination: Destination
+    destination: EngagementPlatform
     rules: Any
     post: Callable[[Sequence[Item], float], Reply]
     until: float

@@ -1,6 +1,7 @@
-"""What every destination has in common: the shape of a translation, of a wire object, and of a judged reply.
+"""The interfaces of loyalty and engagement platforms, and the types that they share. Pure: no AWS, no HTTP.
 
-A destination is a module with the functions of `Destination`; they are pure.
+A loyalty platform is a module with the names of `LoyaltyPlatform`; an engagement platform is one with the names of
+`EngagementPlatform`. `platforms.registry` lists both.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
 
 from loyalty_bridge.model import Json, MemberUpdate, Refusal
@@ -181,8 +182,8 @@ def failed(status: int, reason: str) -> Transient:
 Verdict: TypeAlias = Accepted | Rejected | TooLarge | Wait | Transient | Broken
 
 
-class Destination(Protocol):
-    """The functions that a destination module offers. `rules` is that destination's own `Rules`."""
+class EngagementPlatform(Protocol):
+    """The functions that an engagement platform's mapping offers. `rules` is that platform's own `Rules`."""
 
     TAKES_FUTURE_TIMES: bool
     """Whether an event of a clock that is ahead of the destination's is taken."""
@@ -209,3 +210,42 @@ class Destination(Protocol):
 
     def judge(self, reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
         """Tell what a reply means. `now` is the time of the reply in epoch seconds."""
+
+
+class LoyaltyPlatform(Protocol):
+    """The names that the events module of a loyalty platform offers. Functions raise `Refused`."""
+
+    UNKNOWN_EVENT: str
+    """The name of events whose type is not known here; empty where such are refused."""
+    LOOKUP_ALIAS_PREFIX: str
+    """Beginning of the aliases by which the platform is asked for a member, and which are one member's at a time;
+    empty: there are none."""
+    OWNER_ALIAS_PREFIX: str
+    """Beginning of the aliases that own a member: a member has one of them at a time; empty: there are none."""
+    OWNER_ATTRIBUTES: frozenset[str]
+    """The attributes that tell who the owner is, besides profile and custom attributes."""
+    UNRESOLVED_ERROR: tuple[str, str]
+    """With which field and reason an event is refused whose `alias` nobody has told about; where there are aliases."""
+    AMBIGUOUS_ERRORS: Mapping[str, tuple[str, str]]
+    """The same for aliases that mean one member and have been told of several, by what they begin with up to ``:``."""
+
+    def events(self, record: Json, /) -> list[Json]:
+        """Take a record apart into events."""
+
+    def member(self, event: Json, rules: Any, /) -> str | None:
+        """Tell the member that an event is about; None when it names only another id of theirs."""
+
+    def alias(self, event: Json, /) -> str | None:
+        """Tell that other id."""
+
+    def known_as(self, event: Json, /) -> tuple[str, ...]:
+        """Tell the other ids by which later events may mean this event's member."""
+
+    def left_by(self, event: Json, /) -> tuple[str, ...]:
+        """Tell the other ids by which this event's member is meant no longer."""
+
+    def event_id(self, event: Json, /) -> str:
+        """Tell the id that all deliveries of an event share."""
+
+    def read(self, event: Mapping[str, Json], rules: Any, /, *, member: str, received: datetime) -> MemberUpdate:
+        """Turn an event into what it tells about a member."""

@@ -12,6 +12,7 @@ import msgspec
 
 from loyalty_bridge.errors import Refused, Unreadable
 from loyalty_bridge.platforms import parsing
+from loyalty_bridge.platforms.base import LoyaltyPlatform
 from loyalty_bridge.platforms.braze import mapping as braze
 from loyalty_bridge.platforms.brevo import events as brevo
 from loyalty_bridge.platforms.convercus import events as convercus
@@ -19,8 +20,8 @@ from loyalty_bridge.platforms.convercus.client import Api
 from loyalty_bridge.platforms.moengage import mapping as moengage
 from loyalty_bridge.platforms.punchh import events as punchh
 from loyalty_bridge.platforms.punchh.client import Api as PunchhApi
+from loyalty_bridge.platforms.registry import LOYALTY
 from loyalty_bridge.programs.delivery_state import Gate
-from loyalty_bridge.sources import Source, source
 
 Name = Annotated[str, msgspec.Meta(max_length=100)]
 
@@ -203,9 +204,9 @@ class Program:
         return self.stored if isinstance(self.stored, str) else self.gate.unreadable
 
     @property
-    def source(self) -> Source:
+    def source(self) -> LoyaltyPlatform:
         """The module that reads its records."""
-        return source(self.connection.loyalty.platform)
+        return LOYALTY[self.connection.loyalty.platform]
 
     def missing(self) -> list[str]:
         """Tell what has to be set before events stream, as field names; empty when complete."""

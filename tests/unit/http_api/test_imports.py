@@ -16,14 +16,14 @@ LOOK_UP = AWS_AND_HTTP | {"phonenumbers", "email_validator", "pydantic", "loyalt
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("api.requests", AWS_AND_HTTP | {"pydantic"}),
-        ("api.responses", AWS_AND_HTTP | {"pydantic"}),
-        ("actions.journal", AWS_AND_HTTP | {"pydantic"}),
-        ("programs.keys", AWS_AND_HTTP | {"pydantic"}),
-        ("api.access", AWS_AND_HTTP | {"phonenumbers", "email_validator", "pydantic"}),
-        ("api.lookups", LOOK_UP),
-        ("api.coupon_code", LOOK_UP),
-        ("api.callers", AWS_AND_HTTP | {"phonenumbers", "email_validator"}),
+        ("http_api.requests", AWS_AND_HTTP | {"pydantic"}),
+        ("http_api.responses", AWS_AND_HTTP | {"pydantic"}),
+        ("actions.idempotency", AWS_AND_HTTP | {"pydantic"}),
+        ("programs.api_keys", AWS_AND_HTTP | {"pydantic"}),
+        ("http_api.auth", AWS_AND_HTTP | {"phonenumbers", "email_validator", "pydantic"}),
+        ("http_api.lookups", LOOK_UP),
+        ("http_api.coupon_code", LOOK_UP),
+        ("http_api.action_context", AWS_AND_HTTP | {"phonenumbers", "email_validator"}),
     ],
 )
 def test_a_module_does_not_import_what_no_request_needs(module: str, absent: set[str]) -> None:

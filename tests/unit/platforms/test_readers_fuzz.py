@@ -24,7 +24,7 @@ from loyalty_bridge.event_queue.aggregates import unpacked
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.convercus.client import Api
 from loyalty_bridge.platforms.convercus.views import coupons, profile
-from loyalty_bridge.sources import source
+from loyalty_bridge.platforms.registry import LOYALTY
 from tests.support.kpl import sealed
 
 SECONDS = float(os.environ.get("BRIDGE_FUZZ_SECONDS", "0.5"))
@@ -81,7 +81,7 @@ def event_of(platform: str) -> st.SearchStrategy[Any]:
 
 
 def read_event(platform: str) -> Callable[[Any], object]:
-    reads: Any = source(platform)
+    reads: Any = LOYALTY[platform]
 
     def read(value: Any) -> object:
         [opened] = reads.events(value)

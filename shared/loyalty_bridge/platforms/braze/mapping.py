@@ -175,7 +175,7 @@ def translate(update: MemberUpdate, rules: Rules) -> Translation:
 def attribute_objects(
     identity: Mapping[str, Json],
     values: Mapping[AttributePath, Json],
-    rules: Rules,  # noqa: ARG001  part of `Destination`
+    rules: Rules,  # noqa: ARG001  part of `EngagementPlatform`
 ) -> list[WireObject]:
     """Serialise the attribute values of one member; None removes a value.
 

@@ -67,8 +67,11 @@ from loyalty_bridge.platforms.personal import WITHHELD, withheld_in, without_per
 
 UNKNOWN_EVENT = "loyalty_event"
 """What an event is called whose ``event_name`` is not one of the 24."""
-ASKED_BY = OWNED_BY = ""
-OF_OWNER: frozenset[str] = frozenset()
+LOOKUP_ALIAS_PREFIX = OWNER_ALIAS_PREFIX = ""
+OWNER_ATTRIBUTES: frozenset[str] = frozenset()
+# Each event names its member itself; without one `member` refuses it.
+UNRESOLVED_ERROR = ("", "")
+AMBIGUOUS_ERRORS: Mapping[str, tuple[str, str]] = {}
 
 MAX_PROPERTIES = 100
 """MoEngage keeps the first hundred: https://www.moengage.com/docs/user-guide/data/key-concepts/data-tracking-policies"""

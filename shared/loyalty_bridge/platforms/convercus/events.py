@@ -66,11 +66,11 @@ class _Kind(NamedTuple):
     properties: tuple[str, ...]
 
 
-UNKNOWN_EVENT = ASKED_BY = ""
-OWNED_BY = "user:"
-OF_OWNER = frozenset({"convercus_user_id", "convercus_partner_id", "convercus_member_role"})
-UNKNOWN_PERSON = ("userId", "belongs to no account that is known")
-SEVERAL_MEMBERS: Mapping[str, tuple[str, str]] = {}  # a user may own several accounts
+UNKNOWN_EVENT = LOOKUP_ALIAS_PREFIX = ""
+OWNER_ALIAS_PREFIX = "user:"
+OWNER_ATTRIBUTES = frozenset({"convercus_user_id", "convercus_partner_id", "convercus_member_role"})
+UNRESOLVED_ERROR = ("userId", "belongs to no account that is known")
+AMBIGUOUS_ERRORS: Mapping[str, tuple[str, str]] = {}  # a user may own several accounts
 _COMMON = ("userId", "partnerId", "interactionId")
 _MEMBERSHIP = _Kind(("membership",), ("membershipId", "memberRole", "status", *_COMMON))
 _OPTINS = _Kind(("membership",), (*_MEMBERSHIP.properties, "optins", "allowedOptins", "declinedOptIns"))

@@ -58,13 +58,15 @@ FAMILIES = frozenset({
     "marketing_notifications", "transactional_notifications",
 })  # fmt: skip
 
-ASKED_BY = "user:"
-OWNED_BY = ""
-OF_OWNER: frozenset[str] = frozenset()
+LOOKUP_ALIAS_PREFIX = "user:"
+OWNER_ALIAS_PREFIX = ""
+OWNER_ATTRIBUTES: frozenset[str] = frozenset()
 UNKNOWN_EVENT = "punchh_event"
 """Of all other families together: a workspace has a limited number of names."""
-UNKNOWN_PERSON = ("payload", "names a user whose external id is not known")
-SEVERAL_MEMBERS = {"email": ("payload.user.email", "is that of several members")}  # it was somebody else's before
+UNRESOLVED_ERROR = ("payload", "names a user whose external id is not known")
+AMBIGUOUS_ERRORS: Mapping[str, tuple[str, str]] = {
+    "email": ("payload.user.email", "is that of several members")
+}  # it was somebody else's before
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -190,12 +192,12 @@ def alias(event: Json) -> str | None:
 
 def alias_of(user_id: object) -> str:
     """Name the alias of one of Punchh's users."""
-    return f"{ASKED_BY}{user_id}"
+    return f"{LOOKUP_ALIAS_PREFIX}{user_id}"
 
 
 def user_id_of(aliases: Iterable[str]) -> int | None:
     """Tell which of Punchh's users has these aliases: of several, the one who signed up last; None when it is none."""
-    ids = (alias.removeprefix(ASKED_BY) for alias in aliases if alias.startswith(ASKED_BY))
+    ids = (alias.removeprefix(LOOKUP_ALIAS_PREFIX) for alias in aliases if alias.startswith(LOOKUP_ALIAS_PREFIX))
     return max((int(id_) for id_ in ids if id_.isdecimal()), default=None)
 
 

@@ -30,9 +30,9 @@ from loyalty_bridge.platforms.braze import mapping as braze
 from simulators import braze_values
 
 if TYPE_CHECKING:
-    from loyalty_bridge.platforms.base import Destination
+    from loyalty_bridge.platforms.base import EngagementPlatform
 
-    _: Destination = braze
+    _: EngagementPlatform = braze
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW = NOON.timestamp()

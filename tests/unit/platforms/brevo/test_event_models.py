@@ -12,7 +12,7 @@ from loyalty_bridge.platforms.brevo import event_models as brevo_events
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text())
-    for path in sorted((Path(__file__).parents[2] / "fixtures" / "loyalty-webhooks").glob("*.json"))
+    for path in sorted((Path(__file__).parents[3] / "fixtures" / "loyalty-webhooks").glob("*.json"))
 }
 MOMENT = datetime(2025, 6, 10, 7, 9, 1, 696000, tzinfo=UTC)
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text())
-    for path in sorted((Path(__file__).parents[2] / "fixtures" / "loyalty-webhooks").glob("*.json"))
+    for path in sorted((Path(__file__).parents[3] / "fixtures" / "loyalty-webhooks").glob("*.json"))
 }
 RULES = brevo.Rules()
 MOMENT = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
@@ -767,12 +767,12 @@ def test_contact_properties_that_are_no_object_are_ignored(contact: Json) -> Non
 
 def test_taking_in_a_delivery_does_not_wait_for_the_models() -> None:
     code = (
-        "import sys, datetime; from loyalty_bridge.sources import brevo; "
+        "import sys, datetime; from loyalty_bridge.platforms.brevo import events as brevo; "
         "event = brevo.envelope({'contact_id': 12}, 'voucher_created', datetime.datetime.now(datetime.UTC)); "
         "brevo.member(event, brevo.Rules()); assert 'pydantic' not in sys.modules"
     )
 
-    library = str(Path(brevo.__file__).parents[2])
+    library = str(Path(brevo.__file__).parents[3])
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": library}, timeout=30)
 
 

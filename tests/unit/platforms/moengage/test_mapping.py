@@ -35,9 +35,9 @@ from loyalty_bridge.platforms.punchh import events as punchh
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from loyalty_bridge.platforms.base import Destination
+    from loyalty_bridge.platforms.base import EngagementPlatform
 
-    _: Destination = moengage
+    _: EngagementPlatform = moengage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW = NOON.timestamp()

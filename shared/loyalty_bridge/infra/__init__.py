@@ -1,0 +1,1 @@
+"""Access to AWS and HTTP, for everything above it."""

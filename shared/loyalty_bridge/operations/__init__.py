@@ -1,0 +1,1 @@
+"""What operators do; page, API and command line share it."""

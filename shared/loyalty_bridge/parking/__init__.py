@@ -1,0 +1,1 @@
+"""Records that lie outside queue and stream: held, rejected or waiting."""

@@ -1,0 +1,1 @@
+"""Braze, an engagement platform."""

@@ -1,0 +1,1 @@
+"""Brevo Loyalty, a loyalty platform."""

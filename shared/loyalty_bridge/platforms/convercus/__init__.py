@@ -1,0 +1,1 @@
+"""Convercus, a loyalty platform."""

@@ -1,0 +1,1 @@
+"""MoEngage, an engagement platform."""

@@ -1,0 +1,1 @@
+"""Punchh, a loyalty platform."""

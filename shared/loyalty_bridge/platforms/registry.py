@@ -1,0 +1,18 @@
+"""All platforms, by the name that a program's connection gives them. A new platform is one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from loyalty_bridge.platforms.braze import mapping as braze
+from loyalty_bridge.platforms.brevo import events as brevo
+from loyalty_bridge.platforms.convercus import events as convercus
+from loyalty_bridge.platforms.moengage import mapping as moengage
+from loyalty_bridge.platforms.punchh import events as punchh
+
+if TYPE_CHECKING:
+    from loyalty_bridge.platforms.base import EngagementPlatform, LoyaltyPlatform
+
+LOYALTY: Mapping[str, LoyaltyPlatform] = {"brevo": brevo, "convercus": convercus, "punchh": punchh}
+ENGAGEMENT: Mapping[str, EngagementPlatform] = {"braze": braze, "moengage": moengage}
