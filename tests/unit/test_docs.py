@@ -242,3 +242,18 @@ WRITTEN = [path for path in PAGES if path.name != "CHANGELOG.md" and not path.na
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
 def test_a_page_uses_the_words_of_the_vocabulary(path: Path) -> None:
     assert RETIRED.findall(re.sub("`[^`]*`", "", prose(path))) == []
+
+
+LIBRARY = ROOT / "shared" / "loyalty_bridge"
+
+
+@pytest.mark.parametrize("name", ["architecture.md", "add-a-platform.md"])
+def test_a_file_that_a_page_names_is_there(name: str) -> None:
+    """A name of an example stands for any: `acme` for a vendor, `<name>` for a function."""
+    named = {one.rstrip("/") for one in re.findall(r"`([\w./<>*-]+(?:/|\.py|\.json|\.yaml|\.md))`", prose(DOCS / name))}
+    patterns = {one: re.sub("acme_webhook|acme|<[a-z]+>", "*", one) for one in named}
+
+    absent = [one for one, it in patterns.items() if not any(any(below.glob(it)) for below in (LIBRARY, ROOT))]
+
+    assert len(named) > 10
+    assert absent == []
