@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,8 +14,13 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from local.day import day
+from loyalty_bridge.activity.recorder import MOST_ERRORS
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.http_api import openapi
+from loyalty_bridge.parking import parked_records
+from loyalty_bridge.pipeline import delivery_log, engagement_client, forwarder, identities, intake, redelivery, sender
+from loyalty_bridge.platforms import parsing
+from loyalty_bridge.platforms.base import NEVER_BEGUN
 from loyalty_bridge.platforms.braze import mapping as braze
 from loyalty_bridge.platforms.convercus import events as convercus
 from loyalty_bridge.platforms.convercus.client import Api, Calls, WriteField
@@ -257,3 +263,32 @@ def test_a_file_that_a_page_names_is_there(name: str) -> None:
 
     assert len(named) > 10
     assert absent == []
+
+
+@pytest.mark.parametrize(
+    ("page", "figure", "expected", "text"),
+    [
+        ("delivery.md", forwarder.HOLD_AFTER_SECONDS, 180, "a destination fails for more than three minutes"),
+        ("delivery.md", redelivery.LONGEST, 7200, "up to two hours from the queue"),
+        ("delivery.md", redelivery.LONGEST_OF_STREAM, 20, "up to twenty seconds from the stream"),
+        ("delivery.md", sender.MAX_SET_ASIDE, 3, "At most three objects per program and invocation"),
+        ("delivery.md", parsing.MAX_EVENTS, 20_000, "one record has more than 20,000 events"),
+        ("delivery.md", delivery_log.DAYS, 30, "The delivery log remembers an event for 30 days"),
+        ("delivery.md", parked_records.DAYS, 30, "Held, rejected and waiting records are stored for 30 days"),
+        ("delivery.md", parsing.MAX_AHEAD, timedelta(minutes=5), "A time more than five minutes ahead counts"),
+        (
+            "delivery.md",
+            {it for it in NEVER_BEGUN if it >= 500},
+            {501, 503, 505, 511, 529},
+            "except 501, 503, 505, 511 and 529, with which servers turn a request away unread",
+        ),
+        ("performance.md", engagement_client.share(50), 60, "with 50 forwarders, 60 requests in any 3 seconds"),
+        ("convercus.md", identities.MOST_MEMBERS, 100, "A user with more than 100 accounts"),
+        ("convercus.md", intake.KNOWN_AFTER, timedelta(minutes=15), "It waits up to 15 minutes for one"),
+        ("operations.md", MOST_ERRORS, 25, "writes at most 25 different errors of a program"),
+        ("operations.md", parked_records.DAYS, 30, "nothing is lost for 30 days"),
+    ],
+)
+def test_a_figure_of_a_page_is_that_of_the_code(page: str, figure: object, expected: object, text: str) -> None:
+    assert figure == expected
+    assert text in " ".join(TEXTS[page].split())
