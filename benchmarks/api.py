@@ -100,7 +100,7 @@ def bundle() -> Iterator[Bundle]:
         tables = {_variable(name): name for name in resources("AWS::DynamoDB::Table")}
         queues = {f"{name}_QUEUE_URL": f"{aws_url}/1/{name.lower()}" for name in ("EVENTS", "BATCHES")}
         named = {"POWERTOOLS_SERVICE_NAME": "bench", "POWERTOOLS_METRICS_NAMESPACE": "bench"}
-        others = {"SECRETS_KEY": "key", "KEPT_BUCKET": "none", "ALLOWED_HOSTS": "127.0.0.1"}
+        others = {"SECRETS_KEY": "key", "PARKED_BUCKET": "none", "ALLOWED_HOSTS": "127.0.0.1"}
         with patch.dict(os.environ, way):
             told = ProgramSettings(programs_table="ProgramsTable", secrets_key="key", allowed_hosts="127.0.0.1")
             api = {"base_url": upstream.url, "auth_url": upstream.url, "realm": PROGRAM, "interaction_id": "bench"}
@@ -218,7 +218,7 @@ def client_call(count: int) -> float:
     took = []
     for _ in range(count):
         began = time.perf_counter()
-        aws.dynamodb().get_item(TableName="JournalTable", Key={"id": {"S": "none"}}, ConsistentRead=True)
+        aws.dynamodb().get_item(TableName="IdempotencyTable", Key={"id": {"S": "none"}}, ConsistentRead=True)
         took.append((time.perf_counter() - began) * 1000)
     return statistics.median(took)
 

@@ -30,7 +30,7 @@ import requests
 
 from loyalty_bridge.infra import aws
 from loyalty_bridge.pipeline import deduplication, engagement_client, identities, sender
-from loyalty_bridge.pipeline.attribute_state import Mark, MemberState
+from loyalty_bridge.pipeline.attribute_state import AttributeState, AttributeVersion
 from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.pipeline.packing import Weight
 from loyalty_bridge.platforms.base import WireObject
@@ -54,10 +54,10 @@ WORKERS = sender.WORKERS
 SETTINGS = DeliverySettings(
     programs_table="ProgramsTable",
     secrets_key="key",
-    ledger_table="LedgerTable",
+    delivery_log_table="DeliveryLogTable",
     members_table="MembersTable",
-    kept_table="KeptTable",
-    kept_bucket="none",
+    parked_table="ParkedTable",
+    parked_bucket="none",
 )
 
 
@@ -131,7 +131,7 @@ def _prepared(way: Way, programs: Programs, noted: list[int], stack: ExitStack) 
             (deduplication, "look_up", lambda *_: deduplication.Known({}, {})),
             (deduplication, "write_down", lambda *_: deduplication.Written(0, frozenset())),
             (identities, "learn", lambda *_: None),
-            (MemberState, "mark", lambda _, time, __: Mark(time, b"")),
+            (AttributeState, "mark", lambda _, time, __: AttributeVersion(time, b"")),
         ):
             stack.enter_context(patch.object(where, name, stand_in))
     whole: Any = sender

@@ -181,7 +181,7 @@ def deployed(containers: str = "") -> Iterator[Deployed]:
                 "queue": outputs.get("EventsQueueUrl"),
                 "stream": outputs.get("EventsStream"),
                 "tables": {name: outputs[name] for name in outputs if name.endswith("Table")},
-                "bucket": outputs["KeptBucket"],
+                "bucket": outputs["ParkedBucket"],
                 **sandboxes,
                 "programs": [*PROGRAMS, *MOENGAGE.values(), *WEBHOOKS],
             }
@@ -291,7 +291,7 @@ def _connect_webhooks(bundle: Deployed) -> None:
     """Connect programs whose loyalty platform delivers by webhook."""
     from loyalty_bridge.cli.stack import settings
     from loyalty_bridge.pipeline import identities
-    from loyalty_bridge.pipeline.identities import Taught
+    from loyalty_bridge.pipeline.identities import AliasAssertion
     from loyalty_bridge.programs import repository
     from loyalty_bridge.programs.connection import Connection, merged
 
@@ -308,5 +308,5 @@ def _connect_webhooks(bundle: Deployed) -> None:
         repository.save(settings(), None, program, connection, secrets)
     _let_in("demo-punchh")
     guest = bundle.punchh.business.sign_up(email="ann.ash@example.com", first_name="Ann", last_name="Ash")
-    taught = Taught("demo-punchh", f"user:{guest.user_id}", "c-0001", datetime.now(UTC), "member")
+    taught = AliasAssertion("demo-punchh", f"user:{guest.user_id}", "c-0001", datetime.now(UTC), "member")
     identities.learn(settings(), [taught], time.monotonic() + 10)

@@ -80,7 +80,7 @@ def _refused() -> Counter[str]:
 
     reasons: Counter[str] = Counter()
     for program in (*PROGRAMS, parked_records.UNKNOWN_PROGRAM):
-        for line in parked_records.bundles(settings(), "refused", program):
+        for line in parked_records.batches(settings(), "refused", program):
             reasons.update(line.reasons)
     return reasons
 

@@ -26,4 +26,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response
             f"{frame.name}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__))
         )
         outcome = webhooks.Outcome(NOT_STORED, "", Counter(failed=1), f"{type(error).__name__} in {where}")
-    return webhooks.told(outcome, context)
+    return webhooks.finish(outcome, context)

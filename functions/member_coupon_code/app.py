@@ -14,4 +14,4 @@ if TYPE_CHECKING:
 
 def handler(event: dict[str, Any], context: LambdaContext) -> Response:
     """Answer the look-up."""
-    return lookups.within(lookups.MOENGAGE_SECONDS, event, context, coupon_code.look, coupon_code.told)
+    return lookups.within(lookups.MOENGAGE_SECONDS, event, context, coupon_code.look, coupon_code.error_response)

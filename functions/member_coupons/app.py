@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from loyalty_bridge.http_api.requests import Call
+    from loyalty_bridge.http_api.requests import ApiRequest
     from loyalty_bridge.http_api.responses import Response
     from loyalty_bridge.platforms.convercus.client import Client
 
@@ -23,7 +23,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:
     return lookups.answer(event, context, look)
 
 
-def look(client: Client, call: Call, deadline: float) -> Mapping[str, Any]:
+def look(client: Client, call: ApiRequest, deadline: float) -> Mapping[str, Any]:
     """Read the account's coupons and show those that can be redeemed now."""
     rows = client.account_coupons(call.id("accountId"), deadline=deadline)
     language = call.query.get("lang", "").strip() or FALLBACK_LANGUAGE

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from loyalty_bridge.http_api.requests import Call
+    from loyalty_bridge.http_api.requests import ApiRequest
     from loyalty_bridge.http_api.responses import Response
     from loyalty_bridge.platforms.convercus.client import Client
 
@@ -22,7 +22,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:
     return lookups.answer(event, context, look)
 
 
-def look(client: Client, call: Call, deadline: float) -> Mapping[str, Any]:
+def look(client: Client, call: ApiRequest, deadline: float) -> Mapping[str, Any]:
     """Read the account and show its profile."""
     account_id = call.id("accountId")
     return profile(client.account_details(account_id, deadline=deadline), account_id, client.api)

@@ -19,7 +19,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response
     """
     if event["httpMethod"] == "GET":
         return health(event, context)
-    return webhooks.told(webhooks.receive(event, "punchh", settings(DeliverySettings), not_stored=503), context)
+    return webhooks.finish(webhooks.receive(event, "punchh", settings(DeliverySettings), not_stored=503), context)
 
 
 def health(event: dict[str, Any], context: LambdaContext) -> responses.Response:
@@ -29,4 +29,4 @@ def health(event: dict[str, Any], context: LambdaContext) -> responses.Response:
     except Exception as error:  # noqa: BLE001
         responses.logger.error("webhook not checked", extra={"why": type(error).__name__})
         return responses.response(200, {})
-    return webhooks.told(healthy, context) if healthy.problem else responses.response(200, {})
+    return webhooks.finish(healthy, context) if healthy.problem else responses.response(200, {})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from loyalty_bridge.actions.idempotency import Answer
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.event_queue import publisher
-from loyalty_bridge.event_queue.envelope import SourceRecord, alone, group_of
+from loyalty_bridge.event_queue.envelope import SourceRecord, group_of, single
 from loyalty_bridge.http_api import auth, requests, responses
 from loyalty_bridge.http_api.action_context import convercus_side
 from loyalty_bridge.platforms.convercus import events as convercus
@@ -17,7 +17,7 @@ from loyalty_bridge.settings import DeliverySettings, settings
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from loyalty_bridge.http_api.requests import Call
+    from loyalty_bridge.http_api.requests import ApiRequest
     from loyalty_bridge.model import Json
 
 
@@ -26,10 +26,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response
     return responses.answer(event, context, work)
 
 
-def work(call: Call, _: LambdaContext) -> Answer:
+def work(call: ApiRequest, _: LambdaContext) -> Answer:
     """Check the key, take the events apart, store each under its member."""
     told = settings(DeliverySettings)
-    convercus_side(auth.admit(told, call.program, call.headers, scope="events").program)
+    convercus_side(auth.authenticate(told, call.program, call.headers, scope="events").program)
     document = requests.parsed(call)
     events = convercus.events(document)
     if not events:
@@ -38,11 +38,11 @@ def work(call: Call, _: LambdaContext) -> Answer:
     placed = []
     for number, event in enumerate(events):
         try:
-            placed.append((alone(record, event), group_of(call.program, whose(event))))
+            placed.append((single(record, event), group_of(call.program, whose(event))))
         except Refused as refusal:
             where = f"[{number}]" if isinstance(document, list) else ""
             raise Refused(f"{where}.{refusal.field}".strip("."), refusal.reason) from None
-    publisher.put(told, publisher.gathered(placed))
+    publisher.publish(told, publisher.grouped(placed))
     return Answer(202, {"received": len(placed)})
 
 

@@ -37,7 +37,7 @@ class MemberSettings(ProgramSettings):
 class ActionSettings(ProgramSettings):
     """Where the actions find the journal."""
 
-    journal_table: str
+    idempotency_table: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +57,9 @@ class PlanSettings(ActionSettings):
 class DeliverySettings(MemberSettings):
     """Where the forwarder and the operator's tools find the stores and the transport."""
 
-    ledger_table: str
-    kept_table: str
-    kept_bucket: str
+    delivery_log_table: str
+    parked_table: str
+    parked_bucket: str
     events_queue_url: str = ""
     events_stream: str = ""
     entrance: str = "queue"

@@ -124,7 +124,7 @@ def _address_space() -> int:
 def _stores() -> Any:
     settings = make_stores(make_key())
     named = {
-        "JOURNAL_TABLE": "JournalTable",
+        "IDEMPOTENCY_TABLE": "IdempotencyTable",
         "BATCHES_TABLE": "BatchesTable",
         "BATCHES_QUEUE_URL": aws.sqs().create_queue(QueueName="batches")["QueueUrl"],
     }

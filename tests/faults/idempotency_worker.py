@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from loyalty_bridge.actions.idempotency import Answer, Record, perform
+from loyalty_bridge.actions.idempotency import Answer, Record, execute
 from loyalty_bridge.errors import BridgeError
 from loyalty_bridge.infra import aws
 from tests.support.idempotency_table import Settings
@@ -71,7 +71,7 @@ def carry_out(upstream: str, told: dict[str, Any]) -> dict[str, Any]:
         return time.time() + float(told.get("later", 0))
 
     try:
-        answer = perform(
+        answer = execute(
             Settings(),
             "demo",
             "book",

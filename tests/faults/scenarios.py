@@ -29,7 +29,7 @@ from loyalty_bridge.infra import aws, dynamodb
 from loyalty_bridge.operations import redrive
 from loyalty_bridge.operations.redrive import Which
 from loyalty_bridge.parking import release
-from loyalty_bridge.parking.parked_records import Shelf
+from loyalty_bridge.parking.parked_records import Kind
 from loyalty_bridge.pipeline import forwarder
 from loyalty_bridge.programs import api_keys, repository
 from loyalty_bridge.programs.connection import merged
@@ -95,9 +95,9 @@ class World:
         """List the event ids of parked records, by shelf."""
         found: dict[str, set[str]] = {"held": set(), "refused": set(), "waiting": set()}
         with self.faults.looking():
-            rows = aws.dynamodb().scan(TableName=self.settings.kept_table)["Items"]
+            rows = aws.dynamodb().scan(TableName=self.settings.parked_table)["Items"]
             for program, _, shelf in {row["shelf"]["S"].rpartition("#") for row in rows}:
-                found[shelf] |= {entry.event_id for entry in on_shelf(self.settings, cast("Shelf", shelf), program)}
+                found[shelf] |= {entry.event_id for entry in on_shelf(self.settings, cast("Kind", shelf), program)}
         return found
 
 
@@ -164,7 +164,7 @@ def _delivering(world: World) -> None:
 
 
 def _tend(world: World) -> None:
-    world.counts += release.tend(world.settings, 5)
+    world.counts += release.run_schedule(world.settings, 5)
     if world.faults.is_dead:
         raise Crash
 
@@ -255,7 +255,7 @@ def _crashing(world: World) -> None:
     for number, record in enumerate(EVENTS.values()):
         body = json.dumps({"payload": {"Records": [_in_stream(record, number)]}})
         key = f"{redrive.STREAM_FAILURES}{number}"
-        aws.s3().put_object(Bucket=world.settings.kept_bucket, Key=key, Body=body)
+        aws.s3().put_object(Bucket=world.settings.parked_bucket, Key=key, Body=body)
 
 
 def _in_stream(record: dict[str, Any], number: int) -> dict[str, Any]:
@@ -608,7 +608,7 @@ def _fresh(
     get_backend("sqs")[ACCOUNT_ID]["us-east-1"].reset()
     aws.sqs().create_queue(QueueName="batches")
     named = {
-        "JOURNAL_TABLE": "JournalTable",
+        "IDEMPOTENCY_TABLE": "IdempotencyTable",
         "BATCHES_TABLE": "BatchesTable",
         "BATCHES_QUEUE_URL": queue,
     }

@@ -143,7 +143,7 @@ def test_the_variables_for_a_container_are_those_of_the_deployed_functions(stayi
     told = json.loads(stack.ENV_VARS.read_text())
 
     assert told["ForwardEvents"]["AWS_ENDPOINT_URL"] == staying["aws"]
-    assert told["ForwardEvents"]["LEDGER_TABLE"] == staying["tables"]["LedgerTable"]
+    assert told["ForwardEvents"]["DELIVERY_LOG_TABLE"] == staying["tables"]["DeliveryLogTable"]
     assert {"MemberProfile", "AssignCoupon", "Admin"} < set(told)
 
 

@@ -84,7 +84,7 @@ def shared_api(secrets_key: str, convercus: Convercus) -> Iterator[Api]:
 @contextmanager
 def _api(convercus: Convercus, patch: pytest.MonkeyPatch) -> Iterator[Api]:
     queue = aws.sqs().create_queue(QueueName="batches")["QueueUrl"]
-    for name, value in {"JOURNAL_TABLE": "JournalTable", "BATCHES_TABLE": "BatchesTable"}.items():
+    for name, value in {"IDEMPOTENCY_TABLE": "IdempotencyTable", "BATCHES_TABLE": "BatchesTable"}.items():
         patch.setenv(name, value)
     patch.setenv("BATCHES_QUEUE_URL", queue)
     for limit in ("LIMIT_SECONDS", "MOENGAGE_SECONDS"):
@@ -120,7 +120,7 @@ def bridge(
 ) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """Give ``bridge ARGUMENTS``, which answers exit code, output and errors; the stack is deployed."""
     others = {
-        "journal_table": "JournalTable",
+        "idempotency_table": "IdempotencyTable",
         "audit_table": "AuditTable",
         "batches_queue_url": aws.sqs().create_queue(QueueName="batches")["QueueUrl"],
         "api_url": "https://api.example.com",

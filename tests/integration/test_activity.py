@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from loyalty_bridge import activity
-from loyalty_bridge.activity import Tally, store
+from loyalty_bridge.activity import Recorder, store
 from loyalty_bridge.errors import Refused, Unavailable
 from loyalty_bridge.infra import aws
 from loyalty_bridge.settings import DeliverySettings
@@ -48,7 +48,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def note(settings: DeliverySettings, reason: str = "phone: is no number", record: str = "e-1", **change: Any) -> None:
     told = {"program": "demo", "endpoint": "forward_events", "platform": "braze", "code": "refused"} | change
-    tally = Tally()
+    tally = Recorder()
     tally.problem(reason=reason, record=record, **told)
     activity.write(settings, tally)
 
@@ -58,7 +58,7 @@ def test_what_several_containers_add_is_told_together(
 ) -> None:
     for shard in (0, 3, 3):
         monkeypatch.setattr(store, "_shard", lambda shard=shard: shard)
-        tally = Tally()
+        tally = Recorder()
         tally.call("demo", "book_points", "ok", 0.2)
         tally.call("demo", "book_points", "not_sent", 4.0)
         tally.event("demo", "forward_events", "received", "sent", count=5)
@@ -88,7 +88,7 @@ def test_a_percentile_is_an_upper_bound(latency: dict[float, int], share: float,
 
 def test_every_day_of_the_period_is_told_and_nothing_older_than_ninety(stores: DeliverySettings, clock: Clock) -> None:
     for _ in range(3):
-        tally = Tally()
+        tally = Recorder()
         tally.call("demo", "book_points", "ok")
         activity.write(stores, tally)
         clock.move(days=45)
@@ -104,7 +104,7 @@ def test_every_day_of_the_period_is_told_and_nothing_older_than_ninety(stores: D
 
 
 def test_another_programs_activity_is_not_told(stores: DeliverySettings, clock: Clock) -> None:
-    tally = Tally()
+    tally = Recorder()
     tally.call("other", "book_points", "ok")
     activity.write(stores, tally)
     note(stores, program="other")
@@ -209,7 +209,7 @@ def test_errors_older_than_ninety_days_are_not_told(stores: DeliverySettings, cl
 
 
 def test_dynamodb_deletes_what_is_past_its_ninetieth_day(stores: DeliverySettings, clock: Clock) -> None:
-    tally = Tally()
+    tally = Recorder()
     tally.call("demo", "book_points", "ok")
     tally.problem("demo", "book_points", "convercus", "not_sent", "no connection")
     activity.write(stores, tally)

@@ -104,14 +104,14 @@ def test_opt_ins_that_failed_beside_others_are_noted_and_told_with_what_happened
     owner = api.upstream.accounts["A1"]["memberships"][0]
     users = ("U1", "REFUSED", "THROTTLED", "TURNED_AWAY", "FAILED")
     api.upstream.account("A1", memberships=[{**owner, "userId": user} for user in users])
-    perform = idempotency.perform
+    perform = idempotency.execute
 
     def throttled(*arguments: Any, **more: Any) -> idempotency.Answer:
         if more["about"]["membership_id"] == "THROTTLED":
             raise Unavailable("the journal: ThrottlingException")
         return perform(*arguments, **more)
 
-    monkeypatch.setattr(idempotency, "perform", throttled)
+    monkeypatch.setattr(idempotency, "execute", throttled)
     api.upstream.misbehave(kind="pass", on="set_optins")
     for status, headers in ((409, {}), (429, {"retry-after": "60"}), (500, {})):
         api.upstream.misbehave(kind="status", on="set_optins", status=status, headers=headers)
@@ -347,24 +347,24 @@ def test_what_is_held_is_noted_once_and_again_when_it_is_drained_and_sent(
 ) -> None:
     connect(stores, braze.url, key="another-key-5678")
     deliver(stores, event(eventId="e-1"))
-    drain.tend(stores, 20)
+    drain.run_schedule(stores, 20)
 
     held = noted(stores, "forward_events")
     assert (held.events, held.calls) == ({"received": 1, "held": 1}, {"broken": 1})
-    assert noted(stores, "drain_held").calls == {"broken": 1}
+    assert noted(stores, "release_held").calls == {"broken": 1}
     assert {(line.endpoint, line.code, line.records) for line in errors(stores)} == {
         ("forward_events", "not_sent", ("e-1",)),
-        ("drain_held", "held", ()),
+        ("release_held", "held", ()),
     }
 
     braze.workspace("another-key-5678")
-    drain.tend(stores, 20)
+    drain.run_schedule(stores, 20)
     for record in webhooks.queued(stores):
         activity.write(stores, forwarder.forward({"Records": [record]}, stores, 30).tally)
 
     assert noted(stores, "forward_events").events == {"received": 1, "held": 1, "sent": 1}
-    assert noted(stores, "drain_held").events == {"drained": 1}
-    assert noted(stores, "drain_held").calls == {"broken": 1, "ok": 1}
+    assert noted(stores, "release_held").events == {"released": 1}
+    assert noted(stores, "release_held").calls == {"broken": 1, "ok": 1}
 
 
 def test_events_of_an_unfinished_connection_are_noted_as_such(stores: DeliverySettings) -> None:

@@ -172,7 +172,7 @@ def test_a_delete_that_breaks_off_is_repeated_and_leaves_no_key_to_the_next_prog
 
     assert (broken_off.status_code, repeated.status_code) == (503, 200)
     assert api_keys.list_all(stores, "demo") == []
-    assert repository.load(stores, ["demo"])["demo"].gate == delivery_state.Gate()
+    assert repository.load(stores, ["demo"])["demo"].delivery_state == delivery_state.DeliveryState()
 
 
 @pytest.mark.parametrize(
@@ -485,7 +485,7 @@ def test_a_held_program_is_resumed(site: Site, stores: DeliverySettings) -> None
     assert [one["records"] for one in held] == [1]
     assert (shown["state"], shown["gate_reason"]) == ("held", "the key is refused")
     assert resumed.status_code == 200
-    assert call(site, "GET", "/programs/demo").json()["state"] == "draining"
+    assert call(site, "GET", "/programs/demo").json()["state"] == "releasing"
 
 
 def test_a_trace_tells_of_an_event_and_of_its_member(site: Site, stores: DeliverySettings, braze: Braze) -> None:

@@ -21,7 +21,7 @@ from loyalty_bridge.admin.pages import PAGES
 from loyalty_bridge.event_queue.envelope import SourceRecord
 from loyalty_bridge.model import Refusal
 from loyalty_bridge.parking import parked_records
-from loyalty_bridge.parking.parked_records import Entry
+from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.programs import api_keys, repository
 from loyalty_bridge.settings import DeliverySettings
@@ -284,7 +284,9 @@ def test_a_record_with_endless_reasons_leaves_the_pages_small(site: Site, stores
     record = SourceRecord("demo", b'"' * 2_500_000, datetime.now(UTC))
     reasons = tuple(Refusal("attributes", f"customProperties[{number}]", "x" * 100) for number in range(50_000))
     for _ in range(2):
-        parked_records.keep(stores, "refused", "demo", [Entry(record, "endless", "demo#A1", reasons, ())], time.time())
+        parked_records.park(
+            stores, "refused", "demo", [ParkedRecord(record, "endless", "demo#A1", reasons, ())], time.time()
+        )
     browser = site.browser()
 
     pages = [

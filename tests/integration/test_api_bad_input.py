@@ -55,7 +55,7 @@ NO_ID = {
 def nothing_is_stored(shared_api: Api) -> Iterator[None]:
     """Check at the end that all this input left nothing behind."""
     yield
-    for table in ("JournalTable", "BatchesTable"):
+    for table in ("IdempotencyTable", "BatchesTable"):
         assert aws.dynamodb().scan(TableName=table)["Count"] == 0
     for queue in aws.sqs().list_queues()["QueueUrls"]:
         assert "Messages" not in aws.sqs().receive_message(QueueUrl=queue)

@@ -236,7 +236,7 @@ def test_members_that_were_not_tried_come_before_those_whose_code_cannot_be_read
     assert planned
     tried: list[str] = []
 
-    def assign(_: coupon_batches.Batch, account_id: str) -> str:
+    def assign(_: coupon_batches.CouponBatch, account_id: str) -> str:
         tried.append(account_id)
         if len(tried) == 3:
             raise ConnectionBroken("the secret is wrong")
@@ -256,11 +256,11 @@ def test_an_assignment_is_remembered_for_as_long_as_its_message_may_come_back(
     (message,) = messages(api)
     assert carry_out(message)
     coupon_batches._note(
-        api.settings, planned, coupon_batches.Line("A1", "planned")
+        api.settings, planned, coupon_batches.MemberOutcome("A1", "planned")
     )  # as if the first had died just before it
 
     monkeypatch.setattr(
-        idempotency, "perform", partial(idempotency.perform, now=lambda: time.time() + 29 * idempotency.DAY)
+        idempotency, "execute", partial(idempotency.execute, now=lambda: time.time() + 29 * idempotency.DAY)
     )
 
     assert carry_out(message)

@@ -225,7 +225,7 @@ def test_a_refusal_is_final_and_tells_no_more_than_its_code(api: Api, action: st
 def test_a_store_that_fails_before_the_action_lets_nothing_be_sent(
     api: Api, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("JOURNAL_TABLE", "NoSuchTable")
+    monkeypatch.setenv("IDEMPOTENCY_TABLE", "NoSuchTable")
     settings.cache_clear()
 
     assert told(call(api, action, dispatch_id="d-1")) == (503, "unavailable")
@@ -244,7 +244,7 @@ def test_a_key_that_cannot_be_checked_is_not_a_wrong_one(
 
 @pytest.mark.parametrize("action", ["assign", "book", "batch", "subscribe"])
 def test_a_defect_is_answered_as_documented(api: Api, action: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("JOURNAL_TABLE")
+    monkeypatch.delenv("IDEMPOTENCY_TABLE")
     settings.cache_clear()
 
     assert told(call(api, action)) == (500, "internal_error")

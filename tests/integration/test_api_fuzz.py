@@ -46,7 +46,7 @@ def diners_key(shared_api: Api) -> str:
 @pytest.mark.parametrize("mode", ["positive", "negative"])
 @pytest.mark.parametrize("call", openapi.CALLS, ids=lambda call: f"{call.method}_{call.function}")
 def test_only_documented_answers_come_whatever_is_asked(
-    shared_api: Api, diners_key: str, url: str, call: openapi.Call, mode: str
+    shared_api: Api, diners_key: str, url: str, call: openapi.Route, mode: str
 ) -> None:
     answers: list[int] = []
     known = KNOWN | ({"programId": "diner", "accountId": "c-1"} if call.function in OF_PUNCHH else {})

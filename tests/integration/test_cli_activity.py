@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from loyalty_bridge import activity
-from loyalty_bridge.activity import Tally
+from loyalty_bridge.activity import Recorder
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import connect
 
@@ -18,7 +18,7 @@ Bridge = Callable[..., tuple[int, str, str]]
 @pytest.fixture(autouse=True)
 def noted(stores: DeliverySettings, midday: None) -> None:
     connect(stores, "http://127.0.0.1:9")
-    tally = Tally()
+    tally = Recorder()
     tally.event("demo", "forward_events", "received", count=7)
     tally.event("demo", "forward_events", "sent", count=5)
     tally.latency("demo", "forward_events", 99_999)

@@ -19,7 +19,7 @@ from loyalty_bridge.model import Refusal
 from loyalty_bridge.operations import redrive
 from loyalty_bridge.operations.redrive import Which
 from loyalty_bridge.parking import parked_records, release
-from loyalty_bridge.parking.parked_records import Bundle, Entry, Shelf
+from loyalty_bridge.parking.parked_records import Kind, ParkedBatch, ParkedRecord
 from loyalty_bridge.pipeline import forwarder
 from loyalty_bridge.programs import delivery_state, repository
 from loyalty_bridge.settings import DeliverySettings
@@ -62,9 +62,9 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes | None], int]] = {
 """What is done to an object of three records, and how many of them can still be read."""
 
 
-def damage(settings: DeliverySettings, bundle: Bundle, change: Callable[[bytes], bytes | None]) -> None:
+def damage(settings: DeliverySettings, bundle: ParkedBatch, change: Callable[[bytes], bytes | None]) -> None:
     where: Any = {
-        "Bucket": settings.kept_bucket,
+        "Bucket": settings.parked_bucket,
         "Key": f"{bundle.shelf}/{bundle.program}/{bundle.position}.jsonl.gz",
     }
     changed = change(aws.s3().get_object(**where)["Body"].read())
@@ -77,7 +77,7 @@ def damage(settings: DeliverySettings, bundle: Bundle, change: Callable[[bytes],
 class World:
     """Programs with two bundles on a shelf each, of three members and of one."""
 
-    def __init__(self, settings: DeliverySettings, braze: Braze, shelf: Shelf, queue: Queue) -> None:
+    def __init__(self, settings: DeliverySettings, braze: Braze, shelf: Kind, queue: Queue) -> None:
         self.settings, self.braze, self.shelf, self.queue = settings, braze, shelf, queue
         self.programs = ["p0", "p1", "p2"]
         for program in self.programs:
@@ -87,13 +87,13 @@ class World:
             if shelf == "held":
                 delivery_state.hold(settings, program, "it was down", time.time())
             else:
-                delivery_state.wait(settings, program, found.gate, time.time())
+                delivery_state.wait(settings, program, found.delivery_state, time.time())
             self.keep(program, "A1", "A2", "A3")
             self.keep(program, "A4")
 
     def keep(self, program: str, *members: str) -> None:
         entries = [
-            Entry(
+            ParkedRecord(
                 SourceRecord(
                     program,
                     json.dumps(event("user_logged_in", eventId=member, programId=program, accountId=member)).encode(),
@@ -103,14 +103,14 @@ class World:
             )
             for member in members
         ]
-        parked_records.keep(self.settings, self.shelf, program, entries, time.time() - 60)
+        parked_records.park(self.settings, self.shelf, program, entries, time.time() - 60)
         time.sleep(0.002)  # the next one has a later place
 
-    def first(self) -> Bundle:
-        return next(parked_records.bundles(self.settings, self.shelf, "p0"))
+    def first(self) -> ParkedBatch:
+        return next(parked_records.batches(self.settings, self.shelf, "p0"))
 
     def tend_and_deliver(self) -> Counter[str]:
-        done = release.tend(self.settings, 20)
+        done = release.run_schedule(self.settings, 20)
         while self.queue.messages:
             batch = self.queue.batch(10)
             self.queue.settle(batch, forwarder.forward(batch, self.settings, 30).again)
@@ -150,7 +150,7 @@ def test_a_line_of_the_index_that_cannot_be_read_hides_no_record(world: World) -
     bundle = world.first()
     key: Any = {"shelf": {"S": f"p0#{world.shelf}"}, "position": {"S": bundle.position}}
     item = key | {"expires": {"N": str(int(time.time()) + 1000)}, "count": {"S": "three"}}
-    aws.dynamodb().put_item(TableName=world.settings.kept_table, Item=item)
+    aws.dynamodb().put_item(TableName=world.settings.parked_table, Item=item)
 
     world.tend_and_deliver()
 
@@ -183,9 +183,11 @@ def test_a_damaged_bundle_of_refused_records_can_be_listed_redriven_and_dropped(
 ) -> None:
     connect(stores, braze.url)
     why = (Refusal("event", "record", "is odd"),)
-    entries = [Entry(SourceRecord("demo", b"{}", datetime.now(UTC)), f"e{n}", f"g{n}", why) for n in range(LINES)]
-    parked_records.keep(stores, "refused", "demo", entries, time.time())
-    damage(stores, next(parked_records.bundles(stores, "refused", "demo")), second_line(b"{"))
+    entries = [
+        ParkedRecord(SourceRecord("demo", b"{}", datetime.now(UTC)), f"e{n}", f"g{n}", why) for n in range(LINES)
+    ]
+    parked_records.park(stores, "refused", "demo", entries, time.time())
+    damage(stores, next(parked_records.batches(stores, "refused", "demo")), second_line(b"{"))
 
     listed = [row["event_id"] for row in redrive.rows(stores, "demo", Which())]
     shown = redrive.described(stores, "demo", "e2")["event_id"]
@@ -213,16 +215,16 @@ def test_records_wait_no_longer_for_one_that_was_held_again_and_lost(
 
     come("lost")
     deliver()
-    delivery_state.drain(stores, "demo")
-    release.tend(stores, 20)
+    delivery_state.start_release(stores, "demo")
+    release.run_schedule(stores, 20)
     deliver()  # held once more
     come("later")
     deliver()
-    damage(stores, next(parked_records.bundles(stores, "held", "demo")), lambda _: None)
+    damage(stores, next(parked_records.batches(stores, "held", "demo")), lambda _: None)
     braze.workspace("key").faults.clear()
 
     for _ in range(4):
-        release.tend(stores, 20)
+        release.run_schedule(stores, 20)
         deliver()
 
     assert [one.object["properties"]["event_id"] for one in braze.workspace("key").events] == ["later"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from loyalty_bridge.errors import SavedMeanwhile
-from loyalty_bridge.event_queue.envelope import SourceRecord, seal
+from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.infra import aws
 from loyalty_bridge.parking import parked_records, release, removal
 from loyalty_bridge.pipeline import forwarder, identities
@@ -70,15 +70,15 @@ class World:
         """Name what the tables and the bucket have of a program."""
         items = aws.dynamodb().scan(TableName=self.settings.programs_table)["Items"]
         found = [item["item"]["S"] for item in items if item["program"]["S"] == program]
-        for table, key in ((self.settings.members_table, "member"), (self.settings.kept_table, "shelf")):
+        for table, key in ((self.settings.members_table, "member"), (self.settings.parked_table, "shelf")):
             names = [item[key]["S"] for item in aws.dynamodb().scan(TableName=table)["Items"]]
             found += [name for name in names if name.startswith(f"{program}#")]
-        objects = aws.s3().list_objects_v2(Bucket=self.settings.kept_bucket).get("Contents", [])
+        objects = aws.s3().list_objects_v2(Bucket=self.settings.parked_bucket).get("Contents", [])
         return found + [one["Key"] for one in objects if f"/{program}/" in one["Key"]]
 
     def rest(self) -> None:
         for _ in range(4):
-            release.tend(self.settings, 20)
+            release.run_schedule(self.settings, 20)
             self.deliver()
 
     def at_new(self) -> set[str]:
@@ -129,19 +129,19 @@ def as_it_is(one: dict[str, Any]) -> str:
 
 def in_an_envelope(one: dict[str, Any]) -> str:
     record = SourceRecord("demo", json.dumps(one).encode(), datetime.now(UTC), member=str(one["accountId"]))
-    return seal(record, lambda _: "", 1_000_000)
+    return encode(record, lambda _: "", 1_000_000)
 
 
-def drained(one: dict[str, Any]) -> str:
+def released(one: dict[str, Any]) -> str:
     place = parked_records.place(f"{int(time.time() * 1000) - 1000:013d}-{'a' * 12}", 0)
-    return seal(
-        replace(SourceRecord("demo", json.dumps(one).encode(), datetime.now(UTC)), drained=place),
+    return encode(
+        replace(SourceRecord("demo", json.dumps(one).encode(), datetime.now(UTC)), released=place),
         lambda _: "",
         1_000_000,
     )
 
 
-@pytest.mark.parametrize("form", [as_it_is, in_an_envelope, drained])
+@pytest.mark.parametrize("form", [as_it_is, in_an_envelope, released])
 def test_a_record_that_was_on_its_way_is_refused_with_the_reason(
     world: World, form: Callable[[dict[str, Any]], str]
 ) -> None:
@@ -222,7 +222,7 @@ def test_what_there_was_no_time_to_remove_is_removed_by_the_schedule_and_the_id_
     at_once = repository.load(world.settings, ["demo"])
     with pytest.raises(SavedMeanwhile):
         connect(world.settings, world.braze.url, "demo", "new")
-    release.tend(world.settings, 20)
+    release.run_schedule(world.settings, 20)
     connect(world.settings, world.braze.url, "demo", "new")
 
     assert (done, at_once) == (False, {})

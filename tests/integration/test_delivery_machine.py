@@ -29,7 +29,7 @@ from loyalty_bridge.infra import aws, dynamodb
 from loyalty_bridge.parking import blocked_groups, parked_records, release
 from loyalty_bridge.parking.parked_records import UNKNOWN_PROGRAM
 from loyalty_bridge.pipeline import delivery_log, engagement_client, forwarder, sender
-from loyalty_bridge.pipeline.sender import Lane
+from loyalty_bridge.pipeline.sender import ProgramSender
 from loyalty_bridge.programs import delivery_state, repository
 from loyalty_bridge.settings import DeliverySettings
 from simulators import braze_rules
@@ -272,7 +272,7 @@ class Machine(RuleBasedStateMachine):
             self._tend()
 
     def _tend(self) -> None:
-        release.tend(self.settings, 20)
+        release.run_schedule(self.settings, 20)
 
     def _deliver(self, size: int) -> None:
         if self.busy:
@@ -299,9 +299,11 @@ class Machine(RuleBasedStateMachine):
     def _marked(self) -> set[tuple[str, str]]:
         """Tell which parts the ledger has."""
         events = {delivery_log.key(one.program, 1, one.id): one.id for one in self.sent}
-        table = self.settings.ledger_table
+        table = self.settings.delivery_log_table
         found = READ([(table, {"event": {"B": key}}) for key in events], time.monotonic() + 20)
-        return {(events[key], part) for key, parts in map(delivery_log.opened, found.get(table, ())) for part in parts}
+        return {
+            (events[key], part) for key, parts in map(delivery_log.from_item, found.get(table, ())) for part in parts
+        }
 
     def _there(self) -> Counter[tuple[str, str]]:
         """Count the parts that Braze has."""
@@ -352,7 +354,7 @@ class Machine(RuleBasedStateMachine):
             for program in self.ids:
                 repository.delete(self.settings, program)
             for shelf, program in [("refused", UNKNOWN_PROGRAM), *(("held", program) for program in self.ids)]:
-                for bundle in list(parked_records.bundles(self.settings, shelf, program)):  # type: ignore[arg-type]
+                for bundle in list(parked_records.batches(self.settings, shelf, program)):  # type: ignore[arg-type]
                     parked_records.remove(self.settings, bundle)
 
     def _come_to_rest(self) -> None:
@@ -367,7 +369,7 @@ class Machine(RuleBasedStateMachine):
                 break
 
     def _check(self) -> None:
-        gates = {program: found.gate for program, found in repository.load(self.settings, self.ids).items()}
+        gates = {program: found.delivery_state for program, found in repository.load(self.settings, self.ids).items()}
         assert {one.state for one in gates.values()} == {"live"}
         assert not any(on_shelf(self.settings, "held", program) for program in self.ids)
         refused = self._refused()
@@ -471,14 +473,14 @@ def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
     # One thread, so that what failed once fails again.
     monkeypatch.setattr(sender, "WORKERS", 1)
     monkeypatch.setattr(forwarder, "_PROGRAMS_AT_ONCE", 1)
-    open_lane = engagement_client.open_lane
+    open_lane = engagement_client.open_sender
 
-    def opened(*args: Any) -> Lane:
+    def opened(*args: Any) -> ProgramSender:
         lane = open_lane(*args)
         lane.post = made.around(lane.post, may_fail=False, may_wait=False)
         return lane
 
-    monkeypatch.setattr(forwarder, "open_lane", opened)
+    monkeypatch.setattr(forwarder, "open_sender", opened)
     return made
 
 

@@ -100,7 +100,7 @@ def test_a_destination_that_fails_at_once_is_held_long_before_a_stream_gives_up(
             break
         _fail_since(stream, began - sum(paused))
 
-    assert repository.load(stream, ["demo"])["demo"].gate.state == "held"
+    assert repository.load(stream, ["demo"])["demo"].delivery_state.state == "held"
     assert len(paused) < 20
     assert sum(paused) < 300
 

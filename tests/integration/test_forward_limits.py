@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from loyalty_bridge.errors import SavedMeanwhile
-from loyalty_bridge.event_queue.envelope import SourceRecord, seal
+from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.event_queue.publisher import INLINE_BYTES
 from loyalty_bridge.infra import aws
 from loyalty_bridge.parking import parked_records
@@ -37,7 +37,7 @@ Transport = Callable[..., dict[str, Any]]
 def enveloped(settings: DeliverySettings, body: bytes, program: str = "demo", member: str = "") -> str:
     """Put a body into an envelope as the bridge does, in S3 if it is large."""
     record = SourceRecord(program, body, RECEIVED, member)
-    return seal(record, lambda large: parked_records.put_body(settings, large), INLINE_BYTES)
+    return encode(record, lambda large: parked_records.put_body(settings, large), INLINE_BYTES)
 
 
 def members(braze: Braze) -> list[str]:
@@ -120,7 +120,7 @@ FORGED = st.fixed_dictionaries(
         "body": ANYTHING | st.just(base64.b64encode(json.dumps(event(accountId="A9")).encode()).decode()),
         "stored": ANYTHING,
         "member": ANYTHING,
-        "drained": ANYTHING
+        "released": ANYTHING
         | st.from_regex(r"[0-9]{13}-[0-9a-f]{12}(-[0-9]{13}-[0-9a-f]{12})?\.[0-9]{6}(-[0-9]{13})?", fullmatch=True),
         "sought": ANYTHING | st.integers(-(10**13), 10**13),
     },
@@ -226,7 +226,7 @@ def test_a_hundred_records_that_are_unusable_cost_one_bundle_for_each_program(
     outcome = forward(streamed(*batch, event(accountId="last")), stores, 30)
 
     assert (outcome.again, outcome.counts["refused"], members(braze)) == ([], 100, ["last"])
-    [known], [unknown] = (list(parked_records.bundles(stores, "refused", program)) for program in ("demo", "-"))
+    [known], [unknown] = (list(parked_records.batches(stores, "refused", program)) for program in ("demo", "-"))
     assert (known.count, known.reasons) == (50, {"eventType: is not a known event type": 50})
     assert (unknown.count, unknown.reasons) == (50, {"record: is not JSON (position 0)": 50})
 

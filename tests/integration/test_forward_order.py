@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from loyalty_bridge.errors import Unavailable
-from loyalty_bridge.event_queue.envelope import SourceRecord, seal
+from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.parking import parked_records
 from loyalty_bridge.pipeline.forwarder import SETTLE_SECONDS, forward
 from loyalty_bridge.settings import DeliverySettings
@@ -129,7 +129,7 @@ def unreachable(stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch) -> st
 
     monkeypatch.setattr(parked_records, "get_body", get_body)
     record = SourceRecord("demo", b"{}", datetime.now(UTC))
-    return seal(record, lambda body: parked_records.put_body(stores, body), 0)
+    return encode(record, lambda body: parked_records.put_body(stores, body), 0)
 
 
 @in_both_transports

@@ -151,7 +151,7 @@ def test_a_single_record_that_makes_the_destination_fail_does_not_hold_its_progr
         good = forward(queued(*some(3, 9)), stores, 30)
 
     assert (bad.again, good.again, set(refused(stores)), good.counts["accepted_event"]) == ([], [], {"e0"}, 3)
-    assert repository.load(stores, ["demo"])["demo"].gate.failing_since == 0
+    assert repository.load(stores, ["demo"])["demo"].delivery_state.failing_since == 0
 
 
 def test_programs_that_do_not_answer_starve_no_other(

@@ -74,7 +74,7 @@ def test_a_program_that_fails_keeps_its_records_while_the_others_go_on(
     assert outcome.again == ["message-0", "message-2"][:given_back]
     assert (len(on_shelf(stores, "held", "bad")), len(on_shelf(stores, "held", "good"))) == (held, 0)
     assert outcome.problems.keys() == {"bad"}
-    assert repository.load(stores, ["good"])["good"].gate.state == "live"
+    assert repository.load(stores, ["good"])["good"].delivery_state.state == "live"
 
 
 def test_a_rate_limit_of_one_program_delays_the_entries_of_no_other(

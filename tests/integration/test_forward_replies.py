@@ -173,7 +173,7 @@ def test_a_refused_connection_holds_the_program_and_its_records_in_order(
     bodies = [entry.record.body.decode() for entry in on_shelf(stores, "held")]
     kinds = ("balance_changed", "user_logged_in", "user_logged_out", "coupon_assigned")
     assert [kind in body for kind, body in zip(kinds, bodies, strict=True)] == [True] * 4
-    gate = repository.load(stores, ["demo"])["demo"].gate
+    gate = repository.load(stores, ["demo"])["demo"].delivery_state
     assert (gate.state, gate.reason[:3]) == ("held", said)
     assert not on_shelf(stores, "refused")
     assert KEY not in f"{outcome.problems} {later.problems} {gate.reason}"
@@ -399,12 +399,12 @@ def test_a_failing_program_is_remembered_until_it_succeeds(stores: DeliverySetti
     batch = queued(event("balance_changed"))
 
     forward(batch, stores, BRIEFLY)
-    failing_since = repository.load(stores, ["demo"])["demo"].gate.failing_since
+    failing_since = repository.load(stores, ["demo"])["demo"].delivery_state.failing_since
     forward(batch, stores, BRIEFLY)
-    still = repository.load(stores, ["demo"])["demo"].gate.failing_since
+    still = repository.load(stores, ["demo"])["demo"].delivery_state.failing_since
     braze.workspace(KEY).faults.clear()
     forward(batch, stores, 30)
-    gate = repository.load(stores, ["demo"])["demo"].gate
+    gate = repository.load(stores, ["demo"])["demo"].delivery_state
 
     assert failing_since == still > 0
     assert (gate.state, gate.failing_since) == ("live", 0)

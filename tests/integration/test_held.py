@@ -16,12 +16,12 @@ from loyalty_bridge.event_queue.envelope import SourceRecord, group_of
 from loyalty_bridge.infra import aws
 from loyalty_bridge.operations import programs as administer
 from loyalty_bridge.parking import parked_records, release
-from loyalty_bridge.parking.parked_records import Entry
+from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline import forwarder, sender
-from loyalty_bridge.pipeline.batch import Batch
+from loyalty_bridge.pipeline.batch import InvocationBatch
 from loyalty_bridge.pipeline.forwarder import SETTLE_SECONDS, Outcome
 from loyalty_bridge.programs import delivery_state, repository
-from loyalty_bridge.programs.delivery_state import Gate
+from loyalty_bridge.programs.delivery_state import DeliveryState
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
@@ -67,7 +67,7 @@ class World:
             self.tend()
 
     def tend(self) -> Counter[str]:
-        return +release.tend(self.settings, 20)
+        return +release.run_schedule(self.settings, 20)
 
     def revoke(self, times: int | None = None) -> None:
         self.braze.workspace(KEY).misbehave(kind="status", status=401, times=times)
@@ -90,8 +90,8 @@ class World:
     def held(self) -> list[str]:
         return [json.loads(entry.record.body)["eventId"] for entry in on_shelf(self.settings, "held")]
 
-    def gate(self) -> Gate:
-        return repository.load(self.settings, ["demo"])["demo"].gate
+    def gate(self) -> DeliveryState:
+        return repository.load(self.settings, ["demo"])["demo"].delivery_state
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_what_was_held_arrives_in_order_when_the_key_is_right_again(world: World
     world.deliver()
 
     assert still_broken == Counter(programs=1, programs_held=1, probed=1, still_failing=1)
-    assert mended == Counter(programs=1, programs_held=1, probed=1, drained=3, went_live=1)
+    assert mended == Counter(programs=1, programs_held=1, probed=1, released=3, went_live=1)
     assert (world.there(), world.held()) == (["e1", "e2", "e3", "e4"], [])
     assert (world.gate().state, world.gate().reason, world.gate().failing_since) == ("live", "", 0)
 
@@ -161,15 +161,15 @@ def test_new_records_wait_while_the_held_ones_pass_at_a_bounded_rate(
 
     first = world.tend()
     world.deliver_all()
-    draining = world.gate().state
+    releasing = world.gate().state
     world.come("e4")
     world.deliver()
     second = world.tend()
     world.deliver_all()
     world.tend()
 
-    assert (first["drained"], first["went_live"], draining) == (2, 0, "draining")
-    assert second["drained"] == 2
+    assert (first["released"], first["went_live"], releasing) == (2, 0, "releasing")
+    assert second["released"] == 2
     assert (world.there(), world.held(), world.gate().state) == (["e1", "e2", "e3", "e4"], [], "live")
 
 
@@ -185,7 +185,7 @@ def test_records_of_other_groups_pass_while_the_held_ones_are_drained(
     world.come("other", member="A2")
     world.deliver_all()
 
-    assert world.gate().state == "draining"
+    assert world.gate().state == "releasing"
     assert (world.there(), world.held()) == (["e1", "other"], ["e2", "e3", "e4"])
 
 
@@ -258,7 +258,7 @@ def test_a_new_record_waits_for_one_that_is_held_again_though_one_behind_it_need
     world.revoke()
     world.deliver()  # the first is held again; the second is the same, or refused
     world.mend()
-    delivery_state.drain(world.settings, "demo")  # saved, before the schedule comes
+    delivery_state.start_release(world.settings, "demo")  # saved, before the schedule comes
 
     world.come("e3")
     world.deliver()
@@ -293,7 +293,7 @@ def test_what_is_held_again_and_again_stays_in_its_place(world: World) -> None:
         world.revoke()
         world.deliver_all()
         world.mend()
-        longest.append(max(len(bundle.position) for bundle in parked_records.bundles(world.settings, "held", "demo")))
+        longest.append(max(len(bundle.position) for bundle in parked_records.batches(world.settings, "held", "demo")))
     world.come("e3")
     held = world.held()
     for _ in range(3):
@@ -431,10 +431,12 @@ def test_nothing_waits_for_a_held_record_that_has_expired(world: World, monkeypa
 def test_what_is_held_again_expires_as_late_as_what_is_held_now(stores: DeliverySettings) -> None:
     now = time.time()
     record = SourceRecord("demo", b"{}", datetime.now(UTC))
-    (first,) = parked_records.keep(stores, "held", "demo", [Entry(record)], now - (parked_records.DAYS + 1) * 86400)
+    (first,) = parked_records.park(
+        stores, "held", "demo", [ParkedRecord(record)], now - (parked_records.DAYS + 1) * 86400
+    )
 
-    held_again = Entry(replace(record, drained=first))
-    (again,) = parked_records.keep(stores, "held", "demo", [held_again], now, before=first.partition(".")[0])
+    held_again = ParkedRecord(replace(record, released=first))
+    (again,) = parked_records.park(stores, "held", "demo", [held_again], now, before=first.partition(".")[0])
 
     assert not parked_records.lies_there(first)
     assert parked_records.lies_there(again)
@@ -528,7 +530,7 @@ def test_a_program_that_takes_all_it_is_sent_is_not_held_for_what_does_not_fit(
 
     late = world.deliver(size=100)
 
-    assert (0 < len(late.again) < 100, world.held(), world.gate()) == (True, [], Gate())
+    assert (0 < len(late.again) < 100, world.held(), world.gate()) == (True, [], DeliveryState())
     world.deliver(size=100)
     assert len(world.there()) == 100
 
@@ -540,10 +542,12 @@ def test_a_program_that_fails_for_minutes_is_held(world: World, monkeypatch: pyt
     began = time.time()
 
     for minutes in (0, 1, 2):
-        monkeypatch.setattr(forwarder, "Batch", partial(Batch, now=began + minutes * 60))
+        monkeypatch.setattr(forwarder, "InvocationBatch", partial(InvocationBatch, now=began + minutes * 60))
         assert len(world.deliver().again) == 2
         assert world.gate().not_before == 0  # it told no wait
-    monkeypatch.setattr(forwarder, "Batch", partial(Batch, now=began + forwarder.HOLD_AFTER_SECONDS + 1))
+    monkeypatch.setattr(
+        forwarder, "InvocationBatch", partial(InvocationBatch, now=began + forwarder.HOLD_AFTER_SECONDS + 1)
+    )
     outcome = world.deliver()
     gate = world.gate()
     world.mend()
@@ -623,7 +627,7 @@ def test_programs_that_answer_slowly_do_not_keep_the_others_from_being_drained(
     for program in slow:
         braze.workspace(program).misbehave(kind="slow", seconds=8, times=None)
 
-    counts = release.tend(stores, 5)
+    counts = release.run_schedule(stores, 5)
 
     assert (counts["probed"], counts["went_live"]) == (4, 1)
-    assert repository.load(stores, ["good"])["good"].gate.state == "live"
+    assert repository.load(stores, ["good"])["good"].delivery_state.state == "live"

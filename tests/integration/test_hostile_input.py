@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from loyalty_bridge.errors import Refused
-from loyalty_bridge.event_queue.envelope import SourceRecord, seal
+from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.infra import aws
 from loyalty_bridge.model import Refusal
 from loyalty_bridge.parking import parked_records
 from loyalty_bridge.pipeline import forwarder, intake
-from loyalty_bridge.pipeline.batch import Batch
+from loyalty_bridge.pipeline.batch import InvocationBatch
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
@@ -106,7 +106,7 @@ def test_what_there_is_no_time_to_read_comes_again_until_all_is_sent_in_order(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(stores, braze.url)
-    monkeypatch.setattr(Batch, "read_until", 0.0)
+    monkeypatch.setattr(InvocationBatch, "read_until", 0.0)
     queue = Queue()
     monkeypatch.setattr(aws, "sqs", lambda: queue)
     for name in ("e1", "e2", "e3"):
@@ -131,7 +131,7 @@ def test_stored_bodies_are_read_as_far_as_memory_allows_and_the_rest_comes_again
         SourceRecord("demo", json.dumps(event(eventId=f"e{n}", accountId=f"A{n}")).encode(), datetime.now(UTC))
         for n in range(3)
     ]
-    batch = queued(*[seal(one, lambda body: parked_records.put_body(stores, body), 0) for one in records])
+    batch = queued(*[encode(one, lambda body: parked_records.put_body(stores, body), 0) for one in records])
 
     outcome = forwarder.forward(batch, stores, 30)
 
@@ -172,7 +172,7 @@ def test_of_a_record_with_very_many_refusals_few_are_kept_and_the_others_counted
     why = tuple(Refusal("attributes", f"field-{number}{'x' * 10_000}", "is odd" * 1000) for number in range(1000))
     record = SourceRecord("demo", b"{}", datetime.now(UTC))
 
-    parked_records.keep(stores, "refused", "demo", [parked_records.Entry(record, "e1", "g", why)], time.time())
+    parked_records.park(stores, "refused", "demo", [parked_records.ParkedRecord(record, "e1", "g", why)], time.time())
 
     (entry,) = on_shelf(stores, "refused")
     assert len(entry.refusals) == parked_records.MOST_REASONS + 1

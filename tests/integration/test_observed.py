@@ -234,13 +234,13 @@ class World:
                 workspace.faults.add(**fault, times=8)
             call("forward_events", queued(*odd, *bad, *some[number * 4 : number * 4 + 5]), 11.5)
             call("forward_events", {"Records": waiting[number * 3 : number * 3 + 3]}, 11.5)
-            call("drain_held", {}, 17)
+            call("release_held", {}, 17)
             for workspace in workspaces:
                 workspace.faults.clear()
             for _ in range(2):
-                call("drain_held", {}, 17)
-                if drained := webhooks.queued(self.settings):
-                    call("forward_events", {"Records": drained}, 30)
+                call("release_held", {}, 17)
+                if released := webhooks.queued(self.settings):
+                    call("forward_events", {"Records": released}, 30)
         call("forward_events", {"Records": waiting}, 30)
         call("forward_events", queued(*records), 30)
 
@@ -253,7 +253,7 @@ class World:
             self.api.post("campaigns/C1/assign", good)
             webhooks.answered(webhooks.delivery("loyalty", {"email": EMAIL}, program="loyalty"))
         event = {"programId": "stream", "accountId": ACCOUNT, "eventType": "user_logged_in", "payload": {"x": EMAIL}}
-        for table in ("LEDGER_TABLE", "PROGRAMS_TABLE", "JOURNAL_TABLE"):
+        for table in ("DELIVERY_LOG_TABLE", "PROGRAMS_TABLE", "IDEMPOTENCY_TABLE"):
             with patch.context() as broken:
                 broken.setenv(table, "NoSuchTable")
                 settings.cache_clear()
@@ -263,7 +263,7 @@ class World:
         with patch.context() as broken:
             broken.setattr(tables, "write", unavailable)
             call("forward_events", queued(event | {"payload": {"y": PHONE}}), 30)
-        for account, table in ("ZYXACCOUNT2", "JOURNAL_TABLE"), (ACCOUNT, "BATCHES_TABLE"):
+        for account, table in ("ZYXACCOUNT2", "IDEMPOTENCY_TABLE"), (ACCOUNT, "BATCHES_TABLE"):
             self.plan(account)
             with patch.context() as broken:
                 broken.setenv(table, "NoSuchTable")
@@ -336,9 +336,9 @@ def test_everything_happened(observed: Observed) -> None:
     """Else it would show nothing that nothing shows."""
     told = json.dumps(observed.activity)
 
-    for function in {route.function for route in routes()} | {"forward_events", "drain_held", "carry_out_batch"}:
+    for function in {route.function for route in routes()} | {"forward_events", "release_held", "carry_out_batch"}:
         assert f"#{function}" in told, function
-    for outcome in ("sent", "suppressed", "refused", "held", "drained"):
+    for outcome in ("sent", "suppressed", "refused", "held", "released"):
         assert f"events.{outcome}" in told, outcome
     for code in (
         "outcome_unknown",

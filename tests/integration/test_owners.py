@@ -24,7 +24,7 @@ from loyalty_bridge.operations.members import forget
 from loyalty_bridge.parking import blocked_groups, release
 from loyalty_bridge.pipeline import identities
 from loyalty_bridge.pipeline.forwarder import forward
-from loyalty_bridge.pipeline.identities import MOST_MEMBERS, Taught
+from loyalty_bridge.pipeline.identities import MOST_MEMBERS, AliasAssertion
 from loyalty_bridge.programs import delivery_state
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
@@ -132,7 +132,7 @@ def let_wait(stores: DeliverySettings, queue: Queue, record: dict[str, Any], *be
     deliver(stores, queue, record)
     assert len(on_shelf(stores, "waiting")) == 1
     deliver(stores, queue, *before)
-    release.tend(stores, 40)
+    release.run_schedule(stores, 40)
 
 
 def let_be_held(stores: DeliverySettings, queue: Queue, record: dict[str, Any], *before: dict[str, Any]) -> None:
@@ -142,7 +142,7 @@ def let_be_held(stores: DeliverySettings, queue: Queue, record: dict[str, Any], 
     deliver(stores, queue, record)
     assert len(on_shelf(stores, "held")) == 1
     identities.learn(stores, [taught(one) for one in before[1:]], time.monotonic() + 20)
-    release.tend(stores, 40)
+    release.run_schedule(stores, 40)
 
 
 def let_be_under_way(stores: DeliverySettings, queue: Queue, record: dict[str, Any], *before: dict[str, Any]) -> None:
@@ -156,11 +156,11 @@ def let_be_under_way(stores: DeliverySettings, queue: Queue, record: dict[str, A
     queue.messages = under_way
 
 
-def taught(statement: dict[str, Any]) -> Taught:
+def taught(statement: dict[str, Any]) -> AliasAssertion:
     """Tell the statement of `membership` as the bridge keeps it."""
     user = statement["payload"]["membership"]["userId"]
     when, ended = datetime.fromisoformat(statement["occurredAt"]), statement["eventType"] == "membership_terminated"
-    return Taught("demo", f"user:{user}", statement["accountId"], when, "owner", ended=ended)
+    return AliasAssertion("demo", f"user:{user}", statement["accountId"], when, "owner", ended=ended)
 
 
 ENDS = {
@@ -266,7 +266,7 @@ def test_an_account_is_its_newest_owners_in_whatever_order_and_batches_the_state
 ) -> None:
     program = f"p{next(_numbers)}"
     taught = [
-        Taught(program, f"user:{user}", account, DAY + timedelta(seconds=second), "owner")
+        AliasAssertion(program, f"user:{user}", account, DAY + timedelta(seconds=second), "owner")
         for user, account, second in statements
     ]
     until, rest = time.monotonic() + 20, taught
@@ -294,7 +294,8 @@ def share(stores: DeliverySettings, alias: str, count: int) -> None:
     """Let so many accounts say that their owner is an alias, in batches."""
     for start in range(0, count, 40):
         taught = [
-            Taught("demo", alias, f"account-{number}", DAY, "owner") for number in range(start, min(start + 40, count))
+            AliasAssertion("demo", alias, f"account-{number}", DAY, "owner")
+            for number in range(start, min(start + 40, count))
         ]
         identities.learn(stores, taught, time.monotonic() + 20)
 
@@ -329,8 +330,8 @@ def test_a_user_of_a_hundred_accounts_reaches_each(stores: DeliverySettings, bra
 
 @pytest.mark.parametrize("one", ["member", ""])
 def test_no_kind_of_alias_grows_without_end(stores: DeliverySettings, one: Literal["member", ""]) -> None:
-    taught = [Taught("demo", f"user:{number}", "shared", DAY, one) for number in range(300)]
-    taught += [Taught("demo", "email:shared", f"member-{number}", DAY) for number in range(300)]
+    taught = [AliasAssertion("demo", f"user:{number}", "shared", DAY, one) for number in range(300)]
+    taught += [AliasAssertion("demo", "email:shared", f"member-{number}", DAY) for number in range(300)]
     for start in range(0, len(taught), 50):
         identities.learn(stores, taught[start : start + 50], time.monotonic() + 20)
 
@@ -477,7 +478,7 @@ def test_what_is_sent_on_and_what_is_kept_is_there_once_though_a_store_fails_sev
             ways.settle(batch, outcome.again)
             if outcome.again:
                 break
-        release.tend(told, 40)
+        release.run_schedule(told, 40)
 
     received = Counter(one.object["external_id"] for one in braze.workspace(KEY).events)
     assert received == {f"account-{number}": 1 for number in range(9)}
@@ -493,10 +494,10 @@ def test_what_is_sent_on_and_what_is_kept_is_there_once_though_a_store_fails_sev
 def test_a_member_who_is_forgotten_leaves_nothing_behind(stores: DeliverySettings, braze: Braze, queue: Queue) -> None:
     connect(stores, braze.url)
     deliver(stores, queue, FIRST, event(accountId="A1"))
-    blocked_groups.mark(
-        stores, "demo", {group_of("demo", "A1"): blocked_groups.Line("1772359200000-0123456789ab.000000")}, 1e9
+    blocked_groups.block(
+        stores, "demo", {group_of("demo", "A1"): blocked_groups.BlockedGroup("1772359200000-0123456789ab.000000")}, 1e9
     )
-    identities.learn(stores, [Taught("demo", "user:7", "A1", DAY, "member")], time.monotonic() + 20)
+    identities.learn(stores, [AliasAssertion("demo", "user:7", "A1", DAY, "member")], time.monotonic() + 20)
 
     removed = forget(stores, "demo", "A1")
 
@@ -505,7 +506,7 @@ def test_a_member_who_is_forgotten_leaves_nothing_behind(stores: DeliverySetting
 
 
 def test_what_a_forgotten_member_shared_with_others_stays_theirs(stores: DeliverySettings) -> None:
-    taught = [Taught("demo", "user:U1", account, DAY, "owner") for account in ("A1", "A2")]
+    taught = [AliasAssertion("demo", "user:U1", account, DAY, "owner") for account in ("A1", "A2")]
     identities.learn(stores, taught, time.monotonic() + 20)
 
     forget(stores, "demo", "A1")

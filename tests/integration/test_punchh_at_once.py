@@ -44,7 +44,7 @@ def store() -> Iterator[SignupSettings]:
         settings.settings.cache_clear()
         for name, value in stores.environment(stores.make_stores(stores.make_key())).items():
             patch.setenv(name, value)
-        patch.setenv("JOURNAL_TABLE", "JournalTable")
+        patch.setenv("IDEMPOTENCY_TABLE", "IdempotencyTable")
         yield settings.settings(SignupSettings)
         aws._made.cache_clear()
         settings.settings.cache_clear()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge.parking.release import tend
+from loyalty_bridge.parking.release import run_schedule
 from loyalty_bridge.pipeline import intake
 from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.settings import DeliverySettings
@@ -190,7 +190,7 @@ def test_a_redemption_finds_its_guest_by_the_address_that_a_users_event_told(
 
     waited = deliver(stores, redemption, at=now)
     deliver(stores, event(ANN, now - 120, "users"), at=now)
-    tend(stores, 20)
+    run_schedule(stores, 20)
     forwarded(stores)
 
     assert waited["waiting"] == len(PROGRAMS)
@@ -368,7 +368,7 @@ def test_an_event_of_a_user_id_waits_until_somebody_tells_whose_it_is(
 
     early = deliver(stores, checkin, at=now)
     told = deliver(stores, event(ANN, now - 60, "users"), at=now)
-    brought_back = tend(stores, 30)
+    brought_back = run_schedule(stores, 30)
     forwarded(stores)
 
     assert (early["waiting"], told["accepted_event"], brought_back["brought_back"]) == (2, 2, 2)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from loyalty_bridge.errors import Unavailable
-from loyalty_bridge.event_queue.envelope import SourceRecord, seal
+from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.infra import aws
 from loyalty_bridge.infra.dynamodb import write
 from loyalty_bridge.model import Refusal
@@ -20,7 +20,7 @@ from loyalty_bridge.operations import redrive
 from loyalty_bridge.operations.redrive import Moved, Which
 from loyalty_bridge.operations.trace import trace
 from loyalty_bridge.parking import parked_records, release, removal
-from loyalty_bridge.parking.parked_records import Entry
+from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline.forwarder import Outcome, forward
 from loyalty_bridge.pipeline.intake import KNOWN_AFTER
 from loyalty_bridge.programs import delivery_state, repository
@@ -92,8 +92,8 @@ def test_an_array_that_was_held_is_judged_element_by_element_when_it_passes(
     bad = json.dumps(event(eventId="bad", payload={"private": 1})).replace("1}", "NaN}")
 
     held = forward(streamed(f"[{json.dumps(event(eventId='good'))}, {bad}]"), stores, 30)
-    delivery_state.drain(stores, "demo")
-    release.tend(stores, 20)
+    delivery_state.start_release(stores, "demo")
+    release.run_schedule(stores, 20)
     deliver_all(stores)
 
     assert (held.counts["held"], there(braze)) == (1, ["good"])
@@ -110,10 +110,10 @@ def test_a_record_of_a_user_waits_until_its_account_is_known_and_is_delivered_th
     connect(stores, braze.url)
     first = forward(fresh(of_user()), stores, 30)
 
-    too_early = release.tend(stores, 20)
+    too_early = release.run_schedule(stores, 20)
     again = deliver(stores)
     forward(fresh(membership()), stores, 30)
-    in_time = release.tend(stores, 20)
+    in_time = release.run_schedule(stores, 20)
     deliver_all(stores)
 
     assert (first.again, first.counts["waiting"], first.counts["requests"]) == ([], 1, 0)
@@ -143,7 +143,7 @@ def test_a_record_of_a_user_that_nobody_knows_after_a_while_is_refused(stores: D
     long_ago = datetime.now(UTC) - KNOWN_AFTER - timedelta(seconds=1)
     record = SourceRecord("demo", json.dumps(of_user()).encode(), long_ago, sought=long_ago)
 
-    outcome = forward(fresh(seal(record, lambda _: "", 1_000_000)), stores, 30)
+    outcome = forward(fresh(encode(record, lambda _: "", 1_000_000)), stores, 30)
 
     assert (outcome.again, outcome.counts["refused"], outcome.counts["waiting"]) == ([], 1, 0)
     assert refused(stores) == {"of-user": [("event", "userId", "belongs to no account that is known")]}
@@ -156,7 +156,7 @@ def test_a_waiting_record_keeps_the_times_at_which_it_came_and_was_looked_for_fi
     forward(queued(of_user(), sent=(sent := 1_772_359_200_000)), stores, 30)
     (first,) = on_shelf(stores, "waiting", "demo")
 
-    release.tend(stores, 20)
+    release.run_schedule(stores, 20)
     deliver(stores)
 
     (entry,) = on_shelf(stores, "waiting", "demo")
@@ -169,7 +169,7 @@ def test_a_record_that_comes_late_waits_for_its_person_all_the_same(stores: Deli
 
     late = forward(queued(of_user()), stores, 30)  # sent months ago
     forward(queued(membership()), stores, 30)
-    release.tend(stores, 20)
+    release.run_schedule(stores, 20)
     deliver_all(stores)
 
     assert late.counts["waiting"] == 1
@@ -184,10 +184,10 @@ def test_a_record_that_waited_before_it_was_held_waits_anew_when_it_passes(
     long_ago = datetime.now(UTC) - KNOWN_AFTER - timedelta(seconds=1)
     delivery_state.hold(stores, "demo", "401", time.time())
     waited = SourceRecord("demo", json.dumps(of_user()).encode(), long_ago, sought=long_ago)
-    held = forward(fresh(seal(waited, lambda _: "", 1_000_000)), stores, 30)
+    held = forward(fresh(encode(waited, lambda _: "", 1_000_000)), stores, 30)
 
-    delivery_state.drain(stores, "demo")
-    release.tend(stores, 20)
+    delivery_state.start_release(stores, "demo")
+    release.run_schedule(stores, 20)
     passed = deliver(stores)  # who it is may have been held behind it
 
     assert (held.counts["held"], passed.counts["waiting"], refused(stores)) == (1, 1, {})
@@ -305,7 +305,7 @@ def test_what_came_before_its_program_was_connected_is_redriven_into_it(
 ) -> None:
     early = event("user_logged_in", eventId="early")
     record = SourceRecord("demo", json.dumps(early).encode(), datetime.now(UTC))
-    forward(fresh(seal(record, lambda _: "", 1_000_000) if sealed else early), stores, 30)
+    forward(fresh(encode(record, lambda _: "", 1_000_000) if sealed else early), stores, 30)
     connect(stores, braze.url)
 
     redriven = redrive.redrive(stores, parked_records.UNKNOWN_PROGRAM, Which())
@@ -319,11 +319,11 @@ def test_what_came_before_its_program_was_connected_is_redriven_into_it(
 def test_what_has_expired_does_not_stand_in_the_way_of_the_rest(stores: DeliverySettings, braze: Braze) -> None:
     before = connect(stores, braze.url)
     long_ago = time.time() - (parked_records.DAYS + 1) * 86400
-    parked_records.keep(
-        stores, "refused", "demo", [Entry(SourceRecord("demo", b"{}", datetime.now(UTC)), "gone")], long_ago
+    parked_records.park(
+        stores, "refused", "demo", [ParkedRecord(SourceRecord("demo", b"{}", datetime.now(UTC)), "gone")], long_ago
     )
-    (key,) = [one["Key"] for one in aws.s3().list_objects_v2(Bucket=stores.kept_bucket)["Contents"]]
-    aws.s3().delete_object(Bucket=stores.kept_bucket, Key=key)  # DynamoDB deletes what names it days later
+    (key,) = [one["Key"] for one in aws.s3().list_objects_v2(Bucket=stores.parked_bucket)["Contents"]]
+    aws.s3().delete_object(Bucket=stores.parked_bucket, Key=key)  # DynamoDB deletes what names it days later
     forward(fresh(sale(currencyCode=None)), stores, 30)
 
     with_currency(stores, before)
@@ -339,16 +339,16 @@ def test_a_long_shelf_is_seen_to_its_end(stores: DeliverySettings) -> None:
         | {"at": {"N": "0"}, "count": {"N": "1"}, "reasons": {"M": {}}, "missing": {"M": {}}}
         for number in range(1001)
     ]
-    write([(stores.kept_table, line) for line in lines], time.monotonic() + 30)
+    write([(stores.parked_table, line) for line in lines], time.monotonic() + 30)
 
-    assert sum(1 for _ in parked_records.bundles(stores, "refused", "demo")) == 1001
+    assert sum(1 for _ in parked_records.batches(stores, "refused", "demo")) == 1001
 
 
 def test_a_reason_that_the_index_has_no_room_for_is_found_all_the_same(stores: DeliverySettings) -> None:
     record = SourceRecord("demo", b"{}", datetime.now(UTC))
-    common = [Entry(record, f"e{n}", "", (Refusal("event", "field", f"reason {n % 50}"),)) for n in range(100)]
-    rare = Entry(record, "rare", "", (Refusal("event", "field", "of its own"),))
-    parked_records.keep(stores, "refused", "demo", [*common, rare], time.time())
+    common = [ParkedRecord(record, f"e{n}", "", (Refusal("event", "field", f"reason {n % 50}"),)) for n in range(100)]
+    rare = ParkedRecord(record, "rare", "", (Refusal("event", "field", "of its own"),))
+    parked_records.park(stores, "refused", "demo", [*common, rare], time.time())
 
     found = [entry for _, meant in redrive.refused(stores, "demo", Which("of its own")) for entry in meant]
 
@@ -508,7 +508,7 @@ def test_batches_given_up_of_the_stream_come_back(stores: DeliverySettings, braz
     connect(stores, braze.url)
     batch = streamed(*[event("user_logged_in", eventId=f"e{number}") for number in range(3)], "\ud800 is no text")
     key = f"{redrive.STREAM_FAILURES}mapping/shardId-000000000000/2026/03/01/2026-03-01T10.00.00-id"
-    aws.s3().put_object(Bucket=stores.kept_bucket, Key=key, Body=failure_of_stream(batch, as_text=as_text))
+    aws.s3().put_object(Bucket=stores.parked_bucket, Key=key, Body=failure_of_stream(batch, as_text=as_text))
     before = redrive.crashed(stores)
 
     moved = redrive.redrive_crashed(stores)
@@ -536,7 +536,7 @@ def test_what_crashed_comes_back_with_the_time_when_it_came_first(
     else:
         body = failure_of_stream(streamed(older, sent=time.time()), as_text=True)
         key = f"{redrive.STREAM_FAILURES}mapping/one"
-        aws.s3().put_object(Bucket=dead_letters.kept_bucket, Key=key, Body=body)
+        aws.s3().put_object(Bucket=dead_letters.parked_bucket, Key=key, Body=body)
     time.sleep(0.01)  # the time of the newer one is later
     forward(queued(newer | {"occurredAt": datetime.now(UTC).isoformat()}, sent=milliseconds()), dead_letters, 30)
     time.sleep(0.01)  # and that of the redrive later still
@@ -556,7 +556,7 @@ def test_what_crashed_before_its_program_was_deleted_is_not_the_new_program_s(
     connect(dead_letters, braze.url)
     body = failure_of_stream(streamed(event(), sent=time.time()), as_text=True)
     key = f"{redrive.STREAM_FAILURES}mapping/one"
-    aws.s3().put_object(Bucket=dead_letters.kept_bucket, Key=key, Body=body)
+    aws.s3().put_object(Bucket=dead_letters.parked_bucket, Key=key, Body=body)
     removal.delete(dead_letters, "demo", 20)
     time.sleep(0.005)  # times are whole milliseconds
     connect(dead_letters, braze.url)
@@ -581,7 +581,7 @@ def test_a_damaged_batch_of_the_stream_stays_and_the_others_go_on(
     connect(stores, braze.url)
     whole = json.dumps({"payload": streamed(event())}).encode()
     for name, body in (("1", damaged), ("2", whole)):
-        aws.s3().put_object(Bucket=stores.kept_bucket, Key=f"{redrive.STREAM_FAILURES}{name}", Body=body)
+        aws.s3().put_object(Bucket=stores.parked_bucket, Key=f"{redrive.STREAM_FAILURES}{name}", Body=body)
 
     moved = redrive.redrive_crashed(stores)
 
@@ -591,7 +591,7 @@ def test_a_damaged_batch_of_the_stream_stays_and_the_others_go_on(
 def test_what_crashed_stays_when_it_cannot_be_put_on_the_transport(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
     aws.s3().put_object(
-        Bucket=stores.kept_bucket,
+        Bucket=stores.parked_bucket,
         Key=f"{redrive.STREAM_FAILURES}mapping/one",
         Body=failure_of_stream(streamed(event("user_logged_in")), as_text=True),
     )
@@ -620,7 +620,7 @@ def test_what_crashed_and_does_not_fit_into_the_time_stays(stores: DeliverySetti
     connect(stores, braze.url)
     key = f"{redrive.STREAM_FAILURES}mapping/shardId-000000000000/2026/03/01/2026-03-01T10.00.00-id"
     aws.s3().put_object(
-        Bucket=stores.kept_bucket, Key=key, Body=failure_of_stream(streamed(event(eventId="e")), as_text=True)
+        Bucket=stores.parked_bucket, Key=key, Body=failure_of_stream(streamed(event(eventId="e")), as_text=True)
     )
 
     moved = redrive.redrive_crashed(stores, seconds=0)

@@ -92,7 +92,7 @@ def test_every_member_gets_a_random_password_that_is_kept_nowhere(diner: Api, pu
     passwords = {json.loads(request.body)["user"]["password"] for request in punchh.requests}
     assert len(passwords) == 2
     assert min(map(len, passwords)) >= 32
-    for table in ("JournalTable", "MembersTable", "ProgramsTable"):
+    for table in ("IdempotencyTable", "MembersTable", "ProgramsTable"):
         stored = repr(aws.dynamodb().scan(TableName=table)["Items"])
         assert not any(password in stored for password in passwords)
 
@@ -189,8 +189,8 @@ def test_who_tells_no_device_gets_one_that_is_stable_and_shared_with_nobody(
 
 
 def forget_journal() -> None:
-    for item in aws.dynamodb().scan(TableName="JournalTable")["Items"]:
-        aws.dynamodb().delete_item(TableName="JournalTable", Key={"id": item["id"]})
+    for item in aws.dynamodb().scan(TableName="IdempotencyTable")["Items"]:
+        aws.dynamodb().delete_item(TableName="IdempotencyTable", Key={"id": item["id"]})
 
 
 # What is refused before anything is sent.
@@ -259,7 +259,7 @@ def test_a_body_that_cannot_be_used_is_refused_by_field(diner: Api, punchh: Punc
     assert (answer.status, answer.body["error"], answer.body["field"]) == (400, "invalid_request", field)
     assert answer.body["message"].startswith(field)
     assert punchh.requests == []
-    assert aws.dynamodb().scan(TableName="JournalTable")["Count"] == 0
+    assert aws.dynamodb().scan(TableName="IdempotencyTable")["Count"] == 0
 
 
 def test_a_device_id_that_cannot_be_a_header_is_refused(diner: Api, punchh: Punchh) -> None:
@@ -679,7 +679,7 @@ class Down:
         def call(**request: Any) -> Any:
             if self._is_down(self._has_begun):
                 raise ClientError({"Error": {"Code": "InternalServerError", "Message": "x"}}, name)
-            self._has_begun |= request.get("TableName") == "JournalTable" and name == "put_item"
+            self._has_begun |= request.get("TableName") == "IdempotencyTable" and name == "put_item"
             return real(**request)
 
         return call

@@ -16,9 +16,9 @@ from loyalty_bridge.infra import aws
 from loyalty_bridge.infra import dynamodb as tables
 from loyalty_bridge.parking import parked_records, release
 from loyalty_bridge.pipeline import deduplication, forwarder
-from loyalty_bridge.pipeline.batch import Batch
+from loyalty_bridge.pipeline.batch import InvocationBatch
 from loyalty_bridge.pipeline.forwarder import HOLD_AFTER_SECONDS, SETTLE_SECONDS
-from loyalty_bridge.pipeline.sender import Lane, send
+from loyalty_bridge.pipeline.sender import ProgramSender, send
 from loyalty_bridge.programs import delivery_state, repository, secrets
 from loyalty_bridge.programs.connection import Program
 from loyalty_bridge.settings import DeliverySettings
@@ -79,7 +79,7 @@ def there(braze: Braze, key: str = KEY) -> list[str]:
     return [one.object["properties"]["event_id"] for one in braze.workspace(key).events]
 
 
-@pytest.mark.parametrize("table", ["ProgramsTable", "LedgerTable", "MembersTable"])
+@pytest.mark.parametrize("table", ["ProgramsTable", "DeliveryLogTable", "MembersTable"])
 @pytest.mark.parametrize("failure", [throttled, denied, silent])
 def test_without_memory_nothing_is_sent_and_everything_is_given_back(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, table: str, failure: Call
@@ -137,7 +137,7 @@ def test_what_dynamodb_leaves_undone_for_long_gives_the_batch_back_in_time(
     assert (outcome.counts["given_back"], outcome.counts["requests"]) == (9, 0)
 
 
-@pytest.mark.parametrize("tables", [("LedgerTable",), ("LedgerTable", "MembersTable")])
+@pytest.mark.parametrize("tables", [("DeliveryLogTable",), ("DeliveryLogTable", "MembersTable")])
 def test_what_was_accepted_and_cannot_be_written_down_is_acknowledged_and_counted(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, tables: tuple[str, ...]
 ) -> None:
@@ -176,7 +176,7 @@ def failing_once(real: Call, failure: Call) -> Call:
 
 
 @pytest.mark.parametrize("writes", ["changed", "all"])
-@pytest.mark.parametrize("table", ["LedgerTable", "MembersTable"])
+@pytest.mark.parametrize("table", ["DeliveryLogTable", "MembersTable"])
 @pytest.mark.parametrize("failure", [throttled, denied, silent])
 def test_the_newest_value_stays_though_a_write_fails_once(
     stores: DeliverySettings,
@@ -230,11 +230,11 @@ def test_the_newest_values_stay_though_another_member_s_mark_could_not_be_writte
 
     def second_part(**told: Any) -> Any:
         calls.append(None)
-        return (throttled if len(told["RequestItems"]["LedgerTable"]) < 25 else real)(**told)
+        return (throttled if len(told["RequestItems"]["DeliveryLogTable"]) < 25 else real)(**told)
 
     with monkeypatch.context() as patch:
         real = aws.dynamodb().batch_write_item
-        ledger = concerning("LedgerTable", real, second_part)
+        ledger = concerning("DeliveryLogTable", real, second_part)
         patch.setattr(aws.dynamodb(), "batch_write_item", concerning("MembersTable", ledger, throttled))
 
         first = forwarder.forward(batch, stores, 30)
@@ -253,7 +253,7 @@ class Ended(BaseException):
 
 
 @pytest.mark.parametrize("writes", ["changed", "all"])
-@pytest.mark.parametrize("table", ["LedgerTable", "MembersTable"])
+@pytest.mark.parametrize("table", ["DeliveryLogTable", "MembersTable"])
 def test_the_newest_value_stays_though_the_process_ends_between_the_two_writes(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, writes: str, table: str
 ) -> None:
@@ -303,21 +303,21 @@ def test_a_program_that_hangs_does_not_delay_the_marks_of_the_others(
     written = threading.Event()
     for program in ("hanging", "good"):
         connect(stores, braze.url, program, braze.workspace(program).key)
-    settled = deduplication.write_down
+    settled = deduplication.save
 
-    def hang(lane: Lane, groups: Any) -> None:
+    def hang(lane: ProgramSender, groups: Any) -> None:
         if any(b"A-hanging" in item.object.body for group in groups for item in group):
             assert written.wait(20), "the marks of the others wait for a program that hangs"
         send(lane, groups)
 
-    def note(batch: Batch, program: Program, members: Any) -> deduplication.Written:
+    def note(batch: InvocationBatch, program: Program, members: Any) -> deduplication.Written:
         done = settled(batch, program, members)
         if program.id == "good":
             written.set()
         return done
 
     monkeypatch.setattr(forwarder, "send", hang)
-    monkeypatch.setattr(deduplication, "write_down", note)
+    monkeypatch.setattr(deduplication, "save", note)
 
     outcome = forwarder.forward(
         queued(
@@ -370,14 +370,14 @@ def test_records_of_a_broken_connection_are_given_back_when_they_cannot_be_kept(
     queue.settle(batch, repeated.again)
     braze.workspace(KEY).faults.clear()
     while queue.messages or on_shelf(stores, "held"):
-        release.tend(stores, 20)
+        release.run_schedule(stores, 20)
         batch = queue.batch(10)
         queue.settle(batch, forwarder.forward(batch, stores, 30).again)
 
     assert (len(failed.again), failed.counts["given_back"], failed.counts["accepted_event"]) == (3, 3, 0)
     assert (repeated.again, repeated.counts["held"]) == ([], 3)
     assert there(braze) == ["e0", "e1", "e2"]
-    assert repository.load(stores, ["demo"])["demo"].gate.state == "live"
+    assert repository.load(stores, ["demo"])["demo"].delivery_state.state == "live"
 
 
 def test_what_is_refused_is_given_back_until_it_can_be_kept(
@@ -408,17 +408,17 @@ def test_a_secret_that_does_not_open_for_minutes_holds_its_program_until_it_does
         patch.setattr(aws.kms(), "decrypt", denied)
 
         given_back = forwarder.forward(batch, stores, 30)
-        patch.setattr(forwarder, "Batch", partial(Batch, now=time.time() + HOLD_AFTER_SECONDS + 1))
+        patch.setattr(forwarder, "InvocationBatch", partial(InvocationBatch, now=time.time() + HOLD_AFTER_SECONDS + 1))
         held = forwarder.forward(batch, stores, 30)
-        not_probed = release.tend(stores, 20)
-    probed = release.tend(stores, 20)
+        not_probed = release.run_schedule(stores, 20)
+    probed = release.run_schedule(stores, 20)
     batch = queue.batch(10)
     forwarder.forward(batch, stores, 30)
 
     assert (given_back.again, given_back.counts["held"], given_back.counts["requests"]) == (["message-0"], 0, 0)
     assert (held.again, held.counts["held"]) == ([], 1)
-    assert (not_probed["unavailable"], not_probed["drained"]) == (1, 0)
-    assert probed["drained"] == 1
+    assert (not_probed["unavailable"], not_probed["released"]) == (1, 0)
+    assert probed["released"] == 1
     assert there(braze) == ["e1"]
 
 
@@ -453,11 +453,11 @@ def test_a_clock_that_jumps_changes_no_order_and_loses_nothing(
     now = time.time()
 
     for number, clock in enumerate([now, now + jump, now]):
-        monkeypatch.setattr(forwarder, "Batch", partial(Batch, now=clock))
+        monkeypatch.setattr(forwarder, "InvocationBatch", partial(InvocationBatch, now=clock))
         forwarder.forward(queued(event("user_logged_in", eventId=f"e{number}")), stores, 30)
     held = [json.loads(entry.record.body)["eventId"] for entry in on_shelf(stores, "held")]
     braze.workspace(KEY).faults.clear()
-    release.tend(stores, 20)
+    release.run_schedule(stores, 20)
     forwarder.forward(queue.batch(10), stores, 30)
 
     assert held == ["e0", "e1", "e2"]
@@ -500,14 +500,14 @@ def test_a_schedule_that_cannot_drain_says_so_and_drains_the_next_time(
     with monkeypatch.context() as patch:
         break_(patch)
 
-        failed = release.tend(stores, 20)
+        failed = release.run_schedule(stores, 20)
     still_held = len(on_shelf(stores, "held"))
-    drained = release.tend(stores, 20)
+    released = release.run_schedule(stores, 20)
     batch = queue.batch(10)
     forwarder.forward(batch, stores, 30)
 
     assert (failed["unavailable"] > 0, failed["went_live"], still_held) == (True, 0, 1)
-    assert (drained["unavailable"], drained["drained"], drained["went_live"]) == (0, 1, 1)
+    assert (released["unavailable"], released["released"], released["went_live"]) == (0, 1, 1)
     assert there(braze) == ["e1"]
     assert not on_shelf(stores, "held")
 
@@ -528,11 +528,11 @@ def test_what_only_a_part_was_put_of_is_put_again_and_arrives_once(
     braze.workspace(KEY).misbehave(kind="status", status=401)
     forwarder.forward(queued(*[event("user_logged_in", eventId=f"e{n}") for n in range(3)]), stores, 30)
 
-    failed = release.tend(stores, 20)
-    release.tend(stores, 20)
+    failed = release.run_schedule(stores, 20)
+    release.run_schedule(stores, 20)
     outcome = forwarder.forward(queue.batch(10), stores, 30)
 
-    assert (failed["unavailable"], failed["drained"]) == (1, 0)
+    assert (failed["unavailable"], failed["released"]) == (1, 0)
     assert (len(queue.messages), outcome.counts["repeated"]) == (4, 1)
     assert there(braze) == ["e0", "e1", "e2"]
-    assert not list(parked_records.bundles(stores, "held", "demo"))
+    assert not list(parked_records.batches(stores, "held", "demo"))

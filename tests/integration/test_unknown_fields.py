@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from loyalty_bridge import activity
-from loyalty_bridge.activity.recorder import MOST_ERRORS, UNKNOWN_FIELD, Tally
+from loyalty_bridge.activity.recorder import MOST_ERRORS, UNKNOWN_FIELD, Recorder
 from loyalty_bridge.activity.store import FIELDS
 from loyalty_bridge.operations.explain import explain
 from loyalty_bridge.pipeline.forwarder import forward
@@ -55,7 +55,7 @@ def test_each_program_counts_them_by_type_of_event(stores: DeliverySettings, bra
 
 def test_made_up_names_take_a_bounded_room_and_hide_no_error(stores: DeliverySettings) -> None:
     for batch in range(3):
-        tally = Tally()
+        tally = Recorder()
         for number in range(500):
             tally.problem("demo", "forward_events", "convercus", UNKNOWN_FIELD, f"kind: f{batch}-{number}: is sent")
         tally.problem("demo", "forward_events", "convercus", "refused", "amount: is not a number")

@@ -47,7 +47,7 @@ DAMAGED_SETTINGS: dict[str, Callable[[Item], Item]] = {
     "nested without an end": lambda item: item | {"settings": {"S": '{"loyalty":' + "[" * 20_000}},
     "no settings": lambda item: {name: value for name, value in item.items() if name != "settings"},
     "settings of another type": lambda item: item | {"settings": {"B": b"\x00"}},
-    "an epoch that is no number": lambda item: item | {"epoch": {"S": "first"}},
+    "a destination version that is no number": lambda item: item | {"destination_version": {"S": "first"}},
     "secrets in another form": lambda item: item | {"secrets": {"L": []}},
     "a secret in another form": lambda item: item | {"secrets": {"M": {"braze_api_key": {"S": "x"}}}},
     "a time beyond the calendar": lambda item: item | {"since": {"N": "9" * 30}},
@@ -117,13 +117,13 @@ def test_records_are_held_in_order_until_the_settings_can_be_read(world: World, 
     world.come("e1", "e2")
 
     outcome = world.deliver()
-    tended = +release.tend(world.settings, 20)
+    tended = +release.run_schedule(world.settings, 20)
     listed = {program.id: administer.row(program)["state"] for program in repository.every(world.settings)}
     meanwhile = world.there("good"), world.there("odd"), world.held()
     world.write(world.before)
     world.come("e3")
     world.deliver()
-    release.tend(world.settings, 20)
+    release.run_schedule(world.settings, 20)
     world.deliver()
 
     assert meanwhile == (["e1", "e2"], [], ["e1", "e2"])
@@ -139,11 +139,11 @@ def test_records_are_held_until_an_operator_writes_an_unreadable_gate_anew(world
     world.come("e1")
 
     world.deliver()
-    release.tend(world.settings, 20)
+    release.run_schedule(world.settings, 20)
     kept_as_it_was = {name: world.item("gate").get(name) for name in damage}
     meanwhile = world.there("good"), world.there("odd"), world.held()
     administer.resume(world.settings, repository.load(world.settings, ["odd"])["odd"])
-    release.tend(world.settings, 20)
+    release.run_schedule(world.settings, 20)
     world.deliver()
 
     assert kept_as_it_was == damage
@@ -159,9 +159,9 @@ def test_what_was_held_is_looked_for_however_long_the_settings_could_not_be_read
     world.deliver()
     world.write(world.item("gate") | {"watch_until": {"N": "1"}})  # a day ago
 
-    release.tend(world.settings, 20)
+    release.run_schedule(world.settings, 20)
     world.write(world.before)
-    release.tend(world.settings, 20)
+    release.run_schedule(world.settings, 20)
     world.deliver()
 
     assert world.there("odd") == ["e1"]
@@ -183,16 +183,18 @@ def test_unreadable_settings_are_replaced_as_a_whole_and_never_in_part(world: Wo
     assert (administer.state(saved), world.there("odd")) == ("streaming", ["e1"])
 
 
-@pytest.mark.parametrize("damage", [{"at": {"S": "then"}}, {"epoch": {"L": []}}, {"cursor_at": {"N": "1"}}])
+@pytest.mark.parametrize(
+    "damage", [{"at": {"S": "then"}}, {"destination_version": {"L": []}}, {"cursor_at": {"N": "1"}}]
+)
 def test_a_deletion_that_cannot_be_read_holds_up_nothing_and_its_id_can_be_used(world: World, damage: Item) -> None:
     world.come("e1")
     world.write(
-        {"program": {"S": "gone"}, "item": {"S": "deleted"}, "at": {"N": "1"}, "epoch": {"N": "1"}}
+        {"program": {"S": "gone"}, "item": {"S": "deleted"}, "at": {"N": "1"}, "destination_version": {"N": "1"}}
         | {"due": {"N": "1"}, "under_way": {"BOOL": True}}
         | damage
     )
 
-    tended = release.tend(world.settings, 20)
+    tended = release.run_schedule(world.settings, 20)
     connect(world.settings, world.braze.url, "gone", "key-of-good")
     world.deliver()
 
@@ -201,7 +203,13 @@ def test_a_deletion_that_cannot_be_read_holds_up_nothing_and_its_id_can_be_used(
 
 
 @pytest.mark.parametrize(
-    "damage", [{"marks": {"B": b"x"}}, {"marks": {"M": {}}}, {"epoch": {"S": "one"}}, {"marks": {"B": b"\xff" * 99}}]
+    "damage",
+    [
+        {"marks": {"B": b"x"}},
+        {"marks": {"M": {}}},
+        {"destination_version": {"S": "one"}},
+        {"marks": {"B": b"\xff" * 99}},
+    ],
 )
 def test_a_state_of_a_member_that_cannot_be_read_is_forgotten_and_stops_nobody(world: World, damage: Item) -> None:
     world.come("e1")

@@ -14,7 +14,7 @@ from loyalty_bridge.event_queue import publisher
 from loyalty_bridge.event_queue.envelope import SourceRecord
 from loyalty_bridge.infra import aws
 from loyalty_bridge.parking import parked_records, release
-from loyalty_bridge.parking.parked_records import Entry
+from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.programs import delivery_state, repository
 from loyalty_bridge.settings import DeliverySettings
@@ -40,11 +40,11 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
 
 def wait(settings: DeliverySettings, program: str, bundles: int) -> None:
     """Let records of a program wait, each in a bundle of its own."""
-    delivery_state.wait(settings, program, repository.load(settings, [program])[program].gate, time.time())
+    delivery_state.wait(settings, program, repository.load(settings, [program])[program].delivery_state, time.time())
     for number in range(bundles):
         record = SourceRecord(program, json.dumps(of_user(program)).encode(), datetime.now(UTC))
-        parked_records.keep(
-            settings, "waiting", program, [Entry(record, group=f"{program}#U1")], time.time() - 1000 + number
+        parked_records.park(
+            settings, "waiting", program, [ParkedRecord(record, group=f"{program}#U1")], time.time() - 1000 + number
         )
 
 
@@ -69,18 +69,18 @@ def test_every_program_has_its_turn_within_the_time_however_much_waits_of_one(
         wait(stores, program, 60 if program == "import" else 1)
     monkeypatch.setattr(release, "_TURN", 2)
     put: list[str] = []
-    whole = publisher.put
+    whole = publisher.publish
 
     def noted(settings: DeliverySettings, records: Any) -> None:
         put.extend(record.program for record, _ in records)
         whole(settings, records)
 
-    monkeypatch.setattr(publisher, "put", noted)
+    monkeypatch.setattr(publisher, "publish", noted)
     monkeypatch.setattr(
         release, "time", SimpleNamespace(time=time.time, monotonic=lambda: 100.0 if len(put) > 8 else 0.0)
     )
 
-    counts = release.tend(stores, 40)
+    counts = release.run_schedule(stores, 40)
 
     assert set(put) == set(programs)
     assert counts["brought_back"] == len(put) < 20
@@ -94,9 +94,9 @@ def test_what_comes_back_without_its_person_has_its_next_turn_in_the_next_run(
     wait(stores, "one", 3)
     later = datetime.now(UTC) + timedelta(seconds=60)
     record = SourceRecord("one", json.dumps(of_user("one")).encode(), datetime.now(UTC))
-    parked_records.keep(stores, "waiting", "one", [Entry(record, group="one#U1")], later.timestamp())
+    parked_records.park(stores, "waiting", "one", [ParkedRecord(record, group="one#U1")], later.timestamp())
 
-    counts = release.tend(stores, 20)
+    counts = release.run_schedule(stores, 20)
 
     assert counts["brought_back"] == 3
     assert len(on_shelf(stores, "waiting", "one")) == 1
@@ -106,9 +106,9 @@ def test_records_are_looked_for_as_long_as_some_may_wait(stores: DeliverySetting
     connect(stores, braze.url, "demo")
     forward(queued(of_user("demo")), stores, 30)
 
-    first = release.tend(stores, 20)["brought_back"]
+    first = release.run_schedule(stores, 20)["brought_back"]
     batch = queue.batch(10)
     forward(batch, stores, 30)
-    second = release.tend(stores, 20)["brought_back"]
+    second = release.run_schedule(stores, 20)["brought_back"]
 
     assert (first, second) == (1, 1)

@@ -58,15 +58,15 @@ def programs(stores: DeliverySettings) -> None:
 
 def unsealed(settings: DeliverySettings) -> list[tuple[str, SourceRecord]]:
     """Take what lies on the queue: each event's record with its group."""
-    arrivals = envelope.arrivals({"Records": queued(settings)})
-    opened = [(one.group, envelope.unseal(one, lambda key: parked_records.get_body(settings, key))) for one in arrivals]
+    arrivals = envelope.inbound_messages({"Records": queued(settings)})
+    opened = [(one.group, envelope.decode(one, lambda key: parked_records.get_body(settings, key))) for one in arrivals]
     return [(group, own) for group, record in opened for own in each_alone(record)]
 
 
 def each_alone(record: SourceRecord) -> list[SourceRecord]:
     """Take a record apart that may hold several events of one member."""
     document = json.loads(record.body)
-    return [envelope.alone(record, one) for one in document] if isinstance(document, list) else [record]
+    return [envelope.single(record, one) for one in document] if isinstance(document, list) else [record]
 
 
 # --- Who may deliver.
@@ -399,9 +399,9 @@ def test_the_name_in_an_event_wins_over_the_urls(stores: DeliverySettings) -> No
     [
         ("EVENTS_QUEUE_URL", None),
         ("PROGRAMS_TABLE", None),
-        ("KEPT_TABLE", "not JSON"),
-        ("KEPT_BUCKET", "not JSON"),
-        ("KEPT_BUCKET", "x" * 200_000),
+        ("PARKED_TABLE", "not JSON"),
+        ("PARKED_BUCKET", "not JSON"),
+        ("PARKED_BUCKET", "x" * 200_000),
     ],
 )
 def test_what_cannot_be_stored_is_answered_by_the_status_that_the_sender_repeats(
@@ -434,7 +434,7 @@ def test_a_secret_that_does_not_open_is_no_wrong_credential(stores: DeliverySett
 def test_a_defect_of_ours_does_not_make_brevo_discard_an_event(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.delenv("KEPT_BUCKET")
+    monkeypatch.delenv("PARKED_BUCKET")
 
     answer = answered(delivery("loyalty", VOUCHER, program="loyalty"))
 
@@ -443,14 +443,14 @@ def test_a_defect_of_ours_does_not_make_brevo_discard_an_event(
     assert caplog.records[-1].levelname == "ERROR"
     told = str(caplog.records[-1].__dict__)
     assert "RuntimeError in read:" in told
-    assert "KEPT_BUCKET" not in told  # a message may hold what was delivered
+    assert "PARKED_BUCKET" not in told  # a message may hold what was delivered
 
 
 def test_a_defect_of_ours_is_found_among_the_errors_of_no_program(
     bridge: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.delenv("KEPT_BUCKET")
+        patch.delenv("PARKED_BUCKET")
         answered(delivery("loyalty", VOUCHER, program="loyalty"))
 
     code, told, _ = bridge("errors", "-", "--code", "failed", "--json")

@@ -100,7 +100,7 @@ class Site:
 def serving_admin(stores: DeliverySettings, issuer: Issuer, patch: Any) -> Iterator[Site]:
     """Serve the page until the block ends."""
     told = {
-        "JOURNAL_TABLE": "JournalTable",
+        "IDEMPOTENCY_TABLE": "IdempotencyTable",
         "BATCHES_QUEUE_URL": aws.sqs().create_queue(QueueName="batches")["QueueUrl"],
         "AUDIT_TABLE": "AuditTable",
         "SESSIONS_TABLE": "SessionsTable",

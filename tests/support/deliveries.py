@@ -9,9 +9,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from loyalty_bridge.event_queue.envelope import Arrival, SourceRecord
+from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord
 from loyalty_bridge.model import Json, MemberUpdate
-from loyalty_bridge.pipeline.planning import Work, parts
+from loyalty_bridge.pipeline.planning import Delivery, parts
 from loyalty_bridge.platforms.base import AttributePath, Translation, WireObject
 
 START = datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -31,7 +31,7 @@ def work(
     member: str = "A1",
     event: str = "",
     purchase: str = "",
-) -> Work:
+) -> Delivery:
     """Make an update of a member, so many seconds after the start."""
     time = START + timedelta(seconds=second)
     translation = Translation(
@@ -40,12 +40,12 @@ def work(
         event=_object("events", member, name=event) if event else None,
         purchase=_object("purchases", member, product_id=purchase) if purchase else None,
     )
-    return Work(
-        arrival=Arrival("receipt", "", member, time, b""),
+    return Delivery(
+        arrival=InboundMessage("receipt", "", member, time, b""),
         record=SourceRecord("demo", b"{}", time),
         update=MemberUpdate(event_id="event", member=member, time=time),
         translation=translation,
-        ledger_key=b"key",
+        log_key=b"key",
         missing={part for part, there in parts(translation).items() if there},
     )
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from loyalty_bridge.pipeline import identities
-from loyalty_bridge.pipeline.identities import Taught
+from loyalty_bridge.pipeline.identities import AliasAssertion
 from loyalty_bridge.programs import repository
 from loyalty_bridge.programs.connection import Connection, Program, merged
 from loyalty_bridge.settings import MemberSettings, PlanSettings, ProgramSettings
@@ -173,7 +173,7 @@ def connect_punchh(
 
 def make_known(settings: MemberSettings, user_id: int, member: str, program: str = "diner") -> None:
     """Let the bridge know a member by Punchh's user id."""
-    taught = Taught(program, f"user:{user_id}", member, datetime.now(UTC), "member")
+    taught = AliasAssertion(program, f"user:{user_id}", member, datetime.now(UTC), "member")
     identities.learn(settings, [taught], time.monotonic() + 5)
 
 

@@ -19,16 +19,16 @@ from tests.support.template import resources
 
 @dataclass(frozen=True)
 class Settings:
-    journal_table: str = "JournalTable"
+    idempotency_table: str = "IdempotencyTable"
 
 
 def create_table(settings: Settings) -> None:
     """Make the journal's table where the environment says."""
-    declared = resources("AWS::DynamoDB::Table")["JournalTable"]["Properties"]
+    declared = resources("AWS::DynamoDB::Table")["IdempotencyTable"]["Properties"]
     wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
     properties: Any = {name: declared[name] for name in wanted}
     boto3.client("dynamodb", region_name="us-east-1").create_table(
-        TableName=settings.journal_table, BillingMode="PAY_PER_REQUEST", **properties
+        TableName=settings.idempotency_table, BillingMode="PAY_PER_REQUEST", **properties
     )
 
 

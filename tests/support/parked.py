@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from loyalty_bridge.parking import parked_records
-from loyalty_bridge.parking.parked_records import Entry, Shelf
+from loyalty_bridge.parking.parked_records import Kind, ParkedRecord
 from loyalty_bridge.settings import DeliverySettings
 
 
-def on_shelf(settings: DeliverySettings, shelf: Shelf, program: str = "demo") -> list[Entry]:
+def on_shelf(settings: DeliverySettings, shelf: Kind, program: str = "demo") -> list[ParkedRecord]:
     """Give what is kept of a program, in order."""
     return [
         entry
-        for bundle in parked_records.bundles(settings, shelf, program)
-        for entry in parked_records.entries(settings, bundle)
+        for bundle in parked_records.batches(settings, shelf, program)
+        for entry in parked_records.records(settings, bundle)
     ]
 
 

@@ -63,7 +63,7 @@ def needed(service: str, operation: str, told: Mapping[str, Any]) -> Iterator[Pe
         case "dynamodb":
             yield action, told["TableName"] + (f"/index/{told['IndexName']}" if "IndexName" in told else "")
         case "s3":
-            yield action, "KeptBucket" + (f"/{told['Key']}" if "Key" in told else "")
+            yield action, "ParkedBucket" + (f"/{told['Key']}" if "Key" in told else "")
         case "sqs":
             yield action, _QUEUES.get(told["QueueUrl"].rpartition("/")[2], "")
         case _:

@@ -42,10 +42,10 @@ def _make_others(secrets_key: str) -> DeliverySettings:
         activity_table="ActivityTable",
         secrets_key=secrets_key,
         allowed_hosts="127.0.0.1",
-        ledger_table="LedgerTable",
+        delivery_log_table="DeliveryLogTable",
         members_table="MembersTable",
-        kept_table="KeptTable",
-        kept_bucket="kept",
+        parked_table="ParkedTable",
+        parked_bucket="kept",
         events_queue_url=queue["QueueUrl"],
     )
 

@@ -72,11 +72,11 @@ def test_who_talks_to_no_platform_opens_no_secret() -> None:
 def test_a_call_that_the_role_of_a_function_does_not_allow_is_told() -> None:
     def handler(*_: Any) -> None:
         with mock_aws(), suppress(ClientError):
-            aws.dynamodb().delete_item(TableName="LedgerTable", Key={"event": {"B": b"e"}})
+            aws.dynamodb().delete_item(TableName="DeliveryLogTable", Key={"event": {"B": b"e"}})
 
     watched("forward_events", handler)({}, None)
 
-    assert denied() == {("ForwardEvents", "dynamodb:DeleteItem", "LedgerTable")}
+    assert denied() == {("ForwardEvents", "dynamodb:DeleteItem", "DeliveryLogTable")}
     assert denied() == set()
 
 
@@ -94,8 +94,8 @@ def test_a_call_that_the_role_of_a_function_does_not_allow_is_told() -> None:
             {"TransactItems": [{"Put": {"TableName": "A"}}, {"ConditionCheck": {"TableName": "B"}}]},
             ["dynamodb:PutItem A", "dynamodb:ConditionCheckItem B"],
         ),
-        ("s3:ListObjectsV2", {"Bucket": "kept"}, ["s3:ListBucket KeptBucket"]),
-        ("s3:PutObject", {"Bucket": "kept", "Key": "bodies/1"}, ["s3:PutObject KeptBucket/bodies/1"]),
+        ("s3:ListObjectsV2", {"Bucket": "kept"}, ["s3:ListBucket ParkedBucket"]),
+        ("s3:PutObject", {"Bucket": "kept", "Key": "bodies/1"}, ["s3:PutObject ParkedBucket/bodies/1"]),
         ("sqs:SendMessageBatch", {"QueueUrl": "https://sqs/1/batches"}, ["sqs:SendMessage BatchesQueue"]),
         ("kms:Encrypt", {}, ["kms:Encrypt SecretsKey"]),
     ],

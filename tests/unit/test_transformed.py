@@ -258,7 +258,7 @@ def test_what_is_invoked_asynchronously_says_how_often_it_is_tried(parameters: d
         for function in references(target["Arn"])
     }
 
-    assert scheduled == set(told) == {"DrainHeld"}
+    assert scheduled == set(told) == {"ReleaseHeld"}
     for config in told.values():
         assert {"MaximumRetryAttempts", "MaximumEventAgeInSeconds"} <= set(config)
 

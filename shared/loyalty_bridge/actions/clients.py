@@ -19,7 +19,7 @@ CONNECTIONS = 8
 
 
 @lru_cache(maxsize=1)
-def kept_transport() -> Send:
+def shared_client() -> Send:
     """Keep the connections to the loyalty platform alive between look-ups."""
     return open_transport(CONNECTIONS)
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from loyalty_bridge.actions import idempotency
 
 if TYPE_CHECKING:
-    from loyalty_bridge.actions.idempotency import Answer, JournalSettings, Record
+    from loyalty_bridge.actions.idempotency import Answer, IdempotencySettings, Record
 
 C = TypeVar("C")
 
 
 @dataclass(frozen=True, slots=True)
-class Caller(Generic[C]):
+class ActionContext(Generic[C]):
     """Who wants an action, and until when.
 
     Attributes
@@ -38,7 +38,7 @@ class Caller(Generic[C]):
         For how many seconds the journal remembers how a request with a key ended.
     """
 
-    settings: JournalSettings
+    settings: IdempotencySettings
     program: str
     client: C
     key: str | None
@@ -62,7 +62,7 @@ class Caller(Generic[C]):
         resumes: bool = False,
     ) -> Answer:
         """Carry an action out unless it was before; `part` tells the steps of one request apart."""
-        return idempotency.perform(
+        return idempotency.execute(
             self.settings,
             self.program,
             action,

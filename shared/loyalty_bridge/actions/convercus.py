@@ -11,7 +11,7 @@ from loyalty_bridge.errors import KeyReused, NotSent, OutcomeUnknown, Refused, U
 from loyalty_bridge.platforms.convercus.client import ACCOUNT_COUPON_ID
 
 if TYPE_CHECKING:
-    from loyalty_bridge.actions.context import Caller
+    from loyalty_bridge.actions.context import ActionContext
     from loyalty_bridge.actions.idempotency import Record
     from loyalty_bridge.platforms.convercus.client import Client, Membership
 
@@ -21,7 +21,13 @@ SUBSCRIBE_EMAIL = "subscribe_email"
 
 
 def assign_coupon(
-    caller: Caller[Client], coupon_id: str, account_id: str, *, valid_from: str = "", valid_to: str = "", part: str = ""
+    caller: ActionContext[Client],
+    coupon_id: str,
+    account_id: str,
+    *,
+    valid_from: str = "",
+    valid_to: str = "",
+    part: str = "",
 ) -> Answer:
     """Assign a coupon to a member; the answer has its ``couponCode``. Raises as `journal.perform`."""
 
@@ -42,7 +48,7 @@ def assign_coupon(
 
 
 def book_points(
-    caller: Caller[Client],
+    caller: ActionContext[Client],
     account_id: str,
     *,
     booking_type: Literal["EARNBOOKING", "BURNBOOKING"],
@@ -89,7 +95,7 @@ def channels(wanted: Sequence[str] | None, defaults: Sequence[str], known: Seque
     return chosen
 
 
-def subscribe_email(caller: Caller[Client], account_id: str, chosen: Sequence[str], *, allowed: bool) -> Answer:
+def subscribe_email(caller: ActionContext[Client], account_id: str, chosen: Sequence[str], *, allowed: bool) -> Answer:
     """Set opt-in channels on all memberships of an account: 200 when all are set, 207 when some are.
 
     Each membership is an action of its own in the journal: a repeat touches only those that failed, and never turns
@@ -131,7 +137,9 @@ def subscribe_email(caller: Caller[Client], account_id: str, chosen: Sequence[st
     return Answer(207 if failed else 200, {"succeeded": succeeded, "failed": failed})
 
 
-def _set_optins(caller: Caller[Client], account_id: str, membership: Membership, optins: Mapping[str, bool]) -> None:
+def _set_optins(
+    caller: ActionContext[Client], account_id: str, membership: Membership, optins: Mapping[str, bool]
+) -> None:
     def act(_: object) -> Answer:
         try:
             caller.client.set_optins(account_id, membership.user_id, optins, deadline=caller.deadline)

@@ -65,7 +65,7 @@ class PlanSettings(BatchSettings, QueueSettings, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class CouponBatch:
     """What is to be assigned, and to how many; times as the caller wrote them."""
 
     program: str
@@ -78,7 +78,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class MemberOutcome:
     """A member of a batch: how far it is, and the coupon's code or the reason of the refusal."""
 
     account_id: str
@@ -109,9 +109,9 @@ def plan(
     content = json.dumps([reference, coupon_id, list(account_ids), valid_from, valid_to])
     fingerprint = hashlib.sha256(content.encode()).hexdigest()
     id_ = fingerprint[:32]
-    batch = Batch(program, id_, coupon_id, len(account_ids), valid_from, valid_to, fingerprint)
+    batch = CouponBatch(program, id_, coupon_id, len(account_ids), valid_from, valid_to, fingerprint)
     puts = [
-        {"Put": {"TableName": settings.batches_table, "Item": _closed(batch, Line(account_id, "planned"))}}
+        {"Put": {"TableName": settings.batches_table, "Item": _closed(batch, MemberOutcome(account_id, "planned"))}}
         for account_id in account_ids
     ]
     is_new: dict[str, Any] = {
@@ -129,7 +129,7 @@ def plan(
     return id_
 
 
-def find(settings: BatchSettings, program: str, id_: str) -> Batch | None:
+def find(settings: BatchSettings, program: str, id_: str) -> CouponBatch | None:
     """Read a batch's head; None when there is no such batch of the program.
 
     Raises
@@ -144,10 +144,10 @@ def find(settings: BatchSettings, program: str, id_: str) -> Batch | None:
             ConsistentRead=True,
         )
     item = reply.get("Item")
-    return Batch(program=program, id=id_, **json.loads(item["head"]["S"])) if item else None
+    return CouponBatch(program=program, id=id_, **json.loads(item["head"]["S"])) if item else None
 
 
-def lines(settings: BatchSettings, batch: Batch) -> list[Line]:
+def lines(settings: BatchSettings, batch: CouponBatch) -> list[MemberOutcome]:
     """Read how far each member of a batch is.
 
     Raises
@@ -159,7 +159,7 @@ def lines(settings: BatchSettings, batch: Batch) -> list[Line]:
         return [_opened(item) for item in _items(settings, batch) if item["member"]["S"] != HEAD]
 
 
-def progress(batch: Batch, found: Sequence[Line]) -> dict[str, Any]:
+def progress(batch: CouponBatch, found: Sequence[MemberOutcome]) -> dict[str, Any]:
     """Tell how far a batch is: how many members are in which state, and each member's outcome."""
     counts = Counter(line.state for line in found)
     told = {"succeeded": "couponCode", "refused": "reason", "unknown": "reason"}
@@ -176,7 +176,9 @@ def progress(batch: Batch, found: Sequence[Line]) -> dict[str, Any]:
     }
 
 
-def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, str], str], until: float) -> Counter[str]:
+def carry_out(
+    settings: BatchSettings, batch: CouponBatch, assign: Callable[[CouponBatch, str], str], until: float
+) -> Counter[str]:
     """Assign to the members that are still due, several at once; what is due after that has to be done again later.
 
     How each ended is noted for the program's activity, once: one that is still unknown is no news. A connection that
@@ -196,7 +198,7 @@ def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, st
     """
     broken = threading.Event()
 
-    def one(before: Line) -> str:
+    def one(before: MemberOutcome) -> str:
         """Give the member's state where it is new, or that it is still due."""
         if time.monotonic() >= until or broken.is_set():
             return "due"
@@ -230,8 +232,8 @@ def carry_out(settings: BatchSettings, batch: Batch, assign: Callable[[Batch, st
 
 
 def _tried(
-    batch: Batch, before: Line, assign: Callable[[Batch, str], str]
-) -> tuple[Line, UpstreamRefused | Refused | OutcomeUnknown | None]:
+    batch: CouponBatch, before: MemberOutcome, assign: Callable[[CouponBatch, str], str]
+) -> tuple[MemberOutcome, UpstreamRefused | Refused | OutcomeUnknown | None]:
     """Assign to one member; gives how it ended, and what stood in the way."""
     try:
         return replace(before, state="succeeded", told=assign(batch, before.account_id)), None
@@ -268,7 +270,7 @@ def come_back(settings: QueueSettings, handle: str, receives: int) -> None:
         )
 
 
-def _note(settings: BatchSettings, batch: Batch, line: Line) -> None:
+def _note(settings: BatchSettings, batch: CouponBatch, line: MemberOutcome) -> None:
     with aws.reaching("the batches"):
         aws.dynamodb().update_item(
             TableName=settings.batches_table,
@@ -279,7 +281,7 @@ def _note(settings: BatchSettings, batch: Batch, line: Line) -> None:
         )
 
 
-def _items(settings: BatchSettings, batch: Batch) -> Iterator[Mapping[str, Any]]:
+def _items(settings: BatchSettings, batch: CouponBatch) -> Iterator[Mapping[str, Any]]:
     pages = (
         aws.dynamodb()
         .get_paginator("query")
@@ -298,7 +300,7 @@ def _key(program: str, id_: str, member: str) -> dict[str, Any]:
     return {"batch": {"S": f"{program}#{id_}"}, "member": {"S": member}}
 
 
-def _head(batch: Batch) -> dict[str, Any]:
+def _head(batch: CouponBatch) -> dict[str, Any]:
     told = {
         "coupon_id": batch.coupon_id,
         "count": batch.count,
@@ -309,11 +311,11 @@ def _head(batch: Batch) -> dict[str, Any]:
     return _item(batch, HEAD, {"head": {"S": json.dumps(told)}})
 
 
-def _closed(batch: Batch, line: Line) -> dict[str, Any]:
+def _closed(batch: CouponBatch, line: MemberOutcome) -> dict[str, Any]:
     return _item(batch, line.account_id, {"state": {"S": line.state}, "told": {"S": line.told}})
 
 
-def _item(batch: Batch, member: str, told: Mapping[str, Any]) -> dict[str, Any]:
+def _item(batch: CouponBatch, member: str, told: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **_key(batch.program, batch.id, member),
         "expires": {"N": str(int(time.time()) + DAYS * 86400)},
@@ -321,5 +323,5 @@ def _item(batch: Batch, member: str, told: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _opened(item: Mapping[str, Any]) -> Line:
-    return Line(item["member"]["S"], item["state"]["S"], item["told"]["S"])
+def _opened(item: Mapping[str, Any]) -> MemberOutcome:
+    return MemberOutcome(item["member"]["S"], item["state"]["S"], item["told"]["S"])

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from loyalty_bridge.actions import convercus, coupon_batches, idempotency, punchh
 from loyalty_bridge.actions.coupon_batches import QueueSettings
-from loyalty_bridge.actions.idempotency import Answer, JournalSettings, Record
+from loyalty_bridge.actions.idempotency import Answer, IdempotencySettings, Record
 from loyalty_bridge.errors import NotFound, Refused
 
 RESULTS = {
@@ -21,11 +21,11 @@ BATCH_PAUSE_SECONDS = 10
 """After which a batch is gone on with: by then the decision about one of its members is written."""
 
 
-class DecisionSettings(JournalSettings, QueueSettings, Protocol):
+class DecisionSettings(IdempotencySettings, QueueSettings, Protocol):
     """Where a decision is written, and who has to learn of it."""
 
 
-def find(settings: JournalSettings, program: str, action_id: str) -> Record:
+def find(settings: IdempotencySettings, program: str, action_id: str) -> Record:
     """Read an action.
 
     Raises

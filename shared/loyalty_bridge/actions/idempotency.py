@@ -78,11 +78,11 @@ T = TypeVar("T")
 State = Literal["started", "succeeded", "refused", "unknown"]
 
 
-class JournalSettings(Protocol):
+class IdempotencySettings(Protocol):
     """Where the journal is."""
 
     @property
-    def journal_table(self) -> str:
+    def idempotency_table(self) -> str:
         """Name of the table."""
 
 
@@ -137,8 +137,8 @@ class Record:
     kept: float = KEPT_SECONDS
 
 
-def perform(
-    settings: JournalSettings,
+def execute(
+    settings: IdempotencySettings,
     program: str,
     action: str,
     key: str | None,
@@ -237,7 +237,7 @@ def perform(
         pause = min(2 * pause, 1.0)
 
 
-def get(settings: JournalSettings, program: str, id_: str, now: Callable[[], float] = time.time) -> Record | None:
+def get(settings: IdempotencySettings, program: str, id_: str, now: Callable[[], float] = time.time) -> Record | None:
     """Read a record; None when there is none any more.
 
     Raises
@@ -245,14 +245,16 @@ def get(settings: JournalSettings, program: str, id_: str, now: Callable[[], flo
     Unavailable
         When DynamoDB does not give it.
     """
-    with aws.reaching("the journal"):
-        reply = aws.dynamodb().get_item(TableName=settings.journal_table, Key=_key(program, id_), ConsistentRead=True)
+    with aws.reaching("the idempotency table"):
+        reply = aws.dynamodb().get_item(
+            TableName=settings.idempotency_table, Key=_key(program, id_), ConsistentRead=True
+        )
     item = reply.get("Item")
     # TTL deletes days late.
     return None if item is None or _number(item, "expires", math.inf) <= now() else _opened(item, now())
 
 
-def open_actions(settings: JournalSettings, program: str, now: Callable[[], float] = time.time) -> list[Record]:
+def open_actions(settings: IdempotencySettings, program: str, now: Callable[[], float] = time.time) -> list[Record]:
     """List the actions whose outcome is unknown, oldest first.
 
     Raises
@@ -264,13 +266,13 @@ def open_actions(settings: JournalSettings, program: str, now: Callable[[], floa
 
     def read(shard: int) -> list[Record]:
         pages = query.paginate(
-            TableName=settings.journal_table,
+            TableName=settings.idempotency_table,
             IndexName="open",
             KeyConditionExpression="#open = :shard",
             ExpressionAttributeNames={"#open": "open"},
             ExpressionAttributeValues={":shard": {"S": f"{program}#{shard}"}},
         )
-        with aws.reaching("the journal"):
+        with aws.reaching("the idempotency table"):
             return [_opened(item, now()) for page in pages for item in page["Items"]]
 
     records = [record for shard in aws.side_by_side(read, range(SHARDS)) for record in shard]
@@ -278,7 +280,7 @@ def open_actions(settings: JournalSettings, program: str, now: Callable[[], floa
 
 
 def decide(
-    settings: JournalSettings, program: str, id_: str, answer: Answer | None, now: Callable[[], float] = time.time
+    settings: IdempotencySettings, program: str, id_: str, answer: Answer | None, now: Callable[[], float] = time.time
 ) -> None:
     """Let an operator, who has looked on the loyalty platform, end an action whose outcome is unknown.
 
@@ -312,7 +314,7 @@ def _hash(*parts: str) -> str:
 
 
 def _begin(
-    settings: JournalSettings, mine: Record, ready: Callable[[], object] | None, now: Callable[[], float]
+    settings: IdempotencySettings, mine: Record, ready: Callable[[], object] | None, now: Callable[[], float]
 ) -> Record | None:
     """Get ready and write the beginning; give the record that stands in the way."""
     try:
@@ -336,7 +338,7 @@ def _begin(
 
 
 def _carry_out(
-    settings: JournalSettings,
+    settings: IdempotencySettings,
     mine: Record,
     act: Callable[[str], Answer],
     repeat_window: float,
@@ -365,7 +367,7 @@ def _carry_out(
 
 
 def _look_up(
-    settings: JournalSettings,
+    settings: IdempotencySettings,
     seen: Record,
     look: Callable[[Record], Answer | None] | None,
     repeat_window: float,
@@ -403,7 +405,7 @@ def _ended(record: Record, state: State, answer: Answer, repeat_window: float, n
 
 
 def _finished(
-    settings: JournalSettings, record: Record, now: Callable[[], float], sleep: Callable[[float], None]
+    settings: IdempotencySettings, record: Record, now: Callable[[], float], sleep: Callable[[float], None]
 ) -> Record:
     """Write an end, unless there is one already; give the one that holds."""
     condition = f"attribute_not_exists(#id) OR ({_IS_OPEN})"
@@ -434,12 +436,12 @@ _IS_OPEN = "#owner = :owner AND attribute_exists(#open)"
 _IS_FREE = "attribute_not_exists(#id) OR guards_until <= :now AND attribute_not_exists(#open)"
 
 
-def _put(settings: JournalSettings, record: Record, condition: str, now: float) -> Record | None:
+def _put(settings: IdempotencySettings, record: Record, condition: str, now: float) -> Record | None:
     """Write a record under a condition; give the one that is there when the condition does not hold."""
     values = {":owner": {"S": record.owner}, ":now": {"N": f"{now:.3f}"}}
     client = aws.dynamodb()
     request: dict[str, Any] = {
-        "TableName": settings.journal_table,
+        "TableName": settings.idempotency_table,
         "Item": _closed(record, now),
         "ConditionExpression": condition,
         "ExpressionAttributeNames": {name: it for name, it in _NAMES.items() if name in condition},
@@ -454,7 +456,7 @@ def _put(settings: JournalSettings, record: Record, condition: str, now: float) 
     return None
 
 
-def _free(settings: JournalSettings, record: Record) -> bool:
+def _free(settings: IdempotencySettings, record: Record) -> bool:
     """Take a record away so that a repeat may act, unless it has ended or belongs to another owner.
 
     A record that is gone already counts as taken away: the reply to our own write may have been lost.
@@ -468,15 +470,15 @@ def _free(settings: JournalSettings, record: Record) -> bool:
     return True
 
 
-def _set_aside(settings: JournalSettings, record: Record, now: float) -> None:
+def _set_aside(settings: IdempotencySettings, record: Record, now: float) -> None:
     """Move a record to an id of its own, unless it has ended meanwhile or somebody else has moved it."""
-    moved = {"TableName": settings.journal_table, "Item": _closed(replace(record, id=record.owner), now)}
+    moved = {"TableName": settings.idempotency_table, "Item": _closed(replace(record, id=record.owner), now)}
     dynamodb.together([{"Put": moved}, {"Delete": _removal(settings, record)}], time.monotonic() + WRITE_SECONDS)
 
 
-def _removal(settings: JournalSettings, record: Record) -> dict[str, Any]:
+def _removal(settings: IdempotencySettings, record: Record) -> dict[str, Any]:
     return {
-        "TableName": settings.journal_table,
+        "TableName": settings.idempotency_table,
         "Key": _key(record.program, record.id),
         "ConditionExpression": _IS_OPEN,
         "ExpressionAttributeNames": {"#owner": "owner", "#open": "open"},

@@ -26,13 +26,13 @@ from loyalty_bridge.errors import (
     UpstreamRefused,
 )
 from loyalty_bridge.pipeline import identities
-from loyalty_bridge.pipeline.identities import Taught
+from loyalty_bridge.pipeline.identities import AliasAssertion
 from loyalty_bridge.platforms.punchh import client as punchh
 from loyalty_bridge.platforms.punchh.events import alias_of
 from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_CLIENT_SECRET, PUNCHH_COUPON_TOKEN
 
 if TYPE_CHECKING:
-    from loyalty_bridge.actions.context import Caller
+    from loyalty_bridge.actions.context import ActionContext
     from loyalty_bridge.actions.idempotency import Record
     from loyalty_bridge.platforms.punchh.client import Client
     from loyalty_bridge.settings import SignupSettings
@@ -68,7 +68,7 @@ def device_id(told: str, program: str, external_id: str) -> str:
 
 def signup_member(
     settings: SignupSettings,
-    caller: Caller[Client],
+    caller: ActionContext[Client],
     user: Mapping[str, Any],
     *,
     device_id: str,
@@ -135,15 +135,17 @@ def signup_member(
     return answer
 
 
-def _learn(settings: SignupSettings, caller: Caller[Client], generation: str, user_id: str, external_id: str) -> None:
+def _learn(
+    settings: SignupSettings, caller: ActionContext[Client], generation: str, user_id: str, external_id: str
+) -> None:
     try:
-        taught = Taught(generation, alias_of(user_id), external_id, datetime.now(UTC), "member")
+        taught = AliasAssertion(generation, alias_of(user_id), external_id, datetime.now(UTC), "member")
         identities.learn(settings, [taught], caller.deadline)
     except Unavailable as error:  # the member's first event teaches it
         _logger.warning("that a member is known by another id could not be written down: %s", error)
 
 
-def _signed_up(caller: Caller[Client], user: Mapping[str, Any], device_id: str, user_agent: str | None) -> str:
+def _signed_up(caller: ActionContext[Client], user: Mapping[str, Any], device_id: str, user_agent: str | None) -> str:
     signing = caller.client.credentials[PUNCHH_CLIENT_SECRET]
     user_id = punchh.signup(
         signing.send,
@@ -158,7 +160,7 @@ def _signed_up(caller: Caller[Client], user: Mapping[str, Any], device_id: str, 
     return str(user_id)
 
 
-def _existing(caller: Caller[Client], user: Mapping[str, Any], *, rebinds: bool) -> Answer:
+def _existing(caller: ActionContext[Client], user: Mapping[str, Any], *, rebinds: bool) -> Answer:
     try:
         found = _found(caller, user, rebinds=rebinds, since=math.inf)
     except OutcomeUnknown as error:  # setting the id once more does no harm
@@ -166,7 +168,7 @@ def _existing(caller: Caller[Client], user: Mapping[str, Any], *, rebinds: bool)
     return Answer(200, {**(found.body if found else {}), "existing": True})
 
 
-def _found(caller: Caller[Client], user: Mapping[str, Any], *, rebinds: bool, since: float) -> Answer | None:
+def _found(caller: ActionContext[Client], user: Mapping[str, Any], *, rebinds: bool, since: float) -> Answer | None:
     """Find the account of the e-mail address, and connect it when it may be; None when nothing can be said.
 
     Parameters

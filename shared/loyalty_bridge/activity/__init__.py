@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.activity.recorder import NOBODY, Tally
+from loyalty_bridge.activity.recorder import NOBODY, Recorder
 
 if TYPE_CHECKING:
     from loyalty_bridge.activity.store import (
@@ -26,7 +26,7 @@ __all__ = [
     "ErrorLine",
     "ErrorPage",
     "FieldCount",
-    "Tally",
+    "Recorder",
     "errors",
     "statistics",
     "unknown_fields",

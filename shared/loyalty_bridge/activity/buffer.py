@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loyalty_bridge.activity.recorder import NOBODY, Tally
+from loyalty_bridge.activity.recorder import NOBODY, Recorder
 from loyalty_bridge.errors import BridgeError, UpstreamRefused
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
 
-tally = Tally()
+tally = Recorder()
 
 WRITE_AFTER_SECONDS = 10.0
 WRITE_AFTER_ITEMS = 50
@@ -33,7 +33,7 @@ _NOBODY = Known()
 _known: dict[str, Known] = {}
 
 
-def know(program: Program) -> None:
+def register_program(program: Program) -> None:
     """Remember that a program exists, and its platforms."""
     if isinstance(program.stored, str):
         _known[program.id] = Known(program.id)
@@ -41,7 +41,7 @@ def know(program: Program) -> None:
     _known[program.id] = Known(program.id, program.stored.loyalty.platform, program.stored.engagement.platform)
 
 
-def known(program: str) -> Known:
+def program_labels(program: str) -> Known:
     """Tell what is known of a program.
 
     One that this container has never read is nobody: anybody can call for any name.
@@ -51,7 +51,7 @@ def known(program: str) -> Known:
 
 def problem(program: str, endpoint: str, error: BridgeError) -> None:
     """Note an error of a program; what its loyalty platform refused under that one's own code."""
-    about, code, why = known(program), error.word, str(error)
+    about, code, why = program_labels(program), error.word, str(error)
     if isinstance(error, UpstreamRefused):
         code, why = error.code or code, error.reason
     tally.problem(about.program, endpoint, about.loyalty, code, why, error.record)
@@ -79,7 +79,7 @@ def write_beside() -> None:
         threading.Thread(target=_write, args=(tally.take(),), daemon=True).start()
 
 
-def _write(taken: Tally) -> None:
+def _write(taken: Recorder) -> None:
     from loyalty_bridge.activity.store import write
     from loyalty_bridge.settings import ActivitySettings, settings
 

@@ -19,7 +19,7 @@ Direction = Literal["to_engagement", "to_loyalty"]
 
 BUCKETS = (25, 50, 100, 250, 500, 1_000, 1_500, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 3_600_000)
 """Upper bounds of the latency histogram (ms); what is slower is in a last bucket without a bound."""
-EVENTS = ("received", "sent", "suppressed", "refused", "held", "drained", "not_connected")
+EVENTS = ("received", "sent", "suppressed", "refused", "held", "released", "not_connected")
 """How source events are counted."""
 NOBODY = "-"
 """Where is counted what belongs to no known program: anybody can call for a program that does not exist."""
@@ -28,7 +28,7 @@ UNKNOWN_FIELD = "unknown_field"
 MOST_ERRORS = 25
 """Different errors of a program that one writing tells; what is beyond is one line."""
 
-_EVENT_ENDPOINTS = {"forward_events", "drain_held", "receive_events", "punchh_webhook", "loyalty_webhook"}
+_EVENT_ENDPOINTS = {"forward_events", "release_held", "receive_events", "punchh_webhook", "loyalty_webhook"}
 _DEPLOYED = re.compile(r"-([A-Z][A-Za-z0-9]*)-[A-Za-z0-9]+$")
 _PERSONAL = re.compile(r"\S*@\S*|\+?\d[\d /()-]{6,}\d|cvc_\S+")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -57,7 +57,7 @@ class Seen:
 
 
 @dataclass(slots=True)
-class Tally:
+class Recorder:
     """What was noted and is not written yet; threads may note at once.
 
     Attributes
@@ -129,10 +129,10 @@ class Tally:
         is_field = code == UNKNOWN_FIELD
         return sum(one.program == program and (one.code == UNKNOWN_FIELD) == is_field for one in self.problems)
 
-    def take(self) -> Tally:
+    def take(self) -> Recorder:
         """Give what was noted and begin anew."""
         with self._lock:
-            taken = Tally(self.counts, self.problems, self.since)
+            taken = Recorder(self.counts, self.problems, self.since)
             self.counts, self.problems, self.since = {}, {}, 0.0
         return taken
 

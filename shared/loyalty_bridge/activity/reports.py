@@ -28,7 +28,7 @@ def numbers(counts: Counts) -> dict[str, Any]:
     return {"calls": dict(counts.calls), "events": dict(counts.events), "latency": bounds}
 
 
-def told(program: str, days: Sequence[Day]) -> dict[str, Any]:
+def to_dict(program: str, days: Sequence[Day]) -> dict[str, Any]:
     """Tell a program's statistics: of the whole time, and of each day."""
     return {
         "program": program,

@@ -23,7 +23,7 @@ from functools import cache, partial
 from itertools import groupby, islice
 from typing import Any, Protocol
 
-from loyalty_bridge.activity.recorder import UNKNOWN_FIELD, Direction, Problem, Seen, Tally, direction
+from loyalty_bridge.activity.recorder import UNKNOWN_FIELD, Direction, Problem, Recorder, Seen, direction
 from loyalty_bridge.errors import Refused, Unavailable
 from loyalty_bridge.infra import aws
 
@@ -140,7 +140,7 @@ class ErrorPage:
     next: str = ""
 
 
-def write(settings: ActivitySettings, tally: Tally) -> None:
+def write(settings: ActivitySettings, tally: Recorder) -> None:
     """Add what was noted to the table: one write for each program and endpoint, and one for each different error.
 
     What is not taken at once is lost, and counted in the metric ``activity_not_written``: statistics are worth no

@@ -18,11 +18,11 @@ from loyalty_bridge.admin import response_schemas, web
 from loyalty_bridge.errors import BridgeError, NotFound, Refused
 from loyalty_bridge.http_api import requests, responses
 from loyalty_bridge.http_api.openapi import RETRY_AFTER
-from loyalty_bridge.http_api.requests import Call
+from loyalty_bridge.http_api.requests import ApiRequest
 from loyalty_bridge.operations import inputs
 from loyalty_bridge.operations import programs as administer
 from loyalty_bridge.operations import service as desk
-from loyalty_bridge.operations.service import Desk
+from loyalty_bridge.operations.service import OperatorContext
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -40,7 +40,7 @@ class Endpoint(NamedTuple):
     method: str
     path: str
     summary: str
-    work: Callable[[Desk, Call, Any], Any]
+    work: Callable[[OperatorContext, ApiRequest, Any], Any]
     answers: type[BaseModel]
     takes: type[BaseModel] | None = None
     query: Mapping[str, bool] = {}
@@ -48,39 +48,39 @@ class Endpoint(NamedTuple):
     status: int = 200
 
 
-def _which(call: Call) -> inputs.WhichRefused:
+def _which(call: ApiRequest) -> inputs.WhichRefused:
     told = {name: call.query[name] for name in ("reason", "since", "until") if call.query.get(name)}
     return requests.checked(told, inputs.WhichRefused)
 
 
-def _statistics(at: Desk, call: Call, _: object) -> dict[str, Any]:
+def _statistics(at: OperatorContext, call: ApiRequest, _: object) -> dict[str, Any]:
     period = requests.checked({name: call.query[name] for name in ("days",) if name in call.query}, inputs.Period)
-    return reports.told(call.program, desk.statistics(at, call.program, period.days))
+    return reports.to_dict(call.program, desk.statistics(at, call.program, period.days))
 
 
-def _errors(at: Desk, call: Call, _: object) -> dict[str, Any]:
+def _errors(at: OperatorContext, call: ApiRequest, _: object) -> dict[str, Any]:
     told = {name: call.query[name] for name in inputs.WhichErrors.model_fields if call.query.get(name)}
     found = desk.errors(at, call.program, requests.checked(told, inputs.WhichErrors))
     return {"errors": [line.told() for line in found.lines], "next": found.next}
 
 
-def _needed(call: Call, name: str) -> str:
+def _needed(call: ApiRequest, name: str) -> str:
     value = call.query.get(name, "").strip()
     if not value:
         raise Refused(name, "is missing")
     return value
 
 
-def _save(at: Desk, call: Call, body: inputs.SaveConnection) -> dict[str, Any]:
+def _save(at: OperatorContext, call: ApiRequest, body: inputs.SaveConnection) -> dict[str, Any]:
     saved = desk.save(at, call.program, body.connection, body.secrets, body.version, new_workspace=body.new_workspace)
     return administer.described(saved)
 
 
-def _explain(at: Desk, call: Call, body: inputs.ExplainRecord) -> dict[str, Any]:
+def _explain(at: OperatorContext, call: ApiRequest, body: inputs.ExplainRecord) -> dict[str, Any]:
     return desk.explain_record(at, call.program, json.dumps(body.record).encode())
 
 
-def _decide(at: Desk, call: Call, body: inputs.Decide) -> None:
+def _decide(at: OperatorContext, call: ApiRequest, body: inputs.Decide) -> None:
     desk.decide(at, call.program, call.path["action"], happened=body.happened, result=body.result)
 
 
@@ -316,7 +316,7 @@ def routes(settings: AdminSettings) -> list[Route]:
 
 
 def _work(settings: AdminSettings, one: Endpoint) -> web.Work:
-    def work(request: Request, call: Call) -> Response:
+    def work(request: Request, call: ApiRequest) -> Response:
         at = web.desk(settings, request, bearer=True)
         body = requests.body(call, one.takes) if one.takes else None
         told = one.work(at, call, body)

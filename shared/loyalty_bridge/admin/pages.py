@@ -18,13 +18,13 @@ from loyalty_bridge.activity import reports
 from loyalty_bridge.admin import charts, forms, sign_in, web
 from loyalty_bridge.errors import BridgeError, NotFound, Refused, SavedMeanwhile, Unauthorized
 from loyalty_bridge.http_api import requests, responses
-from loyalty_bridge.http_api.requests import Call
+from loyalty_bridge.http_api.requests import ApiRequest
 from loyalty_bridge.infra import aws
 from loyalty_bridge.operations import inputs
 from loyalty_bridge.operations import programs as administer
 from loyalty_bridge.operations import service as desk
 from loyalty_bridge.operations.audit import EVERY_PROGRAM
-from loyalty_bridge.operations.service import Desk
+from loyalty_bridge.operations.service import OperatorContext
 from loyalty_bridge.operations.setup_guide import snippets
 from loyalty_bridge.parking.parked_records import UNKNOWN_PROGRAM
 from loyalty_bridge.programs.connection import PUNCHH_COUPON_TOKEN, Connection, Program, program_id
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from loyalty_bridge.settings import AdminSettings
 
-Page = Callable[["Request", Call, Desk], Response]
+Page = Callable[["Request", ApiRequest, OperatorContext], Response]
 
 HOME = "/admin"
 MOST_SHOWN = 200_000
@@ -129,14 +129,14 @@ def _message(error: BridgeError) -> Response:
     return render("message", told["statusCode"], title="This did not work", text=json.loads(told["body"])["message"])
 
 
-def form(call: Call) -> forms.Form:
+def form(call: ApiRequest) -> forms.Form:
     """Read the form that was sent."""
     if len(call.body) > requests.MAX_BODY:
         raise Refused("form", f"is larger than {requests.MAX_BODY // 1024} KB")
     return parse_qs(call.body.decode(errors="replace"), keep_blank_values=True)
 
 
-def typed(call: Call, name: str) -> str:
+def typed(call: ApiRequest, name: str) -> str:
     """Give a field of the form that was sent, without the blanks around it."""
     return "".join(form(call).get(name, ())[:1]).strip()
 
@@ -149,7 +149,7 @@ def _known(what: str, *known: str) -> None:
 # Signing in and out.
 
 
-def _sign_in(settings: AdminSettings, request: Request, call: Call) -> Response:
+def _sign_in(settings: AdminSettings, request: Request, call: ApiRequest) -> Response:
     back_to = call.query.get("next", HOME)
     # Only to a path of the page: anything else could lead away from it.
     inside = back_to == HOME or (back_to.startswith(f"{HOME}/") and "\\" not in back_to and back_to.isprintable())
@@ -157,7 +157,7 @@ def _sign_in(settings: AdminSettings, request: Request, call: Call) -> Response:
     return web.keep(request, RedirectResponse(url, 303), web.ATTEMPT, attempt, sign_in.ATTEMPT_SECONDS)
 
 
-def _signed_in(settings: AdminSettings, request: Request, call: Call) -> Response:
+def _signed_in(settings: AdminSettings, request: Request, call: ApiRequest) -> Response:
     attempt = request.cookies.get(web.cookie(request, web.ATTEMPT), "")
     try:
         operator, back_to = sign_in.finish(settings, web.origin(request), call.query, attempt)
@@ -169,7 +169,7 @@ def _signed_in(settings: AdminSettings, request: Request, call: Call) -> Respons
     return web.keep(request, RedirectResponse(back_to, 303), web.SESSION, key, sign_in.SESSION_SECONDS)
 
 
-def _sign_out(settings: AdminSettings, request: Request, _: Call) -> Response:
+def _sign_out(settings: AdminSettings, request: Request, _: ApiRequest) -> Response:
     web.check_origin(request)
     key = request.cookies.get(web.cookie(request, web.SESSION), "")
     if key:
@@ -185,7 +185,7 @@ def _signed_out(*_: object) -> Response:
     return render("message", title="You are signed out", text="Your session is over.", link=f"{HOME}/sign-in")
 
 
-def _static(request: Request, call: Call) -> Response:
+def _static(request: Request, call: ApiRequest) -> Response:
     name = call.path["name"]
     if name not in _KINDS or request.url.path != _file(name)[1]:
         raise NotFound("there is no such page")
@@ -196,21 +196,21 @@ def _static(request: Request, call: Call) -> Response:
 # Programs and their connections.
 
 
-def _programs(_: Request, call: Call, at: Desk) -> Response:
+def _programs(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     found = desk.programs(at)
     counts = aws.side_by_side(lambda program: desk.waiting(at, program), found)
     cards = [(program, administer.state(program), count) for program, count in zip(found, counts, strict=True)]
     return render("programs", at=at, cards=cards, note=call.query.get("done", ""))
 
 
-def _new(_: Request, call: Call, at: Desk) -> Response:
+def _new(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     name = program_id(call.query.get("program", "").strip())
     if not at.operator.may(name):
         raise NotFound(f"you are not the operator of a program {name}")
     return _to("programs", name, "connection")
 
 
-def _overview(_: Request, call: Call, at: Desk, **more: Any) -> Response:
+def _overview(_: Request, call: ApiRequest, at: OperatorContext, **more: Any) -> Response:
     program = desk.find(at, call.program)
     return render(
         "program",
@@ -224,23 +224,23 @@ def _overview(_: Request, call: Call, at: Desk, **more: Any) -> Response:
     )
 
 
-def _test(request: Request, call: Call, at: Desk) -> Response:
+def _test(request: Request, call: ApiRequest, at: OperatorContext) -> Response:
     return _overview(request, call, at, tested=desk.test_connection(at, call.program)["works"])
 
 
-def _sample(request: Request, call: Call, at: Desk) -> Response:
+def _sample(request: Request, call: ApiRequest, at: OperatorContext) -> Response:
     member = typed(call, "member")
     if not member:
         return _overview(request, call, at, problem="Name a (test) member.")
     return _overview(request, call, at, sample=desk.send_sample(at, call.program, member), member=member)
 
 
-def _resume(_: Request, call: Call, at: Desk) -> Response:
+def _resume(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     desk.resume(at, call.program)
     return _to("programs", call.program, done="resumed")
 
 
-def _connection(_: Request, call: Call, at: Desk) -> Response:
+def _connection(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     program = _existing(at, call.program)
     side = Connection() if program is None or isinstance(program.stored, str) else program.stored
     loyalty = call.query.get("loyalty", side.loyalty.platform)
@@ -259,7 +259,7 @@ def _defaults(side: str, platform: str) -> Any:
     return msgspec.to_builtins(fresh)[side]
 
 
-def _existing(at: Desk, program: str) -> Program | None:
+def _existing(at: OperatorContext, program: str) -> Program | None:
     """Read a program that may be new: the operator may make it then."""
     try:
         return desk.find(at, program)
@@ -270,7 +270,7 @@ def _existing(at: Desk, program: str) -> Program | None:
 
 
 def _connection_form(
-    at: Desk,
+    at: OperatorContext,
     name: str,
     program: Program | None,
     loyalty: str,
@@ -307,7 +307,7 @@ def _is_at(told: str, path: str) -> bool:
     return told == path or told.startswith(f"{path}.")
 
 
-def _save(_: Request, call: Call, at: Desk) -> Response:
+def _save(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     sent = form(call)
     loyalty, engagement, seen = (typed(call, name) for name in ("loyalty", "engagement", "version"))
     if loyalty not in forms.LOYALTY or engagement not in forms.ENGAGEMENT or not forms.is_number(seen):
@@ -328,11 +328,11 @@ def _save(_: Request, call: Call, at: Desk) -> Response:
     return _to("programs", call.program, done="saved")
 
 
-def _confirm_delete(_: Request, call: Call, at: Desk) -> Response:
+def _confirm_delete(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     return render("delete", at=at, program=desk.find(at, call.program), wrong=False)
 
 
-def _delete(_: Request, call: Call, at: Desk) -> Response:
+def _delete(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     program = desk.find(at, call.program)
     if typed(call, "confirm") != program.id:
         return render("delete", 400, at=at, program=program, wrong=True)
@@ -343,14 +343,14 @@ def _delete(_: Request, call: Call, at: Desk) -> Response:
 # Keys.
 
 
-def _keys(_: Request, call: Call, at: Desk, made: Mapping[str, Any] | None = None) -> Response:
+def _keys(_: Request, call: ApiRequest, at: OperatorContext, made: Mapping[str, Any] | None = None) -> Response:
     program = desk.find(at, call.program)
     known = desk.list_keys(at, program.id)
     note = call.query.get("done", "")
     return render("keys", 201 if made else 200, at=at, program=program, here="keys", keys=known, made=made, note=note)
 
 
-def _create_key(request: Request, call: Call, at: Desk) -> Response:
+def _create_key(request: Request, call: ApiRequest, at: OperatorContext) -> Response:
     told: dict[str, Any] = {"name": typed(call, "name")}
     if chosen := form(call).get("scopes"):  # a blank one is always sent, so that choosing none is not choosing all
         told["scopes"] = [scope for scope in chosen if scope]
@@ -358,7 +358,7 @@ def _create_key(request: Request, call: Call, at: Desk) -> Response:
     return _keys(request, call, at, desk.create_key(at, call.program, body.name, body.scopes))
 
 
-def _confirm_revoke(_: Request, call: Call, at: Desk) -> Response:
+def _confirm_revoke(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     program = desk.find(at, call.program)
     key = next((one for one in desk.list_keys(at, program.id) if one["id"] == call.path["key"]), None)
     if key is None:
@@ -366,7 +366,7 @@ def _confirm_revoke(_: Request, call: Call, at: Desk) -> Response:
     return render("revoke", at=at, program=program, here="keys", key=key)
 
 
-def _revoke(_: Request, call: Call, at: Desk) -> Response:
+def _revoke(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     desk.revoke_key(at, call.program, call.path["key"])
     return _to("programs", call.program, "keys", done="revoked")
 
@@ -380,13 +380,13 @@ def _which(told: Mapping[str, str]) -> inputs.WhichRefused:
     )
 
 
-def _of_shelf(at: Desk, program: str) -> Program:
+def _of_shelf(at: OperatorContext, program: str) -> Program:
     """Read the program of records, activity or errors; those of unknown programs are told on their own."""
     nobodys = desk.shelf(at, program) == UNKNOWN_PROGRAM
     return Program(UNKNOWN_PROGRAM, Connection()) if nobodys else desk.find(at, program)
 
 
-def _records(_: Request, call: Call, at: Desk) -> Response:
+def _records(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     program = _of_shelf(at, call.program)
     chosen = {name: call.query.get(name, "") for name in ("reason", "since", "until")}
     return render(
@@ -402,13 +402,13 @@ def _records(_: Request, call: Call, at: Desk) -> Response:
     )
 
 
-def _record(_: Request, call: Call, at: Desk) -> Response:
+def _record(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     program = _of_shelf(at, call.program)
     told = desk.show_refused(at, program.id, call.query.get("event_id", ""))
     return render("record", at=at, program=program, here="records", told=told)
 
 
-def _confirm_records(_: Request, call: Call, at: Desk) -> Response:
+def _confirm_records(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     _known(call.path["what"], "redrive", "drop")
     program = _of_shelf(at, call.program)
     chosen = {name: call.query.get(name, "") for name in ("reason", "since", "until")}
@@ -425,7 +425,7 @@ def _confirm_records(_: Request, call: Call, at: Desk) -> Response:
     )
 
 
-def _act_on_records(_: Request, call: Call, at: Desk) -> Response:
+def _act_on_records(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     _known(call.path["what"], "redrive", "drop")
     which = _which({name: typed(call, name) for name in ("reason", "since", "until")}).which()
     if call.path["what"] == "redrive":
@@ -438,19 +438,19 @@ def _act_on_records(_: Request, call: Call, at: Desk) -> Response:
 # Actions without a known outcome.
 
 
-def _actions(_: Request, call: Call, at: Desk) -> Response:
+def _actions(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     program = desk.find(at, call.program)
     found = desk.list_actions(at, program.id)
     return render("actions", at=at, program=program, here="actions", actions=found, note=call.query.get("done", ""))
 
 
-def _action(_: Request, call: Call, at: Desk, error: Refused | None = None) -> Response:
+def _action(_: Request, call: ApiRequest, at: OperatorContext, error: Refused | None = None) -> Response:
     program = desk.find(at, call.program)
     told = desk.show_action(at, program.id, call.path["action"])
     return render("action", 400 if error else 200, at=at, program=program, here="actions", told=told, error=error)
 
 
-def _decide(request: Request, call: Call, at: Desk) -> Response:
+def _decide(request: Request, call: ApiRequest, at: OperatorContext) -> Response:
     told = {"happened": typed(call, "happened"), "result": typed(call, "result")}
     try:
         body = requests.checked(told, inputs.Decide)
@@ -463,7 +463,7 @@ def _decide(request: Request, call: Call, at: Desk) -> Response:
 # Looking things up.
 
 
-def _lookup(_: Request, call: Call, at: Desk, **more: Any) -> Response:
+def _lookup(_: Request, call: ApiRequest, at: OperatorContext, **more: Any) -> Response:
     program = desk.find(at, call.program)
     name = call.query.get("id", "").strip()
     context = {"name": name, "traced": desk.trace_id(at, program.id, name) if name else None}
@@ -472,7 +472,7 @@ def _lookup(_: Request, call: Call, at: Desk, **more: Any) -> Response:
     return render("lookup", status, at=at, program=program, here="lookup", note=call.query.get("done", ""), **context)
 
 
-def _explain(request: Request, call: Call, at: Desk) -> Response:
+def _explain(request: Request, call: ApiRequest, at: OperatorContext) -> Response:
     record = typed(call, "record")
     try:
         explained = desk.explain_record(at, call.program, record.encode())
@@ -481,7 +481,7 @@ def _explain(request: Request, call: Call, at: Desk) -> Response:
     return _lookup(request, call, at, record=record, explained=explained)
 
 
-def _member(_: Request, call: Call, at: Desk) -> Response:
+def _member(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     _known(call.path["what"], "resync", "forget")
     member = requests.checked({"member": typed(call, "member")}, inputs.OfMember).member
     if call.path["what"] == "resync":
@@ -498,7 +498,7 @@ MAX_FIELDS = 100
 """Of the fields that the mapping does not name, on one page."""
 
 
-def _activity(_: Request, call: Call, at: Desk) -> Response:
+def _activity(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     program = _of_shelf(at, call.program)
     days = requests.checked({"days": call.query.get("days", "7")}, inputs.Period).days
     told = desk.statistics(at, program.id, days)
@@ -515,7 +515,7 @@ def _activity(_: Request, call: Call, at: Desk) -> Response:
     )
 
 
-def _errors(_: Request, call: Call, at: Desk) -> Response:
+def _errors(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     program = _of_shelf(at, call.program)
     chosen = {name: call.query.get(name, "") for name in ("code", "endpoint", "direction", "since", "until")}
     told = {name: text for name, text in {**chosen, "page": call.query.get("page", "")}.items() if text}
@@ -523,30 +523,30 @@ def _errors(_: Request, call: Call, at: Desk) -> Response:
     return render("errors", at=at, program=program, here="errors", chosen=chosen, found=found)
 
 
-def _error(_: Request, call: Call, at: Desk) -> Response:
+def _error(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     program = _of_shelf(at, call.program)
     line = desk.error(at, program.id, call.query.get("line", ""))
     return render("error", at=at, program=program, here="errors", line=line)
 
 
-def _snippets(_: Request, call: Call, at: Desk) -> Response:
+def _snippets(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     program = desk.find(at, call.program)
     groups = list(snippets(at.settings, program))
     return render("snippets", at=at, program=program, here="templates", groups=groups)
 
 
-def _audit(_: Request, call: Call, at: Desk) -> Response:
+def _audit(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     found = desk.audit(at, call.program)
     program = None if call.program == EVERY_PROGRAM else _existing(at, call.program)
     # A deleted program, or all of them: there is nothing else to be seen of it.
     return render("audit", at=at, program=program or Program(call.program, Connection()), here="audit", lines=found)
 
 
-def _crashed(_: Request, call: Call, at: Desk) -> Response:
+def _crashed(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     return render("crashed", at=at, counts=desk.crashed(at), note=call.query.get("done", ""))
 
 
-def _redrive_crashed(_: Request, __: Call, at: Desk) -> Response:
+def _redrive_crashed(_: Request, __: ApiRequest, at: OperatorContext) -> Response:
     moved = desk.redrive_crashed(at)
     return _to("crashed", done="redriven_in_part" if moved.left else "redriven")
 
@@ -596,7 +596,7 @@ def routes(settings: AdminSettings) -> list[Route]:
     def unknown(*_: object) -> Response:
         raise NotFound("there is no such page")
 
-    def of(work: Callable[[AdminSettings, Request, Call], Response]) -> web.Work:
+    def of(work: Callable[[AdminSettings, Request, ApiRequest], Response]) -> web.Work:
         return lambda request, call: work(settings, request, call)
 
     open_to_all: tuple[tuple[str, str, web.Work], ...] = (

@@ -10,7 +10,7 @@ from loyalty_bridge.http_api.response_schemas import Error
 
 __all__ = ["Error"]
 
-State = Literal["unreadable", "incomplete", "streaming", "held", "draining"]
+State = Literal["unreadable", "incomplete", "streaming", "held", "releasing"]
 
 
 class _Answer(BaseModel):

@@ -13,9 +13,9 @@ from starlette.responses import Response
 from loyalty_bridge.admin import sign_in
 from loyalty_bridge.errors import BridgeError, Forbidden, TooLarge, Unauthorized
 from loyalty_bridge.http_api import responses
-from loyalty_bridge.http_api.requests import Call
+from loyalty_bridge.http_api.requests import ApiRequest
 from loyalty_bridge.operations import operators
-from loyalty_bridge.operations.service import Desk
+from loyalty_bridge.operations.service import OperatorContext
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -31,7 +31,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
 
 Endpoint = Callable[["Request"], Awaitable[Response]]
-Work = Callable[["Request", Call], Response]
+Work = Callable[["Request", ApiRequest], Response]
 
 
 def origin(request: Request) -> str:
@@ -61,7 +61,7 @@ def keep(request: Request, response: Response, name: str, value: str, seconds: i
     return response
 
 
-def desk(settings: AdminSettings, request: Request, *, bearer: bool = False) -> Desk:
+def desk(settings: AdminSettings, request: Request, *, bearer: bool = False) -> OperatorContext:
     """Tell who asks: by the session's cookie or, for scripts, by a token of the issuer.
 
     Raises
@@ -76,12 +76,12 @@ def desk(settings: AdminSettings, request: Request, *, bearer: bool = False) -> 
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if bearer and scheme.lower() == "bearer":
         claims = operators.claims(settings, token.strip())
-        return Desk(settings, operators.operator(settings, claims))
+        return OperatorContext(settings, operators.operator(settings, claims))
     check_origin(request)
     key = request.cookies.get(cookie(request, SESSION), "")
     if not key:
         raise Unauthorized("not signed in")
-    return Desk(settings, sign_in.session(settings, key))
+    return OperatorContext(settings, sign_in.session(settings, key))
 
 
 def check_origin(request: Request) -> None:
@@ -107,7 +107,7 @@ def served(work: Work, tell: Callable[[Request, BridgeError], Response]) -> Endp
 
     async def endpoint(request: Request) -> Response:
         body = await request.body()
-        call = Call(
+        call = ApiRequest(
             method=request.method,
             path=dict(request.path_params),
             query=dict(request.query_params),
@@ -120,7 +120,9 @@ def served(work: Work, tell: Callable[[Request, BridgeError], Response]) -> Endp
     return endpoint
 
 
-def _answer(work: Work, tell: Callable[[Request, BridgeError], Response], request: Request, call: Call) -> Response:
+def _answer(
+    work: Work, tell: Callable[[Request, BridgeError], Response], request: Request, call: ApiRequest
+) -> Response:
     try:
         response = work(request, call)
     except BridgeError as error:

@@ -29,7 +29,7 @@ def stats(program: ActivityArgument, days: DaysOption = 30, json_output: JsonOpt
     """
     told = desk.statistics(stack.desk(), program, days)
     if json_output:
-        show(reports.told(program, told), as_json=True)
+        show(reports.to_dict(program, told), as_json=True)
         return
     totals = reports.totals(told)
     seen = [name for name in EVENTS if any(counts.events[name] for counts in totals.values())]

@@ -31,7 +31,7 @@ ShelfArgument = Annotated[
 def list_held(program: ProgramArgument, json_output: JsonOption = False) -> None:
     """List what is held, in order."""
     show(
-        [parked_records.row(bundle) for bundle in parked_records.bundles(stack.settings(), "held", find(program).id)],
+        [parked_records.row(bundle) for bundle in parked_records.batches(stack.settings(), "held", find(program).id)],
         json_output,
     )
 

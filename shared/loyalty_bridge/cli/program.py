@@ -28,7 +28,7 @@ def put(
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Create a program, or change what the file names and leave the rest; a held program is then drained.
+    """Create a program, or change what the file names and leave the rest; a held program is then released.
 
     A wait that its platform told stays, unless the file names another address or a key.
 

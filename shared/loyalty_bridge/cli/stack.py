@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from loyalty_bridge.errors import NotConnected, NotFound
 from loyalty_bridge.operations.operators import Operator
-from loyalty_bridge.operations.service import Desk
+from loyalty_bridge.operations.service import OperatorContext
 from loyalty_bridge.settings import OperatorSettings, read
 
 ENDPOINTS = (Path(".local/endpoints.json"), Path(__file__).parents[3] / ".local/endpoints.json")
@@ -50,11 +50,11 @@ def settings() -> OperatorSettings:
     return read(OperatorSettings, _outputs())
 
 
-def desk() -> Desk:
+def desk() -> OperatorContext:
     """Give the desk of whoever runs the command: AWS says who that is, and lets them do what their role may."""
     import boto3
 
-    return Desk(settings(), Operator(boto3.client("sts").get_caller_identity()["Arn"], all_programs=True))
+    return OperatorContext(settings(), Operator(boto3.client("sts").get_caller_identity()["Arn"], all_programs=True))
 
 
 def _outputs() -> dict[str, str]:

@@ -4,7 +4,7 @@ A loyalty platform's record may lie on the queue or the stream as it is (Converc
 in an envelope, which is what the bridge itself puts there:
 
     {"loyalty_bridge": 1, "program": …, "received": <epoch ms>, "body": <base64> | "stored": <S3 key>,
-     "member": …, "drained": …, "sought": <epoch ms>}
+     "member": …, "released": …, "sought": <epoch ms>}
 
 The body is base64, because a queue takes fewer characters than platforms send. Anybody who may write to the transport
 may write an envelope, so each of its fields is checked.
@@ -43,7 +43,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class InboundMessage:
     """One entry of a batch, not yet opened.
 
     Attributes
@@ -88,7 +88,7 @@ class SourceRecord:
         When the bridge, or the transport, got it first (UTC).
     member
         The member it is for, where the record itself does not say.
-    drained
+    released
         Its place in the held store, when it was held before; empty otherwise.
     sought
         Since when the person that it names is looked for (UTC); None while that was not needed.
@@ -100,16 +100,16 @@ class SourceRecord:
     body: bytes = field(repr=False)
     received: datetime
     member: str = ""
-    drained: str = ""
+    released: str = ""
     sought: datetime | None = None
     document: Json = field(default=None, repr=False, compare=False)
 
 
-Told = tuple[SourceRecord, Json]
+RecordEvent = tuple[SourceRecord, Json]
 """An event, and the record of it alone."""
 
 
-def arrivals(event: Mapping[str, Any]) -> list[Arrival]:
+def inbound_messages(event: Mapping[str, Any]) -> list[InboundMessage]:
     """Read a Lambda event of SQS or Kinesis; what producers packed into one record of a stream is taken apart."""
     return [
         arrival
@@ -118,9 +118,9 @@ def arrivals(event: Mapping[str, Any]) -> list[Arrival]:
     ]
 
 
-def _from_queue(entry: Mapping[str, Any]) -> Arrival:
+def _from_queue(entry: Mapping[str, Any]) -> InboundMessage:
     attributes = entry["attributes"]
-    return Arrival(
+    return InboundMessage(
         receipt=entry["messageId"],
         handle=entry["receiptHandle"],
         group=attributes.get("MessageGroupId", entry["messageId"]),
@@ -130,8 +130,8 @@ def _from_queue(entry: Mapping[str, Any]) -> Arrival:
     )
 
 
-def _from_stream(entry: Mapping[str, Any]) -> list[Arrival]:
-    whole = Arrival(
+def _from_stream(entry: Mapping[str, Any]) -> list[InboundMessage]:
+    whole = InboundMessage(
         receipt=entry["kinesis"]["sequenceNumber"],
         handle="",
         group=entry["kinesis"]["partitionKey"],
@@ -150,7 +150,7 @@ def _from_stream(entry: Mapping[str, Any]) -> list[Arrival]:
     ]
 
 
-def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
+def decode(arrival: InboundMessage, fetch: Callable[[str], bytes]) -> SourceRecord:
     """Open an entry.
 
     Parameters
@@ -170,9 +170,9 @@ def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
         return SourceRecord(_program(document), arrival.data, arrival.sent, document=None if unusable else document)
     program = _program_id(document.get("program"), "program")
     member = parsing.text(document["member"], "member") if "member" in document else ""
-    drained = parsing.text(document["drained"], "drained") if "drained" in document else ""
-    if drained and not _is_place(drained, arrival.sent):
-        raise Refused("drained", "is not the place of a held record")
+    released = parsing.text(document["released"], "released") if "released" in document else ""
+    if released and not _is_place(released, arrival.sent):
+        raise Refused("released", "is not the place of a held record")
     stored = document.get("stored")
     try:
         # Whoever may write to the transport can write an envelope: what is said to come later than it came is not.
@@ -181,7 +181,7 @@ def unseal(arrival: Arrival, fetch: Callable[[str], bytes]) -> SourceRecord:
         body = fetch(str(stored)) if stored else base64.b64decode(str(document["body"]), validate=True)
     except (KeyError, ValueError, OverflowError):
         raise Refused("record", "is not a complete envelope") from None
-    return SourceRecord(program, body, received, member, drained, sought)
+    return SourceRecord(program, body, received, member, released, sought)
 
 
 def _is_place(text: str, sent: datetime) -> bool:
@@ -190,7 +190,9 @@ def _is_place(text: str, sent: datetime) -> bool:
     return bool(_PLACE.fullmatch(text)) and all(int(time) <= ahead for time in _TIMES_OF_PLACE.findall(text))
 
 
-def apart(record: SourceRecord, source: LoyaltyPlatform) -> tuple[list[Told], list[tuple[SourceRecord, Refused]]]:
+def split(
+    record: SourceRecord, source: LoyaltyPlatform
+) -> tuple[list[RecordEvent], list[tuple[SourceRecord, Refused]]]:
     """Take a record apart: its events, each with a record of its own, and what cannot be used, with the reason."""
     try:
         document, unusable = parsing.parse_each(record.body) if record.document is None else (record.document, [])
@@ -202,10 +204,10 @@ def apart(record: SourceRecord, source: LoyaltyPlatform) -> tuple[list[Told], li
     refused = [(replace(record, body=body), refusal) for body, refusal in unusable]
     if len(events) == 1 and not refused:
         return [(record, events[0])], []
-    return [(alone(record, event), event) for event in events], refused
+    return [(single(record, event), event) for event in events], refused
 
 
-def alone(record: SourceRecord, event: Json) -> SourceRecord:
+def single(record: SourceRecord, event: Json) -> SourceRecord:
     """Make a record of one event of a record that holds several."""
     # Half a character has no UTF-8, but is written as JSON escapes it.
     body = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode(errors="backslashreplace")
@@ -247,7 +249,7 @@ def _program_id(value: Json, field: str) -> str:
     return program
 
 
-def seal(record: SourceRecord, store: Callable[[bytes], str], limit: int) -> str:
+def encode(record: SourceRecord, store: Callable[[bytes], str], limit: int) -> str:
     """Put a record into an envelope for the transport.
 
     Parameters
@@ -268,8 +270,8 @@ def seal(record: SourceRecord, store: Callable[[bytes], str], limit: int) -> str
         document["body"] = base64.b64encode(record.body).decode()
     if record.member:
         document["member"] = record.member
-    if record.drained:
-        document["drained"] = record.drained
+    if record.released:
+        document["released"] = record.released
     if record.sought:
         document["sought"] = milliseconds_of(record.sought)
     return json.dumps(document, separators=(",", ":"))

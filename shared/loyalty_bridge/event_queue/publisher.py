@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loyalty_bridge.errors import Unavailable
-from loyalty_bridge.event_queue.envelope import SourceRecord, seal
+from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.infra import aws
 from loyalty_bridge.infra.http_client import backoff
 from loyalty_bridge.parking import parked_records
@@ -50,7 +50,7 @@ def _new_id() -> str:
     return uuid.uuid4().hex
 
 
-def put(settings: DeliverySettings, records: Iterable[Addressed | tuple[SourceRecord, str]]) -> None:
+def publish(settings: DeliverySettings, records: Iterable[Addressed | tuple[SourceRecord, str]]) -> None:
     """Put records, each with its ordered group, on the transport, in order; returns when they are stored durably.
 
     Raises
@@ -62,7 +62,7 @@ def put(settings: DeliverySettings, records: Iterable[Addressed | tuple[SourceRe
         # Not the body's hash: what is put again on purpose within five minutes must not vanish.
         _Sealed(
             group,
-            seal(record, lambda body: parked_records.put_body(settings, body), INLINE_BYTES).encode(),
+            encode(record, lambda body: parked_records.put_body(settings, body), INLINE_BYTES).encode(),
             id_ or _new_id(),
         )
         for record, group, id_ in (Addressed(*one) for one in records)
@@ -70,7 +70,7 @@ def put(settings: DeliverySettings, records: Iterable[Addressed | tuple[SourceRe
     _put(settings, sealed)
 
 
-def gathered(records: Iterable[tuple[SourceRecord, str]]) -> list[tuple[SourceRecord, str]]:
+def grouped(records: Iterable[tuple[SourceRecord, str]]) -> list[tuple[SourceRecord, str]]:
     """Put the events of each group together, in order, in records that hold arrays: a record costs a round trip.
 
     Parameters
@@ -94,7 +94,7 @@ def _array(records: Sequence[SourceRecord]) -> SourceRecord:
     return replace(records[0], body=b"[%b]" % b",".join(one.body for one in records), document=None)
 
 
-def put_raw(settings: DeliverySettings, data: bytes, group: str) -> None:
+def publish_raw(settings: DeliverySettings, data: bytes, group: str) -> None:
     """Put an entry on the transport just as it lay there before.
 
     Raises

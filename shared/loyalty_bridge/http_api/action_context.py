@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.actions import coupon_batches
 from loyalty_bridge.actions.clients import CONNECTIONS, client, punchh_client
-from loyalty_bridge.actions.context import Caller
+from loyalty_bridge.actions.context import ActionContext
 from loyalty_bridge.actions.convercus import assign_coupon
 from loyalty_bridge.actions.idempotency import DAY
 from loyalty_bridge.actions.idempotency import RESERVE_SECONDS as WAITING_RESERVE
@@ -28,10 +28,10 @@ from loyalty_bridge.programs.connection import (
 )
 
 if TYPE_CHECKING:
-    from loyalty_bridge.actions.coupon_batches import Batch
+    from loyalty_bridge.actions.coupon_batches import CouponBatch
     from loyalty_bridge.http_api.auth import Access
     from loyalty_bridge.http_api.request_schemas import SignupMember
-    from loyalty_bridge.http_api.requests import Call
+    from loyalty_bridge.http_api.requests import ApiRequest
     from loyalty_bridge.platforms.convercus import client as convercus
     from loyalty_bridge.platforms.punchh import client as punchh
     from loyalty_bridge.programs.connection import Program
@@ -43,15 +43,15 @@ ANSWER_SECONDS = 0.3
 """The same for an action whose caller waits for a few seconds only."""
 
 
-def caller(
+def action_context(
     settings: ActionSettings,
     access: Access,
-    call: Call,
+    call: ApiRequest,
     action: str,
     document: Any,
     parts: tuple[str | None, ...],
     seconds_left: float,
-) -> Caller[convercus.Client]:
+) -> ActionContext[convercus.Client]:
     """Tell who calls for an action, and how a repeat of it is recognised.
 
     Parameters
@@ -62,7 +62,7 @@ def caller(
         What the action acts on: a dispatch is shared by many members.
     """
     asked = document.model_dump(mode="json", exclude={"idempotency_key", "dispatch_id"})  # those are the key
-    return Caller(
+    return ActionContext(
         settings=settings,
         program=access.program.id,
         client=client(settings, access),
@@ -74,9 +74,9 @@ def caller(
     )
 
 
-def signup_caller(
-    settings: ActionSettings, access: Access, call: Call, body: SignupMember, limit: float
-) -> Caller[punchh.Client]:
+def signup_context(
+    settings: ActionSettings, access: Access, call: ApiRequest, body: SignupMember, limit: float
+) -> ActionContext[punchh.Client]:
     """Tell who calls for a signup: the member's external id is the key.
 
     Parameters
@@ -92,7 +92,7 @@ def signup_caller(
     if isinstance(access.program.connection.engagement, MoEngageSide):
         moengage.check_id(body.user.external_source_id, "user.external_source_id")
     left = call.seconds_left(limit)
-    return Caller(
+    return ActionContext(
         settings=settings,
         program=access.program.id,
         client=punchh_client(settings, access, needs=(PUNCHH_CLIENT_SECRET,), uses=(PUNCHH_ADMIN_KEY,)),
@@ -130,7 +130,7 @@ def within(limit: int | None, asked: float, field: str) -> None:
         raise Refused(field, f"is above the program's limit of {limit} in one call")
 
 
-def carrier(settings: ActionSettings, batch: Batch, seconds_left: float) -> Callable[[Batch, str], str]:
+def carrier(settings: ActionSettings, batch: CouponBatch, seconds_left: float) -> Callable[[CouponBatch, str], str]:
     """Make what assigns a batch's coupon to a member, each under a key of batch and member.
 
     Raises
@@ -143,9 +143,9 @@ def carrier(settings: ActionSettings, batch: Batch, seconds_left: float) -> Call
     program, items = repository.load_with(settings, batch.program, access_token.ITEM)
     if program is None:
         raise NotConnected(f"there is no program {batch.program}")
-    buffer.know(program)
-    known = access_token.opened(items.get(access_token.ITEM, {}))
-    who = Caller(
+    buffer.register_program(program)
+    known = access_token.from_item(items.get(access_token.ITEM, {}))
+    who = ActionContext(
         settings=settings,
         program=batch.program,
         client=connect(settings, program, known, open_transport(CONNECTIONS)),
@@ -158,7 +158,7 @@ def carrier(settings: ActionSettings, batch: Batch, seconds_left: float) -> Call
         kept=coupon_batches.DAYS * DAY,  # a message may come back from the dead-letter queue after a week
     )
 
-    def assign(batch: Batch, account_id: str) -> str:
+    def assign(batch: CouponBatch, account_id: str) -> str:
         answer = assign_coupon(
             who,
             batch.coupon_id,

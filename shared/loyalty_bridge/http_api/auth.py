@@ -32,10 +32,10 @@ class Access:
     @property
     def token(self) -> Token:
         """The token for its loyalty platform."""
-        return access_token.opened(self.beside.get(access_token.ITEM, {}))
+        return access_token.from_item(self.beside.get(access_token.ITEM, {}))
 
 
-def admit(
+def authenticate(
     settings: ProgramSettings,
     program: str,
     headers: Mapping[str, str],
@@ -75,7 +75,7 @@ def admit(
     found, items = repository.recall(settings, name, [key, *(item for item in beside if item not in lasting)], lasting)
     if found is None:
         raise Unauthorized
-    buffer.know(found)
+    buffer.register_program(found)
     if key not in items:
         raise Unauthorized
     if not api_keys.is_for(items[key], scope):

@@ -20,10 +20,10 @@ from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_COUPON_T
 from loyalty_bridge.settings import MemberSettings, settings
 
 if TYPE_CHECKING:
-    from loyalty_bridge.http_api.requests import Call
+    from loyalty_bridge.http_api.requests import ApiRequest
 
 
-def look(call: Call, deadline: float) -> Mapping[str, Any]:
+def look(call: ApiRequest, deadline: float) -> Mapping[str, Any]:
     """Give the member's code of the campaign that the query names; a remembered one costs no call to Punchh.
 
     A member ``-`` is named by the query too: what MoEngage fills in are parameters
@@ -35,7 +35,7 @@ def look(call: Call, deadline: float) -> Mapping[str, Any]:
     member = _id(external_id, call.query.get("member", "")) if named == "-" else _id(identifier, named)
     secrets = (PUNCHH_ADMIN_KEY, f"{PUNCHH_COUPON_TOKEN}{campaign}")
     breakers = [credential_breaker.item_of(secret) for secret in secrets]
-    admitted = auth.admit(told, call.program, call.headers, breakers, scope="lookups")
+    admitted = auth.authenticate(told, call.program, call.headers, breakers, scope="lookups")
     program = admitted.program
     side = program.connection.loyalty
     if not isinstance(side, PunchhSide):
@@ -49,7 +49,7 @@ def look(call: Call, deadline: float) -> Mapping[str, Any]:
     items = {item["member"]["S"]: item for item in found[told.members_table]}
 
     def ask() -> str:
-        user_id = user_id_of(identities.opened(items.get(names[1], {})))
+        user_id = user_id_of(identities.from_item(items.get(names[1], {})))
         if user_id is None:
             raise Refused("accountId", "is not known by an id of Punchh")
         return generate_code(punchh_client(told, admitted, needs=secrets), user_id, campaign, deadline)
@@ -61,13 +61,13 @@ def look(call: Call, deadline: float) -> Mapping[str, Any]:
     return {"coupon_code": code}
 
 
-def told(error: BridgeError) -> Response:
+def error_response(error: BridgeError) -> Response:
     """Tell why there is no code."""
     if isinstance(error, UpstreamRefused):
         return response(200, {"error": "no_coupon"})
     if isinstance(error, Refused) and error.field == "campaign":
         return response(200, {"error": "campaign_not_found"})
-    return lookups.told(error)
+    return lookups.error_response(error)
 
 
 def _id(read: Callable[[str], str], value: str) -> str:

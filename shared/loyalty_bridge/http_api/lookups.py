@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.actions.clients import client, kept_transport
+from loyalty_bridge.actions.clients import client, shared_client
 from loyalty_bridge.actions.idempotency import Answer
 from loyalty_bridge.errors import BridgeError, OutOfScope, Refused, Unauthorized, UpstreamRefused
 from loyalty_bridge.http_api import auth, responses
@@ -21,7 +21,7 @@ from loyalty_bridge.settings import ProgramSettings, settings
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from loyalty_bridge.http_api.requests import Call
+    from loyalty_bridge.http_api.requests import ApiRequest
     from loyalty_bridge.platforms.convercus.client import Client
 
 LIMIT_SECONDS = 1.5
@@ -29,17 +29,17 @@ LIMIT_SECONDS = 1.5
 MOENGAGE_SECONDS = 4.0
 _ANSWER_SECONDS = 0.05
 
-Look = Callable[["Client", "Call", float], Mapping[str, Any]]
+Look = Callable[["Client", "ApiRequest", float], Mapping[str, Any]]
 """Reads from the loyalty platform before a deadline (of `time.monotonic`)."""
 
 
 def answer(event: Mapping[str, Any], context: LambdaContext, look: Look) -> Response:
     """Answer a look-up on Convercus."""
 
-    def read(call: Call, deadline: float) -> Mapping[str, Any]:
+    def read(call: ApiRequest, deadline: float) -> Mapping[str, Any]:
         told = settings(ProgramSettings)
-        admitted = auth.admit(told, call.program, call.headers, scope="lookups")
-        return look(client(told, admitted, kept_transport()), call, deadline)
+        admitted = auth.authenticate(told, call.program, call.headers, scope="lookups")
+        return look(client(told, admitted, shared_client()), call, deadline)
 
     return within(LIMIT_SECONDS, event, context, read)
 
@@ -48,18 +48,18 @@ def within(
     limit: float,
     event: Mapping[str, Any],
     context: LambdaContext,
-    read: Callable[[Call, float], Mapping[str, Any]],
+    read: Callable[[ApiRequest, float], Mapping[str, Any]],
     tell: Callable[[BridgeError], Response] | None = None,
 ) -> Response:
     """Answer a look-up within so many seconds of the gateway's receipt, with what is read before a deadline."""
 
-    def work(call: Call, _: LambdaContext) -> Answer:
+    def work(call: ApiRequest, _: LambdaContext) -> Answer:
         return Answer(200, read(call, time.monotonic() + call.seconds_left(limit) - _ANSWER_SECONDS))
 
-    return responses.answer(event, context, work, tell or told, writes_beside=True)
+    return responses.answer(event, context, work, tell or error_response, writes_beside=True)
 
 
-def told(error: BridgeError) -> Response:
+def error_response(error: BridgeError) -> Response:
     """Tell why there is nothing to show."""
     if isinstance(error, Unauthorized | OutOfScope):
         return failed(error)

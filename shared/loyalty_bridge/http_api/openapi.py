@@ -15,7 +15,7 @@ VERSION = "1.0.0"
 BASE = "/v1/programs/{programId}"
 
 
-class Call(NamedTuple):
+class Route(NamedTuple):
     """One call: what it takes, what it answers with which status, and with which others it may fail."""
 
     function: str
@@ -31,7 +31,7 @@ class Call(NamedTuple):
 
 _ACTION = (400, 401, 403, 404, 409, 413, 422, 500, 502, 503)
 CALLS = (
-    Call(
+    Route(
         "assign_coupon",
         "post",
         "/campaigns/{couponId}/assign",
@@ -40,7 +40,7 @@ CALLS = (
         {200: response_schemas.CouponCode},
         _ACTION,
     ),
-    Call(
+    Route(
         "assign_coupon_batch",
         "post",
         "/campaigns/{couponId}/assign/batch",
@@ -49,7 +49,7 @@ CALLS = (
         {200: response_schemas.BatchId},
         _ACTION,
     ),
-    Call(
+    Route(
         "assign_coupon_batch",
         "get",
         "/campaigns/{couponId}/assign/batch/{batchId}",
@@ -58,7 +58,7 @@ CALLS = (
         {200: response_schemas.BatchProgress},
         (400, 401, 403, 404, 500, 503),
     ),
-    Call(
+    Route(
         "book_points",
         "post",
         "/members/{accountId}/bookings",
@@ -67,7 +67,7 @@ CALLS = (
         {200: response_schemas.BookingId},
         _ACTION,
     ),
-    Call(
+    Route(
         "subscribe_email",
         "post",
         "/subscriptions/email",
@@ -76,7 +76,7 @@ CALLS = (
         {200: response_schemas.Subscribed, 207: response_schemas.Subscribed},
         _ACTION,
     ),
-    Call(
+    Route(
         "signup_member",
         "post",
         "/members",
@@ -86,7 +86,7 @@ CALLS = (
         _ACTION,
         headers=("User-Agent", "punchh-app-device-id"),
     ),
-    Call(
+    Route(
         "member_profile",
         "get",
         "/members/{accountId}/profile",
@@ -95,7 +95,7 @@ CALLS = (
         {200: response_schemas.Profile},
         (401, 403),
     ),
-    Call(
+    Route(
         "member_coupons",
         "get",
         "/members/{accountId}/coupons",
@@ -105,7 +105,7 @@ CALLS = (
         (401, 403),
         ("lang",),
     ),
-    Call(
+    Route(
         "member_coupon_code",
         "get",
         "/members/{accountId}/coupon-code",
@@ -115,7 +115,7 @@ CALLS = (
         (401, 403),
         ("campaign", "member"),
     ),
-    Call(
+    Route(
         "receive_events",
         "post",
         "/events",
@@ -194,7 +194,7 @@ def openapi() -> dict[str, Any]:
     }
 
 
-def _operation(call: Call) -> dict[str, Any]:
+def _operation(call: Route) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": _PROGRAM if name == "programId" else _ID}
         for name in re.findall(r"\{(\w+)\}", BASE + call.path)

@@ -39,7 +39,7 @@ _TEST_DISPATCH = "dispatch_id_for_unsent_campaign"
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiRequest:
     """A call. Its representation shows neither headers nor body: they hold keys and members' data.
 
     Attributes
@@ -110,7 +110,7 @@ def identifier(value: str) -> str:
     return id_
 
 
-def read(event: Mapping[str, Any]) -> Call:
+def read(event: Mapping[str, Any]) -> ApiRequest:
     """Read the gateway's event."""
     body = event.get("body") or ""
     try:
@@ -118,7 +118,7 @@ def read(event: Mapping[str, Any]) -> Call:
     except ValueError:
         data = b""
     http = event["requestContext"]["http"]
-    return Call(
+    return ApiRequest(
         method=http["method"],
         path=event.get("pathParameters") or {},
         query=event.get("queryStringParameters") or {},
@@ -128,7 +128,7 @@ def read(event: Mapping[str, Any]) -> Call:
     )
 
 
-def parsed(call: Call) -> Json:
+def parsed(call: ApiRequest) -> Json:
     """Parse a JSON body.
 
     Raises
@@ -154,7 +154,7 @@ def parsed(call: Call) -> Json:
         raise Refused(field, refusal.reason, unquoted=unquoted) from None
 
 
-def body(call: Call, model: type[M]) -> M:
+def body(call: ApiRequest, model: type[M]) -> M:
     """Read the body as a model.
 
     Raises
@@ -190,13 +190,13 @@ def _complaint(kind: str, message: str) -> str:
     return known.get(kind, re.sub(r"^(Value error, |\w+ (?=should ))", "", message))
 
 
-def fingerprint(call: Call, action: str, document: Mapping[str, Any]) -> str:
+def fingerprint(call: ApiRequest, action: str, document: Mapping[str, Any]) -> str:
     """Make the hash by which equal requests are recognised."""
     text = json.dumps([action, dict(call.path), document], sort_keys=True)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-def idempotency_key(call: Call, given: str | None, dispatch: str | None, *parts: str | None) -> str | None:
+def idempotency_key(call: ApiRequest, given: str | None, dispatch: str | None, *parts: str | None) -> str | None:
     """Tell the caller's idempotency key: the header, else the body's, else the dispatch with what it acts on.
 
     A dispatch is shared by the members of a send, so it counts only together with `parts`; Braze's placeholder in a

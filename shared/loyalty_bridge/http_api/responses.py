@@ -36,7 +36,7 @@ from loyalty_bridge.errors import (
     UpstreamRefused,
 )
 from loyalty_bridge.http_api import requests
-from loyalty_bridge.http_api.requests import Call
+from loyalty_bridge.http_api.requests import ApiRequest
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -103,7 +103,7 @@ def _message(error: BridgeError) -> str:
 def answer(
     event: Mapping[str, Any],
     context: LambdaContext,
-    work: Callable[[Call, LambdaContext], Answer],
+    work: Callable[[ApiRequest, LambdaContext], Answer],
     tell: Callable[[BridgeError], Response] = failed,
     *,
     writes_beside: bool = False,
@@ -147,7 +147,7 @@ class _Defect(BridgeError):
     """What nobody foresaw."""
 
 
-def _log(log: Callable[..., None], what: str, call: Call, told: Response, why: str, **more: str) -> None:
+def _log(log: Callable[..., None], what: str, call: ApiRequest, told: Response, why: str, **more: str) -> None:
     log(
         what,
         extra={"program": redacted(call.program[:64]), "status": told["statusCode"], "why": why, **more},
@@ -178,4 +178,4 @@ def _note(endpoint: str, called: str, error: BridgeError | None, seconds: float)
     """Note a call for the activity of its program."""
     if error:
         buffer.problem(called, endpoint, error)
-    buffer.tally.call(buffer.known(called).program, endpoint, error.word if error else "ok", seconds)
+    buffer.tally.call(buffer.program_labels(called).program, endpoint, error.word if error else "ok", seconds)

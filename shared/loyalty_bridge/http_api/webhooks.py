@@ -27,11 +27,11 @@ from loyalty_bridge.activity import buffer
 from loyalty_bridge.activity.recorder import endpoint, redacted
 from loyalty_bridge.errors import Refused, Unauthorized, Unavailable
 from loyalty_bridge.event_queue import publisher
-from loyalty_bridge.event_queue.envelope import SourceRecord, alone, apart, group_of
+from loyalty_bridge.event_queue.envelope import SourceRecord, group_of, single, split
 from loyalty_bridge.http_api import responses
 from loyalty_bridge.model import Refusal
 from loyalty_bridge.parking import parked_records
-from loyalty_bridge.parking.parked_records import Entry
+from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline.batch import PARTS
 from loyalty_bridge.platforms.brevo import events as brevo
 from loyalty_bridge.platforms.webhook_auth import Credential, is_punchh
@@ -74,7 +74,7 @@ class Outcome:
     program: str
     counts: Counter[str]
     problem: str = ""
-    refused: Sequence[Entry] = ()
+    refused: Sequence[ParkedRecord] = ()
     seconds: float | None = None
 
 
@@ -125,9 +125,9 @@ def _taken(delivery: _Delivery, platform: str, settings: DeliverySettings, not_s
         program = _addressee(settings, delivery, platform)
         good, bad = _sorted(program, delivery)
         if good:
-            publisher.put(settings, publisher.gathered(good))
+            publisher.publish(settings, publisher.grouped(good))
         if bad:
-            parked_records.keep(settings, "refused", program.id, bad, time.time())
+            parked_records.park(settings, "refused", program.id, bad, time.time())
     except Unauthorized:
         return Outcome(401, called, Counter(unauthorized=1), "no valid credential for this program")
     except Unavailable as error:
@@ -154,7 +154,7 @@ def health(event: Mapping[str, Any], platform: Literal["punchh", "brevo"], setti
     return Outcome(200, called, Counter())
 
 
-def told(outcome: Outcome, context: LambdaContext) -> responses.Response:
+def finish(outcome: Outcome, context: LambdaContext) -> responses.Response:
     """Count and log an outcome, and note it for the program's activity; gives what the gateway sends back."""
     for name, count in outcome.counts.items():
         responses.metrics.add_metric(f"webhook_{name}", MetricUnit.Count, count)
@@ -171,7 +171,7 @@ def told(outcome: Outcome, context: LambdaContext) -> responses.Response:
 
 
 def _note(outcome: Outcome, name: str) -> None:
-    known = buffer.known(outcome.program)
+    known = buffer.program_labels(outcome.program)
     program, platform = known.program, known.loyalty
     result = next(iter(outcome.counts)) if outcome.problem else "ok"
     buffer.tally.call(program, name, result, outcome.seconds)
@@ -232,7 +232,7 @@ def _found(settings: DeliverySettings, delivery: _Delivery, platform: str) -> Pr
     program = repository.load(settings, [name]).get(name)
     if program is None or program.connection.loyalty.platform != platform:
         raise Unauthorized
-    buffer.know(program)
+    buffer.register_program(program)
     return program
 
 
@@ -279,21 +279,21 @@ def _is_brevo(side: BrevoSide, credential: str, headers: Mapping[str, str]) -> b
             )
 
 
-def _sorted(program: Program, delivery: _Delivery) -> tuple[list[tuple[SourceRecord, str]], list[Entry]]:
+def _sorted(program: Program, delivery: _Delivery) -> tuple[list[tuple[SourceRecord, str]], list[ParkedRecord]]:
     """Take a delivery apart into events: those that name a member, each with its ordered group, and the others."""
     whole = SourceRecord(program.id, delivery.body, delivery.received)
     if _are_too_many(delivery.body):
         return [], [_refused(whole, "", Refused("record", f"holds more than {MAX_EVENTS} events"))]
     source, rules = program.source, program.connection.loyalty.rules
     good: list[tuple[SourceRecord, str]] = []
-    told, unusable = apart(whole, source)
+    told, unusable = split(whole, source)
     bad = [_refused(record, "", refusal) for record, refusal in unusable]
     for own, element in told:
         record, event = own, element
         try:
             if program.connection.loyalty.platform == "brevo":
                 event = brevo.envelope(element, delivery.event_name or None, delivery.received)
-                record = alone(whole, event)
+                record = single(whole, event)
             name = source.member(event, rules) or source.alias(event) or ""
             good.append((record, group_of(program.id, name)))
         except Refused as refusal:
@@ -310,9 +310,9 @@ def _are_too_many(body: bytes) -> bool:
     return True  # it is not JSON; to say where would take as long
 
 
-def _refused(record: SourceRecord, event_id: str, refusal: Refused) -> Entry:
+def _refused(record: SourceRecord, event_id: str, refusal: Refused) -> ParkedRecord:
     reasons = (Refusal("event", refusal.field, refusal.reason),)
-    return Entry(record, event_id, group_of(record.program, event_id), reasons, PARTS)
+    return ParkedRecord(record, event_id, group_of(record.program, event_id), reasons, PARTS)
 
 
 def _event_id(program: Program, event: Json) -> str:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.errors import Refused
 from loyalty_bridge.event_queue import envelope
-from loyalty_bridge.event_queue.envelope import Arrival
+from loyalty_bridge.event_queue.envelope import InboundMessage
 from loyalty_bridge.model import Json
 from loyalty_bridge.parking import parked_records
 from loyalty_bridge.pipeline import attribute_state, deduplication, intake
-from loyalty_bridge.pipeline.intake import Mapped
-from loyalty_bridge.pipeline.planning import Member, Work, plan
+from loyalty_bridge.pipeline.intake import MappedEvent
+from loyalty_bridge.pipeline.planning import Delivery, MemberBatch, plan
 from loyalty_bridge.platforms.registry import ENGAGEMENT
 from loyalty_bridge.programs import repository
 
@@ -56,28 +56,28 @@ def explain(settings: DeliverySettings, data: bytes, program_id: str = "") -> di
     Unavailable
         A store does not answer.
     """
-    arrival = Arrival("explain", "", "", datetime.now(UTC), data)
+    arrival = InboundMessage("explain", "", "", datetime.now(UTC), data)
     if program_id:
         record = envelope.SourceRecord(program_id, data, arrival.sent)
     else:
-        record = envelope.unseal(arrival, lambda key: parked_records.get_body(settings, key))
+        record = envelope.decode(arrival, lambda key: parked_records.get_body(settings, key))
     program = repository.load(settings, [record.program]).get(record.program)
     if program is None:
         raise Refused("programId", "is not the id of a program")
-    told, unusable = envelope.apart(record, program.source)
+    told, unusable = envelope.split(record, program.source)
     if not told:
         raise unusable[0][1]
     return {
         "program": program.id,
         "not_connected_because_missing": program.missing(),
-        "gate": program.gate.unreadable or program.gate.state,
+        "gate": program.delivery_state.unreadable or program.delivery_state.state,
         "events": [_event(settings, arrival, record, event, program) for _, event in told]
         + [_refused(refusal) for _, refusal in unusable],
     }
 
 
 def _event(
-    settings: DeliverySettings, arrival: Arrival, record: envelope.SourceRecord, event: Json, program: Program
+    settings: DeliverySettings, arrival: InboundMessage, record: envelope.SourceRecord, event: Json, program: Program
 ) -> dict[str, Any]:
     try:
         member_id = record.member or program.source.member(event, program.connection.loyalty.rules)
@@ -86,9 +86,9 @@ def _event(
         work = intake.translate(arrival, record, event, program, member_id)
     except Refused as refusal:
         return _refused(refusal)
-    known = deduplication.look_up(settings, [Mapped(program, work, ())], time.monotonic() + _SECONDS)
+    known = deduplication.look_up(settings, [MappedEvent(program, work, ())], time.monotonic() + _SECONDS)
     work.recall(
-        known.accepted.get(work.ledger_key, set()),
+        known.accepted.get(work.log_key, set()),
         trust_attributes=not program.connection.only_changed,
     )
     member = known.member(program, attribute_state.key(program.id, member_id))
@@ -100,7 +100,7 @@ def _refused(refusal: Refused) -> dict[str, Any]:
     return {**_EVENT, "refused": [{"part": "record", "field": refusal.field, "reason": refusal.reason}]}
 
 
-def _told(program: Program, work: Work, member: Member) -> dict[str, Any]:
+def _told(program: Program, work: Delivery, member: MemberBatch) -> dict[str, Any]:
     before = dict(member.state.marks)
     accepted_before = sorted(work.accepted)
     side = program.connection

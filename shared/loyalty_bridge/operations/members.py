@@ -43,7 +43,7 @@ def forget(settings: DeliverySettings, program: str, member: str) -> int:
     found = repository.load(settings, [program]).get(program)
     generation = found.generation if found else program
     resync(settings, program, member)
-    blocked_groups.clear(settings, program, group_of(program, member))
+    blocked_groups.unblock(settings, program, group_of(program, member))
     client, removed = aws.dynamodb(), 0
     named = (identities.key_of_aliases(generation, member), coupon_codes.key(generation, member))
     for name in (*named, *_leases(program, member)):

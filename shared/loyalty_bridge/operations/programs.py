@@ -38,7 +38,7 @@ def put(
     seen: int | None = None,
     new_workspace: bool = False,
 ) -> Program:
-    """Create a program, or change the settings that are told and leave the rest; a held program is then drained.
+    """Create a program, or change the settings that are told and leave the rest; a held program is then released.
 
     A wait that its destination told stays, unless it gets another destination: another address, or a key.
 
@@ -67,7 +67,7 @@ def put(
     check_credentials(connection, secrets)
     if before and not isinstance(before.stored, str):
         _check_stored(before, connection, secrets)
-    connection = endpoint_policy.checked(connection, settings.allowed_hosts)
+    connection = endpoint_policy.validate_endpoints(connection, settings.allowed_hosts)
     saved = repository.save(settings, before, program, connection, secrets, new_workspace=new_workspace)
     if before:
         is_new = (
@@ -75,9 +75,9 @@ def put(
             or _address(before.stored) != _address(connection)
             or not set(secrets).isdisjoint(SECRETS[connection.engagement.platform])
         )
-        if before.gate.state == "held" and (is_new or before.gate.not_before <= time.time()):
-            delivery_state.drain(settings, program)
-        elif is_new and (before.gate.failing_since or before.gate.not_before):
+        if before.delivery_state.state == "held" and (is_new or before.delivery_state.not_before <= time.time()):
+            delivery_state.start_release(settings, program)
+        elif is_new and (before.delivery_state.failing_since or before.delivery_state.not_before):
             delivery_state.note_success(settings, program)  # the one that failed was another
     return saved
 
@@ -138,12 +138,12 @@ def _checked(given: Any, connection: Connection) -> Mapping[str, str]:
 
 
 def state(program: Program) -> str:
-    """Tell in a word how a program is: ``unreadable``, ``incomplete``, ``streaming``, ``held`` or ``draining``."""
+    """Tell in a word how a program is: ``unreadable``, ``incomplete``, ``streaming``, ``held`` or ``releasing``."""
     if program.unreadable:
         return "unreadable"
     if program.missing():
         return "incomplete"
-    return "streaming" if program.gate.state == "live" else program.gate.state
+    return "streaming" if program.delivery_state.state == "live" else program.delivery_state.state
 
 
 def described(program: Program) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def described(program: Program) -> dict[str, Any]:
         "version": program.version,
         "state": state(program),
         "missing": [] if program.unreadable else program.missing(),
-        "gate_reason": program.unreadable or program.gate.reason,
+        "gate_reason": program.unreadable or program.delivery_state.reason,
         **msgspec.to_builtins(settings),
         "secrets": {
             name: f"…{secret.last_four}" for name, secret in program.secrets.items() if name != repository.STATE_KEY
@@ -183,9 +183,9 @@ def resume(settings: ProgramSettings, program: Program) -> None:
     Unavailable
         DynamoDB does not answer.
     """
-    if program.gate.unreadable:
+    if program.delivery_state.unreadable:
         delivery_state.replace(settings, program.id, time.time())
-    elif program.gate.state == "live":
+    elif program.delivery_state.state == "live":
         raise NotConnected(f"{program.id} is not held")
     else:
-        delivery_state.drain(settings, program.id)
+        delivery_state.start_release(settings, program.id)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.errors import NotFound, Refused
 from loyalty_bridge.event_queue import envelope, publisher
-from loyalty_bridge.event_queue.envelope import Arrival
+from loyalty_bridge.event_queue.envelope import InboundMessage
 from loyalty_bridge.infra import aws
 from loyalty_bridge.parking import parked_records
-from loyalty_bridge.parking.parked_records import Bundle, Entry
+from loyalty_bridge.parking.parked_records import ParkedBatch, ParkedRecord
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
@@ -55,14 +55,14 @@ class Which:
     since: datetime | None = None
     until: datetime | None = None
 
-    def bundle(self, bundle: Bundle) -> bool:
+    def bundle(self, bundle: ParkedBatch) -> bool:
         """Tell whether a bundle may hold some."""
         in_time = (self.since is None or bundle.at >= self.since) and (self.until is None or bundle.at <= self.until)
         is_partial = not 0 < len(bundle.reasons) < parked_records.MOST_REASONS
         told = is_partial or any(self.reason in reason for reason in bundle.reasons)
         return in_time and told
 
-    def entry(self, entry: Entry) -> bool:
+    def entry(self, entry: ParkedRecord) -> bool:
         """Tell whether a record is one."""
         return any(self.reason in f"{refusal.field}: {refusal.reason}" for refusal in entry.refusals)
 
@@ -83,7 +83,7 @@ class Moved:
     left: int = 0
 
 
-def refused(settings: DeliverySettings, program: str, which: Which) -> Iterator[tuple[Bundle, list[Entry]]]:
+def refused(settings: DeliverySettings, program: str, which: Which) -> Iterator[tuple[ParkedBatch, list[ParkedRecord]]]:
     """List the refused records that are meant, bundle by bundle.
 
     Raises
@@ -91,9 +91,9 @@ def refused(settings: DeliverySettings, program: str, which: Which) -> Iterator[
     Unavailable
         A store does not answer.
     """
-    for bundle in parked_records.bundles(settings, "refused", program):
+    for bundle in parked_records.batches(settings, "refused", program):
         if which.bundle(bundle):
-            yield bundle, [entry for entry in parked_records.entries(settings, bundle) if which.entry(entry)]
+            yield bundle, [entry for entry in parked_records.records(settings, bundle) if which.entry(entry)]
 
 
 def rows(settings: DeliverySettings, program: str, which: Which) -> Iterator[dict[str, Any]]:
@@ -124,8 +124,8 @@ def described(settings: DeliverySettings, program: str, event_id: str) -> dict[s
     Unavailable
         A store does not answer.
     """
-    for bundle in parked_records.bundles(settings, "refused", program):
-        for entry in parked_records.entries(settings, bundle):
+    for bundle in parked_records.batches(settings, "refused", program):
+        for entry in parked_records.records(settings, bundle):
             if entry.event_id == event_id:
                 return {
                     "at": bundle.at.isoformat(),
@@ -138,7 +138,7 @@ def described(settings: DeliverySettings, program: str, event_id: str) -> dict[s
     raise NotFound(f"no refused record of {program} has the event id {event_id}")
 
 
-def _reasons(entry: Entry) -> str:
+def _reasons(entry: ParkedRecord) -> str:
     """Name the first reasons: a record may be refused for thousands, and a list shows many records."""
     first = [f"{one.field}: {one.reason}"[:MOST_REASON_CHARACTERS] for one in entry.refusals[:MOST_REASONS]]
     more = len(entry.refusals) - len(first)
@@ -163,7 +163,7 @@ def redrive(settings: DeliverySettings, program: str, which: Which, seconds: flo
         program,
         which,
         seconds,
-        lambda entries: publisher.put(settings, [(entry.record, entry.group) for entry in entries]),
+        lambda entries: publisher.publish(settings, [(entry.record, entry.group) for entry in entries]),
     )
 
 
@@ -184,22 +184,26 @@ def drop(settings: DeliverySettings, program: str, which: Which, seconds: float 
 
 
 def _take_off(
-    settings: DeliverySettings, program: str, which: Which, seconds: float, act: Callable[[Sequence[Entry]], None]
+    settings: DeliverySettings,
+    program: str,
+    which: Which,
+    seconds: float,
+    act: Callable[[Sequence[ParkedRecord]], None],
 ) -> Moved:
     until, taken = time.monotonic() + seconds, 0
     # The index first: what is put back beside a bundle comes again in a listing that goes on.
-    bundles = [bundle for bundle in parked_records.bundles(settings, "refused", program) if which.bundle(bundle)]
+    bundles = [bundle for bundle in parked_records.batches(settings, "refused", program) if which.bundle(bundle)]
     for number, bundle in enumerate(bundles):
         if time.monotonic() >= until:
             return Moved(taken, sum(one.count for one in bundles[number:]))
-        entries = parked_records.entries(settings, bundle)
+        entries = parked_records.records(settings, bundle)
         meant = [entry for entry in entries if which.entry(entry)]
         if not meant:
             continue
         act(meant)
         rest = [entry for entry in entries if not which.entry(entry)]
         if rest:
-            parked_records.keep(settings, "refused", program, rest, bundle.at.timestamp())
+            parked_records.park(settings, "refused", program, rest, bundle.at.timestamp())
         parked_records.remove(settings, bundle)
         taken += len(meant)
     return Moved(taken)
@@ -257,21 +261,21 @@ def redrive_crashed(settings: DeliverySettings, seconds: float = math.inf) -> Mo
         for key in list(_stream_failures(settings)):
             if time.monotonic() >= until:
                 break
-            body = aws.s3().get_object(Bucket=settings.kept_bucket, Key=key)["Body"].read()
+            body = aws.s3().get_object(Bucket=settings.parked_bucket, Key=key)["Body"].read()
             try:
-                arrivals = envelope.arrivals(_payload(json.loads(body)))
+                arrivals = envelope.inbound_messages(_payload(json.loads(body)))
             except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
                 continue  # damaged: it stays, and is counted, so that a person can look at it
             for arrival in arrivals:
                 _put_again(settings, arrival)
                 moved += 1
-            aws.s3().delete_object(Bucket=settings.kept_bucket, Key=key)
+            aws.s3().delete_object(Bucket=settings.parked_bucket, Key=key)
     return Moved(moved, sum(crashed(settings).values()) if time.monotonic() >= until else 0)
 
 
-def _from_dead_letters(message: Mapping[str, Any]) -> Arrival:
+def _from_dead_letters(message: Mapping[str, Any]) -> InboundMessage:
     attributes = message["Attributes"]
-    return Arrival(
+    return InboundMessage(
         receipt=message["MessageId"],
         handle="",
         group=attributes["MessageGroupId"],
@@ -280,18 +284,18 @@ def _from_dead_letters(message: Mapping[str, Any]) -> Arrival:
     )
 
 
-def _put_again(settings: DeliverySettings, arrival: Arrival) -> None:
+def _put_again(settings: DeliverySettings, arrival: InboundMessage) -> None:
     """Put an entry on the event queue or stream again as what came when it came first; what is no record, as it is."""
     try:
-        record = envelope.unseal(arrival, lambda key: parked_records.get_body(settings, key))
+        record = envelope.decode(arrival, lambda key: parked_records.get_body(settings, key))
     except Refused:
-        publisher.put_raw(settings, arrival.data, arrival.group)
+        publisher.publish_raw(settings, arrival.data, arrival.group)
     else:
-        publisher.put(settings, [(record, arrival.group)])
+        publisher.publish(settings, [(record, arrival.group)])
 
 
 def _stream_failures(settings: DeliverySettings) -> Iterator[str]:
-    pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=settings.kept_bucket, Prefix=STREAM_FAILURES)
+    pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=settings.parked_bucket, Prefix=STREAM_FAILURES)
     return (one["Key"] for page in pages for one in page.get("Contents", []))
 
 

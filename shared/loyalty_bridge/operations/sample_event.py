@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.errors import NotConnected, Unavailable
-from loyalty_bridge.event_queue.envelope import Arrival, SourceRecord
+from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord
 from loyalty_bridge.model import Event, MemberUpdate
-from loyalty_bridge.pipeline.attribute_state import MemberState
-from loyalty_bridge.pipeline.engagement_client import open_lane
-from loyalty_bridge.pipeline.planning import Item, Member, Work, plan
+from loyalty_bridge.pipeline.attribute_state import AttributeState
+from loyalty_bridge.pipeline.engagement_client import open_sender
+from loyalty_bridge.pipeline.planning import Delivery, MemberBatch, OutboundObject, plan
 from loyalty_bridge.platforms.registry import ENGAGEMENT
 
 if TYPE_CHECKING:
@@ -43,18 +43,20 @@ def send_sample(program: Program, member: str) -> dict[str, Any]:
     )
     side = program.connection.engagement
     speaks = ENGAGEMENT[side.platform]
-    work = Work(
-        Arrival("sample", "", "", now, b""),
+    work = Delivery(
+        InboundMessage("sample", "", "", now, b""),
         SourceRecord(program.id, b"", now),
         update,
         speaks.translate(update, side.rules),
         b"",
         {"event"},
     )
-    items: list[Item] = plan(Member("", MemberState(b"sample"), [work]), speaks, side.rules, only_changed=False)
+    items: list[OutboundObject] = plan(
+        MemberBatch("", AttributeState(b"sample"), [work]), speaks, side.rules, only_changed=False
+    )
     until = time.monotonic() + _SECONDS
     try:
-        reply = open_lane(program, until, until).post(items, until)
+        reply = open_sender(program, until, until).post(items, until)
     except Unavailable as error:
         return {"sent": False, "problem": str(error)}
     verdict = speaks.judge(reply, [item.object for item in items], time.time())

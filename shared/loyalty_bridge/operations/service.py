@@ -20,7 +20,7 @@ from loyalty_bridge.operations import explain, members, redrive, sample_event, t
 from loyalty_bridge.operations import programs as administer
 from loyalty_bridge.operations.audit import EVERY_PROGRAM, audited, lines
 from loyalty_bridge.parking import parked_records, removal
-from loyalty_bridge.pipeline.engagement_client import probe
+from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.programs import api_keys, deletion, repository
 from loyalty_bridge.programs.connection import Program, program_id
 
@@ -47,14 +47,14 @@ DELETE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class OperatorContext:
     """An operator at work."""
 
     settings: OperatorSettings
     operator: Operator
 
 
-def _known(desk: Desk, program: str) -> str:
+def _known(desk: OperatorContext, program: str) -> str:
     """Check that a program may be seen, before it is known whether it is there."""
     try:
         name = program_id(program)
@@ -65,12 +65,12 @@ def _known(desk: Desk, program: str) -> str:
     return name
 
 
-def _everything(desk: Desk) -> None:
+def _everything(desk: OperatorContext) -> None:
     if not desk.operator.all_programs:
         raise NotFound("there is no such thing")
 
 
-def shelf(desk: Desk, program: str) -> str:
+def shelf(desk: OperatorContext, program: str) -> str:
     """Check whose records, statistics or errors are meant; those of unknown programs are for an operator of all.
 
     Raises
@@ -87,7 +87,7 @@ def shelf(desk: Desk, program: str) -> str:
 # Programs and their connections.
 
 
-def programs(desk: Desk) -> list[Program]:
+def programs(desk: OperatorContext) -> list[Program]:
     """List the operator's programs."""
     if desk.operator.all_programs:
         return sorted(repository.every(desk.settings), key=lambda program: program.id)
@@ -95,16 +95,16 @@ def programs(desk: Desk) -> list[Program]:
     return sorted(found.values(), key=lambda program: program.id)
 
 
-def waiting(desk: Desk, program: Program) -> dict[str, int]:
+def waiting(desk: OperatorContext, program: Program) -> dict[str, int]:
     """Count what waits for somebody or something: held and refused records, actions without a known outcome."""
     return {
-        "held": sum(bundle.count for bundle in parked_records.bundles(desk.settings, "held", program.id)),
-        "refused": sum(bundle.count for bundle in parked_records.bundles(desk.settings, "refused", program.id)),
+        "held": sum(bundle.count for bundle in parked_records.batches(desk.settings, "held", program.id)),
+        "refused": sum(bundle.count for bundle in parked_records.batches(desk.settings, "refused", program.id)),
         "unknown": len(idempotency.open_actions(desk.settings, program.id)),
     }
 
 
-def find(desk: Desk, program: str) -> Program:
+def find(desk: OperatorContext, program: str) -> Program:
     """Read a program.
 
     Raises
@@ -116,7 +116,13 @@ def find(desk: Desk, program: str) -> Program:
 
 
 def save(
-    desk: Desk, program: str, change: Mapping[str, Any], secrets: Any, seen: int | None, *, new_workspace: bool = False
+    desk: OperatorContext,
+    program: str,
+    change: Mapping[str, Any],
+    secrets: Any,
+    seen: int | None,
+    *,
+    new_workspace: bool = False,
 ) -> Program:
     """Create a program (`seen` is 0), or change what is told and leave the rest (`seen` None: whatever it is).
 
@@ -140,7 +146,7 @@ def _paths(change: Mapping[str, Any], prefix: str = "") -> list[str]:
     return found
 
 
-def delete(desk: Desk, program: str) -> None:
+def delete(desk: OperatorContext, program: str) -> None:
     """Delete a program with its keys, records and members; what takes longer, the schedule ends."""
     name = _known(desk, program)
     if not deletion.is_under_way(desk.settings, name):
@@ -149,7 +155,7 @@ def delete(desk: Desk, program: str) -> None:
         removal.delete(desk.settings, name, DELETE_SECONDS)
 
 
-def resume(desk: Desk, program: str) -> None:
+def resume(desk: OperatorContext, program: str) -> None:
     """Let held records pass from the next minute on.
 
     Raises
@@ -162,15 +168,15 @@ def resume(desk: Desk, program: str) -> None:
         administer.resume(desk.settings, found)
 
 
-def test_connection(desk: Desk, program: str) -> dict[str, Any]:
+def test_connection(desk: OperatorContext, program: str) -> dict[str, Any]:
     """Ask the destination whether it takes the key, by a request that changes nothing."""
     found = find(desk, program)
     if missing := found.missing():
         raise NotConnected(f"missing: {', '.join(missing)}")
-    return {"works": probe(found)}
+    return {"works": check_connection(found)}
 
 
-def send_sample(desk: Desk, program: str, member: str) -> dict[str, Any]:
+def send_sample(desk: OperatorContext, program: str, member: str) -> dict[str, Any]:
     """Send the sample event for a (test) member; gives what the destination answers."""
     found = find(desk, program)
     with audited(desk.settings, desk.operator, "send_sample", found.id):
@@ -180,12 +186,14 @@ def send_sample(desk: Desk, program: str, member: str) -> dict[str, Any]:
 # Keys.
 
 
-def list_keys(desk: Desk, program: str) -> list[dict[str, Any]]:
+def list_keys(desk: OperatorContext, program: str) -> list[dict[str, Any]]:
     """List a program's keys, oldest first."""
     return [api_keys.row(key) for key in api_keys.list_all(desk.settings, find(desk, program).id)]
 
 
-def create_key(desk: Desk, program: str, name: str, scopes: Collection[str] = api_keys.SCOPES) -> dict[str, Any]:
+def create_key(
+    desk: OperatorContext, program: str, name: str, scopes: Collection[str] = api_keys.SCOPES
+) -> dict[str, Any]:
     """Make a key; it is in this answer and never again."""
     found = find(desk, program)
     with audited(desk.settings, desk.operator, "create_key", found.id):
@@ -193,7 +201,7 @@ def create_key(desk: Desk, program: str, name: str, scopes: Collection[str] = ap
     return {"key": key, **api_keys.row(known)}
 
 
-def revoke_key(desk: Desk, program: str, key: str) -> None:
+def revoke_key(desk: OperatorContext, program: str, key: str) -> None:
     """Revoke a key: the next call with it is refused."""
     found = find(desk, program)
     with audited(desk.settings, desk.operator, "revoke_key", found.id, key):
@@ -203,32 +211,32 @@ def revoke_key(desk: Desk, program: str, key: str) -> None:
 # What happened.
 
 
-def explain_record(desk: Desk, program: str, record: bytes) -> dict[str, Any]:
+def explain_record(desk: OperatorContext, program: str, record: bytes) -> dict[str, Any]:
     """Tell what a record would become, without sending it."""
     return explain.explain(desk.settings, record, find(desk, program).id)
 
 
-def trace_id(desk: Desk, program: str, name: str) -> dict[str, Any]:
+def trace_id(desk: OperatorContext, program: str, name: str) -> dict[str, Any]:
     """Tell what happened to an event, or to a member's events."""
     return trace.trace(desk.settings, find(desk, program), name)
 
 
-def statistics(desk: Desk, program: str, days: int) -> list[Day]:
+def statistics(desk: OperatorContext, program: str, days: int) -> list[Day]:
     """Tell what a program did on each of the last days (UTC)."""
     return activity.statistics(desk.settings, shelf(desk, program), days)
 
 
-def unknown_fields(desk: Desk, program: str, days: int) -> list[FieldCount]:
+def unknown_fields(desk: OperatorContext, program: str, days: int) -> list[FieldCount]:
     """List the fields of a program's events that its mapping does not name."""
     return activity.unknown_fields(desk.settings, shelf(desk, program), days)
 
 
-def errors(desk: Desk, program: str, which: WhichErrors, limit: int = 100) -> ErrorPage:
+def errors(desk: OperatorContext, program: str, which: WhichErrors, limit: int = 100) -> ErrorPage:
     """List a program's errors, the latest first."""
     return activity.errors(desk.settings, shelf(desk, program), limit=limit, **dict(which))
 
 
-def error(desk: Desk, program: str, line: str) -> ErrorLine:
+def error(desk: OperatorContext, program: str, line: str) -> ErrorLine:
     """Show equal errors of one day.
 
     Raises
@@ -247,17 +255,17 @@ def error(desk: Desk, program: str, line: str) -> ErrorLine:
     return found
 
 
-def list_actions(desk: Desk, program: str) -> list[dict[str, Any]]:
+def list_actions(desk: OperatorContext, program: str) -> list[dict[str, Any]]:
     """List the actions whose outcome is unknown, oldest first."""
     return fitting(decisions.row(record) for record in idempotency.open_actions(desk.settings, find(desk, program).id))
 
 
-def show_action(desk: Desk, program: str, action: str) -> dict[str, Any]:
+def show_action(desk: OperatorContext, program: str, action: str) -> dict[str, Any]:
     """Tell what is known of an action."""
     return decisions.described(decisions.find(desk.settings, find(desk, program).id, action))
 
 
-def decide(desk: Desk, program: str, action: str, *, happened: bool, result: str) -> None:
+def decide(desk: OperatorContext, program: str, action: str, *, happened: bool, result: str) -> None:
     """End an action whose outcome is unknown; when it did not happen, its next repeat, or its batch, carries it out.
 
     Raises
@@ -274,15 +282,15 @@ def decide(desk: Desk, program: str, action: str, *, happened: bool, result: str
         decisions.decide(desk.settings, record, ended)
 
 
-def list_held(desk: Desk, program: str) -> list[dict[str, Any]]:
+def list_held(desk: OperatorContext, program: str) -> list[dict[str, Any]]:
     """List what is held, in order."""
     return [
         parked_records.row(bundle)
-        for bundle in parked_records.bundles(desk.settings, "held", find(desk, program).id, limit=SHOWN)
+        for bundle in parked_records.batches(desk.settings, "held", find(desk, program).id, limit=SHOWN)
     ]
 
 
-def list_refused(desk: Desk, program: str, which: Which) -> list[dict[str, Any]]:
+def list_refused(desk: OperatorContext, program: str, which: Which) -> list[dict[str, Any]]:
     """List refused records with their reasons."""
     return fitting(redrive.rows(desk.settings, shelf(desk, program), which))
 
@@ -299,19 +307,19 @@ def fitting(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return taken
 
 
-def show_refused(desk: Desk, program: str, event_id: str) -> dict[str, Any]:
+def show_refused(desk: OperatorContext, program: str, event_id: str) -> dict[str, Any]:
     """Show a refused record itself: a member's data, so that the audit names who looked."""
     with audited(desk.settings, desk.operator, "show_refused", shelf(desk, program), event_id):
         return redrive.described(desk.settings, program, event_id)
 
 
-def redrive_refused(desk: Desk, program: str, which: Which, seconds: float = REDRIVE_SECONDS) -> Moved:
+def redrive_refused(desk: OperatorContext, program: str, which: Which, seconds: float = REDRIVE_SECONDS) -> Moved:
     """Put refused records on the event queue or stream again, as many bundles as there is time for."""
     with audited(desk.settings, desk.operator, "redrive_refused", shelf(desk, program), _about(which)):
         return redrive.redrive(desk.settings, program, which, seconds)
 
 
-def drop_refused(desk: Desk, program: str, which: Which, seconds: float = REDRIVE_SECONDS) -> Moved:
+def drop_refused(desk: OperatorContext, program: str, which: Which, seconds: float = REDRIVE_SECONDS) -> Moved:
     """Delete refused records for good, as many bundles as there is time for."""
     with audited(desk.settings, desk.operator, "drop_refused", shelf(desk, program), _about(which)):
         return redrive.drop(desk.settings, program, which, seconds)
@@ -321,13 +329,13 @@ def _about(which: Which) -> str:
     return f"since {which.since}, until {which.until}" + (f", reason {which.reason}" if which.reason else "")
 
 
-def crashed(desk: Desk) -> dict[str, int]:
+def crashed(desk: OperatorContext) -> dict[str, int]:
     """Count what crashed the forwarder."""
     _everything(desk)
     return redrive.crashed(desk.settings)
 
 
-def redrive_crashed(desk: Desk, seconds: float = REDRIVE_SECONDS) -> Moved:
+def redrive_crashed(desk: OperatorContext, seconds: float = REDRIVE_SECONDS) -> Moved:
     """Put records that crashed the forwarder on the event queue or stream again."""
     _everything(desk)
     with audited(desk.settings, desk.operator, "redrive_crashed"):
@@ -337,19 +345,19 @@ def redrive_crashed(desk: Desk, seconds: float = REDRIVE_SECONDS) -> Moved:
 # Members, and the audit.
 
 
-def resync_member(desk: Desk, program: str, member: str) -> None:
+def resync_member(desk: OperatorContext, program: str, member: str) -> None:
     """Let the next event of a member send all attributes that it tells."""
     with audited(desk.settings, desk.operator, "resync_member", find(desk, program).id):
         members.resync(desk.settings, program, member)
 
 
-def forget_member(desk: Desk, program: str, member: str) -> None:
+def forget_member(desk: OperatorContext, program: str, member: str) -> None:
     """Remove what is remembered of a member."""
     with audited(desk.settings, desk.operator, "forget_member", find(desk, program).id):
         members.forget(desk.settings, program, member)
 
 
-def audit(desk: Desk, program: str) -> list[dict[str, str]]:
+def audit(desk: OperatorContext, program: str) -> list[dict[str, str]]:
     """List what was changed of a program, newest first; what was changed of all is for an operator of all.
 
     Raises

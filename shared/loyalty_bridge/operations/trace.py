@@ -11,7 +11,7 @@ from loyalty_bridge.event_queue.envelope import group_of
 from loyalty_bridge.infra import dynamodb
 from loyalty_bridge.model import Part
 from loyalty_bridge.parking import blocked_groups, parked_records
-from loyalty_bridge.parking.parked_records import Entry, Shelf
+from loyalty_bridge.parking.parked_records import Kind, ParkedRecord
 from loyalty_bridge.pipeline import attribute_state, delivery_log
 
 if TYPE_CHECKING:
@@ -30,17 +30,21 @@ def trace(settings: DeliverySettings, program: Program, name: str) -> dict[str, 
         A store does not answer.
     """
     deadline = time.monotonic() + _SECONDS
-    copies = [delivery_log.key_of_copies(program.id, program.epoch, name, part) for part in get_args(Part)]
-    events = [delivery_log.key(program.id, program.epoch, name), *copies]
+    copies = [
+        delivery_log.key_of_copies(program.id, program.destination_version, name, part) for part in get_args(Part)
+    ]
+    events = [delivery_log.key(program.id, program.destination_version, name), *copies]
     found = dynamodb.read(
         [
-            *((settings.ledger_table, {"event": {"B": event}}) for event in events),
+            *((settings.delivery_log_table, {"event": {"B": event}}) for event in events),
             (settings.members_table, {"member": {"S": attribute_state.key(program.id, name)}}),
         ],
         deadline,
     )
-    accepted = {part for item in found[settings.ledger_table] for part in delivery_log.opened(item)[1]}
-    known = [attribute_state.opened(item, program.epoch, b"-") for item in found[settings.members_table]]
+    accepted = {part for item in found[settings.delivery_log_table] for part in delivery_log.from_item(item)[1]}
+    known = [
+        attribute_state.from_item(item, program.destination_version, b"-") for item in found[settings.members_table]
+    ]
     return {
         "accepted_parts": sorted(accepted),
         "member_attributes_last_set": {
@@ -49,14 +53,14 @@ def trace(settings: DeliverySettings, program: Program, name: str) -> dict[str, 
             for path, mark in sorted(one.marks.items())
         },
         "waits_behind_held_records": bool(
-            blocked_groups.lines(settings, [(program.id, group_of(program.id, name))], deadline)
+            blocked_groups.load(settings, [(program.id, group_of(program.id, name))], deadline)
         ),
-        **{shelf: _on_shelf(settings, shelf, program.id, name) for shelf in get_args(Shelf)},
+        **{shelf: _on_shelf(settings, shelf, program.id, name) for shelf in get_args(Kind)},
         "errors": [line.told() for line in activity.errors(settings, program.id, record=name).lines],
     }
 
 
-def _on_shelf(settings: DeliverySettings, shelf: Shelf, program: str, name: str) -> list[dict[str, Any]]:
+def _on_shelf(settings: DeliverySettings, shelf: Kind, program: str, name: str) -> list[dict[str, Any]]:
     return [
         {
             "position": bundle.position,
@@ -66,11 +70,11 @@ def _on_shelf(settings: DeliverySettings, shelf: Shelf, program: str, name: str)
             "missing": list(entry.missing),
         }
         for owner in (program, parked_records.UNKNOWN_PROGRAM)  # it may have come before the program was connected
-        for bundle in parked_records.bundles(settings, shelf, owner)
-        for entry in parked_records.entries(settings, bundle)
+        for bundle in parked_records.batches(settings, shelf, owner)
+        for entry in parked_records.records(settings, bundle)
         if entry.record.program == program and _is_about(entry, name)
     ]
 
 
-def _is_about(entry: Entry, name: str) -> bool:
+def _is_about(entry: ParkedRecord, name: str) -> bool:
     return name in (entry.event_id, entry.record.member) or f'"{name}"'.encode() in entry.record.body

@@ -1,7 +1,7 @@
 """Which ordered groups have records on the held shelf, or on their way from it: what comes later waits behind them.
 
 A mark names the place of a group's last held record. It goes when the record from that place is settled. Records that
-are held once more have places of their own in it: what was drained together with them, but lies behind them, must not
+are held once more have places of their own in it: what was released together with them, but lies behind them, must not
 overtake them.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BlockedGroup:
     """The held records of an ordered group.
 
     Attributes
@@ -33,27 +33,29 @@ class Line:
     last: str = ""
     again: frozenset[str] = frozenset()
 
-    def left_by(self, places: Iterable[str]) -> Line:
+    def left_by(self, places: Iterable[str]) -> BlockedGroup:
         """Take out places that no record has any more."""
         gone = frozenset(places)
-        return Line("" if self.last in gone else self.last, self.again - gone)
+        return BlockedGroup("" if self.last in gone else self.last, self.again - gone)
 
-    def joined_at(self, place: str, *, again: bool) -> Line:
+    def joined_at(self, place: str, *, again: bool) -> BlockedGroup:
         """Add a place."""
-        return Line(max(self.last, place), self.again | {place} if again else self.again)
+        return BlockedGroup(max(self.last, place), self.again | {place} if again else self.again)
 
-    def passed(self, place: str) -> Line:
+    def passed(self, place: str) -> BlockedGroup:
         """Take out what has passed with the record from a place; nothing is left when it was the last."""
-        return Line("" if place >= self.last else self.last, frozenset(one for one in self.again if one > place))
+        return BlockedGroup(
+            "" if place >= self.last else self.last, frozenset(one for one in self.again if one > place)
+        )
 
 
 def _key(program: str, group: str) -> str:
     return dynamodb.name(program, "queue", group)
 
 
-def lines(
+def load(
     settings: DeliverySettings, groups: Iterable[tuple[str, str]], deadline: float
-) -> dict[tuple[str, str], Line]:
+) -> dict[tuple[str, str], BlockedGroup]:
     """Tell the line of each (program, group) that has held records.
 
     Raises
@@ -67,14 +69,14 @@ def lines(
     return {group: line for group, line in lines.items() if line.last}
 
 
-def _opened(item: Mapping[str, Any]) -> Line:
+def _opened(item: Mapping[str, Any]) -> BlockedGroup:
     """Read a mark; for records that have expired on the shelf nobody waits."""
     again = frozenset(place for place in item.get("again", {}).get("SS", ()) if parked_records.lies_there(place))
     last = item["position"]["S"]
-    return Line(last if parked_records.lies_there(last) else max(again, default=""), again)
+    return BlockedGroup(last if parked_records.lies_there(last) else max(again, default=""), again)
 
 
-def mark(settings: DeliverySettings, program: str, lines: Mapping[str, Line], deadline: float) -> None:
+def block(settings: DeliverySettings, program: str, lines: Mapping[str, BlockedGroup], deadline: float) -> None:
     """Note the line of each group.
 
     Raises
@@ -96,7 +98,7 @@ def mark(settings: DeliverySettings, program: str, lines: Mapping[str, Line], de
     dynamodb.write(items, deadline)
 
 
-def clear(settings: DeliverySettings, program: str, group: str) -> None:
+def unblock(settings: DeliverySettings, program: str, group: str) -> None:
     """Let a group pass again.
 
     Raises

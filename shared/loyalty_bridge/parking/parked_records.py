@@ -37,11 +37,11 @@ _BODY = re.compile("bodies/[0-9a-f]{32}")
 UNKNOWN_PROGRAM = "-"
 """Where records are kept whose program is not known: no program can have this id."""
 
-Shelf = Literal["held", "refused", "waiting"]
+Kind = Literal["held", "refused", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ParkedRecord:
     """A record that is kept.
 
     Attributes
@@ -67,7 +67,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
+class ParkedBatch:
     """The index's line for one object of kept records.
 
     Attributes
@@ -78,7 +78,7 @@ class Bundle:
     """
 
     program: str
-    shelf: Shelf
+    shelf: Kind
     position: str
     count: int
     reasons: Mapping[str, int]
@@ -87,8 +87,8 @@ class Bundle:
     ends: Mapping[str, str] = field(default_factory=dict)
 
 
-def keep(
-    settings: DeliverySettings, shelf: Shelf, program: str, entries: Sequence[Entry], now: float, before: str = ""
+def park(
+    settings: DeliverySettings, shelf: Kind, program: str, entries: Sequence[ParkedRecord], now: float, before: str = ""
 ) -> list[str]:
     """Keep records of one program, in their order; gives their places on the shelf.
 
@@ -106,7 +106,7 @@ def keep(
         When S3 or DynamoDB does not take them.
     """
     position = f"{before}{'-' if before else ''}{int(now * 1000):013d}-{uuid.uuid4().hex[:12]}"
-    firsts = _firsts(entry.record.drained for entry in entries) if before else [""] * len(entries)
+    firsts = _firsts(entry.record.released for entry in entries) if before else [""] * len(entries)
     written = [_written(entry, shelf) | {"first": first} for entry, first in zip(entries, firsts, strict=True)]
     lines = "\n".join(json.dumps(one, separators=(",", ":")) for one in written)
     reasons = Counter(f"{refusal.field}: {refusal.reason}"[:200] for e in entries for refusal in e.refusals)
@@ -126,8 +126,8 @@ def keep(
         item["ends"] = {"M": {group: {"S": end} for group, end in ends.items()}}
     body = gzip.compress(lines.encode(), mtime=0)
     with aws.reaching("the kept records"):
-        aws.s3().put_object(Bucket=settings.kept_bucket, Key=_object(program, shelf, position), Body=body)
-        aws.dynamodb().put_item(TableName=settings.kept_table, Item=item)
+        aws.s3().put_object(Bucket=settings.parked_bucket, Key=_object(program, shelf, position), Body=body)
+        aws.dynamodb().put_item(TableName=settings.parked_table, Item=item)
     return places
 
 
@@ -162,7 +162,9 @@ def lies_there(place: str) -> bool:
     return kept_at > time.time() - DAYS * 86400
 
 
-def bundles(settings: DeliverySettings, shelf: Shelf, program: str, *, limit: int | None = None) -> Iterator[Bundle]:
+def batches(
+    settings: DeliverySettings, shelf: Kind, program: str, *, limit: int | None = None
+) -> Iterator[ParkedBatch]:
     """List what is kept of a program, in order; what has expired is gone, though DynamoDB deletes it days late.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ttl-expired-items.html
@@ -176,7 +178,7 @@ def bundles(settings: DeliverySettings, shelf: Shelf, program: str, *, limit: in
         aws.dynamodb()
         .get_paginator("query")
         .paginate(
-            TableName=settings.kept_table,
+            TableName=settings.parked_table,
             KeyConditionExpression="shelf = :shelf",
             FilterExpression="expires > :now",
             ExpressionAttributeValues={":shelf": {"S": f"{program}#{shelf}"}, ":now": {"N": str(int(time.time()))}},
@@ -190,12 +192,12 @@ def bundles(settings: DeliverySettings, shelf: Shelf, program: str, *, limit: in
                 yield _indexed(program, shelf, item)
 
 
-def row(bundle: Bundle) -> dict[str, Any]:
+def row(bundle: ParkedBatch) -> dict[str, Any]:
     """Describe a bundle in a line of a list."""
     return {"position": bundle.position, "at": bundle.at.isoformat(timespec="seconds"), "records": bundle.count}
 
 
-def entries(settings: DeliverySettings, bundle: Bundle) -> list[Entry]:
+def records(settings: DeliverySettings, bundle: ParkedBatch) -> list[ParkedRecord]:
     """Read the records of a bundle; for what is missing or damaged, there is an entry that says so.
 
     Raises
@@ -214,7 +216,7 @@ def entries(settings: DeliverySettings, bundle: Bundle) -> list[Entry]:
     return found
 
 
-def remove(settings: DeliverySettings, bundle: Bundle) -> None:
+def remove(settings: DeliverySettings, bundle: ParkedBatch) -> None:
     """Take a bundle off its shelf: first the index's line, then the object (which otherwise expires).
 
     Raises
@@ -225,8 +227,8 @@ def remove(settings: DeliverySettings, bundle: Bundle) -> None:
     key = {"shelf": {"S": f"{bundle.program}#{bundle.shelf}"}, "position": {"S": bundle.position}}
     name = _object(bundle.program, bundle.shelf, bundle.position)
     with aws.reaching("the kept records"):
-        aws.dynamodb().delete_item(TableName=settings.kept_table, Key=key)
-        aws.s3().delete_object(Bucket=settings.kept_bucket, Key=name)
+        aws.dynamodb().delete_item(TableName=settings.parked_table, Key=key)
+        aws.s3().delete_object(Bucket=settings.parked_bucket, Key=name)
 
 
 def put_body(settings: DeliverySettings, body: bytes) -> str:
@@ -239,7 +241,7 @@ def put_body(settings: DeliverySettings, body: bytes) -> str:
     """
     key = f"bodies/{uuid.uuid4().hex}"
     with aws.reaching("the kept records"):
-        aws.s3().put_object(Bucket=settings.kept_bucket, Key=key, Body=body)
+        aws.s3().put_object(Bucket=settings.parked_bucket, Key=key, Body=body)
     return key
 
 
@@ -264,7 +266,7 @@ def _stored(settings: DeliverySettings, key: str) -> bytes | None:
     client = aws.s3()
     try:
         with aws.reaching("the kept records", but=client.exceptions.NoSuchKey):
-            return client.get_object(Bucket=settings.kept_bucket, Key=key)["Body"].read()
+            return client.get_object(Bucket=settings.parked_bucket, Key=key)["Body"].read()
     except client.exceptions.NoSuchKey:
         return None
 
@@ -278,14 +280,14 @@ def _unzipped(body: bytes) -> bytes:
     return bytes(text)
 
 
-def _object(program: str, shelf: Shelf, position: str) -> str:
+def _object(program: str, shelf: Kind, position: str) -> str:
     return f"{shelf}/{program}/{position}.jsonl.gz"
 
 
-def _indexed(program: str, shelf: Shelf, item: Mapping[str, Any]) -> Bundle:
+def _indexed(program: str, shelf: Kind, item: Mapping[str, Any]) -> ParkedBatch:
     position = item["position"]["S"]
     try:
-        return Bundle(
+        return ParkedBatch(
             program=program,
             shelf=shelf,
             position=position,
@@ -296,10 +298,10 @@ def _indexed(program: str, shelf: Shelf, item: Mapping[str, Any]) -> Bundle:
             ends={group: end["S"] for group, end in item.get("ends", {"M": {}})["M"].items()},
         )
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):  # the object may be whole nevertheless
-        return Bundle(program, shelf, position, 0, {}, {}, datetime.fromtimestamp(0, UTC))
+        return ParkedBatch(program, shelf, position, 0, {}, {}, datetime.fromtimestamp(0, UTC))
 
 
-def _written(entry: Entry, shelf: Shelf) -> dict[str, Any]:
+def _written(entry: ParkedRecord, shelf: Kind) -> dict[str, Any]:
     sought = entry.record.sought if shelf == "waiting" else None  # while it lies elsewhere, nobody could become known
     return {
         "program": entry.record.program,
@@ -322,15 +324,15 @@ def _few(refusals: Sequence[Refusal]) -> Sequence[Refusal]:
     return [*refusals[:MOST_REASONS], more]
 
 
-def _read_line(bundle: Bundle, line: bytes) -> Entry:
+def _read_line(bundle: ParkedBatch, line: bytes) -> ParkedRecord:
     try:
         return _read(json.loads(line))
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return _damaged(bundle, line, "this record of it cannot be read")
 
 
-def _damaged(bundle: Bundle, data: bytes, why: str) -> Entry:
-    return Entry(
+def _damaged(bundle: ParkedBatch, data: bytes, why: str) -> ParkedRecord:
+    return ParkedRecord(
         SourceRecord(bundle.program, data, bundle.at),
         event_id=f"bundle:{bundle.position}",
         group=f"{bundle.program}#bundle",
@@ -339,16 +341,16 @@ def _damaged(bundle: Bundle, data: bytes, why: str) -> Entry:
     )
 
 
-def _read(line: Mapping[str, Any]) -> Entry:
+def _read(line: Mapping[str, Any]) -> ParkedRecord:
     record = SourceRecord(
         program=line["program"],
         body=base64.b64decode(line["body"]),
         received=instant_of(line["received"]),
         member=line["member"],
         sought=instant_of(line["sought"]) if line.get("sought") else None,
-        drained=line.get("first", ""),
+        released=line.get("first", ""),
     )
-    return Entry(
+    return ParkedRecord(
         record,
         event_id=line["event_id"],
         group=line["group"],

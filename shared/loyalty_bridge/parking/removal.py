@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from loyalty_bridge.infra import aws
 from loyalty_bridge.parking import parked_records
-from loyalty_bridge.parking.parked_records import Shelf
+from loyalty_bridge.parking.parked_records import Kind
 from loyalty_bridge.programs import deletion, repository
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def go_on(settings: DeliverySettings, until: float) -> int:
 
 def _remove(settings: DeliverySettings, one: Deletion, until: float) -> bool:
     deletion.clear_partition(settings, one.program)
-    for shelf in get_args(Shelf):
-        for bundle in parked_records.bundles(settings, shelf, one.program):
+    for shelf in get_args(Kind):
+        for bundle in parked_records.batches(settings, shelf, one.program):
             if time.monotonic() >= until:
                 return False
             parked_records.remove(settings, bundle)

@@ -30,7 +30,7 @@ As a map of DynamoDB's it would be three times as large, and take ten times as l
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class AttributeVersion:
     """An attribute's last value: its time (epoch milliseconds) and its keyed hash."""
 
     time: int
@@ -38,7 +38,7 @@ class Mark:
 
 
 @dataclass(slots=True)
-class MemberState:
+class AttributeState:
     """What is known of a member at the destination.
 
     Attributes
@@ -48,12 +48,12 @@ class MemberState:
     """
 
     key: bytes
-    marks: dict[AttributePath, Mark] = field(default_factory=dict)
+    marks: dict[AttributePath, AttributeVersion] = field(default_factory=dict)
 
-    def mark(self, time: int, value: Json) -> Mark:
+    def mark(self, time: int, value: Json) -> AttributeVersion:
         """Make the mark of a value."""
         text = repr(value) if isinstance(value, int | float | None) else _ENCODER.encode(value)
-        return Mark(
+        return AttributeVersion(
             time, hashlib.blake2b(text.encode(errors="surrogatepass"), key=self.key, digest_size=_DIGEST_BYTES).digest()
         )
 
@@ -62,7 +62,7 @@ class MemberState:
         known = self.marks.get(path)
         return known is None or known.time <= time
 
-    def changes(self, path: AttributePath, mark: Mark) -> bool:
+    def changes(self, path: AttributePath, mark: AttributeVersion) -> bool:
         """Tell whether the value differs from the one that was sent."""
         known = self.marks.get(path)
         return known is None or known.digest != mark.digest
@@ -73,28 +73,28 @@ def key(program: str, member: str) -> str:
     return dynamodb.name(program, "member", member)
 
 
-def opened(item: Mapping[str, Any], epoch: int, secret: bytes) -> MemberState:
-    """Read an item; what belongs to another epoch (another workspace), or cannot be read, is not known here."""
+def from_item(item: Mapping[str, Any], destination_version: int, secret: bytes) -> AttributeState:
+    """Read an item; one of another destination version, or one that cannot be read, is empty."""
     try:
-        return _opened(item, epoch, secret)
+        return _opened(item, destination_version, secret)
     except (AttributeError, KeyError, TypeError, ValueError, struct.error):
-        return MemberState(secret)
+        return AttributeState(secret)
 
 
-def _opened(item: Mapping[str, Any], epoch: int, secret: bytes) -> MemberState:
-    state = MemberState(secret)
-    if int(item["epoch"]["N"]) != epoch:
+def _opened(item: Mapping[str, Any], destination_version: int, secret: bytes) -> AttributeState:
+    state = AttributeState(secret)
+    if int(item["destination_version"]["N"]) != destination_version:
         return state
     data, at = item["marks"]["B"], 0
     while at < len(data):
         time, digest, length = _MARK.unpack_from(data, at)
         at += _MARK.size + length
         name = data[at - length : at].decode(errors="surrogatepass")
-        state.marks[tuple(name.split(_SEPARATOR))] = Mark(time, digest)
+        state.marks[tuple(name.split(_SEPARATOR))] = AttributeVersion(time, digest)
     return state
 
 
-def closed(member: str, epoch: int, state: MemberState) -> dict[str, Any]:
+def to_item(member: str, destination_version: int, state: AttributeState) -> dict[str, Any]:
     """Write an item, with the newest marks where there are more than an item holds."""
     marks: list[bytes] = []
     room = MAX_BYTES
@@ -105,4 +105,8 @@ def closed(member: str, epoch: int, state: MemberState) -> dict[str, Any]:
         if room < 0:
             del marks[-1]
             break
-    return {"member": {"S": member}, "epoch": {"N": str(epoch)}, "marks": {"B": b"".join(marks)}}
+    return {
+        "member": {"S": member},
+        "destination_version": {"N": str(destination_version)},
+        "marks": {"B": b"".join(marks)},
+    }

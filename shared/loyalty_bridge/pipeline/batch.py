@@ -12,16 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from loyalty_bridge.activity import Tally, buffer
+from loyalty_bridge.activity import Recorder, buffer
 from loyalty_bridge.activity.recorder import UNKNOWN_FIELD
 from loyalty_bridge.errors import Refused, Unavailable
 from loyalty_bridge.event_queue import publisher
-from loyalty_bridge.event_queue.envelope import Arrival, SourceRecord
+from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord
 from loyalty_bridge.event_queue.publisher import Addressed
 from loyalty_bridge.model import Refusal
 from loyalty_bridge.parking import blocked_groups, parked_records
-from loyalty_bridge.parking.blocked_groups import Line
-from loyalty_bridge.parking.parked_records import Entry
+from loyalty_bridge.parking.blocked_groups import BlockedGroup
+from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.programs import delivery_state
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ WRITE_SECONDS = 6.0
 
 
 @dataclass(slots=True, eq=False)
-class Batch:
+class InvocationBatch:
     """A batch under way.
 
     Attributes
@@ -64,51 +64,53 @@ class Batch:
     until: float
     now: float = field(default_factory=time.time)
     began: float = field(default_factory=time.monotonic)
-    again: dict[str, Arrival] = field(default_factory=dict)
+    again: dict[str, InboundMessage] = field(default_factory=dict)
     waits: dict[str, float] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    lines: dict[tuple[str, str], Line] = field(default_factory=dict)
-    tally: Tally = field(default_factory=Tally)
+    lines: dict[tuple[str, str], BlockedGroup] = field(default_factory=dict)
+    tally: Recorder = field(default_factory=Recorder)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     leases: set[str] = field(default_factory=set)
-    _behind: dict[str, list[tuple[Arrival, SourceRecord]]] = field(default_factory=dict)
+    _behind: dict[str, list[tuple[InboundMessage, SourceRecord]]] = field(default_factory=dict)
     _broken: dict[str, str] = field(default_factory=dict)
     _held: set[str] = field(default_factory=set)
-    _waiting: list[tuple[Arrival, SourceRecord]] = field(default_factory=list)
-    _sent_on: list[tuple[Arrival, Addressed]] = field(default_factory=list)
+    _waiting: list[tuple[InboundMessage, SourceRecord]] = field(default_factory=list)
+    _sent_on: list[tuple[InboundMessage, Addressed]] = field(default_factory=list)
     _order: dict[str, int] = field(default_factory=dict)
     _first_of_entry: dict[str, int] = field(default_factory=dict)
     _blocked: dict[str, int] = field(default_factory=dict)
-    _refused: defaultdict[str, list[tuple[Arrival, Entry, bool]]] = field(default_factory=lambda: defaultdict(list))
+    _refused: defaultdict[str, list[tuple[InboundMessage, ParkedRecord, bool]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
 
     @property
     def read_until(self) -> float:
         """When to stop reading: half of the time is for what was read."""
         return self.began + (self.until - self.began) / 2
 
-    def number(self, arrivals: Sequence[Arrival]) -> None:
+    def number(self, arrivals: Sequence[InboundMessage]) -> None:
         """Take note of the order in which the entries came."""
         self._order = {arrival.receipt: place for place, arrival in enumerate(arrivals)}
         for place, arrival in enumerate(arrivals):
             self._first_of_entry.setdefault(arrival.entry, place)
 
-    def give_back(self, arrival: Arrival) -> None:
+    def give_back(self, arrival: InboundMessage) -> None:
         """Let the transport deliver an entry again; what comes later in its group must not overtake it."""
         self.again[arrival.receipt] = arrival
         place = self._order[arrival.receipt]
         self._blocked[arrival.group] = min(place, self._blocked.get(arrival.group, place))
 
-    def first_of_stream(self) -> Arrival | None:
+    def first_of_stream(self) -> InboundMessage | None:
         """Give the first entry to which a stream goes back."""
         of_stream = [arrival for arrival in self.again.values() if not arrival.handle]
         return min(of_stream, key=lambda arrival: self._order[arrival.receipt], default=None)
 
-    def overtakes(self, arrival: Arrival) -> bool:
+    def overtakes(self, arrival: InboundMessage) -> bool:
         """Tell whether an earlier entry of the group is given back."""
         place = self._order[arrival.receipt]
         return self._blocked.get(arrival.group, place) < place
 
-    def _comes_again(self, arrival: Arrival) -> bool:
+    def _comes_again(self, arrival: InboundMessage) -> bool:
         """Tell whether the transport delivers an entry again: a stream goes back to the first one it is given back."""
         if arrival.handle:
             return arrival.receipt in self.again
@@ -117,7 +119,7 @@ class Batch:
 
     def note(self, record: SourceRecord, outcome: str, program: str = "") -> None:
         """Note for the activity what became of an event; one that was held before was received then."""
-        self.tally.event(program or record.program, ENDPOINT, *(() if record.drained else ("received",)), outcome)
+        self.tally.event(program or record.program, ENDPOINT, *(() if record.released else ("received",)), outcome)
 
     def note_unknown(self, program: Program, update: MemberUpdate) -> None:
         """Count the fields of an event that its mapping does not name, by the event's type."""
@@ -128,7 +130,7 @@ class Batch:
             reason = f"{kind}: {one.field}: {one.withheld or 'is sent'}"
             self.tally.problem(program.id, ENDPOINT, platform, UNKNOWN_FIELD, reason)
 
-    def refuse(self, arrival: Arrival, entry: Entry, *, is_whole: bool = True, shelf: str = "") -> None:
+    def refuse(self, arrival: InboundMessage, entry: ParkedRecord, *, is_whole: bool = True, shelf: str = "") -> None:
         """Note a record that can never be delivered as it is, as a whole or in part.
 
         Parameters
@@ -139,11 +141,11 @@ class Batch:
         self._refused[shelf or entry.record.program].append((arrival, entry, is_whole))
 
     def refuse_whole(
-        self, arrival: Arrival, record: SourceRecord, refusal: Refused, event_id: str = "", *, shelf: str = ""
+        self, arrival: InboundMessage, record: SourceRecord, refusal: Refused, event_id: str = "", *, shelf: str = ""
     ) -> None:
         """Note a record of which nothing can be used."""
         reasons = (Refusal("event", refusal.field, refusal.reason),)
-        self.refuse(arrival, Entry(record, event_id, arrival.group, reasons, PARTS), shelf=shelf)
+        self.refuse(arrival, ParkedRecord(record, event_id, arrival.group, reasons, PARTS), shelf=shelf)
 
     def keep_refused(self) -> None:
         """Store what was refused, but not of entries that come again: those are judged again."""
@@ -151,13 +153,13 @@ class Batch:
             final = [one for one in noted if not self._comes_again(one[0])]
             with self._keeping([arrival for arrival, _, _ in final]):
                 if final:
-                    parked_records.keep(self.settings, "refused", program, [entry for _, entry, _ in final], self.now)
+                    parked_records.park(self.settings, "refused", program, [entry for _, entry, _ in final], self.now)
                     self.counts["refused"] += len(final)
                 for _, entry, is_whole in final:
                     self._note_refused(program, entry, is_whole)
 
     @contextmanager
-    def _keeping(self, arrivals: Sequence[Arrival]) -> Iterator[None]:
+    def _keeping(self, arrivals: Sequence[InboundMessage]) -> Iterator[None]:
         """Give entries back when what is to be kept of them cannot be."""
         try:
             yield
@@ -166,10 +168,10 @@ class Batch:
             for arrival in arrivals:
                 self.give_back(arrival)
 
-    def _note_refused(self, program: str, entry: Entry, is_whole: bool) -> None:
+    def _note_refused(self, program: str, entry: ParkedRecord, is_whole: bool) -> None:
         if is_whole:
             self.note(entry.record, "refused", program)
-        known = buffer.known(program)
+        known = buffer.program_labels(program)
         for one in entry.refusals[: parked_records.MOST_REASONS]:
             # What the destination refuses is named by its part alone, and said in words that may quote a value.
             is_theirs = one.field == one.part
@@ -177,24 +179,24 @@ class Batch:
             reason = f"{one.field}: {'refused by the destination' if is_theirs else one.reason}"
             self.tally.problem(known.program, ENDPOINT, platform, "refused", reason, entry.event_id)
 
-    def wait(self, arrival: Arrival, record: SourceRecord) -> None:
+    def wait(self, arrival: InboundMessage, record: SourceRecord) -> None:
         """Note a record whose person is not known yet; it comes back by schedule."""
         self._waiting.append((arrival, record))
 
     def keep_waiting(self, programs: Mapping[str, Program]) -> None:
         """Store the records that wait for their person to become known; the schedule is asked to look for them."""
-        by_program: defaultdict[str, list[tuple[Arrival, SourceRecord]]] = defaultdict(list)
+        by_program: defaultdict[str, list[tuple[InboundMessage, SourceRecord]]] = defaultdict(list)
         for arrival, record in self._waiting:
             if not self._comes_again(arrival):
                 by_program[record.program].append((arrival, record))
         for program_id, final in by_program.items():
             with self._keeping([arrival for arrival, _ in final]):
-                delivery_state.wait(self.settings, program_id, programs[program_id].gate, self.now)
-                entries = [Entry(record, group=arrival.group) for arrival, record in final]
-                parked_records.keep(self.settings, "waiting", program_id, entries, self.now)
+                delivery_state.wait(self.settings, program_id, programs[program_id].delivery_state, self.now)
+                entries = [ParkedRecord(record, group=arrival.group) for arrival, record in final]
+                parked_records.park(self.settings, "waiting", program_id, entries, self.now)
                 self.counts["waiting"] += len(entries)
 
-    def send_on(self, arrival: Arrival, record: SourceRecord, group: str, event_id: str) -> None:
+    def send_on(self, arrival: InboundMessage, record: SourceRecord, group: str, event_id: str) -> None:
         """Note a record that is to be put on the transport for a member whom it does not name."""
         # The same each time the entry is delivered, so that the queue recognises a copy that is there already.
         parts = json.dumps([arrival.receipt, event_id, record.member])
@@ -212,7 +214,7 @@ class Batch:
         if not final:
             return
         try:
-            publisher.put(self.settings, [addressed for _, addressed in final])
+            publisher.publish(self.settings, [addressed for _, addressed in final])
             self.counts["sent_on"] += len(arrivals)
         except Unavailable:
             self.counts["not_sent_on"] += len(arrivals)
@@ -220,7 +222,7 @@ class Batch:
             self._waiting = [(arrival, replace(copy, member="")) for arrival, copy in events.values()]
             self.keep_waiting(programs)
 
-    def hold(self, program: str, behind: list[tuple[Arrival, SourceRecord]], problem: str = "") -> None:
+    def hold(self, program: str, behind: list[tuple[InboundMessage, SourceRecord]], problem: str = "") -> None:
         """Note records of a program that are to be held.
 
         Parameters
@@ -243,48 +245,49 @@ class Batch:
                 if program_id in self._broken:
                     delivery_state.hold(self.settings, program_id, self._broken[program_id], self.now)
 
-    def _keep_held(self, program: Program, behind: list[tuple[Arrival, SourceRecord]]) -> None:
+    def _keep_held(self, program: Program, behind: list[tuple[InboundMessage, SourceRecord]]) -> None:
         """Keep a program's records in order until its connection works.
 
         Their groups are marked after they are on the shelf, and before they are acknowledged: whatever comes later in
         a group finds the mark and waits behind them. The schedule is told to look for them before all that.
         """
-        by_position: defaultdict[str, list[tuple[Arrival, SourceRecord]]] = defaultdict(list)
-        for arrival, record in sorted(behind, key=lambda one: one[1].drained or "~"):  # the new ones last
-            by_position[record.drained.rpartition(".")[0]].append((arrival, record))
-        left = [record.drained for _, record in behind if record.drained]
+        by_position: defaultdict[str, list[tuple[InboundMessage, SourceRecord]]] = defaultdict(list)
+        for arrival, record in sorted(behind, key=lambda one: one[1].released or "~"):  # the new ones last
+            by_position[record.released.rpartition(".")[0]].append((arrival, record))
+        left = [record.released for _, record in behind if record.released]
         lines = {
-            arrival.group: self.lines.get((program.id, arrival.group), Line()).left_by(left) for arrival, _ in behind
+            arrival.group: self.lines.get((program.id, arrival.group), BlockedGroup()).left_by(left)
+            for arrival, _ in behind
         }
         # Behind what is held of their groups, though it was held by a container whose clock is ahead.
         now = max([self.now, *((int(line.last[:13]) + 1.5) / 1000 for line in lines.values() if line.last)])
-        delivery_state.watch(self.settings, program.id, program.gate, self.now)
+        delivery_state.extend_watch(self.settings, program.id, program.delivery_state, self.now)
         for position, records in by_position.items():
-            entries = [Entry(record, group=arrival.group) for arrival, record in records]
-            places = parked_records.keep(self.settings, "held", program.id, entries, now, position)
+            entries = [ParkedRecord(record, group=arrival.group) for arrival, record in records]
+            places = parked_records.park(self.settings, "held", program.id, entries, now, position)
             ends = {entry.group: place for entry, place in zip(entries, places, strict=True)}
             lines |= {group: lines[group].joined_at(end, again=bool(position)) for group, end in ends.items()}
-        blocked_groups.mark(self.settings, program.id, lines, time.monotonic() + WRITE_SECONDS)
+        blocked_groups.block(self.settings, program.id, lines, time.monotonic() + WRITE_SECONDS)
         self.counts["held"] += len(behind)
         for _, record in behind:
             self.note(record, "held")
 
-    def let_pass(self, opened: list[tuple[Arrival, SourceRecord]]) -> None:
-        """Let what waits behind drained records pass, when they are settled; those to be held once more come after."""
+    def let_pass(self, opened: list[tuple[InboundMessage, SourceRecord]]) -> None:
+        """Let what waits behind released records pass, when they are settled; those to be held once more come after."""
         for arrival, record in opened:
-            if record.drained and arrival.receipt not in self.again and arrival.receipt not in self._held:
+            if record.released and arrival.receipt not in self.again and arrival.receipt not in self._held:
                 try:
                     self._let_pass(record, arrival.group)
                 except Unavailable:
                     self.give_back(arrival)
 
     def _let_pass(self, record: SourceRecord, group: str) -> None:
-        before = self.lines.get((record.program, group), Line())
-        after = before.passed(record.drained)
+        before = self.lines.get((record.program, group), BlockedGroup())
+        after = before.passed(record.released)
         if after == before:
             return
         if after.last:
-            blocked_groups.mark(self.settings, record.program, {group: after}, time.monotonic() + WRITE_SECONDS)
+            blocked_groups.block(self.settings, record.program, {group: after}, time.monotonic() + WRITE_SECONDS)
         else:
-            blocked_groups.clear(self.settings, record.program, group)
+            blocked_groups.unblock(self.settings, record.program, group)
         self.lines[record.program, group] = after

@@ -17,9 +17,9 @@ from loyalty_bridge.errors import Refused
 from loyalty_bridge.infra import dynamodb
 from loyalty_bridge.model import Part
 from loyalty_bridge.pipeline import attribute_state, delivery_log, identities, member_leases
-from loyalty_bridge.pipeline.batch import WRITE_SECONDS, Batch
-from loyalty_bridge.pipeline.intake import Mapped, owned, without_person
-from loyalty_bridge.pipeline.planning import Member, Work
+from loyalty_bridge.pipeline.batch import WRITE_SECONDS, InvocationBatch
+from loyalty_bridge.pipeline.intake import MappedEvent, owned, without_person
+from loyalty_bridge.pipeline.planning import Delivery, MemberBatch
 from loyalty_bridge.programs import repository
 from loyalty_bridge.programs.connection import Program
 from loyalty_bridge.programs.secrets import decrypt
@@ -35,16 +35,19 @@ class Known:
     accepted: Mapping[bytes, set[Part]]
     items: dict[str, Mapping[str, Any]]
 
-    def member(self, program: Program, key: str) -> Member:
+    def member(self, program: Program, key: str) -> MemberBatch:
         """Make a member with what the program's destination has of it."""
         secret = bytes.fromhex(decrypt(program.id, program.secrets[repository.STATE_KEY].ciphertext))
         item = self.items.get(key)
-        return Member(
-            key, attribute_state.opened(item, program.epoch, secret) if item else attribute_state.MemberState(secret)
+        return MemberBatch(
+            key,
+            attribute_state.from_item(item, program.destination_version, secret)
+            if item
+            else attribute_state.AttributeState(secret),
         )
 
 
-def look_up(settings: DeliverySettings, mapped: Iterable[Mapped], deadline: float) -> Known:
+def look_up(settings: DeliverySettings, mapped: Iterable[MappedEvent], deadline: float) -> Known:
     """Read what is known, and change nothing.
 
     Raises
@@ -54,17 +57,17 @@ def look_up(settings: DeliverySettings, mapped: Iterable[Mapped], deadline: floa
     """
     keys: dict[Any, tuple[str, dict[str, Any]]] = {}
     for one in mapped:
-        keys[one.work.ledger_key] = (settings.ledger_table, {"event": {"B": one.work.ledger_key}})
+        keys[one.work.log_key] = (settings.delivery_log_table, {"event": {"B": one.work.log_key}})
         for name in _names(one):
             keys[name] = (settings.members_table, {"member": {"S": name}})
     found = dynamodb.read(list(keys.values()), deadline)
     return Known(
-        dict(delivery_log.opened(item) for item in found.get(settings.ledger_table, ())),
+        dict(delivery_log.from_item(item) for item in found.get(settings.delivery_log_table, ())),
         {item["member"]["S"]: item for item in found.get(settings.members_table, ())},
     )
 
 
-def recall(batch: Batch, mapped: Sequence[Mapped]) -> dict[str, list[Member]]:
+def load(batch: InvocationBatch, mapped: Sequence[MappedEvent]) -> dict[str, list[MemberBatch]]:
     """Take from each event what is there already; gives the members of each program with what is left to do.
 
     Raises
@@ -75,17 +78,17 @@ def recall(batch: Batch, mapped: Sequence[Mapped]) -> dict[str, list[Member]]:
     mapped = member_leases.only_leased(batch, mapped, _member_key, lambda one: one.work.arrival)
     known = look_up(batch.settings, mapped, batch.until)
     mapped = _learn(batch, mapped, known)
-    programs: dict[str, dict[str, Member]] = {}
+    programs: dict[str, dict[str, MemberBatch]] = {}
     seen: set[bytes] = set()
     for one in mapped:
         program, work = one.program, one.work
-        before = known.accepted.get(work.ledger_key, set())
-        if before or work.ledger_key in seen:
+        before = known.accepted.get(work.log_key, set())
+        if before or work.log_key in seen:
             batch.counts["repeated"] += 1
-        if work.ledger_key in seen:
+        if work.log_key in seen:
             batch.note(work.record, "suppressed")
             continue  # twice in one batch: the first of them brings it
-        seen.add(work.ledger_key)
+        seen.add(work.log_key)
         work.recall(before, trust_attributes=not program.connection.only_changed)
         members = programs.setdefault(program.id, {})
         key = _member_key(one)
@@ -95,11 +98,11 @@ def recall(batch: Batch, mapped: Sequence[Mapped]) -> dict[str, list[Member]]:
     return {program: list(members.values()) for program, members in programs.items()}
 
 
-def _member_key(one: Mapped) -> str:
+def _member_key(one: MappedEvent) -> str:
     return attribute_state.key(one.program.id, one.work.update.member)
 
 
-def _names(one: Mapped) -> list[str]:
+def _names(one: MappedEvent) -> list[str]:
     member = one.work.update.member
     named = {told.item for told in one.teaches()}
     if one.sent_for:
@@ -110,23 +113,23 @@ def _names(one: Mapped) -> list[str]:
     return [_member_key(one), *named]
 
 
-def _learn(batch: Batch, mapped: Sequence[Mapped], known: Known) -> list[Mapped]:
+def _learn(batch: InvocationBatch, mapped: Sequence[MappedEvent], known: Known) -> list[MappedEvent]:
     """Remember the other ids of members, where they are not known yet; gives what still holds for its member.
 
     What a former owner said about an account is not about its owner; what it did while it owned it is of the account.
     """
     # What comes again taught its ids when it came first, and must not teach them once more.
-    new: dict[bytes, Mapped] = {}
+    new: dict[bytes, MappedEvent] = {}
     for one in mapped:
-        if one.work.ledger_key not in known.accepted:
-            new.setdefault(one.work.ledger_key, one)
+        if one.work.log_key not in known.accepted:
+            new.setdefault(one.work.log_key, one)
     taught = [told for one in new.values() for told in one.teaches()]
     identities.learn(
         batch.settings,
         [told for told in taught if identities.is_news(known.items.get(told.item, {}), told)],
         batch.until,
     )
-    about: defaultdict[str, list[identities.Taught]] = defaultdict(list)
+    about: defaultdict[str, list[identities.AliasAssertion]] = defaultdict(list)
     for told in taught:
         about[told.item].append(told)
     left = []
@@ -145,7 +148,7 @@ def _learn(batch: Batch, mapped: Sequence[Mapped], known: Known) -> list[Mapped]
     return left
 
 
-def _meant_until(one: Mapped, known: Known, owner: identities.Owner | None) -> float:
+def _meant_until(one: MappedEvent, known: Known, owner: identities.Owner | None) -> float:
     """Tell until when the alias of a record that was sent on meant its member (epoch seconds)."""
     if owned(one.program, one.sent_for):
         return identities.owned_until(one.sent_for, owner)
@@ -166,10 +169,10 @@ class Written:
     """
 
     lost: int
-    again: frozenset[Work]
+    again: frozenset[Delivery]
 
 
-def write_down(batch: Batch, program: Program, members: Iterable[Member]) -> Written:
+def save(batch: InvocationBatch, program: Program, members: Iterable[MemberBatch]) -> Written:
     """Store what a destination accepted: first the member state, then the ledger.
 
     A state that is not stored would let an older value win. So the ledger is not told of its attributes, and they come
@@ -180,7 +183,9 @@ def write_down(batch: Batch, program: Program, members: Iterable[Member]) -> Wri
     learned = {member.key: member for member in members if member.learned}
     for member in learned.values():
         member.state.marks |= member.learned
-    states = [attribute_state.closed(member.key, program.epoch, member.state) for member in learned.values()]
+    states = [
+        attribute_state.to_item(member.key, program.destination_version, member.state) for member in learned.values()
+    ]
     until = time.monotonic() + WRITE_SECONDS
     lost = dynamodb.unwritten([(batch.settings.members_table, item) for item in states], until)
     forgotten = {item["member"]["S"] for _, item in lost}
@@ -189,11 +194,14 @@ def write_down(batch: Batch, program: Program, members: Iterable[Member]) -> Wri
         for work in member.works:
             parts = work.accepted - ({"attributes"} - work.accepted_before if member.key in forgotten else set())
             if parts != work.accepted_before:
-                accepted[work.ledger_key] |= parts
+                accepted[work.log_key] |= parts
                 for part in parts if work.copy_of else ():
-                    accepted[delivery_log.key_of_copies(program.id, program.epoch, work.copy_of, part)].add(part)
+                    accepted[
+                        delivery_log.key_of_copies(program.id, program.destination_version, work.copy_of, part)
+                    ].add(part)
     items = [
-        (batch.settings.ledger_table, delivery_log.closed(event, done, batch.now)) for event, done in accepted.items()
+        (batch.settings.delivery_log_table, delivery_log.to_item(event, done, batch.now))
+        for event, done in accepted.items()
     ]
     unmarked = dynamodb.unwritten(items, max(until, time.monotonic() + WRITE_SECONDS / 3))
     without_mark = {item["event"]["B"] for _, item in unmarked}
@@ -204,6 +212,6 @@ def write_down(batch: Batch, program: Program, members: Iterable[Member]) -> Wri
         for work in member.works
         if "attributes" in work.accepted - work.accepted_before and not work.missing
         # An event that the ledger does not know would be sent twice.
-        if work.ledger_key not in without_mark or work.accepted == {"attributes"}
+        if work.log_key not in without_mark or work.accepted == {"attributes"}
     )
     return Written(len(lost) + len(unmarked), again)

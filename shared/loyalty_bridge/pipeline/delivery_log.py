@@ -11,26 +11,26 @@ from loyalty_bridge.model import Part
 DAYS = 30
 
 
-def key(program: str, epoch: int, event_id: str) -> bytes:
+def key(program: str, destination_version: int, event_id: str) -> bytes:
     """Name an event: a hash, so that the ledger holds nothing that can be read."""
-    return hashlib.blake2b(f"{program}#{epoch}#{event_id}".encode(), digest_size=16).digest()
+    return hashlib.blake2b(f"{program}#{destination_version}#{event_id}".encode(), digest_size=16).digest()
 
 
-def key_of_copies(program: str, epoch: int, event_id: str, part: Part) -> bytes:
+def key_of_copies(program: str, destination_version: int, event_id: str, part: Part) -> bytes:
     """Name a part of an event that was sent on to several members, whose copies have ids of their own.
 
     Only traces ask for it. It is an item for each part, since the copies come at different times, and an item replaces
     what is there. No program has a slash in its id, so that it is the name of no other event.
     """
-    return key(f"{program}/{part}", epoch, event_id)
+    return key(f"{program}/{part}", destination_version, event_id)
 
 
-def opened(item: Mapping[str, Any]) -> tuple[bytes, set[Part]]:
+def from_item(item: Mapping[str, Any]) -> tuple[bytes, set[Part]]:
     """Read an item: the event and its accepted parts."""
     return item["event"]["B"], cast("set[Part]", set(item["parts"]["SS"]))
 
 
-def closed(event: bytes, parts: Iterable[Part], now: float) -> dict[str, Any]:
+def to_item(event: bytes, parts: Iterable[Part], now: float) -> dict[str, Any]:
     """Write an item. `now` in epoch seconds."""
     return {
         "event": {"B": event},

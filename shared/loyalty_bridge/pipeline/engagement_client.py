@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.infra.http_client import Request, Send, open_transport
-from loyalty_bridge.pipeline.rate_limit import Turns
-from loyalty_bridge.pipeline.sender import WORKERS, Lane
+from loyalty_bridge.pipeline.rate_limit import RateLimit
+from loyalty_bridge.pipeline.sender import WORKERS, ProgramSender
 from loyalty_bridge.platforms.base import Broken, Transient, Wait
 from loyalty_bridge.platforms.braze import client as braze_api
 from loyalty_bridge.platforms.moengage import client as moengage_api
@@ -21,7 +21,7 @@ from loyalty_bridge.programs.repository import STATE_KEY
 from loyalty_bridge.programs.secrets import decrypt
 
 if TYPE_CHECKING:
-    from loyalty_bridge.pipeline.planning import Item
+    from loyalty_bridge.pipeline.planning import OutboundObject
     from loyalty_bridge.platforms.base import Reply, WireObject
 
 LIMIT_REQUESTS, LIMIT_SECONDS = 3000, 3.0
@@ -35,7 +35,7 @@ def _transport(_program: str) -> Send:
     return open_transport(WORKERS)
 
 
-def unlock(program: Program) -> None:
+def load_secrets(program: Program) -> None:
     """Decrypt what a program's delivery needs, so that it is at hand.
 
     Raises
@@ -53,11 +53,11 @@ def share(forwarders: int) -> int:
 
 
 @cache
-def _turns(forwarders: int) -> Turns:
-    return Turns(share(forwarders), LIMIT_SECONDS)
+def _turns(forwarders: int) -> RateLimit:
+    return RateLimit(share(forwarders), LIMIT_SECONDS)
 
 
-def open_lane(program: Program, until: float, reply_until: float, forwarders: int = 1) -> Lane:
+def open_sender(program: Program, until: float, reply_until: float, forwarders: int = 1) -> ProgramSender:
     """Open a program's way to its destination, for requests and their replies until deadlines (of `time.monotonic`).
 
     Parameters
@@ -73,23 +73,23 @@ def open_lane(program: Program, until: float, reply_until: float, forwarders: in
     side, send = program.connection.engagement, _transport(program.id)
     request, speaks = _writer(program), ENGAGEMENT[side.platform]
 
-    def post(items: Sequence[Item], deadline: float) -> Reply:
+    def post(items: Sequence[OutboundObject], deadline: float) -> Reply:
         return send(request([item.object for item in items]), deadline)
 
-    return Lane(
+    return ProgramSender(
         speaks,
         side.rules,
         post,
         until,
         reply_until,
-        not_before=time.monotonic() + max(program.gate.not_before - time.time(), 0),
+        not_before=time.monotonic() + max(program.delivery_state.not_before - time.time(), 0),
         check=lambda deadline: send(request([speaks.harmless()]), deadline),
         turn=_turns(forwarders).take,
-        was_failing=program.gate.failing_since > 0,
+        was_failing=program.delivery_state.failing_since > 0,
     )
 
 
-def probe(program: Program) -> bool:
+def check_connection(program: Program) -> bool:
     """Tell whether a program's connection works, by a request that changes nothing.
 
     Raises

@@ -14,18 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.activity import NOBODY, Tally, buffer
+from loyalty_bridge.activity import NOBODY, Recorder, buffer
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.event_queue import envelope
-from loyalty_bridge.event_queue.envelope import Arrival, SourceRecord
+from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord
 from loyalty_bridge.infra import aws
-from loyalty_bridge.parking.parked_records import Entry
+from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline import deduplication, intake, member_leases, redelivery
-from loyalty_bridge.pipeline.batch import ENDPOINT, Batch
+from loyalty_bridge.pipeline.batch import ENDPOINT, InvocationBatch
 from loyalty_bridge.pipeline.deduplication import Written
-from loyalty_bridge.pipeline.engagement_client import open_lane, unlock
-from loyalty_bridge.pipeline.planning import Member, Work, parts, plan
-from loyalty_bridge.pipeline.sender import NO_TIME, Lane, send
+from loyalty_bridge.pipeline.engagement_client import load_secrets, open_sender
+from loyalty_bridge.pipeline.planning import Delivery, MemberBatch, parts, plan
+from loyalty_bridge.pipeline.sender import NO_TIME, ProgramSender, send
 from loyalty_bridge.programs import delivery_state, repository
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Outcome:
     counts: Counter[str]
     latencies: list[tuple[float, float]] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
-    tally: Tally = field(default_factory=Tally)
+    tally: Recorder = field(default_factory=Recorder)
 
 
 def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: float) -> Outcome:
@@ -82,14 +82,14 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
     seconds_left
         What the invocation has left.
     """
-    batch = Batch(settings, time.monotonic() + seconds_left - SETTLE_SECONDS)
-    arrivals = envelope.arrivals(event)
+    batch = InvocationBatch(settings, time.monotonic() + seconds_left - SETTLE_SECONDS)
+    arrivals = envelope.inbound_messages(event)
     batch.number(arrivals)
     batch.counts["received"] = len(arrivals)
     outcome = Outcome([], batch.counts, tally=batch.tally)
     programs: Mapping[str, Program] = {}
     try:
-        opened = intake.unseal(batch, arrivals)
+        opened = intake.decode(batch, arrivals)
         opened = [
             *member_leases.only_leased(
                 batch, opened, lambda one: f"{one[1].program}#{one[0].group}", lambda one: one[0]
@@ -97,12 +97,12 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
         ]
         programs = repository.load(settings, {record.program for _, record in opened})
         for program in programs.values():
-            buffer.know(program)
+            buffer.register_program(program)
             if program.unreadable:
                 outcome.problems[program.id] = program.unreadable
                 batch.tally.problem(program.id, ENDPOINT, "", "unreadable", program.unreadable)
         admitted = _unlock(batch, intake.admit(batch, opened, programs), programs, outcome.problems)
-        members = deduplication.recall(batch, intake.read(batch, admitted, programs))
+        members = deduplication.load(batch, intake.read(batch, admitted, programs))
     except Unavailable as error:  # nothing was sent, so nothing is lost and nothing doubled
         outcome.problems["*"] = str(error)
         batch.tally.problem(NOBODY, ENDPOINT, "", "unavailable", str(error))
@@ -132,7 +132,7 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
     return outcome
 
 
-def _end_leases(batch: Batch) -> None:
+def _end_leases(batch: InvocationBatch) -> None:
     try:
         member_leases.give_back(batch, time.monotonic() + 1)
     except Unavailable:
@@ -140,7 +140,7 @@ def _end_leases(batch: Batch) -> None:
 
 
 def _unlock(
-    batch: Batch, admitted: intake.Opened, programs: Mapping[str, Program], problems: dict[str, str]
+    batch: InvocationBatch, admitted: intake.Opened, programs: Mapping[str, Program], problems: dict[str, str]
 ) -> intake.Opened:
     """Pass the records of programs whose secrets open; the others' are left, and the other programs go on.
 
@@ -151,7 +151,7 @@ def _unlock(
         if time.monotonic() >= batch.until:
             return NO_TIME
         try:
-            unlock(programs[program_id])
+            load_secrets(programs[program_id])
         except Unavailable as error:
             return str(error)
         return ""
@@ -176,8 +176,8 @@ def _unlock(
 
 
 def _deliver(
-    batch: Batch, members: Mapping[str, list[Member]], programs: Mapping[str, Program]
-) -> dict[str, tuple[Lane | Unavailable, Written]]:
+    batch: InvocationBatch, members: Mapping[str, list[MemberBatch]], programs: Mapping[str, Program]
+) -> dict[str, tuple[ProgramSender | Unavailable, Written]]:
     """Send each program's items, the programs side by side, and write down at once what was accepted.
 
     Those that failed before begin last.
@@ -188,24 +188,26 @@ def _deliver(
     at_once = max(1, min(_PROGRAMS_AT_ONCE, len(members)))
     workers = max(1, _THREADS // at_once // _THREADS_OF_A_REQUEST)
 
-    def run(program_id: str) -> tuple[Lane | Unavailable, Written]:
+    def run(program_id: str) -> tuple[ProgramSender | Unavailable, Written]:
         lane = _send(batch, programs[program_id], members[program_id], workers)
-        return lane, deduplication.write_down(batch, programs[program_id], members[program_id])
+        return lane, deduplication.save(batch, programs[program_id], members[program_id])
 
     if len(members) <= 1:
         return {program_id: run(program_id) for program_id in members}
-    in_turn = sorted(members, key=lambda program_id: programs[program_id].gate.failing_since > 0)
+    in_turn = sorted(members, key=lambda program_id: programs[program_id].delivery_state.failing_since > 0)
     with ThreadPoolExecutor(at_once) as pool:
         return dict(zip(in_turn, pool.map(run, in_turn), strict=True))
 
 
-def _send(batch: Batch, program: Program, members: list[Member], workers: int) -> Lane | Unavailable:
+def _send(
+    batch: InvocationBatch, program: Program, members: list[MemberBatch], workers: int
+) -> ProgramSender | Unavailable:
     """Send one program's items."""
     now = time.monotonic()
     # Of what is left, half at least is for the replies: a request that is cut off may be doubled.
     until = min(now + WAIT_SECONDS, (now + batch.until) / 2)
     try:
-        lane = open_lane(program, until, batch.until, int(batch.settings.forwarder_concurrency))
+        lane = open_sender(program, until, batch.until, int(batch.settings.forwarder_concurrency))
     except Unavailable as error:
         return error
     lane.workers = workers
@@ -217,13 +219,13 @@ def _send(batch: Batch, program: Program, members: list[Member], workers: int) -
     return lane
 
 
-def _settle(batch: Batch, program: Program, lane: Lane | Unavailable, works: list[Work]) -> str:
+def _settle(batch: InvocationBatch, program: Program, lane: ProgramSender | Unavailable, works: list[Delivery]) -> str:
     """Settle one program's works; tells why some were not sent."""
     problem, broken = (str(lane), False) if isinstance(lane, Unavailable) else (lane.failing, lane.broken)
-    if isinstance(lane, Lane):
+    if isinstance(lane, ProgramSender):
         batch.counts += lane.counts
     left = [(work.arrival, work.record) for work in works if work.missing]
-    wait = lane.not_before - time.monotonic() if isinstance(lane, Lane) else 0.0
+    wait = lane.not_before - time.monotonic() if isinstance(lane, ProgramSender) else 0.0
     try:
         for work in works:
             if not work.missing:
@@ -233,8 +235,8 @@ def _settle(batch: Batch, program: Program, lane: Lane | Unavailable, works: lis
                 batch.give_back(arrival)
         elif left:
             _leave(batch, program, left, problem, broken=broken, wait=wait)
-        takes_all = isinstance(lane, Lane) and lane.counts["requests"] and (not left or problem == NO_TIME)
-        if takes_all and program.gate.failing_since:
+        takes_all = isinstance(lane, ProgramSender) and lane.counts["requests"] and (not left or problem == NO_TIME)
+        if takes_all and program.delivery_state.failing_since:
             delivery_state.note_success(batch.settings, program.id)
     except Unavailable as error:
         problem = f"{problem}; {error}"
@@ -243,20 +245,20 @@ def _settle(batch: Batch, program: Program, lane: Lane | Unavailable, works: lis
     return problem
 
 
-def _finish(batch: Batch, work: Work) -> None:
+def _finish(batch: InvocationBatch, work: Delivery) -> None:
     """Settle a work of which nothing is missing: what was refused is kept."""
     if work.refusals:
         there = [part for part, present in parts(work.translation).items() if present]
         lacking = tuple(dict.fromkeys([*(p for p in there if p not in work.accepted), *_never_there(work)]))
         refusals = tuple(work.refusals)
-        entry = Entry(work.record, work.update.event_id, work.arrival.group, refusals, lacking)
+        entry = ParkedRecord(work.record, work.update.event_id, work.arrival.group, refusals, lacking)
         batch.refuse(work.arrival, entry, is_whole=not (work.is_sent or work.accepted_before))
 
 
 def _leave(
-    batch: Batch,
+    batch: InvocationBatch,
     program: Program,
-    left: list[tuple[Arrival, SourceRecord]],
+    left: list[tuple[InboundMessage, SourceRecord]],
     problem: str,
     *,
     broken: bool,
@@ -269,11 +271,11 @@ def _leave(
     wait
         Seconds for which the program's destination lets us wait.
     """
-    failing_for = batch.now - program.gate.failing_since if program.gate.failing_since else 0.0
+    failing_for = batch.now - program.delivery_state.failing_since if program.delivery_state.failing_since else 0.0
     # A shorter wait is over within an invocation: it is worth no write, and is the lane's own.
     is_long = wait > WAIT_SECONDS
     not_before = time.time() + wait if is_long else 0.0
-    if not broken and (not program.gate.failing_since or not_before > program.gate.not_before + 1):
+    if not broken and (not program.delivery_state.failing_since or not_before > program.delivery_state.not_before + 1):
         delivery_state.note_failure(batch.settings, program.id, batch.now, not_before)
     # A stream delivers again at once, and gives up what it has delivered often.
     too_often = is_long and not all(arrival.handle for arrival, _ in left)
@@ -285,15 +287,17 @@ def _leave(
         batch.waits[arrival.receipt] = wait
 
 
-def _never_there(work: Work) -> list[str]:
+def _never_there(work: Delivery) -> list[str]:
     """Name the parts that could not even be translated."""
     there = parts(work.translation)
     return [refusal.part for refusal in work.refusals if not there[refusal.part]]
 
 
-def _note(batch: Batch, program: str, lane: Lane | Unavailable, works: list[Work], problem: str) -> None:
+def _note(
+    batch: InvocationBatch, program: str, lane: ProgramSender | Unavailable, works: list[Delivery], problem: str
+) -> None:
     """Note for the activity what became of a program's works."""
-    tally, platform = batch.tally, buffer.known(program).engagement
+    tally, platform = batch.tally, buffer.program_labels(program).engagement
     for work in works:
         if work.missing:
             tally.problem(program, ENDPOINT, platform, "not_sent", problem, work.update.event_id)
@@ -303,7 +307,7 @@ def _note(batch: Batch, program: str, lane: Lane | Unavailable, works: list[Work
             batch.note(work.record, "suppressed")
     for since_arrival, _ in _latencies(works):
         tally.latency(program, ENDPOINT, since_arrival)
-    if isinstance(lane, Lane):
+    if isinstance(lane, ProgramSender):
         tally.count(program, ENDPOINT, {f"calls.{how}": count for how, count in lane.replies.items()})
         if lost := lane.replies["outcome_unknown"]:
             why = "it is not known whether a request was taken: what it held may be sent twice"
@@ -315,7 +319,7 @@ def _note(batch: Batch, program: str, lane: Lane | Unavailable, works: list[Work
             tally.problem(program, ENDPOINT, platform, "not_processed", why, count=missing)
 
 
-def _latencies(works: list[Work]) -> list[tuple[float, float]]:
+def _latencies(works: list[Delivery]) -> list[tuple[float, float]]:
     now = time.time()
     return [
         (now - work.arrival.sent.timestamp(), now - work.update.time.timestamp())
@@ -324,7 +328,7 @@ def _latencies(works: list[Work]) -> list[tuple[float, float]]:
     ]
 
 
-def _delay(batch: Batch) -> None:
+def _delay(batch: InvocationBatch) -> None:
     """Tell the queue when to deliver again; left alone it would wait for the whole visibility time-out.
 
     A stream cannot be told: the invocation itself waits.

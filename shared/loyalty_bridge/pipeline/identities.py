@@ -44,7 +44,7 @@ Name = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Taught:
+class AliasAssertion:
     """That a member is known by an alias.
 
     Attributes
@@ -113,7 +113,7 @@ class Owner:
         return min([period.ended, *(one.first if one.first >= period.last else one.last for one in others)])
 
 
-def opened(item: Mapping[str, Any]) -> set[str]:
+def from_item(item: Mapping[str, Any]) -> set[str]:
     """Read an item: the members that are known by the alias, or the aliases of the member; none if they are too many.
 
     What `is_crowded` has none, since it identifies nobody.
@@ -126,7 +126,7 @@ def is_crowded(item: Mapping[str, Any]) -> bool:
     return "crowded" in item or len(item.get("members", {}).get("SS", ())) > MOST_MEMBERS
 
 
-def owner(item: Mapping[str, Any], taught: Iterable[Taught] = ()) -> Owner | None:
+def owner(item: Mapping[str, Any], taught: Iterable[AliasAssertion] = ()) -> Owner | None:
     """Read who owns a member, by its item and what was told just now; None where nothing was ever told."""
     found = Owner(item["owner"]["S"], float(item["owner_at"]["N"]), _periods(item)) if "owner_at" in item else None
     for one in sorted((one for one in taught if one.one == "owner"), key=_when):
@@ -134,7 +134,7 @@ def owner(item: Mapping[str, Any], taught: Iterable[Taught] = ()) -> Owner | Non
     return found
 
 
-def _after(before: Owner, told: Taught) -> Owner:
+def _after(before: Owner, told: AliasAssertion) -> Owner:
     """Take in a statement about the owner; statements may come in any order."""
     at, period = _when(told), before.periods.get(told.alias, Period())
     if told.ended:
@@ -172,7 +172,7 @@ def members(
     settings: MemberSettings,
     names: Iterable[Name],
     deadline: float,
-    taught: Sequence[Taught] = (),
+    taught: Sequence[AliasAssertion] = (),
     *,
     owned: Collection[Name] = (),
 ) -> dict[Name, dict[str, float] | None]:
@@ -215,33 +215,33 @@ def owned_until(alias: str, owner: Owner | None) -> float:
 
 def meant_until(item: Mapping[str, Any], member: str) -> float:
     """Tell until when the alias of an item meant a member (epoch seconds)."""
-    there = opened(item)
+    there = from_item(item)
     return inf if not there or member in there else float(item.get("told_at", {}).get("N", 0))
 
 
-def _members(name: Name, item: Mapping[str, Any], taught: Iterable[Taught]) -> set[str] | None:
+def _members(name: Name, item: Mapping[str, Any], taught: Iterable[AliasAssertion]) -> set[str] | None:
     told = [one for one in taught if (one.program, one.alias) == name and not one.ended]
     latest = max((one for one in told if one.one == "member"), key=_when, default=None)
     if latest:
-        return {latest.member} if is_news(item, latest) else opened(item)
-    found = opened(item) | {one.member for one in told}
+        return {latest.member} if is_news(item, latest) else from_item(item)
+    found = from_item(item) | {one.member for one in told}
     return None if is_crowded(item) or len(found) > MOST_MEMBERS else found
 
 
-def is_news(item: Mapping[str, Any], taught: Taught) -> bool:
-    """Tell whether the item of what was told (`Taught.item`) does not say it yet, nor anything that was told later."""
+def is_news(item: Mapping[str, Any], taught: AliasAssertion) -> bool:
+    """Tell whether the item of what was told (`AliasAssertion.item`) does not have it yet, nor anything newer."""
     if taught.one == "owner":
         return owner(item, [taught]) != owner(item)
     if taught.one == "member":
-        return opened(item) != {taught.member} and float(item.get("told_at", {}).get("N", 0)) <= _when(taught)
-    return not is_crowded(item) and taught.member not in opened(item)
+        return from_item(item) != {taught.member} and float(item.get("told_at", {}).get("N", 0)) <= _when(taught)
+    return not is_crowded(item) and taught.member not in from_item(item)
 
 
-def _when(taught: Taught) -> float:
+def _when(taught: AliasAssertion) -> float:
     return round(taught.at.timestamp(), 3)
 
 
-def learn(settings: MemberSettings, taught: Iterable[Taught], deadline: float) -> None:
+def learn(settings: MemberSettings, taught: Iterable[AliasAssertion], deadline: float) -> None:
     """Remember that members are known by aliases, too (several invocations may teach one alias at once).
 
     Of an alias that is one member's, the member's aliases can be looked up, too.
@@ -252,8 +252,8 @@ def learn(settings: MemberSettings, taught: Iterable[Taught], deadline: float) -
         DynamoDB does not take it.
     """
     several: defaultdict[str, set[str]] = defaultdict(set)
-    latest: dict[str, Taught] = {}
-    owners: defaultdict[str, list[Taught]] = defaultdict(list)
+    latest: dict[str, AliasAssertion] = {}
+    owners: defaultdict[str, list[AliasAssertion]] = defaultdict(list)
     for one in sorted(taught, key=_when):
         if one.one == "owner":
             owners[one.item].append(one)
@@ -284,9 +284,9 @@ def _read(settings: MemberSettings, names: Iterable[str], deadline: float) -> di
 
 def _add(settings: MemberSettings, name: str, ids: set[str], item: Mapping[str, Any]) -> dict[str, Any] | None:
     """Make the update that adds ids to an item; None where it has them, or is crowded already."""
-    if "crowded" in item or ids <= opened(item):
+    if "crowded" in item or ids <= from_item(item):
         return None
-    if is_crowded(item) or len(opened(item) | ids) > MOST_MEMBERS:
+    if is_crowded(item) or len(from_item(item) | ids) > MOST_MEMBERS:
         values: dict[str, Any] = {":yes": {"BOOL": True}}
         return _update(settings, name, "SET crowded = :yes REMOVE members", values)
     return _update(settings, name, "ADD members :members", {":members": {"SS": sorted(ids)}})

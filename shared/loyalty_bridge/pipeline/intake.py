@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Literal
 
 from loyalty_bridge.errors import Refused, Unavailable
 from loyalty_bridge.event_queue import envelope
-from loyalty_bridge.event_queue.envelope import Arrival, SourceRecord, group_of
+from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord, group_of
 from loyalty_bridge.model import few
 from loyalty_bridge.parking import blocked_groups, parked_records
 from loyalty_bridge.pipeline import delivery_log, identities
-from loyalty_bridge.pipeline.batch import Batch
-from loyalty_bridge.pipeline.identities import Taught
-from loyalty_bridge.pipeline.planning import Work, parts
+from loyalty_bridge.pipeline.batch import InvocationBatch
+from loyalty_bridge.pipeline.identities import AliasAssertion
+from loyalty_bridge.pipeline.planning import Delivery, parts
 from loyalty_bridge.platforms.registry import ENGAGEMENT
 
 if TYPE_CHECKING:
     from loyalty_bridge.model import Json, MemberUpdate
     from loyalty_bridge.programs.connection import Program
 
-Opened = list[tuple[Arrival, SourceRecord]]
+Opened = list[tuple[InboundMessage, SourceRecord]]
 
 FETCHED_BYTES = 16_000_000
 """Of stored bodies, read in one invocation: what comes of them takes twenty times as much memory."""
@@ -36,7 +36,7 @@ KNOWN_AFTER = timedelta(minutes=15)
 
 
 @dataclass(slots=True, eq=False)
-class Mapped:
+class MappedEvent:
     """One update, of which program, and by which other ids its member is known, or no longer.
 
     Attributes
@@ -46,15 +46,15 @@ class Mapped:
     """
 
     program: Program
-    work: Work
+    work: Delivery
     aliases: tuple[str, ...]
     left_by: tuple[str, ...] = ()
     sent_for: str = ""
 
-    def teaches(self) -> list[Taught]:
+    def teaches(self) -> list[AliasAssertion]:
         """Tell under which ids its member is known, or no longer."""
         return [
-            Taught(
+            AliasAssertion(
                 self.program.generation, alias, self.work.update.member, self.work.update.time, self._one(alias), ended
             )
             for ended, named in ((False, self.aliases), (True, self.left_by))
@@ -75,11 +75,11 @@ def owned(program: Program, alias: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
+class UnresolvedRecord:
     """A record that names only the person, and by which alias."""
 
     program: Program
-    arrival: Arrival
+    arrival: InboundMessage
     record: SourceRecord
     event: Json
     alias: str
@@ -90,7 +90,7 @@ class Sought:
         return self.program.generation, self.alias
 
 
-def unseal(batch: Batch, arrivals: list[Arrival]) -> Opened:
+def decode(batch: InvocationBatch, arrivals: list[InboundMessage]) -> Opened:
     """Open the entries; what is no record is refused, what cannot be fetched (or not now) is given back."""
     opened: Opened = []
     fetched = 0
@@ -108,7 +108,7 @@ def unseal(batch: Batch, arrivals: list[Arrival]) -> Opened:
             batch.give_back(arrival)
             continue
         try:
-            opened.append((arrival, envelope.unseal(arrival, fetch)))
+            opened.append((arrival, envelope.decode(arrival, fetch)))
         except Refused as refusal:
             batch.refuse_whole(
                 arrival, SourceRecord(parked_records.UNKNOWN_PROGRAM, arrival.data, arrival.sent), refusal
@@ -118,12 +118,12 @@ def unseal(batch: Batch, arrivals: list[Arrival]) -> Opened:
     return opened
 
 
-def _is_late(batch: Batch, arrival: Arrival, first: Arrival) -> bool:
+def _is_late(batch: InvocationBatch, arrival: InboundMessage, first: InboundMessage) -> bool:
     """Tell whether an entry has to come again for want of time; the first never has, and comes wholly."""
     return arrival.entry != first.entry and time.monotonic() >= batch.read_until
 
 
-def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Opened:
+def admit(batch: InvocationBatch, opened: Opened, programs: Mapping[str, Program]) -> Opened:
     """Pass the records whose program is connected and live; those of the others are kept in order, or counted.
 
     Raises
@@ -134,11 +134,13 @@ def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Open
     watched = {
         program.id
         for program in programs.values()
-        if program.unreadable or program.gate.state != "live" or program.gate.watch_until > batch.now
+        if program.unreadable
+        or program.delivery_state.state != "live"
+        or program.delivery_state.watch_until > batch.now
     }
     groups = {(record.program, arrival.group) for arrival, record in opened if record.program in watched}
     if groups:
-        batch.lines = blocked_groups.lines(batch.settings, groups, batch.until)
+        batch.lines = blocked_groups.load(batch.settings, groups, batch.until)
     admitted: Opened = []
     waiting: defaultdict[str, Opened] = defaultdict(list)
     passing: defaultdict[str, set[str]] = defaultdict(set)
@@ -159,34 +161,36 @@ def admit(batch: Batch, opened: Opened, programs: Mapping[str, Program]) -> Open
             waiting[record.program].append((arrival, record))
         else:
             admitted.append((arrival, record))
-            passing[arrival.group].add(record.drained)
+            passing[arrival.group].add(record.released)
     for program_id, behind in waiting.items():
         batch.hold(program_id, behind)
     return admitted
 
 
-def _waits(batch: Batch, program: Program, arrival: Arrival, record: SourceRecord, passing: set[str]) -> bool:
-    """Tell whether a record waits: a new one behind what is held of its group, a drained one behind what is held again.
+def _waits(
+    batch: InvocationBatch, program: Program, arrival: InboundMessage, record: SourceRecord, passing: set[str]
+) -> bool:
+    """Tell whether a record waits: a new one behind held ones of its group, a released one behind those held again.
 
-    `passing` are the places of the drained records of its group that pass before it.
+    `passing` are the places of the released records of its group that pass before it.
     """
     line = batch.lines.get((program.id, arrival.group))
-    if not record.drained:
-        return program.gate.state == "held" or line is not None
-    earlier = line is not None and any(place < record.drained for place in line.again - passing)
-    return program.gate.state == "held" or earlier
+    if not record.released:
+        return program.delivery_state.state == "held" or line is not None
+    earlier = line is not None and any(place < record.released for place in line.again - passing)
+    return program.delivery_state.state == "held" or earlier
 
 
-def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> list[Mapped]:
+def read(batch: InvocationBatch, admitted: Opened, programs: Mapping[str, Program]) -> list[MappedEvent]:
     """Map each event of each record; what cannot be mapped is refused, and its neighbours go on."""
-    mapped: list[Mapped] = []
-    sought: list[Sought] = []
+    mapped: list[MappedEvent] = []
+    sought: list[UnresolvedRecord] = []
     for arrival, record in admitted:
         if batch.overtakes(arrival) or _is_late(batch, arrival, admitted[0][0]):
             batch.give_back(arrival)
             continue
         program = programs[record.program]
-        told, unusable = envelope.apart(record, program.source)
+        told, unusable = envelope.split(record, program.source)
         refused = [(own, refusal, "") for own, refusal in unusable]
         for own, event in told:
             try:
@@ -194,7 +198,7 @@ def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> lis
             except Refused as refusal:
                 refused.append((own, refusal, _event_id(program, event)))
                 continue
-            if isinstance(one, Mapped):
+            if isinstance(one, MappedEvent):
                 mapped.append(one)
             else:
                 sought.append(one)
@@ -208,21 +212,25 @@ def read(batch: Batch, admitted: Opened, programs: Mapping[str, Program]) -> lis
     return [one for one in mapped if not batch.overtakes(one.work.arrival)]
 
 
-def _read_one(batch: Batch, arrival: Arrival, record: SourceRecord, event: Json, program: Program) -> Mapped | Sought:
+def _read_one(
+    batch: InvocationBatch, arrival: InboundMessage, record: SourceRecord, event: Json, program: Program
+) -> MappedEvent | UnresolvedRecord:
     _check_program(event, record.program)
     member = record.member or program.source.member(event, program.connection.loyalty.rules)
     if member is None:
-        return Sought(program, arrival, record, event, person(program, event))
+        return UnresolvedRecord(program, arrival, record, event, person(program, event))
     work = translate(arrival, record, event, program, member)
     batch.note_unknown(program, work.update)
     if work.update.event and work.update.event.name == program.source.UNKNOWN_EVENT:
         batch.counts["unknown_events"] += 1
     # Of a record that was sent on, the member is not its own statement.
     sent_for = program.source.alias(event) or "" if record.member else ""
-    return Mapped(program, work, program.source.known_as(event), program.source.left_by(event), sent_for)
+    return MappedEvent(program, work, program.source.known_as(event), program.source.left_by(event), sent_for)
 
 
-def _refuse(batch: Batch, arrival: Arrival, refused: Sequence[tuple[SourceRecord, Refused, str]]) -> None:
+def _refuse(
+    batch: InvocationBatch, arrival: InboundMessage, refused: Sequence[tuple[SourceRecord, Refused, str]]
+) -> None:
     """Refuse events of one record: each on its own, but what goes beyond `MOST_ALONE` together, as an array."""
     for record, refusal, event_id in refused[:MOST_ALONE]:
         batch.refuse_whole(arrival, record, refusal, event_id)
@@ -253,7 +261,7 @@ def _check_program(event: Json, program: str) -> None:
         raise Refused("programId", "is another one than that of the record")
 
 
-def _send_on(batch: Batch, sought: Sequence[Sought], taught: Sequence[Taught]) -> None:
+def _send_on(batch: InvocationBatch, sought: Sequence[UnresolvedRecord], taught: Sequence[AliasAssertion]) -> None:
     """Note the records that name only the person, for each member the person is: they are put when all is settled."""
     try:
         known = identities.members(
@@ -272,13 +280,13 @@ def _send_on(batch: Batch, sought: Sequence[Sought], taught: Sequence[Taught]) -
         event_id = _event_id(program, one.event)
         try:
             for member in _members(batch, one, known[one.name]):
-                copy = replace(one.record, member=member, drained="")
+                copy = replace(one.record, member=member, released="")
                 batch.send_on(one.arrival, copy, group_of(program.id, member), event_id)
         except Refused as refusal:
             batch.refuse_whole(one.arrival, one.record, refusal, event_id)
 
 
-def _members(batch: Batch, sought: Sought, members: Mapping[str, float] | None) -> list[str]:
+def _members(batch: InvocationBatch, sought: UnresolvedRecord, members: Mapping[str, float] | None) -> list[str]:
     """Give the members that a record is for; none while it waits for its person to become known.
 
     Raises
@@ -310,7 +318,7 @@ def _members(batch: Batch, sought: Sought, members: Mapping[str, float] | None) 
     return found
 
 
-def without_person(one: Mapped) -> None:
+def without_person(one: MappedEvent) -> None:
     """Take out of an update what it says about its person, who no longer owns the account."""
     update = one.work.update
     attributes = {name: it for name, it in update.attributes.items() if name not in one.program.source.OWNER_ATTRIBUTES}
@@ -321,7 +329,7 @@ def without_person(one: Mapped) -> None:
         one.work.missing.discard("attributes")
 
 
-def translate(arrival: Arrival, record: SourceRecord, event: Json, program: Program, member: str) -> Work:
+def translate(arrival: InboundMessage, record: SourceRecord, event: Json, program: Program, member: str) -> Delivery:
     """Map one event of one member.
 
     Raises
@@ -337,12 +345,12 @@ def translate(arrival: Arrival, record: SourceRecord, event: Json, program: Prog
     if not speaks.TAKES_FUTURE_TIMES:
         update = _arrived(update, record.received)
     translation = speaks.translate(update, side.engagement.rules)
-    return Work(
+    return Delivery(
         arrival=arrival,
         record=record,
         update=update,
         translation=translation,
-        ledger_key=delivery_log.key(program.id, program.epoch, update.event_id),
+        log_key=delivery_log.key(program.id, program.destination_version, update.event_id),
         missing={part for part, there in parts(translation).items() if there},
         refusals=list(few(translation.refusals)),
     )

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from loyalty_bridge.infra import dynamodb
 
 if TYPE_CHECKING:
-    from loyalty_bridge.event_queue.envelope import Arrival
-    from loyalty_bridge.pipeline.batch import Batch
+    from loyalty_bridge.event_queue.envelope import InboundMessage
+    from loyalty_bridge.pipeline.batch import InvocationBatch
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ def key(name: str) -> str:
 
 
 def only_leased(
-    batch: Batch, entries: Sequence[T], name_of: Callable[[T], str], arrival_of: Callable[[T], Arrival]
+    batch: InvocationBatch, entries: Sequence[T], name_of: Callable[[T], str], arrival_of: Callable[[T], InboundMessage]
 ) -> Sequence[T]:
     """Pass the entries whose group or member nobody else works on; the others, and those behind them, are given back.
 
@@ -53,7 +53,7 @@ def only_leased(
     return passed
 
 
-def _taken_by_others(batch: Batch, names: Collection[str]) -> set[str]:
+def _taken_by_others(batch: InvocationBatch, names: Collection[str]) -> set[str]:
     until = time.time() + max(batch.until - time.monotonic(), 0) + MARGIN_SECONDS
     by_key = {key(name): name for name in names}
     changes: list[dict[str, Any]] = [
@@ -75,7 +75,7 @@ def _taken_by_others(batch: Batch, names: Collection[str]) -> set[str]:
     return {by_key[change["Key"]["member"]["S"]] for change in turned_away}
 
 
-def give_back(batch: Batch, deadline: float) -> None:
+def give_back(batch: InvocationBatch, deadline: float) -> None:
     """End the leases of a batch.
 
     Raises

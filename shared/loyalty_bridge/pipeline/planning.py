@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from loyalty_bridge.event_queue.envelope import Arrival, SourceRecord
+from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord
 from loyalty_bridge.model import Json, MemberUpdate, Part, Refusal
-from loyalty_bridge.pipeline.attribute_state import Mark, MemberState
+from loyalty_bridge.pipeline.attribute_state import AttributeState, AttributeVersion
 from loyalty_bridge.platforms.base import AttributePath, EngagementPlatform, Translation, WireObject
 
 
 @dataclass(slots=True, eq=False)
-class Work:
+class Delivery:
     """One update on its way.
 
     Attributes
@@ -26,11 +26,11 @@ class Work:
         Whether the destination has taken something of it now.
     """
 
-    arrival: Arrival
+    arrival: InboundMessage
     record: SourceRecord
     update: MemberUpdate
     translation: Translation
-    ledger_key: bytes
+    log_key: bytes
     missing: set[Part]
     accepted: set[Part] = field(default_factory=set)
     accepted_before: set[Part] = field(default_factory=set)
@@ -70,13 +70,13 @@ class Work:
 
 
 @dataclass(slots=True, eq=False)
-class Member:
+class MemberBatch:
     """A member's share of a batch: its works in order, and what becomes known of it."""
 
     key: str
-    state: MemberState
-    works: list[Work] = field(default_factory=list)
-    learned: dict[AttributePath, Mark] = field(default_factory=dict)
+    state: AttributeState
+    works: list[Delivery] = field(default_factory=list)
+    learned: dict[AttributePath, AttributeVersion] = field(default_factory=dict)
 
     def told(self) -> int:
         """Count the attribute values that its works tell."""
@@ -84,13 +84,13 @@ class Member:
 
 
 @dataclass(slots=True, eq=False)
-class Write:
+class AttributeUpdate:
     """One merged writing of a member's attributes, in one or more wire objects."""
 
-    member: Member
-    shares: list[tuple[Work, dict[AttributePath, Json]]]
+    member: MemberBatch
+    shares: list[tuple[Delivery, dict[AttributePath, Json]]]
     """Whose values it holds, oldest first."""
-    marks: dict[AttributePath, Mark]
+    marks: dict[AttributePath, AttributeVersion]
     objects_left: int = 0
     is_apart: bool = False
 
@@ -108,22 +108,22 @@ class Write:
 
 
 @dataclass(slots=True, eq=False)
-class Item:
+class OutboundObject:
     """A wire object and what its acceptance settles: an attribute write, or one part of one work."""
 
     object: WireObject
     part: Part
-    work: Work
-    write: Write | None = None
+    work: Delivery
+    write: AttributeUpdate | None = None
 
 
-def attribute_items(write: Write, destination: EngagementPlatform, rules: Any) -> list[Item]:
+def attribute_objects(write: AttributeUpdate, destination: EngagementPlatform, rules: Any) -> list[OutboundObject]:
     """Make the wire objects of a write."""
     values = {path: value for _, share in write.shares for path, value in share.items()}
     work = write.shares[-1][0]
     objects = destination.attribute_objects(work.translation.identity, values, rules)
     write.objects_left = len(objects)
-    return [Item(one, "attributes", work, write) for one in objects]
+    return [OutboundObject(one, "attributes", work, write) for one in objects]
 
 
 IDENTITY = "convercus_account_id"
@@ -131,23 +131,25 @@ IDENTITY = "convercus_account_id"
 along whenever other attributes are, and with every event where templates have nothing else to name a member by."""
 
 
-def plan(member: Member, destination: EngagementPlatform, rules: Any, *, only_changed: bool) -> list[Item]:
+def plan(
+    member: MemberBatch, destination: EngagementPlatform, rules: Any, *, only_changed: bool
+) -> list[OutboundObject]:
     """List a member's wire objects in the order in which they take effect, and settle what need not be sent."""
-    items: list[Item] = []
+    items: list[OutboundObject] = []
     is_alias = getattr(rules, "identifier_type", "") == "user_alias"
     write = _merge(member, only_changed=only_changed, is_alias=is_alias)
     if write:
-        items += attribute_items(write, destination, rules)
+        items += attribute_objects(write, destination, rules)
     for work in member.works:
         for part, one in (("event", work.translation.event), ("purchase", work.translation.purchase)):
             if one and part in work.missing:
-                items.append(Item(one, part, work))
+                items.append(OutboundObject(one, part, work))
     return items
 
 
-def _merge(member: Member, *, only_changed: bool, is_alias: bool) -> Write | None:
+def _merge(member: MemberBatch, *, only_changed: bool, is_alias: bool) -> AttributeUpdate | None:
     works = [work for work in member.works if "attributes" in work.missing]
-    newest: dict[AttributePath, Mark] = {}
+    newest: dict[AttributePath, AttributeVersion] = {}
     for work in works:
         time = _milliseconds(work)
         for path, value in work.translation.attributes.items():
@@ -169,16 +171,16 @@ def _merge(member: Member, *, only_changed: bool, is_alias: bool) -> Write | Non
             shares.append((work, share))
         else:
             work.accept("attributes", is_sent=False)
-    return Write(member, shares, marks) if shares else None
+    return AttributeUpdate(member, shares, marks) if shares else None
 
 
-def apart(write: Write) -> list[Write]:
+def apart(write: AttributeUpdate) -> list[AttributeUpdate]:
     """Undo the merging, so that one bad value is alone with its own record; nothing when that was done already."""
     if write.is_apart:
         return []
     write.is_apart = True
     return [
-        Write(
+        AttributeUpdate(
             write.member,
             [(work, share)],
             {path: write.member.state.mark(_milliseconds(work), value) for path, value in share.items()},
@@ -187,7 +189,7 @@ def apart(write: Write) -> list[Write]:
     ]
 
 
-def _milliseconds(work: Work) -> int:
+def _milliseconds(work: Delivery) -> int:
     return int(work.update.time.timestamp() * 1000)
 
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 
-class Turns:
+class RateLimit:
     """At most so many turns in any so many seconds, for all threads of a process.
 
     Parameters

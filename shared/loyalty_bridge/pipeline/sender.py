@@ -23,7 +23,7 @@ from typing import Any
 from loyalty_bridge.errors import OutcomeUnknown, Unavailable
 from loyalty_bridge.infra.http_client import backoff
 from loyalty_bridge.pipeline.packing import pack
-from loyalty_bridge.pipeline.planning import Item, apart, attribute_items
+from loyalty_bridge.pipeline.planning import OutboundObject, apart, attribute_objects
 from loyalty_bridge.platforms.base import (
     Accepted,
     Broken,
@@ -54,7 +54,7 @@ NO_TIME = "no time left to send"
 
 
 @dataclass(slots=True, eq=False)
-class Lane:
+class ProgramSender:
     """One program's way to its destination during one invocation.
 
     Attributes
@@ -89,7 +89,7 @@ class Lane:
 
     destination: EngagementPlatform
     rules: Any
-    post: Callable[[Sequence[Item], float], Reply]
+    post: Callable[[Sequence[OutboundObject], float], Reply]
     until: float
     reply_until: float
     not_before: float = 0.0
@@ -138,7 +138,7 @@ class _Culprit:
     is_unknown: bool
 
 
-def send(lane: Lane, groups: Sequence[Sequence[Item]]) -> None:
+def send(lane: ProgramSender, groups: Sequence[Sequence[OutboundObject]]) -> None:
     """Send each member's items; members in parallel, one member's in order."""
     if lane.was_failing and groups:
         _check_before(lane)
@@ -151,12 +151,12 @@ def send(lane: Lane, groups: Sequence[Sequence[Item]]) -> None:
         _settle_all(lane, requests)
 
 
-def _pack(lane: Lane, groups: Sequence[Sequence[Item]]) -> list[list[list[Item]]]:
+def _pack(lane: ProgramSender, groups: Sequence[Sequence[OutboundObject]]) -> list[list[list[OutboundObject]]]:
     rules, destination = lane.rules, lane.destination
     return pack(groups, lambda item: destination.weigh(item.object, rules), destination.capacity(rules))
 
 
-def _settle_all(lane: Lane, requests: Sequence[Sequence[Item]], *, suspected: bool = False) -> None:
+def _settle_all(lane: ProgramSender, requests: Sequence[Sequence[OutboundObject]], *, suspected: bool = False) -> None:
     """Send requests that no member shares, side by side; the parts of one request only while no other's are."""
     if suspected and not lane.taking_apart.acquire(blocking=False):  # each request's own threads would be too many
         for request in requests:
@@ -169,13 +169,13 @@ def _settle_all(lane: Lane, requests: Sequence[Sequence[Item]], *, suspected: bo
             lane.taking_apart.release()
 
 
-def _settle_side_by_side(lane: Lane, requests: Sequence[Sequence[Item]], *, suspected: bool) -> None:
+def _settle_side_by_side(lane: ProgramSender, requests: Sequence[Sequence[OutboundObject]], *, suspected: bool) -> None:
     with ThreadPoolExecutor(min(WORKERS, lane.workers, len(requests))) as pool:
         for _ in pool.map(lambda request: _settle(lane, request, suspected=suspected), requests):
             pass
 
 
-def _settle(lane: Lane, request: Sequence[Item], *, suspected: bool = False) -> None:
+def _settle(lane: ProgramSender, request: Sequence[OutboundObject], *, suspected: bool = False) -> None:
     """Send one request, and what it splits into, one after the other.
 
     Parameters
@@ -205,13 +205,13 @@ def _settle(lane: Lane, request: Sequence[Item], *, suspected: bool = False) -> 
         queue.extendleft((part, suspected) for part in reversed(parts))
 
 
-def _singled_out(items: list[Item]) -> list[list[Item]]:
+def _singled_out(items: list[OutboundObject]) -> list[list[OutboundObject]]:
     """Take a request apart by member, or a member's by object: with fewer repeats of each object than halving has."""
     members = [list(mine) for _, mine in groupby(items, key=lambda item: item.work.update.member)]
     return members if len(members) > 1 else [[item] for item in items]
 
 
-def _attempt(lane: Lane, items: Sequence[Item], *, suspected: bool) -> Verdict | _Culprit:
+def _attempt(lane: ProgramSender, items: Sequence[OutboundObject], *, suspected: bool) -> Verdict | _Culprit:
     """Send until the destination decides, the request proves to be what makes it fail, or time is up."""
     verdict: Verdict = Transient(NO_TIME)
     failures = unknowns = 0
@@ -242,7 +242,7 @@ def _attempt(lane: Lane, items: Sequence[Item], *, suspected: bool) -> Verdict |
     return verdict
 
 
-def _wait_to_begin(lane: Lane, until: float) -> Verdict | None:
+def _wait_to_begin(lane: ProgramSender, until: float) -> Verdict | None:
     """Wait until a request may begin; when that would be too late, tell why."""
     pause = lane.not_before - time.monotonic()
     if pause > 0:
@@ -254,7 +254,7 @@ def _wait_to_begin(lane: Lane, until: float) -> Verdict | None:
     return None
 
 
-def _exchange(lane: Lane, items: Sequence[Item]) -> Verdict:
+def _exchange(lane: ProgramSender, items: Sequence[OutboundObject]) -> Verdict:
     deadline = min(lane.reply_until, time.monotonic() + REPLY_SECONDS)
     lane.count("requests")
     verdict = _judged(lane, [item.object for item in items], lambda: lane.post(items, deadline))
@@ -274,7 +274,7 @@ class _NotSent(Transient):
     """A request that certainly did not arrive."""
 
 
-def _judged(lane: Lane, objects: Sequence[WireObject], exchange: Callable[[], Reply]) -> Verdict:
+def _judged(lane: ProgramSender, objects: Sequence[WireObject], exchange: Callable[[], Reply]) -> Verdict:
     try:
         reply = exchange()
     except OutcomeUnknown as error:
@@ -286,12 +286,12 @@ def _judged(lane: Lane, objects: Sequence[WireObject], exchange: Callable[[], Re
     return lane.destination.judge(reply, objects, time.time())
 
 
-def _takes_data(lane: Lane) -> bool:
+def _takes_data(lane: ProgramSender) -> bool:
     """Ask whether the destination takes data, with an object that changes nothing."""
     return not isinstance(_checked(lane), Transient | Wait | Broken)
 
 
-def _check_before(lane: Lane) -> None:
+def _check_before(lane: ProgramSender) -> None:
     """Stop a program that failed before if its destination still takes nothing."""
     verdict = _wait_to_begin(lane, lane.until) or _checked(lane)
     if isinstance(verdict, Wait):
@@ -300,7 +300,7 @@ def _check_before(lane: Lane) -> None:
         lane.stop(verdict.reason, broken=isinstance(verdict, Broken))
 
 
-def _checked(lane: Lane) -> Verdict:
+def _checked(lane: ProgramSender) -> Verdict:
     check, deadline = lane.check, min(lane.reply_until, time.monotonic() + CHECK_SECONDS)
     if check is None or not lane.turn(deadline):
         return Transient(NO_TIME)
@@ -318,14 +318,14 @@ _WORDS: dict[type[Verdict], str] = {
 }
 
 
-def _postpone(lane: Lane, seconds: float) -> None:
+def _postpone(lane: ProgramSender, seconds: float) -> None:
     with lane.lock:
         lane.not_before = max(lane.not_before, time.monotonic() + seconds)
 
 
-def _settle_each(lane: Lane, items: Sequence[Item], verdict: Accepted) -> list[list[Item]]:
+def _settle_each(lane: ProgramSender, items: Sequence[OutboundObject], verdict: Accepted) -> list[list[OutboundObject]]:
     """Settle the items of a request that was taken; give the requests for what has to be sent in another form."""
-    again: list[Item] = []
+    again: list[OutboundObject] = []
     for position, item in enumerate(items):
         if position in verdict.rejected:
             again += _reject(lane, item, verdict.rejected[position])
@@ -334,12 +334,12 @@ def _settle_each(lane: Lane, items: Sequence[Item], verdict: Accepted) -> list[l
     return _in_order(lane, again)
 
 
-def _in_order(lane: Lane, items: list[Item]) -> list[list[Item]]:
+def _in_order(lane: ProgramSender, items: list[OutboundObject]) -> list[list[OutboundObject]]:
     """Cut items into requests to be sent one after the other: what was taken apart may be more than one takes."""
     return [request for wave in _pack(lane, [items]) for request in wave] if items else []
 
 
-def _accept(lane: Lane, item: Item) -> None:
+def _accept(lane: ProgramSender, item: OutboundObject) -> None:
     lane.count(f"accepted_{item.part}")
     if item.write:
         item.write.accept()
@@ -347,15 +347,17 @@ def _accept(lane: Lane, item: Item) -> None:
         item.work.accept(item.part)
 
 
-def _reject(lane: Lane, item: Item, reason: str) -> list[Item]:
+def _reject(lane: ProgramSender, item: OutboundObject, reason: str) -> list[OutboundObject]:
     """Refuse an item; one that several records share is sent again for each of them alone."""
     if item.write and len(item.write.shares) > 1:
-        return [one for write in apart(item.write) for one in attribute_items(write, lane.destination, lane.rules)]
+        return [one for write in apart(item.write) for one in attribute_objects(write, lane.destination, lane.rules)]
     item.work.refuse(item.part, reason)
     return []
 
 
-def _split(lane: Lane, items: list[Item], verdict: Rejected | TooLarge) -> list[list[Item]]:
+def _split(
+    lane: ProgramSender, items: list[OutboundObject], verdict: Rejected | TooLarge
+) -> list[list[OutboundObject]]:
     """Cut a request that was refused as a whole, until the culprit is alone."""
     culprits = verdict.rejected if isinstance(verdict, Rejected) else {}
     if culprits:
@@ -367,6 +369,6 @@ def _split(lane: Lane, items: list[Item], verdict: Rejected | TooLarge) -> list[
     return _halves(items)
 
 
-def _halves(items: list[Item]) -> list[list[Item]]:
+def _halves(items: list[OutboundObject]) -> list[list[OutboundObject]]:
     middle = len(items) // 2
     return [items[:middle], items[middle:]]

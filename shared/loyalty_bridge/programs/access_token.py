@@ -59,7 +59,7 @@ class Token:
     leased_until: float = 0.0
 
 
-def opened(item: Mapping[str, Any]) -> Token:
+def from_item(item: Mapping[str, Any]) -> Token:
     """Read an item, also an empty one."""
     return Token(
         issue=int(_number(item, "issue")),
@@ -162,7 +162,7 @@ class SharedToken:
                 reply = aws.dynamodb().get_item(
                     TableName=self.settings.programs_table, Key=_key(self.program), ConsistentRead=True
                 )
-            seen = self.latest = opened(reply.get("Item", {}))
+            seen = self.latest = from_item(reply.get("Item", {}))
         return seen
 
     def _value(self, token: Token) -> str:

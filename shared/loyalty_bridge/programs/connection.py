@@ -21,7 +21,7 @@ from loyalty_bridge.platforms.moengage import mapping as moengage
 from loyalty_bridge.platforms.punchh import events as punchh
 from loyalty_bridge.platforms.punchh.client import Api as PunchhApi
 from loyalty_bridge.platforms.registry import LOYALTY
-from loyalty_bridge.programs.delivery_state import Gate
+from loyalty_bridge.programs.delivery_state import DeliveryState
 
 Name = Annotated[str, msgspec.Meta(max_length=100)]
 
@@ -161,7 +161,7 @@ class Program:
         Its connection, or why this version cannot read it.
     version
         Rises with every save; who saves tells which version was seen.
-    epoch
+    destination_version
         Rises when the program is pointed at another workspace, or at other users of it: what was sent before says
         nothing about them.
     since
@@ -171,10 +171,10 @@ class Program:
     id: str
     stored: Connection | str
     version: int = 0
-    epoch: int = 1
+    destination_version: int = 1
     since: datetime | None = None
     secrets: dict[str, Secret] = field(default_factory=dict)
-    gate: Gate = field(default_factory=Gate)
+    delivery_state: DeliveryState = field(default_factory=DeliveryState)
 
     @property
     def connection(self) -> Connection:
@@ -201,7 +201,7 @@ class Program:
     @property
     def unreadable(self) -> str:
         """Why this version can neither send its records nor tell that they may not be sent; empty as a rule."""
-        return self.stored if isinstance(self.stored, str) else self.gate.unreadable
+        return self.stored if isinstance(self.stored, str) else self.delivery_state.unreadable
 
     @property
     def source(self) -> LoyaltyPlatform:
@@ -222,7 +222,7 @@ class Program:
         return absent
 
 
-def opened(text: str) -> Connection | str:
+def decode(text: str) -> Connection | str:
     """Read stored settings; where that fails, say why and what to do."""
     try:
         return msgspec.json.decode(text, type=Connection)

@@ -127,7 +127,7 @@ def item_of(secret: str) -> str:
     return f"breaker#{secret}"
 
 
-def opened(item: Mapping[str, Any]) -> Breaker:
+def from_item(item: Mapping[str, Any]) -> Breaker:
     """Read an item, also an empty one."""
 
     def number(name: str) -> float:
@@ -147,7 +147,7 @@ def opened(item: Mapping[str, Any]) -> Breaker:
 
 
 @dataclass(slots=True)
-class Guarded:
+class GuardedClient:
     """A transport for requests that show a secret; it minds the secret's breaker.
 
     Attributes
@@ -273,7 +273,7 @@ def _read(settings: ProgramSettings, program: str, secret: str) -> Breaker:
         reply = aws.dynamodb().get_item(
             TableName=settings.programs_table, Key=_key(program, secret), ConsistentRead=True
         )
-    return opened(reply.get("Item", {}))
+    return from_item(reply.get("Item", {}))
 
 
 def _count(settings: ProgramSettings, program: Program, secret: str, now: float) -> bool:
@@ -334,7 +334,7 @@ def _write(settings: ProgramSettings, program: str, secret: str, before: Breaker
     except client.exceptions.ConditionalCheckFailedException as failed:
         stored = cast("Mapping[str, Any]", failed.response).get("Item", {})
         # It may be what we have written: the client repeats a write whose reply was lost.
-        return None if stored.get("writer", {}).get("S") == writer else opened(stored)
+        return None if stored.get("writer", {}).get("S") == writer else from_item(stored)
     return None
 
 

@@ -29,7 +29,7 @@ class Deletion:
     ----------
     at
         When it was deleted (epoch seconds).
-    epoch
+    destination_version
         Its destination version.
     is_under_way
         Whether its id is still taken.
@@ -41,7 +41,7 @@ class Deletion:
 
     program: str
     at: float
-    epoch: int
+    destination_version: int
     is_under_way: bool
     due: float
     cursor: str = ""
@@ -94,15 +94,24 @@ def begin(settings: ProgramSettings, program: str) -> Deletion:
     before = _find(settings, program)
     with aws.reaching("the programs"):
         found = client.get_item(TableName=settings.programs_table, Key=connection, ConsistentRead=True)
-        epoch = found.get("Item", {}).get("epoch", {}).get("N", str(before.epoch if before else int(now)))
+        destination_version = (
+            found.get("Item", {})
+            .get("destination_version", {})
+            .get("N", str(before.destination_version if before else int(now)))
+        )
         client.put_item(
             TableName=settings.programs_table,
             Item=_key(program)
-            | {"at": {"N": f"{now:.3f}"}, "epoch": {"N": epoch}, "due": {"N": "1"}, "under_way": {"BOOL": True}},
+            | {
+                "at": {"N": f"{now:.3f}"},
+                "destination_version": {"N": destination_version},
+                "due": {"N": "1"},
+                "under_way": {"BOOL": True},
+            },
         )
         client.delete_item(TableName=settings.programs_table, Key=connection)
     clear_partition(settings, program)
-    return Deletion(program, now, int(epoch), is_under_way=True, due=1.0)
+    return Deletion(program, now, int(destination_version), is_under_way=True, due=1.0)
 
 
 def clear_partition(settings: ProgramSettings, program: str) -> None:
@@ -196,7 +205,7 @@ def _opened(item: Mapping[str, Any]) -> Deletion:
     return Deletion(
         program=item["program"]["S"],
         at=_number(item, "at", 0.0),
-        epoch=int(_number(item, "epoch", time.time())),
+        destination_version=int(_number(item, "destination_version", time.time())),
         is_under_way="under_way" in item,
         due=_number(item, "due", 0.0),
         cursor=item.get("cursor_at", {}).get("S", ""),

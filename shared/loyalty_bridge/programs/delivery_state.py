@@ -1,4 +1,4 @@
-"""The gate of a program, shared by all containers: live, or held, or draining what was held.
+"""The gate of a program, shared by all containers: live, or held, or releasing what was held.
 
 One item beside the connection, so that both come in one round trip and an operator's save does not collide with it.
 """
@@ -14,7 +14,7 @@ from loyalty_bridge.infra import aws
 if TYPE_CHECKING:
     from loyalty_bridge.settings import ProgramSettings
 
-State = Literal["live", "held", "draining"]
+State = Literal["live", "held", "releasing"]
 
 _TIMES = ("since", "failing_since", "not_before", "watch_until", "waiting_until")
 
@@ -23,13 +23,13 @@ WATCH_SECONDS = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class DeliveryState:
     """What the containers know together about a program's destination; times in epoch seconds.
 
     Attributes
     ----------
     state
-        ``live``: records are sent; ``held``: they are kept in order; ``draining``: what was held passes, and in its
+        ``live``: records are sent; ``held``: they are kept in order; ``releasing``: what was held passes, and in its
         ordered groups the rest waits behind it.
     reason, since
         Why and since when it is not live.
@@ -55,17 +55,17 @@ class Gate:
     unreadable: str = ""
 
 
-def opened(item: Mapping[str, Any]) -> Gate:
+def from_item(item: Mapping[str, Any]) -> DeliveryState:
     """Read an item, which another version may have written."""
     try:
         state = item.get("state", {"S": "live"})["S"]
         times = {name: float(item.get(name, {"N": 0})["N"]) for name in _TIMES}
         reason = item.get("reason", {"S": ""})["S"]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return Gate(unreadable=f"its delivery state cannot be read ({type(error).__name__})")
+        return DeliveryState(unreadable=f"its delivery state cannot be read ({type(error).__name__})")
     if state not in get_args(State):
-        return Gate(unreadable=f"this version does not know its delivery state {state[:40]!r}")
-    return Gate(state=cast("State", state), reason=reason, unreadable="", **times)
+        return DeliveryState(unreadable=f"this version does not know its delivery state {state[:40]!r}")
+    return DeliveryState(state=cast("State", state), reason=reason, unreadable="", **times)
 
 
 def hold(settings: ProgramSettings, program: str, reason: str, now: float) -> None:
@@ -85,7 +85,7 @@ def hold(settings: ProgramSettings, program: str, reason: str, now: float) -> No
     )
 
 
-def watch(settings: ProgramSettings, program: str, seen: Gate, now: float) -> None:
+def extend_watch(settings: ProgramSettings, program: str, seen: DeliveryState, now: float) -> None:
     """Note that records were held behind others; written twice a day at most.
 
     Raises
@@ -98,7 +98,7 @@ def watch(settings: ProgramSettings, program: str, seen: Gate, now: float) -> No
         _update(settings, program, "SET watch_until = :until", values=values)
 
 
-def wait(settings: ProgramSettings, program: str, seen: Gate, now: float) -> None:
+def wait(settings: ProgramSettings, program: str, seen: DeliveryState, now: float) -> None:
     """Note that records wait for their person; written twice a day at most.
 
     Raises
@@ -111,7 +111,7 @@ def wait(settings: ProgramSettings, program: str, seen: Gate, now: float) -> Non
         _update(settings, program, "SET waiting_until = :until", values=values)
 
 
-def drain(settings: ProgramSettings, program: str) -> None:
+def start_release(settings: ProgramSettings, program: str) -> None:
     """Let what was held pass again; new records of its ordered groups wait behind it.
 
     Raises
@@ -120,7 +120,7 @@ def drain(settings: ProgramSettings, program: str) -> None:
         DynamoDB does not answer.
     """
     _update(
-        settings, program, "SET #state = :draining REMOVE failing_since, not_before", state=("draining", ":draining")
+        settings, program, "SET #state = :releasing REMOVE failing_since, not_before", state=("releasing", ":releasing")
     )
 
 
@@ -135,7 +135,7 @@ def replace(settings: ProgramSettings, program: str, now: float) -> None:
     item: dict[str, Any] = {
         "program": {"S": program},
         "item": {"S": "gate"},
-        "state": {"S": "draining"},
+        "state": {"S": "releasing"},
         "watch_until": _number(now + WATCH_SECONDS),
         "waiting_until": _number(now + WATCH_SECONDS),
     }
@@ -143,7 +143,7 @@ def replace(settings: ProgramSettings, program: str, now: float) -> None:
         aws.dynamodb().put_item(TableName=settings.programs_table, Item=item)
 
 
-def go_live(settings: ProgramSettings, program: str, now: float) -> None:
+def activate(settings: ProgramSettings, program: str, now: float) -> None:
     """Open the gate, unless it was closed again meanwhile; what was held is still on its way.
 
     Raises
@@ -158,8 +158,8 @@ def go_live(settings: ProgramSettings, program: str, now: float) -> None:
             program,
             "SET #state = :live, watch_until = :until REMOVE reason, since, failing_since, not_before",
             state=("live", ":live"),
-            values={":draining": {"S": "draining"}, ":until": _number(now + WATCH_SECONDS)},
-            condition="#state = :draining",
+            values={":releasing": {"S": "releasing"}, ":until": _number(now + WATCH_SECONDS)},
+            condition="#state = :releasing",
         )
     except client.exceptions.ConditionalCheckFailedException:
         return  # it is held again: the next probe decides

@@ -26,7 +26,7 @@ _PLATFORM_HOSTS = {
 }
 
 
-def checked(connection: Connection, allowed: str) -> Connection:
+def validate_endpoints(connection: Connection, allowed: str) -> Connection:
     """Check every host that a connection names, and give it with the endpoints as they are used.
 
     Raises

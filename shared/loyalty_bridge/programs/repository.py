@@ -14,7 +14,7 @@ import msgspec
 from loyalty_bridge.errors import NotFound, SavedMeanwhile, Unavailable
 from loyalty_bridge.infra import aws
 from loyalty_bridge.programs import deletion, delivery_state, recent
-from loyalty_bridge.programs.connection import Connection, MoEngageSide, Program, Secret, opened
+from loyalty_bridge.programs.connection import Connection, MoEngageSide, Program, Secret, decode
 from loyalty_bridge.programs.secrets import encrypt
 
 if TYPE_CHECKING:
@@ -171,12 +171,16 @@ def save(
     moved = before is not None and (isinstance(before.stored, str) or _moved(before.stored, connection))
     deleted = None if before else deletion.find(settings, program)
     # A program that is made anew must not meet what the ledger knows of the one before.
-    epoch = before.epoch if before else max(int(time.time()), deleted.epoch + 1 if deleted else 0)
+    destination_version = (
+        before.destination_version
+        if before
+        else max(int(time.time()), deleted.destination_version + 1 if deleted else 0)
+    )
     saved = Program(
         id=program,
         stored=connection,
         version=before.version + 1 if before else 1,
-        epoch=epoch + 1 if moved or new_workspace else epoch,
+        destination_version=destination_version + 1 if moved or new_workspace else destination_version,
         since=before.since if before else _milliseconds(time.time()) if deleted else None,
         secrets=closed,
     )
@@ -241,9 +245,11 @@ def _users(connection: Connection) -> tuple[str, ...]:
 
 def _gated(items: Sequence[Mapping[str, Any]]) -> list[Program]:
     """Put the programs' connections and gates together."""
-    gates = {item["program"]["S"]: delivery_state.opened(item) for item in items if item["item"]["S"] == "gate"}
+    gates = {item["program"]["S"]: delivery_state.from_item(item) for item in items if item["item"]["S"] == "gate"}
     connected = [_opened(item) for item in items if item["item"]["S"] == "connection"]
-    return [replace(program, gate=gates.get(program.id, delivery_state.Gate())) for program in connected]
+    return [
+        replace(program, delivery_state=gates.get(program.id, delivery_state.DeliveryState())) for program in connected
+    ]
 
 
 def _key(program: str, item: str) -> dict[str, Any]:
@@ -254,7 +260,7 @@ def _closed(program: Program) -> dict[str, Any]:
     return {
         **_key(program.id, "connection"),
         "version": {"N": str(program.version)},
-        "epoch": {"N": str(program.epoch)},
+        "destination_version": {"N": str(program.destination_version)},
         **({"since": {"N": str(int(program.since.timestamp() * 1000))}} if program.since else {}),
         "settings": {"S": msgspec.json.encode(program.connection).decode()},
         "secrets": {
@@ -275,9 +281,9 @@ def _opened(item: Mapping[str, Any]) -> Program:
         }
         return Program(
             id=item["program"]["S"],
-            stored=opened(item["settings"]["S"]) if STATE_KEY in secrets else "the key of its hashes is missing",
+            stored=decode(item["settings"]["S"]) if STATE_KEY in secrets else "the key of its hashes is missing",
             version=int(item["version"]["N"]),
-            epoch=int(item["epoch"]["N"]),
+            destination_version=int(item["destination_version"]["N"]),
             since=_milliseconds(int(item["since"]["N"]) / 1000) if "since" in item else None,
             secrets=secrets,
         )

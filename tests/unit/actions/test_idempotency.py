@@ -12,7 +12,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from loyalty_bridge.actions.idempotency import SHARDS, Answer, Record, decide, get, open_actions, perform
+from loyalty_bridge.actions.idempotency import SHARDS, Answer, Record, decide, execute, get, open_actions
 from loyalty_bridge.errors import (
     BridgeError,
     InProgress,
@@ -83,7 +83,7 @@ class World:
             "now": self.now,
             "sleep": self.sleep,
         }
-        return perform(self.store, key=key, **given | other)
+        return execute(self.store, key=key, **given | other)
 
     def crash(self, key: str | None = "K", **other: Any) -> None:
         """Let a request begin and end without a word."""
@@ -821,7 +821,7 @@ def test_the_open_actions_of_a_program_lie_in_many_partitions(world: World) -> N
     for number in range(40):
         world.crash(key=f"K{number}")
 
-    items = aws.dynamodb().scan(TableName=world.store.journal_table)["Items"]
+    items = aws.dynamodb().scan(TableName=world.store.idempotency_table)["Items"]
     shards = {item["open"]["S"] for item in items if item["id"]["S"].startswith(f"{world.program}#")}
     found = open_actions(world.store, world.program, lambda: world.clock + 60)
     assert len(shards) > SHARDS / 2

@@ -20,8 +20,8 @@ from loyalty_bridge.actions.idempotency import (
     Answer,
     Record,
     decide,
+    execute,
     open_actions,
-    perform,
 )
 from loyalty_bridge.errors import InProgress, KeyReused, NotSent, OutcomeUnknown, Unavailable, UpstreamRefused
 from tests.support.idempotency_table import Crash, Settings, Stepped, journal, step_the_store
@@ -131,7 +131,7 @@ class Journal(RuleBasedStateMachine):
             return self.clock
 
         def call() -> Answer:
-            return perform(
+            return execute(
                 self.store,
                 self.program,
                 "book",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loyalty_bridge.activity.recorder import MOST_ERRORS, Tally, direction, endpoint
+from loyalty_bridge.activity.recorder import MOST_ERRORS, Recorder, direction, endpoint
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from loyalty_bridge.activity.recorder import MOST_ERRORS, Tally, direction, endp
     [(0, "25"), (0.025, "25"), (0.0251, "50"), (1.4, "1500"), (3600, "3600000"), (3601, "more")],
 )
 def test_a_latency_counts_up_to_its_upper_bound(seconds: float, bucket: str) -> None:
-    tally = Tally()
+    tally = Recorder()
 
     tally.latency("demo", "book_points", seconds)
 
@@ -43,7 +43,7 @@ def test_an_endpoint_leads_one_way(name: str, told: str) -> None:
 
 
 def test_equal_problems_are_one_and_name_their_records() -> None:
-    tally = Tally()
+    tally = Recorder()
 
     for record in ("e-1", "e-2", "e-1", ""):
         tally.problem("demo", "forward_events", "braze", "refused", "phone: is no number", record)
@@ -54,7 +54,7 @@ def test_equal_problems_are_one_and_name_their_records() -> None:
 
 @pytest.mark.parametrize("record", ["max@example.com", "+49 151 2345678", "Max Mustermann", "{{id}}", "x" * 65])
 def test_an_id_that_may_be_more_than_an_id_is_left_out(record: str) -> None:
-    tally = Tally()
+    tally = Recorder()
 
     tally.problem("demo", "forward_events", "braze", "refused", "phone: is no number", record)
 
@@ -63,7 +63,7 @@ def test_an_id_that_may_be_more_than_an_id_is_left_out(record: str) -> None:
 
 
 def test_too_many_different_problems_of_a_program_are_one_more() -> None:
-    tally = Tally()
+    tally = Recorder()
 
     for number in range(MOST_ERRORS + 5):
         tally.problem("demo", "forward_events", "braze", "refused", f"[{number}]: is no object")
@@ -75,7 +75,7 @@ def test_too_many_different_problems_of_a_program_are_one_more() -> None:
 
 
 def test_what_is_taken_is_noted_no_more() -> None:
-    tally = Tally()
+    tally = Recorder()
     tally.call("demo", "book_points", "ok", 0.1)
 
     taken = tally.take()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loyalty_bridge.errors import Refused
-from loyalty_bridge.event_queue.envelope import Arrival, SourceRecord, arrivals, group_of, seal, unseal
+from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord, decode, encode, group_of, inbound_messages
 from loyalty_bridge.parking import parked_records
 from loyalty_bridge.platforms import parsing
 from tests.support.events import event, queued, streamed
@@ -30,13 +30,13 @@ records = st.builds(
     body=st.binary(),
     received=milliseconds,
     member=st.just("") | TEXT.map(str.strip),
-    drained=st.just("")
+    released=st.just("")
     | st.integers(0, 99).map(lambda number: parked_records.place("1772359100000-0123456789ab", number)),
 )
 
 
-def arrived(data: str | bytes) -> Arrival:
-    return Arrival("receipt", "handle", "group", SENT, data if isinstance(data, bytes) else data.encode())
+def arrived(data: str | bytes) -> InboundMessage:
+    return InboundMessage("receipt", "handle", "group", SENT, data if isinstance(data, bytes) else data.encode())
 
 
 def no_fetch(key: str) -> bytes:
@@ -51,8 +51,8 @@ def test_a_sealed_record_opens_as_it_was(record: SourceRecord, limit: int) -> No
         stored["bodies/1"] = body
         return "bodies/1"
 
-    sealed = seal(record, store, limit)
-    opened = unseal(arrived(sealed), stored.__getitem__)
+    sealed = encode(record, store, limit)
+    opened = decode(arrived(sealed), stored.__getitem__)
 
     assert opened == record
     assert bool(stored) == (len(record.body) > limit)
@@ -80,7 +80,7 @@ def test_groups_of_different_members_and_programs_differ() -> None:
 def test_an_entry_tells_its_group_its_time_and_its_bytes(make: Any) -> None:
     told = event(accountId="A7")
 
-    [arrival] = arrivals(make(told))
+    [arrival] = inbound_messages(make(told))
 
     assert (arrival.group, arrival.sent, json.loads(arrival.data)) == ("A7", SENT, told)
     assert bool(arrival.handle) == (make is queued)
@@ -91,7 +91,7 @@ def test_an_entry_of_a_queue_without_groups_is_a_group_of_its_own() -> None:
     for entry in batch["Records"]:
         del entry["attributes"]["MessageGroupId"]
 
-    first, second = arrivals(batch)
+    first, second = inbound_messages(batch)
 
     assert first.group != second.group
 
@@ -99,7 +99,7 @@ def test_an_entry_of_a_queue_without_groups_is_a_group_of_its_own() -> None:
 def test_a_record_as_it_is_names_its_program_and_came_when_it_was_sent() -> None:
     data = json.dumps(event(programId=" demo ")).encode()
 
-    opened = unseal(arrived(data), no_fetch)
+    opened = decode(arrived(data), no_fetch)
 
     assert opened == SourceRecord("demo", data, SENT)
 
@@ -115,7 +115,7 @@ def test_a_record_as_it_is_names_its_program_and_came_when_it_was_sent() -> None
     ],
 )
 def test_a_program_is_found_where_the_record_names_it(document: Any) -> None:
-    assert unseal(arrived(json.dumps(document)), no_fetch).program == "demo"
+    assert decode(arrived(json.dumps(document)), no_fetch).program == "demo"
 
 
 ENVELOPE = {"loyalty_bridge": 1, "program": "demo", "received": 1_772_359_200_000, "body": "e30="}
@@ -143,22 +143,22 @@ ENVELOPE = {"loyalty_bridge": 1, "program": "demo", "received": 1_772_359_200_00
         ({"member": "\x00"}, "member"),
         ({"sought": "soon"}, "record"),
         ({"sought": None, "stored": None, "body": None}, "record"),
-        ({"drained": "x"}, "drained"),
-        ({"drained": 7}, "drained"),
-        ({"drained": ["1772359200000-0123456789ab.000000"]}, "drained"),
-        ({"drained": "1772359200000-0123456789ab"}, "drained"),
-        ({"drained": "177235920000x-0123456789ab.000000"}, "drained"),
-        ({"drained": "9999999999999-0123456789ab.000000"}, "drained"),
-        ({"drained": f"{'-'.join(['1772359200000-0123456789ab'] * 11)}.000000"}, "drained"),
-        ({"drained": f"1772359200000-0123456789ab.000000{':000001' * 21}"}, "drained"),
-        ({"drained": "1772359200000-0123456789ab.000000-9999999999999"}, "drained"),
+        ({"released": "x"}, "released"),
+        ({"released": 7}, "released"),
+        ({"released": ["1772359200000-0123456789ab.000000"]}, "released"),
+        ({"released": "1772359200000-0123456789ab"}, "released"),
+        ({"released": "177235920000x-0123456789ab.000000"}, "released"),
+        ({"released": "9999999999999-0123456789ab.000000"}, "released"),
+        ({"released": f"{'-'.join(['1772359200000-0123456789ab'] * 11)}.000000"}, "released"),
+        ({"released": f"1772359200000-0123456789ab.000000{':000001' * 21}"}, "released"),
+        ({"released": "1772359200000-0123456789ab.000000-9999999999999"}, "released"),
     ],
 )
 def test_an_envelope_that_is_not_whole_is_refused(change: dict[str, Any], field: str) -> None:
     document = {name: value for name, value in (ENVELOPE | change).items() if value is not None}
 
     with pytest.raises(Refused) as refused:
-        unseal(arrived(json.dumps(document)), no_fetch)
+        decode(arrived(json.dumps(document)), no_fetch)
 
     assert refused.value.field == field
 
@@ -167,7 +167,7 @@ def test_an_envelope_that_is_not_whole_is_refused(change: dict[str, Any], field:
 def test_what_an_envelope_says_to_come_later_than_it_came_is_taken_for_that(name: str) -> None:
     document = ENVELOPE | {name: 32_503_680_000_000}
 
-    opened = unseal(arrived(json.dumps(document)), no_fetch)
+    opened = decode(arrived(json.dumps(document)), no_fetch)
 
     assert getattr(opened, name) == SENT
 
@@ -179,13 +179,13 @@ def test_the_places_that_records_get_are_taken_however_often_they_are_held() -> 
     second_of_record = parked_records.place(f"{position}-1772359150000-ba9876543210", 1, f"{first}:000001")
 
     for place in (first, again, second_of_record):
-        assert unseal(arrived(json.dumps(ENVELOPE | {"drained": place})), no_fetch).drained == place
+        assert decode(arrived(json.dumps(ENVELOPE | {"released": place})), no_fetch).released == place
 
 
 def test_neither_an_entry_nor_a_record_shows_a_members_data() -> None:
     arrival = arrived(b'{"programId": "demo", "email": "ida@example.org"}')
 
-    shown = f"{arrival!r} {unseal(arrival, no_fetch)!r}"
+    shown = f"{arrival!r} {decode(arrival, no_fetch)!r}"
 
     assert "ida" not in shown
 
@@ -196,4 +196,4 @@ def test_a_record_may_spell_the_field_of_its_program_as_any_other(name: str, not
     blank = "program_id" if name != "program_id" else "programId"
 
     for document in ({name: "ABC"}, {blank: nothing, name: "ABC"}, [{"eventId": "1"}, {name: "ABC"}]):
-        assert unseal(arrived(json.dumps(document)), no_fetch).program == "ABC"
+        assert decode(arrived(json.dumps(document)), no_fetch).program == "ABC"

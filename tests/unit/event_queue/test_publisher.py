@@ -42,7 +42,7 @@ def test_records_enter_by_the_entrance(
     aws.kinesis().create_stream(StreamName="events", ShardCount=1)
     settings = replace(stores, entrance=entrance, events_stream="events" if has_stream else "")
 
-    publisher.put_raw(settings, b"{}", "ABC#A1")
+    publisher.publish_raw(settings, b"{}", "ABC#A1")
 
     assert (in_queue(settings), in_stream("events")) == (queued, streamed)
 
@@ -50,7 +50,7 @@ def test_records_enter_by_the_entrance(
 def test_without_a_queue_records_enter_by_the_stream(stores: DeliverySettings) -> None:
     aws.kinesis().create_stream(StreamName="events", ShardCount=1)
 
-    publisher.put_raw(replace(stores, events_queue_url="", events_stream="events"), b"{}", "ABC#A1")
+    publisher.publish_raw(replace(stores, events_queue_url="", events_stream="events"), b"{}", "ABC#A1")
 
     assert in_stream("events") == 1
 
@@ -86,7 +86,7 @@ def test_what_alone_was_not_taken_is_put_again_without_its_neighbours(
     groups = ["ABC#A1", "ABC#A2", "ABC#A3"]
     asked = asked_to_take(groups, 2, monkeypatch, stream)
 
-    publisher.put(settings, [(SourceRecord("ABC", b"{}", datetime.now(UTC)), group) for group in groups])
+    publisher.publish(settings, [(SourceRecord("ABC", b"{}", datetime.now(UTC)), group) for group in groups])
 
     assert asked == [*groups, groups[1], groups[1]]
 
@@ -100,6 +100,6 @@ def test_what_is_never_taken_is_given_up(
     asked = asked_to_take(groups, 99, monkeypatch, stream)
 
     with pytest.raises(Unavailable):
-        publisher.put(settings, [(SourceRecord("ABC", b"{}", datetime.now(UTC)), group) for group in groups])
+        publisher.publish(settings, [(SourceRecord("ABC", b"{}", datetime.now(UTC)), group) for group in groups])
 
     assert asked.count(groups[0]) == 1

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from loyalty_bridge.errors import Unauthorized, Unavailable
-from loyalty_bridge.http_api.auth import admit
+from loyalty_bridge.http_api.auth import authenticate
 from loyalty_bridge.infra import aws
 from loyalty_bridge.programs import api_keys, delivery_state, repository
 from loyalty_bridge.programs.connection import Connection
@@ -47,18 +47,18 @@ def test_a_key_of_the_program_admits_in_one_consistent_round_trip(
     delivery_state.hold(stores, "demo", "Braze answers 401", 1_767_607_200)
     trips.clear()
 
-    access = admit(stores, "demo", {header: f" {key} ", "content-type": "application/json"})
+    access = authenticate(stores, "demo", {header: f" {key} ", "content-type": "application/json"})
 
     [(call, asked)] = trips
     assert call == "BatchGetItem"
     assert asked["RequestItems"][stores.programs_table]["ConsistentRead"] is True
-    assert (access.program.id, access.program.gate.state) == ("demo", "held")
+    assert (access.program.id, access.program.delivery_state.state) == ("demo", "held")
     assert access.token.issue == 0
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\t "])
 def test_a_blank_header_does_not_hide_the_key_in_the_other(stores: DeliverySettings, key: str, blank: str) -> None:
-    access = admit(stores, "demo", {"x-convercus-key": blank, "x-bridge-key": key})
+    access = authenticate(stores, "demo", {"x-convercus-key": blank, "x-bridge-key": key})
 
     assert access.program.id == "demo"
 
@@ -67,7 +67,7 @@ def test_the_shared_token_comes_with_it(stores: DeliverySettings, key: str) -> N
     token = {"program": {"S": "demo"}, "item": {"S": "token"}, "issue": {"N": "7"}, "expires": {"N": "1767607200"}}
     boto3.client("dynamodb").put_item(TableName=stores.programs_table, Item=token)
 
-    access = admit(stores, "demo", {"x-convercus-key": key})
+    access = authenticate(stores, "demo", {"x-convercus-key": key})
 
     assert (access.token.issue, access.token.expires) == (7, 1_767_607_200)
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_a_key_or_a_program_costs_no_round_trip(
         *((program, {"x-convercus-key": UNKNOWN}) for program in programs),
     ]:
         with pytest.raises(Unauthorized):
-            admit(stores, program, headers)
+            authenticate(stores, program, headers)
 
     assert trips == []
 
@@ -112,7 +112,7 @@ def test_every_refusal_is_the_same(stores: DeliverySettings, key: str) -> None:
         ("nowhere", orphan),
     ]:
         with pytest.raises(Unauthorized) as error:
-            admit(stores, program, {"x-convercus-key": shown})
+            authenticate(stores, program, {"x-convercus-key": shown})
         refused.append(str(error.value))
 
     assert len(set(refused)) == 1
@@ -120,12 +120,12 @@ def test_every_refusal_is_the_same(stores: DeliverySettings, key: str) -> None:
 
 def test_a_key_is_revoked_at_once(stores: DeliverySettings, key: str) -> None:
     [told] = api_keys.list_all(stores, "demo")
-    admit(stores, "demo", {"x-convercus-key": key})
+    authenticate(stores, "demo", {"x-convercus-key": key})
 
     api_keys.revoke(stores, "demo", told.id)
 
     with pytest.raises(Unauthorized):
-        admit(stores, "demo", {"x-convercus-key": key})
+        authenticate(stores, "demo", {"x-convercus-key": key})
 
 
 def test_a_key_that_cannot_be_checked_is_not_a_wrong_one(stores: DeliverySettings, key: str) -> None:
@@ -137,6 +137,6 @@ def test_a_key_that_cannot_be_checked_is_not_a_wrong_one(stores: DeliverySetting
     events.register("before-call.dynamodb.BatchGetItem", fail)
 
     with pytest.raises(Unavailable):
-        admit(stores, "demo", {"x-convercus-key": key})
+        authenticate(stores, "demo", {"x-convercus-key": key})
 
     events.unregister("before-call.dynamodb.BatchGetItem", fail)

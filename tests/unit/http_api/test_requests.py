@@ -155,7 +155,7 @@ def test_a_body_that_is_no_json_object_is_refused(body: Any, changed: dict[str, 
 
 @pytest.mark.parametrize("in_base64", [True, False])
 def test_a_body_of_more_than_256_kb_is_too_large(in_base64: bool) -> None:
-    def call(size: int) -> requests.Call:
+    def call(size: int) -> requests.ApiRequest:
         text = '"' + "é" * ((size - 2) // 2) + '"'
         body = base64.b64encode(text.encode()).decode() if in_base64 else text
         return requests.read(event(body, isBase64Encoded=in_base64))

@@ -26,7 +26,7 @@ from loyalty_bridge.errors import (
     UpstreamRefused,
 )
 from loyalty_bridge.http_api import responses
-from loyalty_bridge.http_api.requests import Call
+from loyalty_bridge.http_api.requests import ApiRequest
 from tests.support.api_requests import CONTEXT, event
 
 SECRET = "somebody@example.com"
@@ -41,7 +41,7 @@ def namespace(monkeypatch: pytest.MonkeyPatch) -> None:
 def answered(outcome: Answer | Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
     """Answer a call that ends so: status, headers, body."""
 
-    def work(call: Call, context: Any) -> Answer:
+    def work(call: ApiRequest, context: Any) -> Answer:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome

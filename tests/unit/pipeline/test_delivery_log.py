@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from loyalty_bridge.model import Part
 from loyalty_bridge.pipeline import attribute_state, delivery_log
-from loyalty_bridge.pipeline.attribute_state import Mark, MemberState
+from loyalty_bridge.pipeline.attribute_state import AttributeState, AttributeVersion
 from loyalty_bridge.platforms.base import AttributePath
 
 SECRET = b"secret"
@@ -16,18 +16,20 @@ PARTS: list[Part] = ["attributes", "event", "purchase"]
 
 parts = st.sets(st.sampled_from(PARTS), min_size=1)
 paths = st.tuples(NAME) | st.tuples(NAME, NAME)
-marks: st.SearchStrategy[dict[AttributePath, Mark]] = st.dictionaries(
-    paths, st.builds(Mark, st.integers(0, 4_000_000_000_000), st.binary(min_size=12, max_size=12)), max_size=5
+marks: st.SearchStrategy[dict[AttributePath, AttributeVersion]] = st.dictionaries(
+    paths,
+    st.builds(AttributeVersion, st.integers(0, 4_000_000_000_000), st.binary(min_size=12, max_size=12)),
+    max_size=5,
 )
 
 
 @given(st.binary(min_size=16, max_size=16), parts)
 def test_accepted_parts_are_read_as_they_were_written(event: bytes, accepted: set[Part]) -> None:
-    assert delivery_log.opened(delivery_log.closed(event, accepted, 1_772_359_200.0)) == (event, accepted)
+    assert delivery_log.from_item(delivery_log.to_item(event, accepted, 1_772_359_200.0)) == (event, accepted)
 
 
 def test_a_ledger_item_expires_after_thirty_days() -> None:
-    item = delivery_log.closed(b"key", ["event"], 1_772_359_200.7)
+    item = delivery_log.to_item(b"key", ["event"], 1_772_359_200.7)
 
     assert item["expires"] == {"N": str(1_772_359_200 + 30 * 86400)}
 
@@ -45,26 +47,26 @@ def test_an_event_is_another_one_in_another_program_and_another_epoch() -> None:
 
 
 @given(marks)
-def test_a_member_state_is_read_as_it_was_written(known: dict[AttributePath, Mark]) -> None:
-    item = attribute_state.closed("A1", 3, MemberState(SECRET, known))
+def test_a_member_state_is_read_as_it_was_written(known: dict[AttributePath, AttributeVersion]) -> None:
+    item = attribute_state.to_item("A1", 3, AttributeState(SECRET, known))
 
-    assert attribute_state.opened(item, 3, SECRET).marks == known
+    assert attribute_state.from_item(item, 3, SECRET).marks == known
 
 
 @given(marks)
-def test_the_state_of_another_epoch_is_not_known(known: dict[AttributePath, Mark]) -> None:
-    item = attribute_state.closed("A1", 3, MemberState(SECRET, known))
+def test_the_state_of_another_epoch_is_not_known(known: dict[AttributePath, AttributeVersion]) -> None:
+    item = attribute_state.to_item("A1", 3, AttributeState(SECRET, known))
 
-    assert attribute_state.opened(item, 4, SECRET).marks == {}
+    assert attribute_state.from_item(item, 4, SECRET).marks == {}
 
 
 def test_a_value_cannot_be_recognised_without_the_key() -> None:
-    assert MemberState(b"one").mark(1, "gold") != MemberState(b"two").mark(1, "gold")
+    assert AttributeState(b"one").mark(1, "gold") != AttributeState(b"two").mark(1, "gold")
 
 
 @given(st.integers(0, 9), st.integers(0, 9))
 def test_a_value_is_newest_unless_a_later_one_is_known(known: int, told: int) -> None:
-    one = MemberState(SECRET)
+    one = AttributeState(SECRET)
     one.marks[("tier",)] = one.mark(known, "gold")
 
     assert one.newest(("tier",), told) == (told >= known)

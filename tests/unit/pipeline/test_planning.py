@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from loyalty_bridge.model import Json
 from loyalty_bridge.pipeline import attribute_state
-from loyalty_bridge.pipeline.attribute_state import Mark, MemberState
-from loyalty_bridge.pipeline.planning import Member, Work, apart, plan
+from loyalty_bridge.pipeline.attribute_state import AttributeState, AttributeVersion
+from loyalty_bridge.pipeline.planning import Delivery, MemberBatch, apart, plan
 from loyalty_bridge.platforms.base import AttributePath
 from loyalty_bridge.platforms.braze import mapping as braze
 from tests.support.deliveries import attributes, millisecond, nested, take, work
@@ -46,25 +46,25 @@ class Reference:
     def values(self) -> dict[AttributePath, Json]:
         return {path: value for path, (_, value) in self.known.items()}
 
-    def marks(self) -> dict[AttributePath, Mark]:
-        made = MemberState(SECRET)
+    def marks(self) -> dict[AttributePath, AttributeVersion]:
+        made = AttributeState(SECRET)
         return {path: made.mark(millisecond(second), value) for path, (second, value) in self.known.items()}
 
 
-class Delivery:
+class Destination:
     """A member's updates, batch by batch, to a profile at Braze; what is known goes through the table's form."""
 
     def __init__(self, *, only_changed: bool) -> None:
         self.only_changed = only_changed
         self.profile: dict[str, Any] = {}
-        self.item: dict[str, Any] = attribute_state.closed("A1", 1, MemberState(SECRET))
+        self.item: dict[str, Any] = attribute_state.to_item("A1", 1, AttributeState(SECRET))
         self.sent: list[AttributePath] = []
 
-    def known(self) -> MemberState:
-        return attribute_state.opened(self.item, 1, SECRET)
+    def known(self) -> AttributeState:
+        return attribute_state.from_item(self.item, 1, SECRET)
 
-    def deliver(self, updates: list[Update], outcome: Try = "done") -> list[Work]:
-        member = Member("A1", self.known(), [work(second, values) for second, values in updates])
+    def deliver(self, updates: list[Update], outcome: Try = "done") -> list[Delivery]:
+        member = MemberBatch("A1", self.known(), [work(second, values) for second, values in updates])
         items = plan(member, braze, RULES, only_changed=self.only_changed)
         self.sent = [path for item in items[:1] if item.write for path in item.write.marks]
         for item in items if outcome != "lost" else []:
@@ -73,7 +73,7 @@ class Delivery:
             item.write.accept()
         if outcome != "crashed":
             member.state.marks |= member.learned
-            self.item = attribute_state.closed("A1", 1, member.state)
+            self.item = attribute_state.to_item("A1", 1, member.state)
         return member.works
 
     def shown(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def text(value: Json) -> str:
 def test_any_order_of_updates_ends_with_the_newest_values(
     plan_of: list[tuple[list[Update], list[Try]]], only_changed: bool
 ) -> None:
-    delivery, reference = Delivery(only_changed=only_changed), Reference()
+    delivery, reference = Destination(only_changed=only_changed), Reference()
 
     for batch, failures in plan_of:
         tries: list[Try] = [*failures, "done"]
@@ -110,7 +110,7 @@ def test_any_order_of_updates_ends_with_the_newest_values(
 
 @given(st.lists(st.lists(updates, min_size=1, max_size=4), max_size=6))
 def test_an_attribute_is_sent_when_it_changes_and_not_else(batches_of: list[list[Update]]) -> None:
-    delivery, reference = Delivery(only_changed=True), Reference()
+    delivery, reference = Destination(only_changed=True), Reference()
 
     for batch in batches_of:
         before = {path: text(value) for path, value in reference.values().items()}
@@ -123,7 +123,7 @@ def test_an_attribute_is_sent_when_it_changes_and_not_else(batches_of: list[list
 
 @given(st.lists(st.lists(updates, min_size=1, max_size=4), max_size=6))
 def test_every_writing_that_is_not_older_is_sent_when_the_program_wants_all(batches_of: list[list[Update]]) -> None:
-    delivery, reference = Delivery(only_changed=False), Reference()
+    delivery, reference = Destination(only_changed=False), Reference()
 
     for batch in batches_of:
         before = dict(reference.known)
@@ -137,7 +137,7 @@ def test_every_writing_that_is_not_older_is_sent_when_the_program_wants_all(batc
 @given(st.lists(updates, min_size=1, max_size=6), st.data())
 def test_what_comes_again_changes_nothing_and_is_not_sent(batch: list[Update], data: st.DataObject) -> None:
     distinct = [(second, values) for second, (_, values) in enumerate(batch)]
-    delivery = Delivery(only_changed=True)
+    delivery = Destination(only_changed=True)
     delivery.deliver(distinct)
     before = delivery.shown(), delivery.item
 
@@ -165,7 +165,7 @@ def test_what_comes_again_changes_nothing_and_is_not_sent(batch: list[Update], d
     ],
 )
 def test_a_value_of_any_type_is_sent_when_it_changes(before: Json, after: Json) -> None:
-    delivery = Delivery(only_changed=True)
+    delivery = Destination(only_changed=True)
     delivery.deliver([(1, {TIER: before})])
 
     delivery.deliver([(2, {TIER: before})])
@@ -192,9 +192,9 @@ ACCOUNT: AttributePath = ("convercus_account_id",)
 def test_the_account_id_is_sent_along_since_a_device_may_have_changed_it(
     alias: bool, told: dict[AttributePath, Json], event: str, sent: list[AttributePath]
 ) -> None:
-    known = MemberState(SECRET)
+    known = AttributeState(SECRET)
     known.marks.update({path: known.mark(millisecond(1), value) for path, value in ((TIER, "silver"), (ACCOUNT, "A1"))})
-    member = Member("A1", known, [work(2, {**told, ACCOUNT: "A1"}, event=event)])
+    member = MemberBatch("A1", known, [work(2, {**told, ACCOUNT: "A1"}, event=event)])
     rules = braze.Rules(identifier_type="user_alias" if alias else "external_id")
 
     items = plan(member, braze, rules, only_changed=True)
@@ -204,7 +204,7 @@ def test_the_account_id_is_sent_along_since_a_device_may_have_changed_it(
 
 
 def test_the_order_of_an_objects_keys_is_no_change() -> None:
-    delivery = Delivery(only_changed=True)
+    delivery = Destination(only_changed=True)
     delivery.deliver([(1, {TIER: {"a": 1, "b": 2}})])
 
     delivery.deliver([(2, {TIER: {"b": 2, "a": 1}})])
@@ -213,7 +213,7 @@ def test_the_order_of_an_objects_keys_is_no_change() -> None:
 
 
 def test_of_equal_times_the_later_record_wins() -> None:
-    delivery = Delivery(only_changed=True)
+    delivery = Destination(only_changed=True)
 
     delivery.deliver([(1, {TIER: "gold"}), (1, {TIER: "silver"})])
     within_a_batch = delivery.profile["tier"]
@@ -224,7 +224,7 @@ def test_of_equal_times_the_later_record_wins() -> None:
 
 
 def test_a_part_of_the_balance_leaves_the_others_as_they_are() -> None:
-    delivery = Delivery(only_changed=True)
+    delivery = Destination(only_changed=True)
     delivery.deliver([(1, {POINTS: 1, LOCKED: 2})])
 
     delivery.deliver([(2, {POINTS: 3})])
@@ -234,7 +234,7 @@ def test_a_part_of_the_balance_leaves_the_others_as_they_are() -> None:
 
 
 def test_a_value_that_changes_and_changes_back_within_a_batch_is_not_sent_but_its_time_is_known() -> None:
-    delivery = Delivery(only_changed=True)
+    delivery = Destination(only_changed=True)
     delivery.deliver([(1, {TIER: "gold"})])
 
     works = delivery.deliver([(2, {TIER: "silver"}), (3, {TIER: "gold"})])
@@ -246,7 +246,7 @@ def test_a_value_that_changes_and_changes_back_within_a_batch_is_not_sent_but_it
 
 
 def test_nothing_is_known_of_a_writing_that_was_not_taken() -> None:
-    delivery = Delivery(only_changed=True)
+    delivery = Destination(only_changed=True)
 
     works = delivery.deliver([(1, {TIER: "gold"}), (2, {POINTS: 1})], "lost")
 
@@ -256,7 +256,7 @@ def test_nothing_is_known_of_a_writing_that_was_not_taken() -> None:
 
 @given(st.lists(updates, min_size=1, max_size=5))
 def test_a_writing_taken_apart_ends_as_the_merged_one(batch: list[Update]) -> None:
-    member = Member("A1", MemberState(SECRET), [work(second, values) for second, values in batch])
+    member = MemberBatch("A1", AttributeState(SECRET), [work(second, values) for second, values in batch])
     items = plan(member, braze, RULES, only_changed=True)
     reference = Reference()
     reference.deliver(batch)
@@ -277,7 +277,7 @@ def test_a_writing_taken_apart_ends_as_the_merged_one(batch: list[Update]) -> No
 
 
 def test_a_writing_is_taken_apart_once_though_several_of_its_objects_are_refused() -> None:
-    member = Member("A1", MemberState(SECRET), [work(1, {TIER: "gold"}), work(2, {TIER: "silver"})])
+    member = MemberBatch("A1", AttributeState(SECRET), [work(1, {TIER: "gold"}), work(2, {TIER: "silver"})])
     (item,) = plan(member, braze, RULES, only_changed=True)
     assert item.write
 
@@ -318,7 +318,7 @@ def test_attributes_that_were_refused_in_part_are_not_complete() -> None:
 def test_objects_are_planned_in_the_order_in_which_they_take_effect() -> None:
     works = [work(2, {TIER: "gold"}, event="e1", purchase="p1"), work(1, {TIER: "silver"}, event="e2")]
 
-    items = plan(Member("A1", MemberState(SECRET), works), braze, RULES, only_changed=True)
+    items = plan(MemberBatch("A1", AttributeState(SECRET), works), braze, RULES, only_changed=True)
 
     assert [item.part for item in items] == ["attributes", "event", "purchase", "event"]
     assert [item.work for item in items[1:]] == [works[0], works[0], works[1]]

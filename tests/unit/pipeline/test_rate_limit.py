@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty_bridge.pipeline.rate_limit import Turns
+from loyalty_bridge.pipeline.rate_limit import RateLimit
 
 
 class Clock:
@@ -26,7 +26,7 @@ class Clock:
 def begun(most: int, seconds: float, pauses: list[float]) -> list[float]:
     """Take turns after pauses; tell when each began."""
     clock = Clock()
-    turns = Turns(most, seconds, clock, clock.sleep)
+    turns = RateLimit(most, seconds, clock, clock.sleep)
     found = []
     for pause in pauses:
         clock.now += pause
@@ -50,7 +50,7 @@ def test_turns_within_the_limit_are_not_waited_for() -> None:
 @pytest.mark.parametrize(("until", "is_taken"), [(1003.0, False), (1003.1, True), (999.0, False)])
 def test_a_turn_after_the_deadline_is_not_taken_and_not_waited_for(until: float, is_taken: bool) -> None:
     clock = Clock()
-    turns = Turns(1, 3.0, clock, clock.sleep)
+    turns = RateLimit(1, 3.0, clock, clock.sleep)
     turns.take(1001.0)
 
     assert turns.take(until) == is_taken
@@ -59,7 +59,7 @@ def test_a_turn_after_the_deadline_is_not_taken_and_not_waited_for(until: float,
 
 def test_threads_share_the_turns() -> None:
     slept: list[float] = []
-    turns = Turns(10, 3.0, lambda: 1000.0, slept.append)
+    turns = RateLimit(10, 3.0, lambda: 1000.0, slept.append)
     threads = [threading.Thread(target=turns.take, args=(2000.0,)) for _ in range(40)]
 
     for one in threads:

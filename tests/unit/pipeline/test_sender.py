@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from loyalty_bridge.errors import NotSent, OutcomeUnknown
 from loyalty_bridge.model import Json, Part
-from loyalty_bridge.pipeline.attribute_state import MemberState
-from loyalty_bridge.pipeline.planning import Item, Member, Work, plan
-from loyalty_bridge.pipeline.sender import ATTEMPTS, MAX_SET_ASIDE, REPLY_SECONDS, UNKNOWN_ATTEMPTS, Lane, send
+from loyalty_bridge.pipeline.attribute_state import AttributeState
+from loyalty_bridge.pipeline.planning import Delivery, MemberBatch, OutboundObject, plan
+from loyalty_bridge.pipeline.sender import ATTEMPTS, MAX_SET_ASIDE, REPLY_SECONDS, UNKNOWN_ATTEMPTS, ProgramSender, send
 from loyalty_bridge.platforms.base import AttributePath, Reply, WireObject
 from loyalty_bridge.platforms.braze import mapping as braze
 from tests.support.deliveries import BAD, attributes, nested, take, work
@@ -63,7 +63,7 @@ class Model:
     checks: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def post(self, items: Sequence[Item], _deadline: float) -> Reply:
+    def post(self, items: Sequence[OutboundObject], _deadline: float) -> Reply:
         with self.lock:
             self.overtaking += overtaking(items)
             if self.is_down or (self.breaks_on and any(self.breaks_on.encode() in it.object.body for it in items)):
@@ -87,7 +87,7 @@ class Model:
         self.checks += 1
         return Reply(500, {}, b"{}") if self.is_down else Reply(201, {}, b'{"message": "success"}')
 
-    def act(self, items: Sequence[Item]) -> Reply:
+    def act(self, items: Sequence[OutboundObject]) -> Reply:
         if len(items) > self.most:
             return Reply(413, {}, b"")
         arrays: defaultdict[str, list[bytes]] = defaultdict(list)
@@ -118,15 +118,15 @@ class Model:
             self.taken.append((member, _name(fields)))
 
 
-def overtaking(items: Sequence[Item]) -> list[str]:
+def overtaking(items: Sequence[OutboundObject]) -> list[str]:
     """Name the members of whom something is sent while something earlier is neither there, nor refused, nor with it."""
-    in_request: defaultdict[str, list[Item]] = defaultdict(list)
+    in_request: defaultdict[str, list[OutboundObject]] = defaultdict(list)
     for item in items:
         in_request[item.work.update.member].append(item)
     return [member for member, mine in in_request.items() if _overtakes(ORDER[member], mine)]
 
 
-def _overtakes(works: list[Work], items: list[Item]) -> bool:
+def _overtakes(works: list[Delivery], items: list[OutboundObject]) -> bool:
     # Attributes come before everything, the oldest first; then each work's event and purchase.
     by_time = sorted(works, key=lambda one: one.update.time)
     objects = [(works.index(item.work), ("event", "purchase").index(item.part)) for item in items if not item.write]
@@ -141,13 +141,13 @@ def _overtakes(works: list[Work], items: list[Item]) -> bool:
     return objects != sorted(objects) or any(place < last for place in missing - {*objects, *merged})
 
 
-ORDER: dict[str, list[Work]] = {}
+ORDER: dict[str, list[Delivery]] = {}
 """The works of the members of the example under way, in order."""
 
 
-def lane(model: Model, rules: braze.Rules = RULES, seconds: float = 60.0) -> Lane:
+def lane(model: Model, rules: braze.Rules = RULES, seconds: float = 60.0) -> ProgramSender:
     until = time.monotonic() + seconds
-    made = Lane(braze, rules, model.post, until, until)
+    made = ProgramSender(braze, rules, model.post, until, until)
 
     def sleep(_: float) -> None:
         made.not_before = 0.0  # the time has passed
@@ -156,16 +156,18 @@ def lane(model: Model, rules: braze.Rules = RULES, seconds: float = 60.0) -> Lan
     return made
 
 
-def members(*works: Work, known: dict[str, MemberState] | None = None) -> list[Member]:
+def members(*works: Delivery, known: dict[str, AttributeState] | None = None) -> list[MemberBatch]:
     """Put the works of a batch together by member, with what is `known` of each."""
     ORDER.clear()
     for one in works:
         ORDER.setdefault(one.update.member, []).append(one)
     known = {} if known is None else known
-    return [Member(name, known.setdefault(name, MemberState(b"secret")), list(mine)) for name, mine in ORDER.items()]
+    return [
+        MemberBatch(name, known.setdefault(name, AttributeState(b"secret")), list(mine)) for name, mine in ORDER.items()
+    ]
 
 
-def send_all(model: Model, people: list[Member], rules: braze.Rules = RULES) -> Lane:
+def send_all(model: Model, people: list[MemberBatch], rules: braze.Rules = RULES) -> ProgramSender:
     """Send what is missing of the members' works, and keep what became known, as an invocation does."""
     way = lane(model, rules)
     send(way, [items for one in people if (items := plan(one, braze, rules, only_changed=True))])
@@ -179,7 +181,7 @@ no_attributes: st.SearchStrategy[dict[AttributePath, Json]] = st.just({})
 
 
 @st.composite
-def some_works(draw: st.DrawFn) -> list[Work]:
+def some_works(draw: st.DrawFn) -> list[Delivery]:
     """Draw works of a few members, some with a value, an event or a purchase that Braze will never take."""
     made = []
     for number in range(draw(st.integers(1, 14))):
@@ -199,7 +201,7 @@ def some_works(draw: st.DrawFn) -> list[Work]:
     return made
 
 
-def names(one: Work) -> dict[Part, str]:
+def names(one: Delivery) -> dict[Part, str]:
     """Name the event and the purchase of a work."""
     there: tuple[tuple[Part, WireObject | None], ...] = (
         ("event", one.translation.event),
@@ -212,12 +214,12 @@ def _name(fields: dict[str, str]) -> str:
     return fields.get("name") or fields["product_id"]
 
 
-def wanted(works: list[Work]) -> list[tuple[str, str]]:
+def wanted(works: list[Delivery]) -> list[tuple[str, str]]:
     """Name the events and purchases that a Braze in good health has in the end, in order."""
     return [(one.update.member, name) for one in works for name in names(one).values() if BAD not in name]
 
 
-def good_values(works: list[Work]) -> dict[str, dict[str, Any]]:
+def good_values(works: list[Delivery]) -> dict[str, dict[str, Any]]:
     """Give the newest values of each member, those apart that Braze will never take."""
     people: dict[str, dict[Any, Any]] = {}
     for one in sorted(works, key=lambda one: one.update.time):
@@ -247,9 +249,9 @@ models = st.builds(
 )
 
 
-def settle(works: list[Work], model: Model, limits: braze.Rules, cut: int) -> None:
+def settle(works: list[Delivery], model: Model, limits: braze.Rules, cut: int) -> None:
     """Send the works in two batches, each as often as it takes."""
-    known: dict[str, MemberState] = {}
+    known: dict[str, AttributeState] = {}
     for batch in (works[:cut], works[cut:]):
         people = members(*batch, known=known)
         for _ in range(20):
@@ -261,7 +263,7 @@ def settle(works: list[Work], model: Model, limits: braze.Rules, cut: int) -> No
 @settings(max_examples=EXAMPLES)
 @given(some_works(), rules, models, cuts)
 def test_everything_is_accepted_once_or_refused_and_nothing_is_overtaken(
-    works: list[Work], limits: braze.Rules, model: Model, cut: int
+    works: list[Delivery], limits: braze.Rules, model: Model, cut: int
 ) -> None:
     settle(works, model, limits, cut)
 
@@ -277,7 +279,7 @@ def test_everything_is_accepted_once_or_refused_and_nothing_is_overtaken(
 @settings(max_examples=EXAMPLES)
 @given(some_works(), rules, models, cuts)
 def test_exactly_the_bad_parts_are_refused_with_a_reason(
-    works: list[Work], limits: braze.Rules, model: Model, cut: int
+    works: list[Delivery], limits: braze.Rules, model: Model, cut: int
 ) -> None:
     settle(works, model, limits, cut)
 
@@ -294,7 +296,7 @@ def test_exactly_the_bad_parts_are_refused_with_a_reason(
 @settings(max_examples=EXAMPLES)
 @given(some_works(), rules, models, cuts)
 def test_braze_ends_with_the_newest_values_that_it_takes(
-    works: list[Work], limits: braze.Rules, model: Model, cut: int
+    works: list[Delivery], limits: braze.Rules, model: Model, cut: int
 ) -> None:
     settle(works, model, limits, cut)
 
@@ -305,7 +307,7 @@ def test_braze_ends_with_the_newest_values_that_it_takes(
 @settings(max_examples=EXAMPLES)
 @given(some_works(), rules, st.integers(0, 3))
 def test_a_broken_connection_stops_the_program_and_loses_nothing(
-    works: list[Work], limits: braze.Rules, before: int
+    works: list[Delivery], limits: braze.Rules, before: int
 ) -> None:
     people = members(*works)
     passing, broken = cast("list[Fault]", ["pass"] * before), cast("list[Fault]", ["401"] * 50)
@@ -366,7 +368,7 @@ def test_attributes_that_are_taken_apart_keep_to_the_limit_of_a_request(refuses:
     way = lane(model, braze.Rules(max_objects=4))
     sizes: list[int] = []
 
-    def post(items: Sequence[Item], deadline: float) -> Reply:
+    def post(items: Sequence[OutboundObject], deadline: float) -> Reply:
         sizes.append(len(items))
         return model.post(items, deadline)
 
@@ -379,7 +381,7 @@ def test_attributes_that_are_taken_apart_keep_to_the_limit_of_a_request(refuses:
 
 
 def test_a_value_that_is_older_than_the_known_one_does_not_come_up_when_a_newer_one_is_refused() -> None:
-    known: dict[str, MemberState] = {}
+    known: dict[str, AttributeState] = {}
     model = Model()
     send_all(model, members(work(2, {("tier",): "gold"}), known=known))
 
@@ -446,7 +448,7 @@ def test_no_request_may_last_beyond_the_end() -> None:
     way = lane(Model(), seconds=5)
     deadlines: list[float] = []
 
-    def post(items: Sequence[Item], deadline: float) -> Reply:
+    def post(items: Sequence[OutboundObject], deadline: float) -> Reply:
         deadlines.append(deadline)
         return Reply(201, {}, b'{"message": "success"}')
 
@@ -462,7 +464,7 @@ def test_a_request_that_is_begun_in_the_last_moment_has_its_time_for_the_reply()
     way.reply_until += 60
     lefts: list[float] = []
 
-    def post(items: Sequence[Item], deadline: float) -> Reply:
+    def post(items: Sequence[OutboundObject], deadline: float) -> Reply:
         lefts.append(deadline - time.monotonic())
         return Reply(201, {}, b'{"message": "success"}')
 
@@ -495,7 +497,7 @@ def test_a_request_whose_outcome_is_not_known_is_sent_again_and_counted() -> Non
     assert not works[0].missing
 
 
-def all_items(people: list[Member], rules: braze.Rules = RULES) -> list[list[Item]]:
+def all_items(people: list[MemberBatch], rules: braze.Rules = RULES) -> list[list[OutboundObject]]:
     return [items for one in people if (items := plan(one, braze, rules, only_changed=True))]
 
 
@@ -582,7 +584,7 @@ def test_requests_that_are_taken_apart_at_the_same_time_share_their_threads() ->
     way = lane(model, braze.Rules(max_objects=10))
     before, most = threading.active_count(), 0
 
-    def post(items: Sequence[Item], deadline: float) -> Reply:
+    def post(items: Sequence[OutboundObject], deadline: float) -> Reply:
         nonlocal most
         most = max(most, threading.active_count() - before)
         time.sleep(0.005)  # so long a reply takes: requests overlap

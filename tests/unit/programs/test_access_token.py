@@ -20,7 +20,7 @@ from loyalty_bridge.infra import aws
 from loyalty_bridge.infra.http_client import open_transport
 from loyalty_bridge.platforms.convercus.client import connect
 from loyalty_bridge.programs import repository
-from loyalty_bridge.programs.access_token import ITEM, SharedToken, Token, opened
+from loyalty_bridge.programs.access_token import ITEM, SharedToken, Token, from_item
 from loyalty_bridge.programs.connection import Connection, Program, merged
 from loyalty_bridge.programs.secrets import decrypt
 from loyalty_bridge.settings import ProgramSettings
@@ -167,7 +167,7 @@ def test_a_burst_of_containers_with_an_expired_token_logs_in_once_more(
 ) -> None:
     program = connected(stores, convercus, upstream)
     connect(stores, program, None, open_transport(1)).account_details("A1", deadline=soon())
-    known = opened(item(stores))
+    known = from_item(item(stores))
     upstream.misbehave(kind="expired_token")
     burst = 8
     start = threading.Barrier(burst)
@@ -300,7 +300,7 @@ def test_a_slow_renewal_leaves_time_to_use_the_old_token(
 ) -> None:
     program = connected(stores, convercus, upstream)
     connect(stores, program, None, open_transport(1)).account_details("A1", deadline=soon())
-    known = replace(opened(item(stores)), renew_at=0.0)
+    known = replace(from_item(item(stores)), renew_at=0.0)
     upstream.misbehave(kind="slow", on="token", seconds=5)
 
     client = connect(stores, program, known, open_transport(1))
@@ -311,7 +311,7 @@ def test_a_slow_renewal_leaves_time_to_use_the_old_token(
 def test_a_token_lies_encrypted_in_the_store_and_opens_for_its_program_only(stores: ProgramSettings) -> None:
     container(stores, lambda _: ("eyVerySecret", 100.0))(soon())
 
-    sealed = opened(item(stores)).sealed
+    sealed = from_item(item(stores)).sealed
     with pytest.raises(Unavailable):
         decrypt("another", sealed[0])
     assert decrypt("demo", sealed[0]) == "eyVerySecret"
@@ -336,7 +336,7 @@ def test_the_token_of_another_login_is_not_used(stores: ProgramSettings) -> None
 def test_a_token_that_was_read_with_the_program_costs_no_further_read(stores: ProgramSettings) -> None:
     login = Logins()
     container(stores, login)(soon())
-    known = opened(item(stores))
+    known = from_item(item(stores))
     elsewhere = replace(stores, programs_table="no-such-table")
 
     assert container(elsewhere, login, latest=known)(soon()) == "token-1"
@@ -353,7 +353,7 @@ def test_when_the_store_does_not_answer_nothing_is_sent(stores: ProgramSettings)
 
 
 def test_no_item_is_no_token() -> None:
-    assert opened({}) == Token()
+    assert from_item({}) == Token()
 
 
 def test_a_program_with_another_secret_logs_in_anew(

@@ -15,7 +15,7 @@ from loyalty_bridge.infra.http_client import Request
 from loyalty_bridge.platforms.base import Reply
 from loyalty_bridge.programs import credential_breaker, repository
 from loyalty_bridge.programs.connection import Connection, Program
-from loyalty_bridge.programs.credential_breaker import LIMIT, MOST, PAUSE_SECONDS, TRY_SECONDS, Breaker, Guarded
+from loyalty_bridge.programs.credential_breaker import LIMIT, MOST, PAUSE_SECONDS, TRY_SECONDS, Breaker, GuardedClient
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import asked_of_aws
 from tests.support.lost_replies import lose_replies
@@ -49,8 +49,8 @@ class World:
     def call(self, deadline: float = FAR) -> str:
         """Make a call of a container that reads everything anew."""
         _, items = repository.load_with(self.settings, self.program.id, credential_breaker.item_of(SECRET))
-        seen = credential_breaker.opened(items.get(credential_breaker.item_of(SECRET), {}))
-        guarded = Guarded(self.settings, self.program, SECRET, seen, self.send, lambda: self.now, self.wait)
+        seen = credential_breaker.from_item(items.get(credential_breaker.item_of(SECRET), {}))
+        guarded = GuardedClient(self.settings, self.program, SECRET, seen, self.send, lambda: self.now, self.wait)
         try:
             return str(guarded(REQUEST, deadline).status)
         except (ConnectionBroken, NotSent, OutcomeUnknown) as error:
@@ -117,7 +117,7 @@ def test_who_is_stopped_is_told_when_to_come_back(world: World) -> None:
     world.all("xxx")
     world.now += 100
 
-    guarded = Guarded(world.settings, world.program, SECRET, Breaker(), world.send, lambda: world.now, world.wait)
+    guarded = GuardedClient(world.settings, world.program, SECRET, Breaker(), world.send, lambda: world.now, world.wait)
     with pytest.raises(ConnectionBroken, match=SECRET) as stopped:
         guarded(REQUEST, FAR)
 
@@ -161,7 +161,7 @@ def test_each_secret_has_a_breaker_of_its_own(world: World) -> None:
     world.all("xxxx")
     world.answers = "."
 
-    other = Guarded(world.settings, world.program, "punchh_admin_key", Breaker(), world.send)
+    other = GuardedClient(world.settings, world.program, "punchh_admin_key", Breaker(), world.send)
 
     assert other(REQUEST, FAR).status == 200
 
@@ -193,7 +193,7 @@ def test_who_waits_goes_on_when_the_secret_works(world: World) -> None:
     world.all(".")
     stale = Breaker(world.program.version, tries=LIMIT, until=world.now + TRY_SECONDS, revision=99)
 
-    guarded = Guarded(world.settings, world.program, SECRET, stale, world.send, lambda: world.now, world.wait)
+    guarded = GuardedClient(world.settings, world.program, SECRET, stale, world.send, lambda: world.now, world.wait)
     world.answers = "."
     ends.append(str(guarded(REQUEST, FAR).status))
 
@@ -223,7 +223,7 @@ def test_tries_that_died_hold_nobody_up_for_long(world: World) -> None:
 def test_a_store_that_fails_lets_nothing_be_sent(world: World) -> None:
     nowhere = replace(world.settings, programs_table="NoSuchTable")
 
-    guarded = Guarded(nowhere, world.program, SECRET, Breaker(), world.send)
+    guarded = GuardedClient(nowhere, world.program, SECRET, Breaker(), world.send)
 
     with pytest.raises(NotSent):
         guarded(REQUEST, FAR)
@@ -236,7 +236,7 @@ def test_what_works_costs_nothing_more(world: World, monkeypatch: pytest.MonkeyP
     nowhere = replace(world.settings, programs_table="NoSuchTable")
     world.answers = "."
 
-    assert Guarded(nowhere, world.program, SECRET, seen, world.send)(REQUEST, FAR).status == 200
+    assert GuardedClient(nowhere, world.program, SECRET, seen, world.send)(REQUEST, FAR).status == 200
 
 
 def test_many_refusals_at_the_same_moment_are_counted_without_a_crowd(world: World) -> None:
@@ -249,10 +249,10 @@ def test_many_refusals_at_the_same_moment_are_counted_without_a_crowd(world: Wor
         return Reply(412, {}, b"")
 
     _, items = repository.load_with(world.settings, "diner", credential_breaker.item_of(SECRET))
-    seen = credential_breaker.opened(items[credential_breaker.item_of(SECRET)])
+    seen = credential_breaker.from_item(items[credential_breaker.item_of(SECRET)])
 
     def call(_: int) -> int:
-        guarded = Guarded(world.settings, world.program, SECRET, seen, send, lambda: world.now, world.wait)
+        guarded = GuardedClient(world.settings, world.program, SECRET, seen, send, lambda: world.now, world.wait)
         return guarded(REQUEST, time.monotonic() + 20).status
 
     with asked_of_aws() as asked, ThreadPoolExecutor(calls) as pool:
@@ -272,4 +272,4 @@ def test_a_try_whose_reply_was_lost_counts_once(world: World, monkeypatch: pytes
 
     assert (ends, world.sent) == (["500"] * 3, 3)
     _, items = repository.load_with(world.settings, "diner", credential_breaker.item_of(SECRET))
-    assert credential_breaker.opened(items[credential_breaker.item_of(SECRET)]).tries == 0
+    assert credential_breaker.from_item(items[credential_breaker.item_of(SECRET)]).tries == 0

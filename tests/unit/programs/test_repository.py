@@ -86,7 +86,7 @@ def test_a_program_comes_with_its_gate(settings: ProgramSettings) -> None:
     repository.save(settings, saved, "demo", merged(CONNECTION, {"attribute_writes": "all"}), {})
     loaded = repository.load(settings, ["demo", "other"])
 
-    assert {name: program.gate.failing_since for name, program in loaded.items()} == {
+    assert {name: program.delivery_state.failing_since for name, program in loaded.items()} == {
         "demo": 1_772_359_200.0,
         "other": 0,
     }
@@ -151,7 +151,7 @@ def test_the_epoch_rises_with_another_workspace_or_other_users_only(
 
     repository.save(settings, before, "demo", merged(connection, change), {}, new_workspace=new_workspace)
 
-    assert repository.load(settings, ["demo"])["demo"].epoch == before.epoch + rises
+    assert repository.load(settings, ["demo"])["demo"].destination_version == before.destination_version + rises
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_the_epoch_rises_when_what_was_sent_is_not_there_for_all_users(
 
     repository.save(settings, before, "demo", merged(connection, {"engagement": {"rules": becomes}}), {})
 
-    assert repository.load(settings, ["demo"])["demo"].epoch == before.epoch + 1
+    assert repository.load(settings, ["demo"])["demo"].destination_version == before.destination_version + 1
 
 
 def test_a_secret_is_not_in_the_table_but_for_its_last_four_characters(settings: ProgramSettings) -> None:
@@ -261,11 +261,11 @@ def test_a_program_that_is_made_anew_does_not_meet_the_epoch_of_the_one_before(
 ) -> None:
     first = repository.save(settings, None, "demo", CONNECTION, {})
     deletion.note(settings, repository.delete(settings, "demo"), None)
-    monkeypatch.setattr("time.time", lambda: float(first.epoch + later))
+    monkeypatch.setattr("time.time", lambda: float(first.destination_version + later))
 
     again = repository.save(settings, None, "demo", CONNECTION, {})
 
-    assert again.epoch > first.epoch
+    assert again.destination_version > first.destination_version
 
 
 def test_a_save_whose_reply_was_lost_is_recognised_as_ones_own(

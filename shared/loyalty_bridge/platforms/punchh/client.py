@@ -100,7 +100,7 @@ class Credential:
     """A secret, and the transport that minds its breaker."""
 
     value: str = field(repr=False)
-    send: credential_breaker.Guarded
+    send: credential_breaker.GuardedClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +144,8 @@ def connect(
         raise NotConnected(f"{program.id} cannot reach Punchh; not set: {', '.join(absent)}")
     credentials = {}
     for name in {*needs, *uses} & program.secrets.keys():
-        seen = credential_breaker.opened(beside.get(credential_breaker.item_of(name), {}))
-        guarded = credential_breaker.Guarded(settings, program, name, seen, send)
+        seen = credential_breaker.from_item(beside.get(credential_breaker.item_of(name), {}))
+        guarded = credential_breaker.GuardedClient(settings, program, name, seen, send)
         credentials[name] = Credential(decrypt(program.id, program.secrets[name].ciphertext), guarded)
     return Client(api, credentials)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from loyalty_bridge.parking.release import tend
+from loyalty_bridge.parking.release import run_schedule
 from loyalty_bridge.parking.single_run import alone
 from loyalty_bridge.settings import DeliverySettings, settings
 
@@ -24,7 +24,7 @@ metrics = Metrics()
 def handler(_event: dict[str, Any], context: LambdaContext) -> None:
     """Tend all programs, unless another invocation does."""
     told, left = settings(DeliverySettings), context.get_remaining_time_in_millis() / 1000
-    counts = alone(told, "drain_held", left, lambda: tend(told, left - RESERVE_SECONDS))
+    counts = alone(told, "release_held", left, lambda: run_schedule(told, left - RESERVE_SECONDS))
     for name, count in counts.items():
         metrics.add_metric(name, MetricUnit.Count, count)
     logger.info("tended", extra=dict(counts))
