@@ -19,6 +19,7 @@ from loyalty_bridge.programs import recent, repository
 from loyalty_bridge.programs.connection import Connection, Program, merged
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze, sandbox
+from tests.support.quick_moto import quicken
 from tests.support.stores import aws_in_this_process, empty_stores
 
 KEY = "braze-rest-api-key-1234"
@@ -55,8 +56,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_at_a_time() -> Iterator[None]:
-    """Let moto answer one request at a time: it checks a condition in one step and writes in another."""
+def _moto() -> Iterator[None]:
+    """Let moto be quick, and answer one request at a time: it checks a condition in one step and writes in another."""
     lock, whole = threading.RLock(), BotocoreStubber.process_request
 
     def locked(self: BotocoreStubber, request: Any) -> Any:
@@ -65,6 +66,7 @@ def _one_at_a_time() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BotocoreStubber, "process_request", locked)
+        quicken(patch)
         yield
 
 
