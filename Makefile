@@ -1,8 +1,8 @@
 # Everything starts here; each task sets up what it needs. Python 3.11 or later and make are enough.
 SHELL := /bin/bash
 PYTHON ?= python3
-# Most of a test's time is waiting, so more workers than cores. TESTS names files or folders, to run fewer.
-WORKERS ?= 3
+# Much of a test's time is waiting, so more workers than cores. TESTS names files or folders, to run fewer.
+WORKERS ?= 4
 TESTS ?= tests
 UV := .venv/bin/uv
 include shared/target.mk
@@ -24,8 +24,12 @@ local: setup ## Deploy the bundle locally and leave it running (Ctrl-C stops it)
 	.venv/bin/python -m local.run stay --containers "$(CONTAINERS)"
 
 test: setup ## Check the code and run all tests, or those of TESTS=tests/unit
-	$(MAKE) check
-	.venv/bin/pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	@mkdir -p .local
+	@$(MAKE) --no-print-directory check >.local/check.log 2>&1 & check=$$!; \
+	.venv/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS); tests=$$?; \
+	wait $$check && checks=0 || checks=1; \
+	cat .local/check.log; \
+	exit $$((tests || checks))
 
 coverage: setup ## Run the tests in this process and tell which lines and branches they miss
 	.venv/bin/pytest --cov --cov-report=term:skip-covered --ignore=tests/faults

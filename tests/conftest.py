@@ -39,6 +39,12 @@ hypothesis.register_profile(
 hypothesis.load_profile("tests")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with slow tests first: workers take file after file, and none is to begin with a long one last."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a test away from real accounts and what others read, and let a stream's batch come again at once."""

@@ -13,6 +13,8 @@ from scripts.docs import DOCS
 from tests.support.admin_site import Site
 from tests.support.fuzzing import FUZZ, cases
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("mode", ["positive", "negative"])
 @pytest.mark.parametrize("call", api.ENDPOINTS, ids=lambda call: f"{call.method}_{call.path}")

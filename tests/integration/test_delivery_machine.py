@@ -40,6 +40,8 @@ from tests.support.parked import on_shelf
 from tests.support.rejecting_braze import BAD
 from tests.support.transports import Queue, Stream, Transport, body_of, left
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("BRIDGE_EXAMPLES", "0"))
 """How many interleavings to try; 0 tries a few, always the same, as tests/conftest.py has it."""
 STEPS = 40

@@ -42,6 +42,8 @@ from tests.support.functions import loaded
 from tests.support.http_events import BOOKING, Api, connect_punchh, context, make_known, routes
 from tests.support.template import resources, template
 
+pytestmark = pytest.mark.slow
+
 # Every one of them holds ``zyx`` or 5557731, whatever the case.
 FIRST, LAST, EMAIL, PHONE = "Zyxwanda", "Zyxovska", "wanda.zyx@example.org", "+491515557731"
 ACCOUNT, USER, EXTERNAL, NUMBER = "ZYXACCOUNT1", "ZYXUSER1", "zyx-cust-1", 5557731
