@@ -47,10 +47,11 @@ FUZZ_SECONDS ?= 600
 fuzz: setup ## Run each reader on hostile input: make fuzz FUZZ_SECONDS=600 (seconds for each of them)
 	BRIDGE_FUZZ_SECONDS=$(FUZZ_SECONDS) .venv/bin/pytest --timeout=0 tests/unit/platforms/test_readers_fuzz.py
 
-check: .venv/.ready ## Lint, types, template
+check: .venv/.ready ## Lint, types, layers, template
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
 	.venv/bin/mypy
+	.venv/bin/lint-imports
 	.venv/bin/cfn-lint template.yaml
 
 docs: .venv/.ready ## Write docs/openapi.json, docs/admin-openapi.json and docs/schemas anew from the code
