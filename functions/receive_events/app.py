@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.actions.idempotency import Answer
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.event_queue import publisher
 from loyalty_bridge.event_queue.envelope import SourceRecord, group_of, single
 from loyalty_bridge.http_api import auth, requests, responses
@@ -33,15 +33,15 @@ def work(call: ApiRequest, _: LambdaContext) -> Answer:
     document = requests.parsed(call)
     events = convercus.events(document)
     if not events:
-        raise Refused("body", "holds no event")
+        raise Invalid("body", "holds no event")
     record = SourceRecord(call.program, b"", datetime.now(UTC))
     placed = []
     for number, event in enumerate(events):
         try:
             placed.append((single(record, event), group_of(call.program, whose(event))))
-        except Refused as refusal:
+        except Invalid as refusal:
             where = f"[{number}]" if isinstance(document, list) else ""
-            raise Refused(f"{where}.{refusal.field}".strip("."), refusal.reason) from None
+            raise Invalid(f"{where}.{refusal.field}".strip("."), refusal.reason) from None
     publisher.publish(told, publisher.grouped(placed))
     return Answer(202, {"received": len(placed)})
 
@@ -50,5 +50,5 @@ def whose(event: Json) -> str:
     """Tell the member that an event is about."""
     member = convercus.member(event) or convercus.alias(event)
     if member is None:
-        raise Refused("accountId", "is missing")
+        raise Invalid("accountId", "is missing")
     return member

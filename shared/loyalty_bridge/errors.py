@@ -1,24 +1,24 @@
-"""Everything this library raises on purpose.
+"""The exceptions of this library.
 
 BridgeError
-├── Refused            never acceptable as it is; the sender has to change it
-│   └── TooLarge           more than is taken at once
+├── Invalid            a field is invalid; the sender has to change it
+│   └── PayloadTooLarge    the request holds more than one call may; the sender has to split it
 ├── Unauthorized       no valid key for the program; the sender has to get one
-├── OutOfScope         the key is the program's, and not for this call; the sender has to take another
-├── Forbidden          a foreign page may have asked for it in the operator's name
-├── KeyReused          the idempotency key belongs to another request; the sender has to take another
-├── UpstreamRefused    the loyalty platform said no to an action
-├── NotFound           there is no such thing
-├── SavedMeanwhile     somebody else changed what was to be saved; read again, decide again
-├── NotConnected       the program is unknown or its connection is not complete; the operator has to act
-└── Unavailable        may succeed later; nobody has to change anything
+├── OutOfScope         the key belongs to the program but does not allow this call; the sender has to use another
+├── Forbidden          a foreign page may have sent the request in the operator's name
+├── KeyReused          the idempotency key belongs to another request; the sender has to choose a new one
+├── UpstreamRejected   the loyalty platform rejected an action; a repeat does not help
+├── NotFound           the requested item does not exist
+├── Conflict           the item has changed since it was read; read it again, then decide
+├── NotConnected       the program is unknown or its connection is incomplete; the operator has to complete it
+└── Unavailable        a repeat may succeed
     ├── NotSent            the request was certainly not carried out
-    │   └── ConnectionBroken   nor will any other be, until an operator mends the connection
+    │   └── ConnectionBroken   no request can succeed until an operator repairs the connection
     │       └── Unreadable         this version of the bridge cannot read the program's settings
-    ├── InProgress         another request is just carrying the action out
+    ├── InProgress         an equal request is still running
     └── OutcomeUnknown     the request may or may not have been carried out
 
-Two questions tell them apart: is a repeat useful, and whose turn is it.
+The tree answers two questions: does a repeat help, and who has to act?
 """
 
 from __future__ import annotations
@@ -27,31 +27,33 @@ from collections.abc import Mapping
 
 
 class BridgeError(Exception):
-    """Base of every error raised on purpose. Its text holds no personal data: it is logged and kept.
+    """Base class of all errors of this library.
+
+    The text holds no personal data, because it is logged and stored.
 
     Attributes
     ----------
     word
-        What it is called in answers and in the activity.
+        Machine-readable name in answers and in the activity.
     record
-        Id of the action that it is about, where there is one.
+        Id of the idempotency record of the action; empty for errors of anything else.
     """
 
     word: str = "internal_error"
     record: str = ""
 
 
-class Refused(BridgeError):
-    """A record, or a part of one, that can never be accepted as it is.
+class Invalid(BridgeError):
+    """A field of a record or request is invalid.
 
     Parameters
     ----------
     field
-        Path of the offending field, such as ``payload.amount``; ``record`` when the whole is unusable.
+        Path of the invalid field, such as ``payload.amount``; ``record`` when the whole record is unusable.
     reason
-        What is wrong with it, without the value itself (it may be personal data).
+        Why it is invalid, without its value (which may be personal data).
     unquoted
-        The same for logs and error history, where field or reason repeat what the sender wrote.
+        Replaces field and reason in logs and error history when they quote the sender.
     """
 
     word = "invalid_request"
@@ -62,14 +64,14 @@ class Refused(BridgeError):
         self.reason = reason
 
 
-class TooLarge(Refused):
-    """A request that holds more than is taken at once."""
+class PayloadTooLarge(Invalid):
+    """The request holds more than one call may."""
 
     word = "too_large"
 
 
 class Unauthorized(BridgeError):
-    """The request has no valid key for its program, or its operator is not signed in; why is told to nobody."""
+    """The request has no valid key for its program, or its operator is not signed in. The text never says why."""
 
     word = "unauthorized"
 
@@ -78,36 +80,36 @@ class Unauthorized(BridgeError):
 
 
 class OutOfScope(BridgeError):
-    """The key is one of the program's, and not for this kind of call."""
+    """The key belongs to the program but does not allow this kind of call."""
 
     word = "out_of_scope"
 
 
 class Forbidden(BridgeError):
-    """A change that a foreign page may have asked for in the operator's name."""
+    """A foreign page may have sent the change in the operator's name."""
 
     word = "forbidden"
 
 
 class KeyReused(BridgeError):
-    """An idempotency key that came before, with another request."""
+    """The idempotency key has been used for another request."""
 
     word = "key_reused"
 
 
-class UpstreamRefused(BridgeError):
-    """The loyalty platform understood an action and said no: it was not carried out, and a repeat is of no use.
+class UpstreamRejected(BridgeError):
+    """The loyalty platform understood an action and rejected it: it was not carried out, and a repeat does not help.
 
-    A refusal of our own credentials is not one of these: it says nothing about the action.
+    Rejected credentials raise `ConnectionBroken` instead: they say nothing about the action.
 
     Parameters
     ----------
     status
-        The platform's HTTP status.
+        HTTP status of the platform's reply.
     code
-        The platform's word for it, such as ``COUPON_NOT_FOUND``; empty when it has none.
+        The platform's error code, such as ``COUPON_NOT_FOUND``; empty when it has none.
     reason
-        The same for people, without personal data.
+        Explanation for people, without personal data.
     """
 
     def __init__(self, status: int, code: str, reason: str) -> None:
@@ -119,30 +121,30 @@ class UpstreamRefused(BridgeError):
 
 
 class NotFound(BridgeError):
-    """There is no such thing."""
+    """The requested item does not exist."""
 
     word = "not_found"
 
 
-class SavedMeanwhile(BridgeError):
-    """Somebody else saved the connection after it was read."""
+class Conflict(BridgeError):
+    """The item has changed since it was read."""
 
-    word = "saved_meanwhile"
+    word = "conflict"
 
 
 class NotConnected(BridgeError):
-    """The program is unknown, or its connection is not complete."""
+    """The program is unknown, or its connection is incomplete."""
 
     word = "not_connected"
 
 
 class Unavailable(BridgeError):
-    """The other side did not answer as it should; a repeat is useful.
+    """A platform or store did not answer as it should; a repeat may succeed.
 
     Parameters
     ----------
     retry_after
-        In how many seconds, where that is known.
+        Seconds to wait before a repeat, if known.
     """
 
     word = "unavailable"
@@ -153,34 +155,34 @@ class Unavailable(BridgeError):
 
 
 class NotSent(Unavailable):
-    """The request was certainly not carried out: it did not reach the other side, or was turned away unread."""
+    """The request was certainly not carried out: it did not arrive, or was rejected unread."""
 
     word = "not_sent"
 
 
 class ConnectionBroken(NotSent):
-    """The other side takes nothing of this program (credentials, address): the operator has to act."""
+    """The platform accepts nothing from this program until an operator repairs its credentials or address."""
 
     word = "connection_broken"
 
 
 class Unreadable(ConnectionBroken):
-    """This version of the bridge cannot read a program's settings; an operator has to act."""
+    """This version of the bridge cannot read the program's settings; an operator has to save the connection again."""
 
 
 class InProgress(Unavailable):
-    """An equal request is just being carried out."""
+    """An equal request is still running."""
 
     word = "in_progress"
 
 
 class OutcomeUnknown(Unavailable):
-    """The request was sent; whether it was carried out, or with what result, is not known.
+    """The request was sent, but its result is unknown.
 
     Parameters
     ----------
     about
-        Further ids by which it is found on the other side.
+        Further ids by which the platform's own records show the result.
     """
 
     word = "outcome_unknown"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 
 _UNRENDERED = re.compile(r"\{\{|\}\}|\{%|%\}|\$\{")
 """What a template engine leaves of a variable that it did not render."""
@@ -31,18 +31,18 @@ def check_member_id(value: str, field: str) -> None:
 
     Raises
     ------
-    Refused
+    Invalid
         Naming `field`.
     """
     word = value.strip().lower()
     if not word:
-        raise Refused(field, "is blank")
+        raise Invalid(field, "is blank")
     if not value.isprintable() or _BLANK_GLYPH.search(value):
-        raise Refused(field, "holds an invisible character")
+        raise Invalid(field, "holds an invisible character")
     if says_nothing(word):
-        raise Refused(field, "is no id: it is how a missing value is written")
+        raise Invalid(field, "is no id: it is how a missing value is written")
     if _UNRENDERED.search(value):
-        raise Refused(field, "was not rendered by the template")
+        raise Invalid(field, "was not rendered by the template")
 
 
 def says_nothing(text: str) -> bool:

@@ -54,7 +54,7 @@ class Purchase:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class FieldError:
     """One field that cannot be used, and why; the rest of the record goes on.
 
     ``part`` is what misses the field; ``field`` its path; ``reason`` never contains the value.
@@ -82,13 +82,16 @@ MAX_REFUSALS = 20
 """Of one update; what is beyond is one refusal that tells how many."""
 
 
-def few(refusals: Sequence[Refusal]) -> tuple[Refusal, ...]:
+def few(refusals: Sequence[FieldError]) -> tuple[FieldError, ...]:
     """Give the first of the refusals, and how many more there are."""
     if len(refusals) <= MAX_REFUSALS:
         return tuple(refusals)
     last = refusals[MAX_REFUSALS - 1]
     more = len(refusals) - MAX_REFUSALS + 1
-    return (*refusals[: MAX_REFUSALS - 1], Refusal(last.part, last.field, f"{last.reason}; and {more - 1} more fields"))
+    return (
+        *refusals[: MAX_REFUSALS - 1],
+        FieldError(last.part, last.field, f"{last.reason}; and {more - 1} more fields"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,5 +127,5 @@ class MemberUpdate:
     custom: Mapping[str, Json] = field(default_factory=dict)
     event: Event | None = None
     purchase: Purchase | None = None
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[FieldError, ...] = ()
     unknown: tuple[UnknownField, ...] = ()

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from loyalty_bridge import activity
 from loyalty_bridge.activity import Recorder, store
-from loyalty_bridge.errors import Refused, Unavailable
+from loyalty_bridge.errors import Invalid, Unavailable
 from loyalty_bridge.infra import aws
 from loyalty_bridge.settings import DeliverySettings
 from tests.support.template import resources
@@ -194,7 +194,7 @@ def test_pages_follow_one_another(stores: DeliverySettings, clock: Clock, limit:
 
 @pytest.mark.parametrize("page", ["x", "1", "1.2026", "1.2026-13-01#a", "#"])
 def test_what_is_no_page_is_refused(stores: DeliverySettings, page: str) -> None:
-    with pytest.raises(Refused, match="page"):
+    with pytest.raises(Invalid, match="page"):
         activity.errors(stores, "demo", page=page)
 
 

@@ -99,7 +99,7 @@ def test_the_later_of_two_savers_is_told_and_changes_nothing(site: Site) -> None
 
     assert first.status_code == 200
     for late in (second, third):
-        assert (late.status_code, late.json()["error"]) == (409, "saved_meanwhile")
+        assert (late.status_code, late.json()["error"]) == (409, "conflict")
     assert call(site, "GET", "/programs/demo").json()["repeat_window"] == 7
 
 
@@ -592,7 +592,7 @@ def test_every_change_is_noted_with_who_and_what_and_no_secret(site: Site, braze
     lines = told.json()["audit"][::-1]
     assert [(line["what"], line["outcome"]) for line in lines] == [
         ("save_connection", "done"),
-        ("save_connection", "not done (SavedMeanwhile)"),
+        ("save_connection", "not done (Conflict)"),
         ("create_key", "done"),
         ("revoke_key", "done"),
         ("send_sample", "done"),

@@ -19,7 +19,7 @@ from loyalty_bridge import settings
 from loyalty_bridge.admin import forms
 from loyalty_bridge.admin.pages import PAGES
 from loyalty_bridge.event_queue.envelope import SourceRecord
-from loyalty_bridge.model import Refusal
+from loyalty_bridge.model import FieldError
 from loyalty_bridge.parking import parked_records
 from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline.forwarder import forward
@@ -282,7 +282,7 @@ def test_every_outcome_of_an_explained_record_is_shown(
 def test_a_record_with_endless_reasons_leaves_the_pages_small(site: Site, stores: DeliverySettings) -> None:
     connect(stores, "http://127.0.0.1:9")
     record = SourceRecord("demo", b'"' * 2_500_000, datetime.now(UTC))
-    reasons = tuple(Refusal("attributes", f"customProperties[{number}]", "x" * 100) for number in range(50_000))
+    reasons = tuple(FieldError("attributes", f"customProperties[{number}]", "x" * 100) for number in range(50_000))
     for _ in range(2):
         parked_records.park(
             stores, "refused", "demo", [ParkedRecord(record, "endless", "demo#A1", reasons, ())], time.time()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge.errors import NotFound, Refused
+from loyalty_bridge.errors import Invalid, NotFound
 from loyalty_bridge.programs import api_keys
 from tests.conftest import asked_of_aws
 from tests.support.http_events import ACTIONS, EVENT, LOOK_UPS, Answer, Api, connect
@@ -85,7 +85,7 @@ def test_a_key_is_for_all_calls_unless_it_says_so(api: Api) -> None:
 
 @pytest.mark.parametrize("scopes", [[], ["everything"], ["lookups", "LOOKUPS"]])
 def test_a_key_of_no_scope_is_not_made(api: Api, scopes: list[str]) -> None:
-    with pytest.raises(Refused, match=r"^scopes: "):
+    with pytest.raises(Invalid, match=r"^scopes: "):
         api_keys.create(api.settings, "demo", "none", scopes)
 
 

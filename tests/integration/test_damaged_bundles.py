@@ -15,7 +15,7 @@ import pytest
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.event_queue.envelope import SourceRecord
 from loyalty_bridge.infra import aws
-from loyalty_bridge.model import Refusal
+from loyalty_bridge.model import FieldError
 from loyalty_bridge.operations import redrive
 from loyalty_bridge.operations.redrive import Which
 from loyalty_bridge.parking import parked_records, release
@@ -182,7 +182,7 @@ def test_a_damaged_bundle_of_refused_records_can_be_listed_redriven_and_dropped(
     stores: DeliverySettings, braze: Braze
 ) -> None:
     connect(stores, braze.url)
-    why = (Refusal("event", "record", "is odd"),)
+    why = (FieldError("event", "record", "is odd"),)
     entries = [
         ParkedRecord(SourceRecord("demo", b"{}", datetime.now(UTC)), f"e{n}", f"g{n}", why) for n in range(LINES)
     ]

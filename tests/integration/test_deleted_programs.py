@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge.errors import SavedMeanwhile
+from loyalty_bridge.errors import Conflict
 from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.infra import aws
 from loyalty_bridge.parking import parked_records, release, removal
@@ -220,7 +220,7 @@ def test_what_there_was_no_time_to_remove_is_removed_by_the_schedule_and_the_id_
 
     done = removal.delete(world.settings, "demo", 0)
     at_once = repository.load(world.settings, ["demo"])
-    with pytest.raises(SavedMeanwhile):
+    with pytest.raises(Conflict):
         connect(world.settings, world.braze.url, "demo", "new")
     release.run_schedule(world.settings, 20)
     connect(world.settings, world.braze.url, "demo", "new")

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.infra import aws
-from loyalty_bridge.model import Refusal
+from loyalty_bridge.model import FieldError
 from loyalty_bridge.parking import parked_records
 from loyalty_bridge.pipeline import forwarder, intake
 from loyalty_bridge.pipeline.batch import InvocationBatch
@@ -96,7 +96,7 @@ def test_an_array_has_as_many_events_as_a_message_holds_of_real_ones(more: int) 
     events: list[Any] = [{}] * (parsing.MAX_EVENTS + more)
 
     if more:
-        with pytest.raises(Refused, match="holds more than"):
+        with pytest.raises(Invalid, match="holds more than"):
             parsing.events(events)
     else:
         assert parsing.events(events) == events
@@ -169,7 +169,7 @@ def test_an_envelope_whose_body_is_not_there_is_refused_with_the_reason(
 
 
 def test_of_a_record_with_very_many_refusals_few_are_kept_and_the_others_counted(stores: DeliverySettings) -> None:
-    why = tuple(Refusal("attributes", f"field-{number}{'x' * 10_000}", "is odd" * 1000) for number in range(1000))
+    why = tuple(FieldError("attributes", f"field-{number}{'x' * 10_000}", "is odd" * 1000) for number in range(1000))
     record = SourceRecord("demo", b"{}", datetime.now(UTC))
 
     parked_records.park(stores, "refused", "demo", [parked_records.ParkedRecord(record, "e1", "g", why)], time.time())

@@ -15,7 +15,7 @@ from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.infra import aws
 from loyalty_bridge.infra.dynamodb import write
-from loyalty_bridge.model import Refusal
+from loyalty_bridge.model import FieldError
 from loyalty_bridge.operations import redrive
 from loyalty_bridge.operations.redrive import Moved, Which
 from loyalty_bridge.operations.trace import trace
@@ -346,8 +346,10 @@ def test_a_long_shelf_is_seen_to_its_end(stores: DeliverySettings) -> None:
 
 def test_a_reason_that_the_index_has_no_room_for_is_found_all_the_same(stores: DeliverySettings) -> None:
     record = SourceRecord("demo", b"{}", datetime.now(UTC))
-    common = [ParkedRecord(record, f"e{n}", "", (Refusal("event", "field", f"reason {n % 50}"),)) for n in range(100)]
-    rare = ParkedRecord(record, "rare", "", (Refusal("event", "field", "of its own"),))
+    common = [
+        ParkedRecord(record, f"e{n}", "", (FieldError("event", "field", f"reason {n % 50}"),)) for n in range(100)
+    ]
+    rare = ParkedRecord(record, "rare", "", (FieldError("event", "field", "of its own"),))
     parked_records.park(stores, "refused", "demo", [*common, rare], time.time())
 
     found = [entry for _, meant in redrive.refused(stores, "demo", Which("of its own")) for entry in meant]

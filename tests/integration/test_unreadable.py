@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.infra import aws
 from loyalty_bridge.operations import programs as administer
 from loyalty_bridge.parking import release
@@ -174,7 +174,7 @@ def test_unreadable_settings_are_replaced_as_a_whole_and_never_in_part(world: Wo
         "engagement": {"platform": "braze", "api_endpoint": world.braze.url},
     }
 
-    with pytest.raises(Refused, match="engagement"):
+    with pytest.raises(Invalid, match="engagement"):
         administer.put(world.settings, "odd", {"loyalty": whole["loyalty"]}, {})
     saved = administer.put(world.settings, "odd", whole, {})
     world.come("e1")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pytest
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.event_queue import envelope
 from loyalty_bridge.event_queue.envelope import SourceRecord, group_of
 from loyalty_bridge.infra import aws
@@ -563,7 +563,7 @@ def test_another_way_to_show_a_credential_wants_the_credential_again(
 
     try:
         administer.put(stores, "changing", {"loyalty": change}, secrets)
-    except Refused as refusal:
+    except Invalid as refusal:
         refused = refusal
 
     saved = repository.load(stores, ["changing"])["changing"]

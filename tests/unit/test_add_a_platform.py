@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.platforms.base import LoyaltyPlatform
 from loyalty_bridge.platforms.registry import ENGAGEMENT
 from loyalty_bridge.programs.connection import BrazeSide, MoEngageSide
@@ -65,7 +65,7 @@ def test_the_example_reaches_each_engagement_platform(side: BrazeSide | MoEngage
 def test_the_example_refuses_what_it_cannot_use(change: dict[str, object], field: str) -> None:
     event, rules = RECORD | change, ACME.Rules()
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         ACME.read(event, rules, member=ACME.member(event, rules), received=NOW)
 
     assert refused.value.field == field

@@ -15,7 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from local.day import day
 from loyalty_bridge.activity.recorder import MOST_ERRORS
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.http_api import openapi
 from loyalty_bridge.parking import parked_records
 from loyalty_bridge.pipeline import delivery_log, engagement_client, forwarder, identities, intake, redelivery, sender
@@ -195,7 +195,7 @@ def test_the_opt_ins_that_mean_e_mail_are_documented() -> None:
 def test_every_event_that_is_read_is_published() -> None:
     for kind in sorted(path.stem for path in (DOCS / "schemas" / "convercus").glob("*.json")):
         assert convercus.known_as(GOOD | {"eventType": kind}) == ()
-    with pytest.raises(Refused):
+    with pytest.raises(Invalid):
         convercus.known_as(GOOD | {"eventType": "teleported"})
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.member_ids import check_member_id
 from loyalty_bridge.model import MemberUpdate
 from loyalty_bridge.platforms.braze import mapping as braze
@@ -49,13 +49,13 @@ UPDATE = MemberUpdate(event_id="e-1", member="A1", time=datetime(2026, 3, 1, tzi
 def test_what_cannot_be_the_id_of_one_member_is_refused_for_every_destination(value: str) -> None:
     update = dataclasses.replace(UPDATE, member=value)
 
-    with pytest.raises(Refused, match=r"^account_id: "):
+    with pytest.raises(Invalid, match=r"^account_id: "):
         check_member_id(value, "account_id")
-    with pytest.raises(Refused, match=r"^member: "):
+    with pytest.raises(Invalid, match=r"^member: "):
         braze.translate(update, braze.Rules())
-    with pytest.raises(Refused, match=r"^member: "):
+    with pytest.raises(Invalid, match=r"^member: "):
         braze.translate(update, braze.Rules(identifier_type="user_alias"))
-    with pytest.raises(Refused, match=r"^member: "):
+    with pytest.raises(Invalid, match=r"^member: "):
         moengage.translate(update, moengage.Rules())
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from loyalty_bridge.actions.idempotency import Answer
 from loyalty_bridge.activity import buffer
-from loyalty_bridge.errors import KeyReused, NotSent, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
+from loyalty_bridge.errors import Invalid, KeyReused, NotSent, OutcomeUnknown, Unavailable, UpstreamRejected
 from loyalty_bridge.platforms.convercus.client import ACCOUNT_COUPON_ID
 
 if TYPE_CHECKING:
@@ -83,15 +83,15 @@ def channels(wanted: Sequence[str] | None, defaults: Sequence[str], known: Seque
 
     Raises
     ------
-    Refused
+    Invalid
         Naming the ones that the program does not have; or there are none.
     """
     chosen = tuple(dict.fromkeys(wanted if wanted else defaults))
     if not chosen:
-        raise Refused("optins", "names no channel, and the program has no default ones")
+        raise Invalid("optins", "names no channel, and the program has no default ones")
     if foreign := [channel for channel in chosen if channel not in known]:
         unquoted = "optins: names channels that the program does not have"
-        raise Refused("optins", f"not channels of the program: {', '.join(foreign)}", unquoted=unquoted)
+        raise Invalid("optins", f"not channels of the program: {', '.join(foreign)}", unquoted=unquoted)
     return chosen
 
 
@@ -103,7 +103,7 @@ def subscribe_email(caller: ActionContext[Client], account_id: str, chosen: Sequ
 
     Raises
     ------
-    UpstreamRefused
+    UpstreamRejected
         The account is not known, or Convercus refuses every membership.
     KeyReused
         The key came before with another request, for each membership that Convercus does not refuse.
@@ -117,17 +117,17 @@ def subscribe_email(caller: ActionContext[Client], account_id: str, chosen: Sequ
     except OutcomeUnknown as error:  # nothing has been set yet
         raise NotSent(str(error)) from None
     if not memberships:
-        raise UpstreamRefused(404, "NO_MEMBERSHIP", "the account has no membership")
+        raise UpstreamRejected(404, "NO_MEMBERSHIP", "the account has no membership")
     succeeded: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
-    errors: list[UpstreamRefused | KeyReused | Unavailable] = []
+    errors: list[UpstreamRejected | KeyReused | Unavailable] = []
     for membership in memberships:
         try:
             _set_optins(caller, account_id, membership, dict.fromkeys(chosen, allowed))
             succeeded.append({"membership_id": membership.user_id})
-        except (UpstreamRefused, KeyReused, Unavailable) as error:
+        except (UpstreamRejected, KeyReused, Unavailable) as error:
             errors.append(error)
-            reason = error.reason if isinstance(error, UpstreamRefused) else str(error)
+            reason = error.reason if isinstance(error, UpstreamRejected) else str(error)
             failed.append({"membership_id": membership.user_id, "reason": reason})
     if not succeeded:
         # What is told of all must be true of each: first what may have been set, last what no repeat will change.

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from loyalty_bridge.activity import buffer
-from loyalty_bridge.errors import ConnectionBroken, OutcomeUnknown, Refused, Unavailable, UpstreamRefused
+from loyalty_bridge.errors import ConnectionBroken, Invalid, OutcomeUnknown, Unavailable, UpstreamRejected
 from loyalty_bridge.infra import aws, dynamodb
 from loyalty_bridge.platforms.convercus.client import ACCOUNT_COUPON_ID
 
@@ -187,7 +187,7 @@ def carry_out(
     Parameters
     ----------
     assign
-        Assigns to one member and gives the code; raises `UpstreamRefused`, `OutcomeUnknown` or `Unavailable`.
+        Assigns to one member and gives the code; raises `UpstreamRejected`, `OutcomeUnknown` or `Unavailable`.
     until
         When to begin no further assignment (of `time.monotonic`).
 
@@ -233,13 +233,13 @@ def carry_out(
 
 def _tried(
     batch: CouponBatch, before: MemberOutcome, assign: Callable[[CouponBatch, str], str]
-) -> tuple[MemberOutcome, UpstreamRefused | Refused | OutcomeUnknown | None]:
+) -> tuple[MemberOutcome, UpstreamRejected | Invalid | OutcomeUnknown | None]:
     """Assign to one member; gives how it ended, and what stood in the way."""
     try:
         return replace(before, state="succeeded", told=assign(batch, before.account_id)), None
-    except UpstreamRefused as refusal:
+    except UpstreamRejected as refusal:
         return replace(before, state="refused", told=f"{refusal.code} {refusal.reason}".strip()), refusal
-    except Refused as refusal:
+    except Invalid as refusal:
         return replace(before, state="refused", told=refusal.reason), refusal
     except OutcomeUnknown as error:
         return replace(before, state="unknown", told=str(error)), error

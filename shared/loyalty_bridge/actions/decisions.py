@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from loyalty_bridge.actions import convercus, coupon_batches, idempotency, punchh
 from loyalty_bridge.actions.coupon_batches import QueueSettings
 from loyalty_bridge.actions.idempotency import Answer, IdempotencySettings, Record
-from loyalty_bridge.errors import NotFound, Refused
+from loyalty_bridge.errors import Invalid, NotFound
 
 RESULTS = {
     convercus.ASSIGN_COUPON: "couponCode",
@@ -76,16 +76,16 @@ def answer(record: Record, result: str, *, happened: bool) -> Answer | None:
 
     Raises
     ------
-    Refused
+    Invalid
         It is needed and not told, or the action's outcome is known.
     """
     if record.state != "unknown":
-        raise Refused("id", f"is of an action that is {record.state}")
+        raise Invalid("id", f"is of an action that is {record.state}")
     if not happened:
         return None
     name = RESULTS.get(record.action)
     if name and not result.strip():
-        raise Refused("result", f"is needed: the {name} that repeats are answered with")
+        raise Invalid("result", f"is needed: the {name} that repeats are answered with")
     return Answer(200, {name: result.strip()} if name else {})
 
 
@@ -94,7 +94,7 @@ def decide(settings: DecisionSettings, record: Record, ended: Answer | None) -> 
 
     Raises
     ------
-    SavedMeanwhile
+    Conflict
         Its outcome is not, or no longer, unknown.
     Unavailable
         The decision is not written.

@@ -3,11 +3,11 @@
 The platforms that call us repeat what failed, and the loyalty platform's actions are not repeatable. So an action is
 written down before it is sent, and again when its end is known; each is one conditional write of one item::
 
-                  ┌─ act: NotSent, Refused ── the record goes; a repeat begins anew
-                  ├─ act: UpstreamRefused, and refusals are not kept ── the same
+                  ┌─ act: NotSent, Invalid ── the record goes; a repeat begins anew
+                  ├─ act: UpstreamRejected, and refusals are not kept ── the same
                   │
     (none) ──► started ── act: an answer ────────► succeeded    a repeat gets the same answer
-                  │  ├─── act: UpstreamRefused ──► refused      a repeat gets the same refusal
+                  │  ├─── act: UpstreamRejected ──► refused     a repeat gets the same refusal
                   │  └─── act: OutcomeUnknown, ──► unknown      a repeat looks the effect up; it never acts
                   │       or the lease is over        │
                   │                                   ├─ found, a late answer, or an operator: succeeded
@@ -47,15 +47,15 @@ from typing import Any, Literal, Protocol, TypeVar, cast
 
 from loyalty_bridge.errors import (
     BridgeError,
+    Conflict,
     InProgress,
+    Invalid,
     KeyReused,
     NotConnected,
     NotSent,
     OutcomeUnknown,
-    Refused,
-    SavedMeanwhile,
     Unavailable,
-    UpstreamRefused,
+    UpstreamRejected,
 )
 from loyalty_bridge.infra import aws, dynamodb
 
@@ -166,11 +166,11 @@ def execute(
         Hash of the whole request.
     act
         Carries the action out under a reference; called at most once here, and at most once for all requests with the
-        key unless it raised `NotSent` (or a refusal that is not kept). Raises `NotSent`, `UpstreamRefused` or
+        key unless it raised `NotSent` (or a refusal that is not kept). Raises `NotSent`, `UpstreamRejected` or
         `OutcomeUnknown`; whatever else it raises passes, and the outcome counts as unknown.
     look
         Looks the effect up by the record's reference, or by what it is about; None when it was not found. May raise
-        `Unavailable` or `UpstreamRefused`. Give None when there is nothing to find it by.
+        `Unavailable` or `UpstreamRejected`. Give None when there is nothing to find it by.
     about
         Ids by which an operator finds the action on the loyalty platform; no further data of the member.
     deadline
@@ -188,7 +188,7 @@ def execute(
 
     Raises
     ------
-    UpstreamRefused
+    UpstreamRejected
         The loyalty platform refused it, now or when it was first asked.
     KeyReused
         The key came before with another fingerprint.
@@ -291,14 +291,14 @@ def decide(
 
     Raises
     ------
-    SavedMeanwhile
+    Conflict
         Its outcome is not, or no longer, unknown.
     Unavailable
         When DynamoDB does not take it.
     """
     seen = get(settings, program, id_, now)
     if seen is None or seen.state != "unknown":
-        raise SavedMeanwhile(f"the outcome of action {id_} is not, or no longer, unknown")
+        raise Conflict(f"the outcome of action {id_} is not, or no longer, unknown")
     if answer is None:
         decided = _free(settings, seen)
     else:
@@ -306,7 +306,7 @@ def decide(
         # What is stored may be this very decision: the client repeats a write whose reply was lost.
         decided = stored is None or (stored.owner, stored.state, stored.answer) == (seen.owner, "succeeded", answer)
     if not decided:
-        raise SavedMeanwhile(f"the outcome of action {id_} is not, or no longer, unknown")
+        raise Conflict(f"the outcome of action {id_} is not, or no longer, unknown")
 
 
 def _hash(*parts: str) -> str:
@@ -348,9 +348,9 @@ def _carry_out(
 ) -> Answer:
     try:
         answer = act(mine.reference)
-    except (NotSent, UpstreamRefused, Refused, NotConnected) as refusal:
+    except (NotSent, UpstreamRejected, Invalid, NotConnected) as refusal:
         refusal.record = mine.id
-        if not isinstance(refusal, UpstreamRefused) or not keeps_refusals:
+        if not isinstance(refusal, UpstreamRejected) or not keeps_refusals:
             with suppress(Unavailable):  # it will read as unknown: too cautious, but safe
                 _insist(lambda: _free(settings, mine), now, sleep)
             raise
@@ -375,7 +375,7 @@ def _look_up(
     sleep: Callable[[float], None],
 ) -> Answer:
     found = None
-    with suppress(Unavailable, UpstreamRefused):  # a look-up that fails tells nothing
+    with suppress(Unavailable, UpstreamRejected):  # a look-up that fails tells nothing
         found = look(seen) if look else None
     if found is None:
         return _told(seen)
@@ -388,7 +388,7 @@ def _told(record: Record) -> Answer:
         doubt = f"the outcome of action {record.id} is not known" + (f": {record.doubt}" if record.doubt else "")
         raise _about(OutcomeUnknown(doubt, record.about), record.id)
     if record.state == "refused":
-        raise _about(UpstreamRefused(record.answer.status, **record.answer.body), record.id)
+        raise _about(UpstreamRejected(record.answer.status, **record.answer.body), record.id)
     return record.answer
 
 

@@ -17,13 +17,13 @@ import msgspec
 
 from loyalty_bridge.actions.idempotency import Answer
 from loyalty_bridge.errors import (
+    Invalid,
     KeyReused,
     NotConnected,
     NotSent,
     OutcomeUnknown,
-    Refused,
     Unavailable,
-    UpstreamRefused,
+    UpstreamRejected,
 )
 from loyalty_bridge.pipeline import identities
 from loyalty_bridge.pipeline.identities import AliasAssertion
@@ -55,14 +55,14 @@ def device_id(told: str, program: str, external_id: str) -> str:
 
     Raises
     ------
-    Refused
+    Invalid
         What the caller tells cannot be a header.
     """
     told = told.strip()
     if told.lower() in _NO_DEVICES or "{{" in told:
         return str(uuid.uuid5(_DEVICES, f"{program}#{external_id}"))
     if not punchh.HEADER.fullmatch(told):
-        raise Refused("punchh-app-device-id", "is not printable, or longer than 256 characters")
+        raise Invalid("punchh-app-device-id", "is not printable, or longer than 256 characters")
     return told
 
 
@@ -94,14 +94,14 @@ def signup_member(
 
     Raises
     ------
-    Refused
+    Invalid
         Punchh wants a field that is missing.
-    UpstreamRefused, KeyReused, InProgress, NotSent, OutcomeUnknown, Unavailable
+    UpstreamRejected, KeyReused, InProgress, NotSent, OutcomeUnknown, Unavailable
         As `journal.perform`.
     """
     api, external_id = caller.client.api, user["external_source_id"]
     if api.flavour == "mobile" and (absent := [name for name in ("first_name", "last_name") if name not in user]):
-        raise Refused(f"user.{absent[0]}", "is missing, and the mobile API wants it")
+        raise Invalid(f"user.{absent[0]}", "is missing, and the mobile API wants it")
 
     began = time.time()
 
@@ -111,12 +111,12 @@ def signup_member(
     def act(_: str) -> Answer:
         try:
             return Answer(200, {"userId": _signed_up(caller, user, device_id, user_agent)})
-        except UpstreamRefused as refusal:
+        except UpstreamRejected as refusal:
             if refusal.code != punchh.ALREADY_MEMBER:
                 raise
             return _existing(caller, user, rebinds=rebinds)
         except OutcomeUnknown:
-            with suppress(Unavailable, UpstreamRefused):  # a look-up that fails tells nothing
+            with suppress(Unavailable, UpstreamRejected):  # a look-up that fails tells nothing
                 if found := look(None):
                     return found
             raise
@@ -216,17 +216,17 @@ def generate_code(client: Client, user_id: int, campaign: str, deadline: float) 
 
     Raises
     ------
-    Refused
+    Invalid
         Punchh does not know the user.
     NotConnected
         Punchh does not tell the user's e-mail address, by which the campaign knows who gets the code.
-    UpstreamRefused
+    UpstreamRejected
         The campaign gives the member no code; ConnectionBroken, NotSent, OutcomeUnknown: nobody says so.
     """
     admin, token = (client.credentials[name] for name in (PUNCHH_ADMIN_KEY, f"{PUNCHH_COUPON_TOKEN}{campaign}"))
     guest = punchh.user_information(admin.send, client.api, admin_key=admin.value, deadline=deadline, user_id=user_id)
     if guest is None:
-        raise Refused("accountId", "is not known to Punchh")
+        raise Invalid("accountId", "is not known to Punchh")
     if not guest.email:  # the business may keep it from its interfaces
         raise NotConnected("Punchh does not tell the member's e-mail address, which coupon codes need")
     return punchh.coupon_code(token.send, client.api, guest, campaign_id=campaign, token=token.value, deadline=deadline)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loyalty_bridge.activity.recorder import NOBODY, Recorder
-from loyalty_bridge.errors import BridgeError, UpstreamRefused
+from loyalty_bridge.errors import BridgeError, UpstreamRejected
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
@@ -52,7 +52,7 @@ def program_labels(program: str) -> Known:
 def problem(program: str, endpoint: str, error: BridgeError) -> None:
     """Note an error of a program; what its loyalty platform refused under that one's own code."""
     about, code, why = program_labels(program), error.word, str(error)
-    if isinstance(error, UpstreamRefused):
+    if isinstance(error, UpstreamRejected):
         code, why = error.code or code, error.reason
     tally.problem(about.program, endpoint, about.loyalty, code, why, error.record)
 

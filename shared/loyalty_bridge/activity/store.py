@@ -24,7 +24,7 @@ from itertools import groupby, islice
 from typing import Any, Protocol
 
 from loyalty_bridge.activity.recorder import UNKNOWN_FIELD, Direction, Problem, Recorder, Seen, direction
-from loyalty_bridge.errors import Refused, Unavailable
+from loyalty_bridge.errors import Invalid, Unavailable
 from loyalty_bridge.infra import aws
 
 DAYS = 90
@@ -221,7 +221,7 @@ def errors(
 
     Raises
     ------
-    Refused
+    Invalid
         `page` is not of a page.
     Unavailable
         DynamoDB does not give them.
@@ -312,7 +312,7 @@ def _position(page: str) -> tuple[int, str] | None:
     try:
         return (int(last), f"{date.fromisoformat(id_[:10])}{id_[10:]}") if page else None
     except ValueError:
-        raise Refused("page", "is not where a page ended") from None
+        raise Invalid("page", "is not where a page ended") from None
 
 
 def _lines(settings: ActivitySettings, log: str, first: date, last: date) -> Iterator[Mapping[str, Any]]:

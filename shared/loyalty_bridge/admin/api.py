@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from loyalty_bridge.activity import reports
 from loyalty_bridge.admin import response_schemas, web
-from loyalty_bridge.errors import BridgeError, NotFound, Refused
+from loyalty_bridge.errors import BridgeError, Invalid, NotFound
 from loyalty_bridge.http_api import requests, responses
 from loyalty_bridge.http_api.openapi import RETRY_AFTER
 from loyalty_bridge.http_api.requests import ApiRequest
@@ -67,7 +67,7 @@ def _errors(at: OperatorContext, call: ApiRequest, _: object) -> dict[str, Any]:
 def _needed(call: ApiRequest, name: str) -> str:
     value = call.query.get(name, "").strip()
     if not value:
-        raise Refused(name, "is missing")
+        raise Invalid(name, "is missing")
     return value
 
 
@@ -338,7 +338,7 @@ _MEANS = {
     401: "Nobody who is signed in: the token or the session is missing, not valid, or over",
     403: "A foreign page may have asked for the change in the operator's name",
     404: "There is no such thing, or it is another operator's",
-    409: "`saved_meanwhile`: somebody else was faster; or `not_connected`: the program is not in the state for it",
+    409: "`conflict`: someone else changed it first; or `not_connected`: the program is not in the state for it",
     413: "More than 256 KB",
     500: "`internal_error`: a defect of the bridge",
     503: "A store or platform does not answer; try again after `Retry-After`",

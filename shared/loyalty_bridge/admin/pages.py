@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from loyalty_bridge.activity import reports
 from loyalty_bridge.admin import charts, forms, sign_in, web
-from loyalty_bridge.errors import BridgeError, NotFound, Refused, SavedMeanwhile, Unauthorized
+from loyalty_bridge.errors import BridgeError, Conflict, Invalid, NotFound, Unauthorized
 from loyalty_bridge.http_api import requests, responses
 from loyalty_bridge.http_api.requests import ApiRequest
 from loyalty_bridge.infra import aws
@@ -132,7 +132,7 @@ def _message(error: BridgeError) -> Response:
 def form(call: ApiRequest) -> forms.Form:
     """Read the form that was sent."""
     if len(call.body) > requests.MAX_BODY:
-        raise Refused("form", f"is larger than {requests.MAX_BODY // 1024} KB")
+        raise Invalid("form", f"is larger than {requests.MAX_BODY // 1024} KB")
     return parse_qs(call.body.decode(errors="replace"), keep_blank_values=True)
 
 
@@ -276,7 +276,7 @@ def _connection_form(
     loyalty: str,
     engagement: str,
     settings: Mapping[str, Any],
-    error: Refused | None = None,
+    error: Invalid | None = None,
     conflict: str = "",
     note: str = "",
 ) -> Response:
@@ -311,15 +311,15 @@ def _save(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     sent = form(call)
     loyalty, engagement, seen = (typed(call, name) for name in ("loyalty", "engagement", "version"))
     if loyalty not in forms.LOYALTY or engagement not in forms.ENGAGEMENT or not forms.is_number(seen):
-        raise Refused("form", "is not this page's")
+        raise Invalid("form", "is not this page's")
     change, secrets = forms.read(sent, loyalty, engagement)
     new_workspace = typed(call, "new_workspace") == "on"
     try:
         saved = desk.save(at, call.program, change, secrets, int(seen), new_workspace=new_workspace)
-    except Refused as error:
+    except Invalid as error:
         program = _existing(at, call.program)
         return _connection_form(at, call.program, program, loyalty, engagement, change, error)
-    except SavedMeanwhile as error:
+    except Conflict as error:
         program = _existing(at, call.program)
         return _connection_form(at, call.program, program, loyalty, engagement, change, conflict=str(error))
     unchosen = {one.path for one in forms.fields(loyalty, engagement) if one.kind == "several"} & {*saved.missing()}
@@ -444,7 +444,7 @@ def _actions(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     return render("actions", at=at, program=program, here="actions", actions=found, note=call.query.get("done", ""))
 
 
-def _action(_: Request, call: ApiRequest, at: OperatorContext, error: Refused | None = None) -> Response:
+def _action(_: Request, call: ApiRequest, at: OperatorContext, error: Invalid | None = None) -> Response:
     program = desk.find(at, call.program)
     told = desk.show_action(at, program.id, call.path["action"])
     return render("action", 400 if error else 200, at=at, program=program, here="actions", told=told, error=error)
@@ -455,7 +455,7 @@ def _decide(request: Request, call: ApiRequest, at: OperatorContext) -> Response
     try:
         body = requests.checked(told, inputs.Decide)
         desk.decide(at, call.program, call.path["action"], happened=body.happened, result=body.result)
-    except Refused as error:
+    except Invalid as error:
         return _action(request, call, at, error)
     return _to("programs", call.program, "actions", done="decided")
 
@@ -476,7 +476,7 @@ def _explain(request: Request, call: ApiRequest, at: OperatorContext) -> Respons
     record = typed(call, "record")
     try:
         explained = desk.explain_record(at, call.program, record.encode())
-    except Refused as error:
+    except Invalid as error:
         return _lookup(request, call, at, record=record, error=error)
     return _lookup(request, call, at, record=record, explained=explained)
 

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from loyalty_bridge.admin import sign_in
-from loyalty_bridge.errors import BridgeError, Forbidden, TooLarge, Unauthorized
+from loyalty_bridge.errors import BridgeError, Forbidden, PayloadTooLarge, Unauthorized
 from loyalty_bridge.http_api import responses
 from loyalty_bridge.http_api.requests import ApiRequest
 from loyalty_bridge.operations import operators
@@ -137,7 +137,9 @@ def _answer(
         responses.metrics.flush_metrics()  # the alarm is for all functions together: no dimension may join it
         return tell(request, BridgeError("an error of the bridge itself"))
     if len(response.body) > MOST_BYTES:
-        return tell(request, TooLarge("answer", "is too large to show; select less, or use the command line `bridge`"))
+        return tell(
+            request, PayloadTooLarge("answer", "is too large to show; select less, or use the command line `bridge`")
+        )
     return response
 
 

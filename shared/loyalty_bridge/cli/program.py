@@ -9,7 +9,7 @@ import typer
 
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, content, find, printable, show
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.operations import programs as administer
 from loyalty_bridge.operations import service as desk
 from loyalty_bridge.operations.setup_guide import snippets
@@ -36,10 +36,10 @@ def put(
     """
     try:
         change = parsing.parse(content(file), unique_keys=True)
-    except Refused as refusal:
-        raise Refused("file" if refusal.field == "record" else refusal.field, refusal.reason) from None
+    except Invalid as refusal:
+        raise Invalid("file" if refusal.field == "record" else refusal.field, refusal.reason) from None
     if not isinstance(change, dict):
-        raise Refused("file", "is not a JSON object")
+        raise Invalid("file", "is not a JSON object")
     secrets = change.pop("secrets", {})
     saved = desk.save(stack.desk(), program, change, secrets, None, new_workspace=new_workspace)
     show(administer.described(saved), json_output)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loyalty_bridge.cli import stack
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.programs import repository
 from loyalty_bridge.programs.connection import Program
 
@@ -39,7 +39,7 @@ def content(file: str) -> bytes:
 
     Raises
     ------
-    Refused
+    Invalid
         It cannot be read.
     """
     if file == "-":
@@ -47,7 +47,7 @@ def content(file: str) -> bytes:
     try:
         return Path(file).read_bytes()
     except OSError as error:
-        raise Refused("file", f"cannot be read: {error.strerror}") from None
+        raise Invalid("file", f"cannot be read: {error.strerror}") from None
 
 
 def show(answer: Mapping[str, Any] | Sequence[Mapping[str, Any]], as_json: bool) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.event_queue import aggregates
 from loyalty_bridge.model import Json
 from loyalty_bridge.platforms import parsing
@@ -160,11 +160,11 @@ def decode(arrival: InboundMessage, fetch: Callable[[str], bytes]) -> SourceReco
 
     Raises
     ------
-    Refused
+    Invalid
         It is not JSON, does not tell its program, or is an envelope or an aggregated record that cannot be opened.
     """
     if arrival.data.startswith(aggregates.MAGIC):
-        raise Refused("record", "is packed as the Kinesis Producer Library does, but damaged")
+        raise Invalid("record", "is packed as the Kinesis Producer Library does, but damaged")
     document, unusable = parsing.parse_each(arrival.data)
     if not (isinstance(document, Mapping) and document.get(_MARK) == 1):
         return SourceRecord(_program(document), arrival.data, arrival.sent, document=None if unusable else document)
@@ -172,7 +172,7 @@ def decode(arrival: InboundMessage, fetch: Callable[[str], bytes]) -> SourceReco
     member = parsing.text(document["member"], "member") if "member" in document else ""
     released = parsing.text(document["released"], "released") if "released" in document else ""
     if released and not _is_place(released, arrival.sent):
-        raise Refused("released", "is not the place of a held record")
+        raise Invalid("released", "is not the place of a held record")
     stored = document.get("stored")
     try:
         # Whoever may write to the transport can write an envelope: what is said to come later than it came is not.
@@ -180,7 +180,7 @@ def decode(arrival: InboundMessage, fetch: Callable[[str], bytes]) -> SourceReco
         sought = min(instant_of(document["sought"]), arrival.sent) if "sought" in document else None
         body = fetch(str(stored)) if stored else base64.b64decode(str(document["body"]), validate=True)
     except (KeyError, ValueError, OverflowError):
-        raise Refused("record", "is not a complete envelope") from None
+        raise Invalid("record", "is not a complete envelope") from None
     return SourceRecord(program, body, received, member, released, sought)
 
 
@@ -192,15 +192,15 @@ def _is_place(text: str, sent: datetime) -> bool:
 
 def split(
     record: SourceRecord, source: LoyaltyPlatform
-) -> tuple[list[RecordEvent], list[tuple[SourceRecord, Refused]]]:
+) -> tuple[list[RecordEvent], list[tuple[SourceRecord, Invalid]]]:
     """Take a record apart: its events, each with a record of its own, and what cannot be used, with the reason."""
     try:
         document, unusable = parsing.parse_each(record.body) if record.document is None else (record.document, [])
         events = source.events(document)
-    except Refused as refusal:
+    except Invalid as refusal:
         return [], [(record, refusal)]
     if not events:
-        return [], [(record, Refused("record", "holds no event"))]
+        return [], [(record, Invalid("record", "holds no event"))]
     refused = [(replace(record, body=body), refusal) for body, refusal in unusable]
     if len(events) == 1 and not refused:
         return [(record, events[0])], []
@@ -227,7 +227,7 @@ def milliseconds_of(time: datetime) -> int:
 def _program(document: Json) -> str:
     objects = [one for one in (document if isinstance(document, list) else [document]) if isinstance(one, Mapping)]
     if not objects:
-        raise Refused("record", "is neither an object nor an array of objects")
+        raise Invalid("record", "is neither an object nor an array of objects")
     named = [name for one in objects if (name := program_of(one)) is not None]
     # Most of an array tell its program; an element of another one is refused on its own.
     usable = Counter(name for name in named if isinstance(name, str | int)).most_common(1)
@@ -245,7 +245,7 @@ def _program_id(value: Json, field: str) -> str:
     # Checked before it is looked up: a key beyond DynamoDB's limits would fail the whole batch, again and again.
     program = parsing.text(value, field)
     if not _PROGRAM_ID.fullmatch(program):
-        raise Refused(field, "is not the id of a program")
+        raise Invalid(field, "is not the id of a program")
     return program
 
 

@@ -14,7 +14,7 @@ from loyalty_bridge.actions.idempotency import DAY
 from loyalty_bridge.actions.idempotency import RESERVE_SECONDS as WAITING_RESERVE
 from loyalty_bridge.actions.punchh import SIGNUP_MEMBER
 from loyalty_bridge.activity import buffer
-from loyalty_bridge.errors import NotConnected, Refused
+from loyalty_bridge.errors import Invalid, NotConnected
 from loyalty_bridge.http_api import requests
 from loyalty_bridge.infra.http_client import open_transport
 from loyalty_bridge.platforms.convercus.client import connect
@@ -86,7 +86,7 @@ def signup_context(
 
     Raises
     ------
-    Refused
+    Invalid
         The engagement platform of the program does not take the external id as a user's id.
     """
     if isinstance(access.program.connection.engagement, MoEngageSide):
@@ -123,11 +123,11 @@ def within(limit: int | None, asked: float, field: str) -> None:
 
     Raises
     ------
-    Refused
+    Invalid
         More is asked for.
     """
     if limit is not None and asked > limit:
-        raise Refused(field, f"is above the program's limit of {limit} in one call")
+        raise Invalid(field, f"is above the program's limit of {limit} in one call")
 
 
 def carrier(settings: ActionSettings, batch: CouponBatch, seconds_left: float) -> Callable[[CouponBatch, str], str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.activity import buffer
-from loyalty_bridge.errors import OutOfScope, Refused, Unauthorized
+from loyalty_bridge.errors import Invalid, OutOfScope, Unauthorized
 from loyalty_bridge.programs import access_token, api_keys, repository
 from loyalty_bridge.programs.connection import program_id
 
@@ -67,7 +67,7 @@ def authenticate(
     key = api_keys.item_of(shown)
     try:
         name = program_id(program)
-    except Refused:
+    except Invalid:
         raise Unauthorized from None
     if key is None:
         raise Unauthorized

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from loyalty_bridge.actions import coupon_codes
 from loyalty_bridge.actions.clients import punchh_client
 from loyalty_bridge.actions.punchh import generate_code
-from loyalty_bridge.errors import BridgeError, NotConnected, Refused, UpstreamRefused
+from loyalty_bridge.errors import BridgeError, Invalid, NotConnected, UpstreamRejected
 from loyalty_bridge.http_api import auth, lookups
 from loyalty_bridge.http_api.requests import external_id, identifier
 from loyalty_bridge.http_api.responses import Response, response
@@ -41,9 +41,9 @@ def look(call: ApiRequest, deadline: float) -> Mapping[str, Any]:
     if not isinstance(side, PunchhSide):
         raise NotConnected(f"the loyalty platform of {program.id} is not Punchh")
     if secrets[1] not in program.secrets:
-        raise Refused("campaign", "has no token in the program")
+        raise Invalid("campaign", "has no token in the program")
     if not member:
-        raise Refused("accountId", "is not an id")
+        raise Invalid("accountId", "is not an id")
     names = (coupon_codes.key(program.generation, member), identities.key_of_aliases(program.generation, member))
     found = dynamodb.read([(told.members_table, {"member": {"S": name}}) for name in names], deadline)
     items = {item["member"]["S"]: item for item in found[told.members_table]}
@@ -51,7 +51,7 @@ def look(call: ApiRequest, deadline: float) -> Mapping[str, Any]:
     def ask() -> str:
         user_id = user_id_of(identities.from_item(items.get(names[1], {})))
         if user_id is None:
-            raise Refused("accountId", "is not known by an id of Punchh")
+            raise Invalid("accountId", "is not known by an id of Punchh")
         return generate_code(punchh_client(told, admitted, needs=secrets), user_id, campaign, deadline)
 
     seen = coupon_codes.opened(items.get(names[0], {}), campaign)
@@ -63,9 +63,9 @@ def look(call: ApiRequest, deadline: float) -> Mapping[str, Any]:
 
 def error_response(error: BridgeError) -> Response:
     """Tell why there is no code."""
-    if isinstance(error, UpstreamRefused):
+    if isinstance(error, UpstreamRejected):
         return response(200, {"error": "no_coupon"})
-    if isinstance(error, Refused) and error.field == "campaign":
+    if isinstance(error, Invalid) and error.field == "campaign":
         return response(200, {"error": "campaign_not_found"})
     return lookups.error_response(error)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.actions.clients import client, shared_client
 from loyalty_bridge.actions.idempotency import Answer
-from loyalty_bridge.errors import BridgeError, OutOfScope, Refused, Unauthorized, UpstreamRefused
+from loyalty_bridge.errors import BridgeError, Invalid, OutOfScope, Unauthorized, UpstreamRejected
 from loyalty_bridge.http_api import auth, responses
 from loyalty_bridge.http_api.responses import Response, failed, response
 from loyalty_bridge.settings import ProgramSettings, settings
@@ -63,5 +63,5 @@ def error_response(error: BridgeError) -> Response:
     """Tell why there is nothing to show."""
     if isinstance(error, Unauthorized | OutOfScope):
         return failed(error)
-    unknown = isinstance(error, Refused) or (isinstance(error, UpstreamRefused) and error.status == 404)
+    unknown = isinstance(error, Invalid) or (isinstance(error, UpstreamRejected) and error.status == 404)
     return response(200, {"error": "member_not_found" if unknown else "internal_error"})

@@ -21,7 +21,7 @@ from pydantic import (
     field_validator,
 )
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.http_api.requests import EXTERNAL_ID_PATTERN, ID_PATTERN, MAX_ID, external_id, identifier, rendered
 from loyalty_bridge.platforms import parsing
 
@@ -66,7 +66,7 @@ def _read(read: Callable[[Any, str], T]) -> Callable[[Any], T]:
     def validate(value: Any) -> T:
         try:
             return read(value, "")
-        except Refused as refusal:
+        except Invalid as refusal:
             raise ValueError(refusal.reason) from None
 
     return validate
@@ -76,7 +76,7 @@ def _moment(value: str, field: str) -> str:
     moment = parsing.iso(value, field)
     if parsing.is_day(value):
         # Whether it is meant to its beginning or its end, the caller has to say.
-        raise Refused(field, "has no time of day")
+        raise Invalid(field, "has no time of day")
     return moment
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from loyalty_bridge.errors import Refused, TooLarge
+from loyalty_bridge.errors import Invalid, PayloadTooLarge
 from loyalty_bridge.member_ids import check_member_id
 
 if TYPE_CHECKING:
@@ -72,13 +72,13 @@ class ApiRequest:
 
         Raises
         ------
-        Refused
+        Invalid
             It is blank, was not rendered, or cannot be an id.
         """
         try:
             return identifier(self.path.get(name, ""))
         except ValueError as error:
-            raise Refused(name, str(error)) from None
+            raise Invalid(name, str(error)) from None
 
 
 def rendered(value: str) -> str:
@@ -97,7 +97,7 @@ def external_id(value: str) -> str:
         raise ValueError(f"has more than {MAX_ID} characters")
     try:
         check_member_id(id_, "")
-    except Refused as refusal:
+    except Invalid as refusal:
         raise ValueError(refusal.reason) from None
     return id_
 
@@ -133,25 +133,25 @@ def parsed(call: ApiRequest) -> Json:
 
     Raises
     ------
-    TooLarge
+    PayloadTooLarge
         The body is.
-    Refused
+    Invalid
         It is not JSON, names a key twice, or the ``Content-Type`` does not say so.
     """
     from loyalty_bridge.platforms.parsing import parse
 
     kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise Refused("Content-Type", "is not application/json")
+        raise Invalid("Content-Type", "is not application/json")
     if len(call.body) > MAX_BODY:
-        raise TooLarge("body", f"is larger than {MAX_BODY // 1024} KB")
+        raise PayloadTooLarge("body", f"is larger than {MAX_BODY // 1024} KB")
     try:
         # Of two values a reader takes the last: a text that a template did not escape could replace any other field.
         return parse(call.body, unique_keys=True)
-    except Refused as refusal:
+    except Invalid as refusal:
         unquoted = str(refusal).replace("record:", "body:", 1)
         field = "body" if refusal.field == "record" else refusal.field
-        raise Refused(field, refusal.reason, unquoted=unquoted) from None
+        raise Invalid(field, refusal.reason, unquoted=unquoted) from None
 
 
 def body(call: ApiRequest, model: type[M]) -> M:
@@ -159,7 +159,7 @@ def body(call: ApiRequest, model: type[M]) -> M:
 
     Raises
     ------
-    Refused
+    Invalid
         Naming the field that is wrong; or as `parsed`.
     """
     return checked(parsed(call), model)
@@ -170,7 +170,7 @@ def checked(document: Any, model: type[M]) -> M:
 
     Raises
     ------
-    Refused
+    Invalid
         Naming the field that is wrong.
     """
     from pydantic import ValidationError
@@ -182,7 +182,7 @@ def checked(document: Any, model: type[M]) -> M:
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:64]}" for part in first["loc"])
         complaint = _complaint(first["type"], first["msg"])
         unquoted = "body: has a field that is not known" if first["type"] == "extra_forbidden" else ""
-        raise Refused(path.lstrip(".") or "body", complaint, unquoted=unquoted) from None
+        raise Invalid(path.lstrip(".") or "body", complaint, unquoted=unquoted) from None
 
 
 def _complaint(kind: str, message: str) -> str:
@@ -204,14 +204,14 @@ def idempotency_key(call: ApiRequest, given: str | None, dispatch: str | None, *
 
     Raises
     ------
-    Refused
+    Invalid
         The header is not printable ASCII, longer than 255 characters, or not rendered.
     """
     header = call.headers.get("idempotency-key", "").strip()
     if not re.fullmatch(r"[ -~]{0,255}", header):
-        raise Refused("Idempotency-Key", "has other than printable ASCII characters, or more than 255")
+        raise Invalid("Idempotency-Key", "has other than printable ASCII characters, or more than 255")
     if _UNRENDERED.search(header):
-        raise Refused("Idempotency-Key", "was not rendered by the template")
+        raise Invalid("Idempotency-Key", "was not rendered by the template")
     for own in (header, (given or "").strip()):
         if own and _TEST_DISPATCH not in own:
             return f"key:{own}"

@@ -19,21 +19,21 @@ from loyalty_bridge.activity import buffer
 from loyalty_bridge.activity.recorder import endpoint, redacted
 from loyalty_bridge.errors import (
     BridgeError,
+    Conflict,
     ConnectionBroken,
     Forbidden,
     InProgress,
+    Invalid,
     KeyReused,
     NotConnected,
     NotFound,
     NotSent,
     OutcomeUnknown,
     OutOfScope,
-    Refused,
-    SavedMeanwhile,
-    TooLarge,
+    PayloadTooLarge,
     Unauthorized,
     Unavailable,
-    UpstreamRefused,
+    UpstreamRejected,
 )
 from loyalty_bridge.http_api import requests
 from loyalty_bridge.http_api.requests import ApiRequest
@@ -52,14 +52,14 @@ Response = dict[str, Any]
 
 # From the special to the general. A repeat is invited by 5xx only where it is useful and does no harm.
 _STATUS: tuple[tuple[type[BridgeError], int], ...] = (
-    (TooLarge, 413),
-    (Refused, 400),
+    (PayloadTooLarge, 413),
+    (Invalid, 400),
     (Unauthorized, 401),
     (OutOfScope, 403),
     (Forbidden, 403),
     (KeyReused, 422),
     (NotFound, 404),
-    (SavedMeanwhile, 409),
+    (Conflict, 409),
     (NotConnected, 409),
     (InProgress, 503),
     (ConnectionBroken, 503),
@@ -82,12 +82,12 @@ def response(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | 
 
 def failed(error: BridgeError) -> Response:
     """Tell an error."""
-    if isinstance(error, UpstreamRefused):
+    if isinstance(error, UpstreamRejected):
         code = error.code or "upstream_refused"
         return response(_UPSTREAM.get(error.status, 422), {"error": code, "message": error.reason})
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     body: dict[str, Any] = {"error": error.word, "message": _message(error)}
-    if isinstance(error, Refused):
+    if isinstance(error, Invalid):
         body["field"] = error.field
     headers = {}
     if status in {502, 503}:
@@ -97,7 +97,7 @@ def failed(error: BridgeError) -> Response:
 
 
 def _message(error: BridgeError) -> str:
-    return f"{error.field} {error.reason}" if isinstance(error, Refused) else str(error)
+    return f"{error.field} {error.reason}" if isinstance(error, Invalid) else str(error)
 
 
 def answer(

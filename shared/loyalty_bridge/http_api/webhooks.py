@@ -25,11 +25,11 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from loyalty_bridge.activity import buffer
 from loyalty_bridge.activity.recorder import endpoint, redacted
-from loyalty_bridge.errors import Refused, Unauthorized, Unavailable
+from loyalty_bridge.errors import Invalid, Unauthorized, Unavailable
 from loyalty_bridge.event_queue import publisher
 from loyalty_bridge.event_queue.envelope import SourceRecord, group_of, single, split
 from loyalty_bridge.http_api import responses
-from loyalty_bridge.model import Refusal
+from loyalty_bridge.model import FieldError
 from loyalty_bridge.parking import parked_records
 from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline.batch import PARTS
@@ -227,7 +227,7 @@ def _addressee(settings: DeliverySettings, delivery: _Delivery, platform: str) -
 def _found(settings: DeliverySettings, delivery: _Delivery, platform: str) -> Program:
     try:
         name = program_id(delivery.program)
-    except Refused:
+    except Invalid:
         raise Unauthorized from None
     program = repository.load(settings, [name]).get(name)
     if program is None or program.connection.loyalty.platform != platform:
@@ -283,7 +283,7 @@ def _sorted(program: Program, delivery: _Delivery) -> tuple[list[tuple[SourceRec
     """Take a delivery apart into events: those that name a member, each with its ordered group, and the others."""
     whole = SourceRecord(program.id, delivery.body, delivery.received)
     if _are_too_many(delivery.body):
-        return [], [_refused(whole, "", Refused("record", f"holds more than {MAX_EVENTS} events"))]
+        return [], [_refused(whole, "", Invalid("record", f"holds more than {MAX_EVENTS} events"))]
     source, rules = program.source, program.connection.loyalty.rules
     good: list[tuple[SourceRecord, str]] = []
     told, unusable = split(whole, source)
@@ -296,7 +296,7 @@ def _sorted(program: Program, delivery: _Delivery) -> tuple[list[tuple[SourceRec
                 record = single(whole, event)
             name = source.member(event, rules) or source.alias(event) or ""
             good.append((record, group_of(program.id, name)))
-        except Refused as refusal:
+        except Invalid as refusal:
             bad.append(_refused(record, _event_id(program, event), refusal))
     return good, bad
 
@@ -310,13 +310,13 @@ def _are_too_many(body: bytes) -> bool:
     return True  # it is not JSON; to say where would take as long
 
 
-def _refused(record: SourceRecord, event_id: str, refusal: Refused) -> ParkedRecord:
-    reasons = (Refusal("event", refusal.field, refusal.reason),)
+def _refused(record: SourceRecord, event_id: str, refusal: Invalid) -> ParkedRecord:
+    reasons = (FieldError("event", refusal.field, refusal.reason),)
     return ParkedRecord(record, event_id, group_of(record.program, event_id), reasons, PARTS)
 
 
 def _event_id(program: Program, event: Json) -> str:
     try:
         return program.source.event_id(event)
-    except Refused:
+    except Invalid:
         return ""

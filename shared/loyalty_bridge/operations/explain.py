@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.event_queue import envelope
 from loyalty_bridge.event_queue.envelope import InboundMessage
 from loyalty_bridge.model import Json
@@ -51,7 +51,7 @@ def explain(settings: DeliverySettings, data: bytes, program_id: str = "") -> di
 
     Raises
     ------
-    Refused
+    Invalid
         Nothing of it can be used.
     Unavailable
         A store does not answer.
@@ -63,7 +63,7 @@ def explain(settings: DeliverySettings, data: bytes, program_id: str = "") -> di
         record = envelope.decode(arrival, lambda key: parked_records.get_body(settings, key))
     program = repository.load(settings, [record.program]).get(record.program)
     if program is None:
-        raise Refused("programId", "is not the id of a program")
+        raise Invalid("programId", "is not the id of a program")
     told, unusable = envelope.split(record, program.source)
     if not told:
         raise unusable[0][1]
@@ -84,7 +84,7 @@ def _event(
         if member_id is None:
             return {**_EVENT, "sent_on_to_the_accounts_of": intake.person(program, event)}
         work = intake.translate(arrival, record, event, program, member_id)
-    except Refused as refusal:
+    except Invalid as refusal:
         return _refused(refusal)
     known = deduplication.look_up(settings, [MappedEvent(program, work, ())], time.monotonic() + _SECONDS)
     work.recall(
@@ -96,7 +96,7 @@ def _event(
     return _told(program, work, member)
 
 
-def _refused(refusal: Refused) -> dict[str, Any]:
+def _refused(refusal: Invalid) -> dict[str, Any]:
     return {**_EVENT, "refused": [{"part": "record", "field": refusal.field, "reason": refusal.reason}]}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.model import Json, MemberUpdate
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.field_reference import references
@@ -31,12 +31,12 @@ def learn(platform: str, files: Iterable[bytes]) -> list[dict[str, Any]]:
 
     Raises
     ------
-    Refused
+    Invalid
         There is no such platform.
     """
     documented = references().get(platform)
     if documented is None:
-        raise Refused("platform", f"is none of {', '.join(references())}")
+        raise Invalid("platform", f"is none of {', '.join(references())}")
     types: defaultdict[str, _Seen] = defaultdict(_Seen)
     for data in files:
         for event in _events(data):
@@ -64,9 +64,9 @@ class _Seen:
         self.sent: Counter[str] = Counter()
         self.ignored: dict[str, str] = {}
 
-    def add(self, found: MemberUpdate | Refused) -> None:
+    def add(self, found: MemberUpdate | Invalid) -> None:
         self.events += 1
-        if isinstance(found, Refused):
+        if isinstance(found, Invalid):
             self.ignored[found.field] = found.reason
             return
         sent = [one.field for one in found.unknown if not one.withheld]
@@ -82,26 +82,26 @@ class _Seen:
 def _events(data: bytes) -> Iterator[Json]:
     try:
         documents = [parsing.parse_each(data)[0]]
-    except Refused:
+    except Invalid:
         documents = []
         for line in filter(None, map(bytes.strip, data.splitlines())):
             try:
                 documents.append(parsing.parse_each(line)[0])
-            except Refused:
+            except Invalid:
                 documents.append(None)
     for document in documents:
         yield from document if isinstance(document, list) else [document]
 
 
-def _read(platform: str, event: Json) -> MemberUpdate | Refused:
+def _read(platform: str, event: Json) -> MemberUpdate | Invalid:
     reads = LOYALTY[platform]
     rules: Any = vars(reads)["Rules"]()
     now = datetime.now(UTC)
     if not isinstance(event, dict):
-        return Refused("record", "is no event")
+        return Invalid("record", "is no event")
     try:
         [opened] = cast("list[dict[str, Json]]", reads.events(event))
         member = reads.member(opened, rules) or "unknown"
         return reads.read(opened, rules, member=member, received=now)
-    except Refused as refusal:
+    except Invalid as refusal:
         return refusal

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loyalty_bridge.errors import NotConnected, Refused, SavedMeanwhile
+from loyalty_bridge.errors import Conflict, Invalid, NotConnected
 from loyalty_bridge.programs import delivery_state, endpoint_policy, repository
 from loyalty_bridge.programs.connection import (
     PUNCHH_COUPON_TOKEN,
@@ -51,9 +51,9 @@ def put(
 
     Raises
     ------
-    Refused
+    Invalid
         Naming the field that is wrong.
-    SavedMeanwhile
+    Conflict
         Somebody else saved it since.
     Unavailable
         A store does not answer.
@@ -61,7 +61,7 @@ def put(
     program_id(program)
     before = repository.load(settings, [program]).get(program)
     if seen is not None and seen != (before.version if before else 0):
-        raise SavedMeanwhile(repository.saved_meanwhile(program))
+        raise Conflict(repository.conflict_message(program))
     connection = merged(_settings(before, change) if before else Connection(), change)
     secrets = _checked(secrets, connection)
     check_credentials(connection, secrets)
@@ -87,7 +87,7 @@ def _check_stored(before: Program, connection: Connection, given: Mapping[str, s
 
     Raises
     ------
-    Refused
+    Invalid
         The way to show them changes, and one that is stored is not put again.
     """
 
@@ -97,7 +97,7 @@ def _check_stored(before: Program, connection: Connection, given: Mapping[str, s
     was, now = shown(before.connection.loyalty), shown(connection.loyalty)
     stay = [name for name in WEBHOOK_CREDENTIALS if name in before.secrets and name not in given]
     if now and was != now and stay:
-        raise Refused("loyalty.webhook_auth", f"changes how the credential is shown: put secrets.{stay[0]} again, too")
+        raise Invalid("loyalty.webhook_auth", f"changes how the credential is shown: put secrets.{stay[0]} again, too")
 
 
 def _settings(before: Program, change: Mapping[str, Any]) -> Connection:
@@ -105,12 +105,12 @@ def _settings(before: Program, change: Mapping[str, Any]) -> Connection:
 
     Raises
     ------
-    Refused
+    Invalid
         The change leaves something out that cannot be read.
     """
     if isinstance(before.stored, str):
         if absent := [side for side in ("loyalty", "engagement") if side not in change]:
-            raise Refused(absent[0], f"is missing, and what is stored is not known: {before.stored}")
+            raise Invalid(absent[0], f"is missing, and what is stored is not known: {before.stored}")
         return Connection()
     return before.stored
 
@@ -123,17 +123,17 @@ def _address(connection: Connection) -> dict[str, Any]:
 def _checked(given: Any, connection: Connection) -> Mapping[str, str]:
     """Give the secrets without the blanks around them: what is copied often ends in a line break."""
     if not isinstance(given, Mapping):
-        raise Refused("secrets", "is not an object")
+        raise Invalid("secrets", "is not an object")
     known = {*SECRETS[connection.loyalty.platform], *SECRETS[connection.engagement.platform]}
     if isinstance(connection.loyalty, PunchhSide):
         known |= {f"{PUNCHH_COUPON_TOKEN}<campaign id>", *filter(is_coupon_token, given)}
     for name, secret in given.items():
         if name not in known:
-            raise Refused(f"secrets.{name}", f"is not one of {', '.join(sorted(known))}")
+            raise Invalid(f"secrets.{name}", f"is not one of {', '.join(sorted(known))}")
         if not isinstance(secret, str) or not secret.strip():
-            raise Refused(f"secrets.{name}", "is not a text")
+            raise Invalid(f"secrets.{name}", "is not a text")
         if not secret.strip().isprintable() or (is_in_header(name, connection) and not secret.strip().isascii()):
-            raise Refused(f"secrets.{name}", "holds a character that a request cannot carry; copy it again")
+            raise Invalid(f"secrets.{name}", "holds a character that a request cannot carry; copy it again")
     return {name: secret.strip() for name, secret in given.items()}
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.errors import NotFound, Refused
+from loyalty_bridge.errors import Invalid, NotFound
 from loyalty_bridge.event_queue import envelope, publisher
 from loyalty_bridge.event_queue.envelope import InboundMessage
 from loyalty_bridge.infra import aws
@@ -288,7 +288,7 @@ def _put_again(settings: DeliverySettings, arrival: InboundMessage) -> None:
     """Put an entry on the event queue or stream again as what came when it came first; what is no record, as it is."""
     try:
         record = envelope.decode(arrival, lambda key: parked_records.get_body(settings, key))
-    except Refused:
+    except Invalid:
         publisher.publish_raw(settings, arrival.data, arrival.group)
     else:
         publisher.publish(settings, [(record, arrival.group)])

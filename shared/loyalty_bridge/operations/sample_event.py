@@ -28,7 +28,7 @@ def send_sample(program: Program, member: str) -> dict[str, Any]:
     ------
     NotConnected
         The connection is not complete.
-    Refused
+    Invalid
         The destination has no such member ids.
     """
     if missing := program.missing():

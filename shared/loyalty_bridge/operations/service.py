@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge import activity
 from loyalty_bridge.actions import decisions, idempotency
-from loyalty_bridge.errors import NotConnected, NotFound, Refused
+from loyalty_bridge.errors import Invalid, NotConnected, NotFound
 from loyalty_bridge.operations import explain, members, redrive, sample_event, trace
 from loyalty_bridge.operations import programs as administer
 from loyalty_bridge.operations.audit import EVERY_PROGRAM, audited, lines
@@ -58,7 +58,7 @@ def _known(desk: OperatorContext, program: str) -> str:
     """Check that a program may be seen, before it is known whether it is there."""
     try:
         name = program_id(program)
-    except Refused:
+    except Invalid:
         name = ""
     if not name or not desk.operator.may(name):
         raise NotFound(f"there is no program {program[:64]}")
@@ -128,9 +128,9 @@ def save(
 
     Raises
     ------
-    Refused
+    Invalid
         Naming the field that is wrong.
-    SavedMeanwhile
+    Conflict
         Somebody else saved it since it was seen.
     """
     given = secrets if isinstance(secrets, Mapping) else ()
@@ -270,9 +270,9 @@ def decide(desk: OperatorContext, program: str, action: str, *, happened: bool, 
 
     Raises
     ------
-    Refused
+    Invalid
         It happened, and what repeats are to be answered with is not told.
-    SavedMeanwhile
+    Conflict
         Its outcome is known meanwhile.
     """
     record = decisions.find(desk.settings, find(desk, program).id, action)

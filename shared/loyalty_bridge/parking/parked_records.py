@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.event_queue.envelope import SourceRecord, instant_of, milliseconds_of
 from loyalty_bridge.infra import aws
-from loyalty_bridge.model import Refusal
+from loyalty_bridge.model import FieldError
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
@@ -61,7 +61,7 @@ class ParkedRecord:
     record: SourceRecord
     event_id: str = ""
     group: str = ""
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[FieldError, ...] = ()
     missing: tuple[str, ...] = ()
     is_damaged: bool = False
 
@@ -250,14 +250,14 @@ def get_body(settings: DeliverySettings, key: str) -> bytes:
 
     Raises
     ------
-    Refused
+    Invalid
         The key is not that of a body, or there is none any more.
     Unavailable
         S3 does not answer.
     """
     body = _stored(settings, key) if _BODY.fullmatch(key) else None
     if body is None:
-        raise Refused("stored", "does not name a stored body")
+        raise Invalid("stored", "does not name a stored body")
     return body
 
 
@@ -316,11 +316,11 @@ def _written(entry: ParkedRecord, shelf: Kind) -> dict[str, Any]:
     }
 
 
-def _few(refusals: Sequence[Refusal]) -> Sequence[Refusal]:
+def _few(refusals: Sequence[FieldError]) -> Sequence[FieldError]:
     """Keep as many refusals of a record as a person reads, and the number of the others."""
     if len(refusals) <= MOST_REASONS:
         return refusals
-    more = Refusal(refusals[0].part, "record", f"{len(refusals) - MOST_REASONS} more of its fields cannot be used")
+    more = FieldError(refusals[0].part, "record", f"{len(refusals) - MOST_REASONS} more of its fields cannot be used")
     return [*refusals[:MOST_REASONS], more]
 
 
@@ -336,7 +336,7 @@ def _damaged(bundle: ParkedBatch, data: bytes, why: str) -> ParkedRecord:
         SourceRecord(bundle.program, data, bundle.at),
         event_id=f"bundle:{bundle.position}",
         group=f"{bundle.program}#bundle",
-        refusals=(Refusal("event", f"{bundle.shelf} bundle", why),),
+        refusals=(FieldError("event", f"{bundle.shelf} bundle", why),),
         is_damaged=True,
     )
 
@@ -354,6 +354,6 @@ def _read(line: Mapping[str, Any]) -> ParkedRecord:
         record,
         event_id=line["event_id"],
         group=line["group"],
-        refusals=tuple(Refusal(*refusal) for refusal in line["refusals"]),
+        refusals=tuple(FieldError(*refusal) for refusal in line["refusals"]),
         missing=tuple(line["missing"]),
     )

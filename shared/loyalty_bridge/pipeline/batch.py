@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from loyalty_bridge.activity import Recorder, buffer
 from loyalty_bridge.activity.recorder import UNKNOWN_FIELD
-from loyalty_bridge.errors import Refused, Unavailable
+from loyalty_bridge.errors import Invalid, Unavailable
 from loyalty_bridge.event_queue import publisher
 from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord
 from loyalty_bridge.event_queue.publisher import Addressed
-from loyalty_bridge.model import Refusal
+from loyalty_bridge.model import FieldError
 from loyalty_bridge.parking import blocked_groups, parked_records
 from loyalty_bridge.parking.blocked_groups import BlockedGroup
 from loyalty_bridge.parking.parked_records import ParkedRecord
@@ -141,10 +141,10 @@ class InvocationBatch:
         self._refused[shelf or entry.record.program].append((arrival, entry, is_whole))
 
     def refuse_whole(
-        self, arrival: InboundMessage, record: SourceRecord, refusal: Refused, event_id: str = "", *, shelf: str = ""
+        self, arrival: InboundMessage, record: SourceRecord, refusal: Invalid, event_id: str = "", *, shelf: str = ""
     ) -> None:
         """Note a record of which nothing can be used."""
-        reasons = (Refusal("event", refusal.field, refusal.reason),)
+        reasons = (FieldError("event", refusal.field, refusal.reason),)
         self.refuse(arrival, ParkedRecord(record, event_id, arrival.group, reasons, PARTS), shelf=shelf)
 
     def keep_refused(self) -> None:

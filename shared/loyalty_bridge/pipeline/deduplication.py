@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.infra import dynamodb
 from loyalty_bridge.model import Part
 from loyalty_bridge.pipeline import attribute_state, delivery_log, identities, member_leases
@@ -138,7 +138,7 @@ def _learn(batch: InvocationBatch, mapped: Sequence[MappedEvent], known: Known) 
         owner = identities.owner(known.items.get(name, {}), about[name])
         until = _meant_until(one, known, owner) if one.sent_for else inf
         if one.work.update.time.timestamp() > until:
-            gone = Refused(one.program.source.UNRESOLVED_ERROR[0], "no longer means the account")
+            gone = Invalid(one.program.source.UNRESOLVED_ERROR[0], "no longer means the account")
             batch.refuse_whole(one.work.arrival, one.work.record, gone, one.work.update.event_id)
             continue
         persons = {alias for alias in (*one.aliases, *one.left_by) if owned(one.program, alias)}

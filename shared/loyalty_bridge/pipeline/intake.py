@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
-from loyalty_bridge.errors import Refused, Unavailable
+from loyalty_bridge.errors import Invalid, Unavailable
 from loyalty_bridge.event_queue import envelope
 from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord, group_of
 from loyalty_bridge.model import few
@@ -109,7 +109,7 @@ def decode(batch: InvocationBatch, arrivals: list[InboundMessage]) -> Opened:
             continue
         try:
             opened.append((arrival, envelope.decode(arrival, fetch)))
-        except Refused as refusal:
+        except Invalid as refusal:
             batch.refuse_whole(
                 arrival, SourceRecord(parked_records.UNKNOWN_PROGRAM, arrival.data, arrival.sent), refusal
             )
@@ -147,10 +147,10 @@ def admit(batch: InvocationBatch, opened: Opened, programs: Mapping[str, Program
     for arrival, record in opened:
         program = programs.get(record.program)
         if program is None:
-            unknown = Refused("programId", "is not the id of a program")
+            unknown = Invalid("programId", "is not the id of a program")
             batch.refuse_whole(arrival, record, unknown, shelf=parked_records.UNKNOWN_PROGRAM)
         elif program.since and record.received < program.since:
-            before = Refused("programId", "was that of a program which was deleted after this came")
+            before = Invalid("programId", "was that of a program which was deleted after this came")
             batch.refuse_whole(arrival, record, before, shelf=parked_records.UNKNOWN_PROGRAM)
         elif program.unreadable:
             waiting[record.program].append((arrival, record))
@@ -195,7 +195,7 @@ def read(batch: InvocationBatch, admitted: Opened, programs: Mapping[str, Progra
         for own, event in told:
             try:
                 one = _read_one(batch, arrival, own, event, program)
-            except Refused as refusal:
+            except Invalid as refusal:
                 refused.append((own, refusal, _event_id(program, event)))
                 continue
             if isinstance(one, MappedEvent):
@@ -229,7 +229,7 @@ def _read_one(
 
 
 def _refuse(
-    batch: InvocationBatch, arrival: InboundMessage, refused: Sequence[tuple[SourceRecord, Refused, str]]
+    batch: InvocationBatch, arrival: InboundMessage, refused: Sequence[tuple[SourceRecord, Invalid, str]]
 ) -> None:
     """Refuse events of one record: each on its own, but what goes beyond `MOST_ALONE` together, as an array."""
     for record, refusal, event_id in refused[:MOST_ALONE]:
@@ -238,7 +238,7 @@ def _refuse(
         first, why, _ = rest[0]
         together = replace(first, body=b"[%b]" % b",".join(record.body for record, _, _ in rest), document=None)
         reason = f"is one of {len(rest)} more that cannot be used; of the first, {why.field} {why.reason}"
-        batch.refuse_whole(arrival, together, Refused("record", reason))
+        batch.refuse_whole(arrival, together, Invalid("record", reason))
 
 
 def person(program: Program, event: Json) -> str:
@@ -246,19 +246,19 @@ def person(program: Program, event: Json) -> str:
 
     Raises
     ------
-    Refused
+    Invalid
         It names nobody.
     """
     alias = program.source.alias(event)
     if alias is None:
-        raise Refused("accountId", "is missing")
+        raise Invalid("accountId", "is missing")
     return alias
 
 
 def _check_program(event: Json, program: str) -> None:
     named = envelope.program_of(event) if isinstance(event, Mapping) else None
     if isinstance(named, str | int) and str(named).strip() not in {"", program}:
-        raise Refused("programId", "is another one than that of the record")
+        raise Invalid("programId", "is another one than that of the record")
 
 
 def _send_on(batch: InvocationBatch, sought: Sequence[UnresolvedRecord], taught: Sequence[AliasAssertion]) -> None:
@@ -282,7 +282,7 @@ def _send_on(batch: InvocationBatch, sought: Sequence[UnresolvedRecord], taught:
             for member in _members(batch, one, known[one.name]):
                 copy = replace(one.record, member=member, released="")
                 batch.send_on(one.arrival, copy, group_of(program.id, member), event_id)
-        except Refused as refusal:
+        except Invalid as refusal:
             batch.refuse_whole(one.arrival, one.record, refusal, event_id)
 
 
@@ -291,7 +291,7 @@ def _members(batch: InvocationBatch, sought: UnresolvedRecord, members: Mapping[
 
     Raises
     ------
-    Refused
+    Invalid
         It may be one of several, is shared by too many, or has waited for long enough; its time is impossible.
     """
     program = sought.program
@@ -304,16 +304,16 @@ def _members(batch: InvocationBatch, sought: UnresolvedRecord, members: Mapping[
 
     ambiguous = program.source.AMBIGUOUS_ERRORS.get(sought.alias.partition(":")[0])
     if ambiguous and (members is None or len(members) > 1):
-        raise Refused(*ambiguous)
+        raise Invalid(*ambiguous)
     if members is None:
         reason = f"is shared by more than {identities.MOST_MEMBERS} members, and identifies none of them"
-        raise Refused(program.source.UNRESOLVED_ERROR[0], reason)
+        raise Invalid(program.source.UNRESOLVED_ERROR[0], reason)
     if not (found := sorted(member for member, until in members.items() if meant(member, until))):
         # Since it was looked for first; what was held has the same time after it.
         now = datetime.fromtimestamp(batch.now, UTC)
         since = sought.record.sought or now
         if now - since >= KNOWN_AFTER:
-            raise Refused(*program.source.UNRESOLVED_ERROR)
+            raise Invalid(*program.source.UNRESOLVED_ERROR)
         batch.wait(sought.arrival, replace(sought.record, sought=since))
     return found
 
@@ -334,11 +334,11 @@ def translate(arrival: InboundMessage, record: SourceRecord, event: Json, progra
 
     Raises
     ------
-    Refused
+    Invalid
         Nothing of it can be used.
     """
     if not isinstance(event, Mapping):
-        raise Refused("record", "is not an object")
+        raise Invalid("record", "is not an object")
     side = program.connection
     update = program.source.read(event, side.loyalty.rules, member=member, received=record.received)
     speaks = ENGAGEMENT[side.engagement.platform]
@@ -369,5 +369,5 @@ def _arrived(update: MemberUpdate, received: datetime) -> MemberUpdate:
 def _event_id(program: Program, event: Json) -> str:
     try:
         return program.source.event_id(event)
-    except Refused:
+    except Invalid:
         return ""

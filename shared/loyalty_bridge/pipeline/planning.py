@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord
-from loyalty_bridge.model import Json, MemberUpdate, Part, Refusal
+from loyalty_bridge.model import FieldError, Json, MemberUpdate, Part
 from loyalty_bridge.pipeline.attribute_state import AttributeState, AttributeVersion
 from loyalty_bridge.platforms.base import AttributePath, EngagementPlatform, Translation, WireObject
 
@@ -34,7 +34,7 @@ class Delivery:
     missing: set[Part]
     accepted: set[Part] = field(default_factory=set)
     accepted_before: set[Part] = field(default_factory=set)
-    refusals: list[Refusal] = field(default_factory=list)
+    refusals: list[FieldError] = field(default_factory=list)
     is_sent: bool = False
 
     @property
@@ -64,7 +64,7 @@ class Delivery:
     def refuse(self, part: Part, reason: str) -> None:
         """Settle a part: the destination will never take it."""
         self.missing.discard(part)
-        refusal = Refusal(part, part, reason)
+        refusal = FieldError(part, part, reason)
         if refusal not in self.refusals:  # attributes may be several objects
             self.refusals.append(refusal)
 

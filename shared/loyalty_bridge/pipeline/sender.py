@@ -30,7 +30,7 @@ from loyalty_bridge.platforms.base import (
     EngagementPlatform,
     Rejected,
     Reply,
-    TooLarge,
+    SplitRequired,
     Transient,
     Verdict,
     Wait,
@@ -189,7 +189,7 @@ def _settle(lane: ProgramSender, request: Sequence[OutboundObject], *, suspected
         verdict = _attempt(lane, items, suspected=suspected)
         if isinstance(verdict, Accepted):
             parts = _settle_each(lane, items, verdict)
-        elif isinstance(verdict, Rejected | TooLarge):
+        elif isinstance(verdict, Rejected | SplitRequired):
             parts = _split(lane, items, verdict)
         elif isinstance(verdict, _Culprit) and len(items) > 1:
             suspected = True
@@ -311,7 +311,7 @@ def _checked(lane: ProgramSender) -> Verdict:
 _WORDS: dict[type[Verdict], str] = {
     Accepted: "ok",
     Rejected: "rejected",
-    TooLarge: "too_large",
+    SplitRequired: "too_large",
     Wait: "wait",
     Transient: "failed",
     Broken: "broken",
@@ -356,7 +356,7 @@ def _reject(lane: ProgramSender, item: OutboundObject, reason: str) -> list[Outb
 
 
 def _split(
-    lane: ProgramSender, items: list[OutboundObject], verdict: Rejected | TooLarge
+    lane: ProgramSender, items: list[OutboundObject], verdict: Rejected | SplitRequired
 ) -> list[list[OutboundObject]]:
     """Cut a request that was refused as a whole, until the culprit is alone."""
     culprits = verdict.rejected if isinstance(verdict, Rejected) else {}

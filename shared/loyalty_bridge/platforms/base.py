@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
 
-from loyalty_bridge.model import Json, MemberUpdate, Refusal
+from loyalty_bridge.model import FieldError, Json, MemberUpdate
 
 MAX_WAIT_SECONDS = 3600.0
 """No platform documents a limit over a longer time, so no true reply means a longer wait."""
@@ -45,7 +45,7 @@ class Translation:
     attributes: Mapping[AttributePath, Json] = field(default_factory=dict)
     event: WireObject | None = None
     purchase: WireObject | None = None
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[FieldError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class TooLarge:
+class SplitRequired:
     """Nothing was taken, because the request holds too much: split it."""
 
     reason: str
@@ -179,7 +179,7 @@ def failed(status: int, reason: str) -> Transient:
     return Transient(reason, is_unknown=200 <= status < 300 or (status >= 500 and status not in NEVER_BEGUN))
 
 
-Verdict: TypeAlias = Accepted | Rejected | TooLarge | Wait | Transient | Broken
+Verdict: TypeAlias = Accepted | Rejected | SplitRequired | Wait | Transient | Broken
 
 
 class EngagementPlatform(Protocol):
@@ -189,7 +189,7 @@ class EngagementPlatform(Protocol):
     """Whether an event of a clock that is ahead of the destination's is taken."""
 
     def translate(self, update: MemberUpdate, rules: Any) -> Translation:
-        """Turn an update into wire form; raise `Refused` when nothing of it can be sent."""
+        """Turn an update into wire form; raise `Invalid` when nothing of it can be sent."""
 
     def attribute_objects(
         self, identity: Mapping[str, Json], values: Mapping[AttributePath, Json], rules: Any
@@ -213,7 +213,7 @@ class EngagementPlatform(Protocol):
 
 
 class LoyaltyPlatform(Protocol):
-    """The names that the events module of a loyalty platform offers. Functions raise `Refused`."""
+    """The names that the events module of a loyalty platform offers. Functions raise `Invalid`."""
 
     UNKNOWN_EVENT: str
     """The name of events whose type is not known here; empty where such are refused."""

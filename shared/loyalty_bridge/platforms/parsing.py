@@ -1,6 +1,6 @@
 """Tolerant reading of what loyalty platforms send: each function takes a JSON value and the path of its field.
 
-Every function returns the one normalised form or raises `Refused` with the path and a reason, never the value.
+Every function returns the one normalised form or raises `Invalid` with the path and a reason, never the value.
 Libraries that are slow to import are imported where they are used, so that a cold start pays only for what it needs.
 """
 
@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.member_ids import check_member_id, says_nothing
 from loyalty_bridge.platforms import times
 
@@ -101,7 +101,7 @@ def parse(data: bytes, *, unique_keys: bool = False, any_text: bool = False) -> 
 
     Raises
     ------
-    Refused
+    Invalid
         A key that is named twice (the key is the field); not UTF-8, not JSON, NaN or Infinity, a number that is too
         large, nesting deeper than `MAX_DEPTH`; or a null byte or a lone surrogate in a string (its path is the field)
         or in a key (the path of its object is).
@@ -110,16 +110,16 @@ def parse(data: bytes, *, unique_keys: bool = False, any_text: bool = False) -> 
         document = _decoded(data)
         value: Json = (_UNIQUE_DECODER if unique_keys else _DECODER).decode(document)
     except json.JSONDecodeError as error:
-        raise Refused("record", f"is not JSON (position {error.pos})") from None
+        raise Invalid("record", f"is not JSON (position {error.pos})") from None
     except RecursionError:
-        raise Refused("record", f"is nested deeper than {MAX_DEPTH}") from None
+        raise Invalid("record", f"is nested deeper than {MAX_DEPTH}") from None
     may_be_unusable = _MAY_BE_UNUSABLE.search(document)
     if may_be_unusable or document.count("{") + document.count("[") > MAX_DEPTH:
         _check(value, "", MAX_DEPTH, any_text=any_text)
     return _with_usable_keys(value) if may_be_unusable and any_text else value
 
 
-def parse_each(data: bytes) -> tuple[Json, list[tuple[bytes, Refused]]]:
+def parse_each(data: bytes) -> tuple[Json, list[tuple[bytes, Invalid]]]:
     """Read as `parse` does with `any_text`, but judge each element of an array on its own.
 
     Returns
@@ -129,19 +129,19 @@ def parse_each(data: bytes) -> tuple[Json, list[tuple[bytes, Refused]]]:
 
     Raises
     ------
-    Refused
+    Invalid
         Nothing of it can be used.
     """
     try:
         return parse(data, any_text=True), []
-    except Refused:
+    except Invalid:
         elements = _elements(data)
         check_number(len(elements))
         usable, unusable = [], []
         for element in elements:
             try:
                 usable.append(parse(element, any_text=True))
-            except Refused as refusal:
+            except Invalid as refusal:
                 unusable.append((element, refusal))
         if not usable:
             raise
@@ -152,7 +152,7 @@ def _decoded(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise Refused("record", "is not UTF-8") from None
+        raise Invalid("record", "is not UTF-8") from None
 
 
 def _elements(data: bytes) -> list[bytes]:
@@ -181,7 +181,7 @@ def events(record: Json) -> list[Json]:
 
     Raises
     ------
-    Refused
+    Invalid
         The record is neither an object nor an array, or holds more than `MAX_EVENTS`.
     """
     if isinstance(record, Mapping):
@@ -189,13 +189,13 @@ def events(record: Json) -> list[Json]:
     if isinstance(record, Sequence) and not isinstance(record, str):
         check_number(len(record))
         return list(record)
-    raise Refused("record", "is neither an object nor an array")
+    raise Invalid("record", "is neither an object nor an array")
 
 
 def check_number(events: int) -> None:
     """Refuse a record of too many events, before each of them takes its time."""
     if events > MAX_EVENTS:
-        raise Refused("record", f"holds more than {MAX_EVENTS} events: send fewer at a time")
+        raise Invalid("record", f"holds more than {MAX_EVENTS} events: send fewer at a time")
 
 
 def number(value: Json, field: str) -> int | float:
@@ -207,11 +207,11 @@ def number(value: Json, field: str) -> int | float:
         text = value.strip()
         value = float(text) if re.search("[.eE]", text) else int(text)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Refused(field, "is not a number")
+        raise Invalid(field, "is not a number")
     if isinstance(value, float) and not math.isfinite(value):
-        raise Refused(field, "is not a finite number")
+        raise Invalid(field, "is not a finite number")
     if isinstance(value, int) and not _fits(value):
-        raise Refused(field, "is too large")
+        raise Invalid(field, "is too large")
     return plain(value)
 
 
@@ -233,11 +233,11 @@ def text(value: Json, field: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and _fits(value):
         return str(value)
     if not isinstance(value, str):
-        raise Refused(field, "is not a text")
+        raise Invalid(field, "is not a text")
     if not (trimmed := value.strip()):
-        raise Refused(field, "is blank")
+        raise Invalid(field, "is blank")
     if _UNUSABLE.search(trimmed):
-        raise Refused(field, "holds a null byte or a lone surrogate")
+        raise Invalid(field, "holds a null byte or a lone surrogate")
     return trimmed
 
 
@@ -264,7 +264,7 @@ def boolean(value: Json, field: str) -> bool:
         return value
     found = _BOOLEANS.get(str(value).strip().lower()) if isinstance(value, int | str) else None
     if found is None:
-        raise Refused(field, "is not a boolean")
+        raise Invalid(field, "is not a boolean")
     return found
 
 
@@ -289,9 +289,9 @@ def _written(value: Json, field: str, noun: str, last_second: int = times.LAST_S
     try:
         return times.written(value, last_second)
     except times.Ambiguous as error:
-        raise Refused(field, f"is not a {noun} that can be read: {error}") from None
+        raise Invalid(field, f"is not a {noun} that can be read: {error}") from None
     except ValueError:
-        raise Refused(field, f"is not a {noun}") from None
+        raise Invalid(field, f"is not a {noun}") from None
 
 
 def is_day(value: Json) -> bool:
@@ -311,7 +311,7 @@ def occurred(value: Json, field: str, received: datetime) -> datetime:
     """Read when an event happened: not before 2000; a time more than `MAX_AHEAD` after its arrival is the arrival's."""
     time = instant(value, field)
     if time.year < 2000:
-        raise Refused(field, "is not a possible time")
+        raise Invalid(field, "is not a possible time")
     return received if time > received + MAX_AHEAD else time
 
 
@@ -324,7 +324,7 @@ def birth_date(value: Json, field: str, *, not_after: date = date.max) -> str:
     wall, _, form = _written(value, field, "date", _LAST_BIRTH)
     born = (wall + timedelta(hours=12) if form == "epoch" and wall.year < 9999 else wall).date()
     if born.year < 1900 or born > not_after:
-        raise Refused(field, "is not a possible date of birth")
+        raise Invalid(field, "is not a possible date of birth")
     return born.isoformat()
 
 
@@ -337,14 +337,14 @@ def phone(value: Json, region: str | None, field: str) -> str:
 
     Raises
     ------
-    Refused
+    Invalid
         It is not a phone number, or may be two: one of its region and a mobile one of another country.
     """
     import phonenumbers
 
     written = text(value, field)
     if len(written) > _LONGEST_PHONE or re.fullmatch(r"[0-9.,]+[eE]\+?[0-9]+", written):
-        raise Refused(field, "is not a phone number")
+        raise Invalid(field, "is not a phone number")
 
     def valid(digits: str, where: str | None) -> phonenumbers.PhoneNumber | None:
         try:
@@ -363,14 +363,14 @@ def phone(value: Json, region: str | None, field: str) -> str:
         is_own = abroad.country_code == phonenumbers.country_code_for_region(region or "ZZ")
         is_mobile = phonenumbers.number_type(abroad) == phonenumbers.PhoneNumberType.MOBILE
         if not is_own and is_mobile and phonenumbers.number_type(national) == phonenumbers.PhoneNumberType.FIXED_LINE:
-            raise Refused(field, "may be a number with or without the code of a country: write it with +")
+            raise Invalid(field, "may be a number with or without the code of a country: write it with +")
         found = abroad if is_own else national
     elif national:
         found = national
     elif abroad and abroad.country_code == phonenumbers.country_code_for_region(region or "ZZ"):
         found = abroad
     else:
-        raise Refused(field, "is not a phone number")
+        raise Invalid(field, "is not a phone number")
     return phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)
 
 
@@ -390,7 +390,7 @@ def country(value: Json, field: str) -> str:
     name = text(value, field).upper()
     found = countries.get(name, None)
     if found is None and name not in _COUNTRY_NAMES:
-        raise Refused(field, "is not a country")
+        raise Invalid(field, "is not a country")
     return found.alpha2 if found else _COUNTRY_NAMES[name]
 
 
@@ -401,7 +401,7 @@ def gender(value: Json, field: str) -> str | None:
     """
     word = re.sub(r"[\W_]", "", text(value, field).lower())
     if word not in _GENDERS:
-        raise Refused(field, "is not a known gender")
+        raise Invalid(field, "is not a known gender")
     return _GENDERS[word]
 
 
@@ -417,7 +417,7 @@ def email(value: Json, field: str) -> str:
     SPECIAL_USE_DOMAIN_NAMES.clear()
     written = text(value, field)
     if len(written) > _LONGEST_ADDRESS:
-        raise Refused(field, "is not an e-mail address")
+        raise Invalid(field, "is not an e-mail address")
     if named := _NAMED_ADDRESS.fullmatch(written):
         written = named[1]
     # Two dots together are no form of RFC 5322, but of addresses that Japanese providers have given out.
@@ -427,7 +427,7 @@ def email(value: Json, field: str) -> str:
     try:
         found = validate_email(checked, check_deliverability=False, globally_deliverable=False)
     except (EmailNotValidError, UnicodeError):
-        raise Refused(field, "is not an e-mail address") from None
+        raise Invalid(field, "is not an e-mail address") from None
     return f"{local if dotted else found.local_part}@{found.ascii_domain if host.isascii() else found.domain}"
 
 
@@ -447,7 +447,7 @@ def currency(value: Json, field: str) -> str:
             (str(it.value) for it in Currency if it.number == int(code)), ""
         )
     if code not in codes.FORMER_CURRENCIES and code not in Currency.__members__:
-        raise Refused(field, "is not a currency of ISO 4217")
+        raise Invalid(field, "is not a currency of ISO 4217")
     return code
 
 
@@ -463,7 +463,7 @@ def language(value: Json, field: str) -> str:
     code = found[1] if found else "und"
     code = codes.LANGUAGES.get(code, code)
     if code in {"und", "mul", "mis", "zxx", "xx"}:
-        raise Refused(field, "is not a language")
+        raise Invalid(field, "is not a language")
     return code
 
 
@@ -475,18 +475,18 @@ def _fits(value: int) -> bool:
 def _integer(literal: str) -> int:
     # Python refuses to convert thousands of digits, with an error that is not one of JSON.
     if len(literal) > 20 or not _fits(value := int(literal)):
-        raise Refused("record", "holds an integer beyond 64 bits")
+        raise Invalid("record", "holds an integer beyond 64 bits")
     return value
 
 
 def _decimal(literal: str) -> int | float:
     if not math.isfinite(value := float(literal)):
-        raise Refused("record", "holds a number that is too large")
+        raise Invalid("record", "holds a number that is too large")
     return plain(value)
 
 
 def _refuse_constant(literal: str) -> NoReturn:
-    raise Refused("record", f"holds {literal.lstrip('-')}, which is not JSON")
+    raise Invalid("record", f"holds {literal.lstrip('-')}, which is not JSON")
 
 
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
@@ -494,7 +494,7 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     for key, value in pairs:
         if key in found:
             shown = "record" if not key or _UNUSABLE.search(key) else key[:64]
-            raise Refused(shown, "names a key twice" if shown == "record" else "is named twice", unquoted=_TWICE)
+            raise Invalid(shown, "names a key twice" if shown == "record" else "is named twice", unquoted=_TWICE)
         found[key] = value
     return found
 
@@ -512,13 +512,13 @@ def _check(value: Json, path: str, depth: int, *, any_text: bool) -> None:
     """Refuse what JSON allows and the platforms do not: deep nesting, null bytes, halves of characters."""
     if isinstance(value, str):
         if not any_text and _UNUSABLE.search(value):
-            raise Refused(path or "record", "holds a null byte or a lone surrogate")
+            raise Invalid(path or "record", "holds a null byte or a lone surrogate")
     elif isinstance(value, Mapping | Sequence) and depth == 0:
-        raise Refused("record", f"is nested deeper than {MAX_DEPTH}")
+        raise Invalid("record", f"is nested deeper than {MAX_DEPTH}")
     elif isinstance(value, Mapping):
         for key, item in value.items():
             if not any_text and _UNUSABLE.search(key):
-                raise Refused(path or "record", "holds a null byte or a lone surrogate in a key")
+                raise Invalid(path or "record", "holds a null byte or a lone surrogate in a key")
             _check(item, f"{path}.{key[:64]}" if path else key[:64], depth - 1, any_text=any_text)
     elif isinstance(value, Sequence):
         for index, item in enumerate(value):

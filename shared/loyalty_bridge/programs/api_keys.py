@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from loyalty_bridge.errors import NotFound, Refused
+from loyalty_bridge.errors import Invalid, NotFound
 from loyalty_bridge.infra import aws
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ def create(settings: ProgramSettings, program: str, name: str, scopes: Collectio
 
     Raises
     ------
-    Refused
+    Invalid
         There is no such scope, or none is named.
     Unavailable
         DynamoDB does not take it.
     """
     if not scopes or not set(scopes) <= set(SCOPES):
-        raise Refused("scopes", f"are not some of {', '.join(SCOPES)}")
+        raise Invalid("scopes", f"are not some of {', '.join(SCOPES)}")
     key = PREFIX + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
     item: dict[str, Any] = {
         "program": {"S": program},

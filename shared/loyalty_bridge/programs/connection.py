@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 import msgspec
 
-from loyalty_bridge.errors import Refused, Unreadable
+from loyalty_bridge.errors import Invalid, Unreadable
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.base import LoyaltyPlatform
 from loyalty_bridge.platforms.braze import mapping as braze
@@ -237,7 +237,7 @@ def merged(connection: Connection, change: Mapping[str, Any]) -> Connection:
 
     Raises
     ------
-    Refused
+    Invalid
         Naming the field that is wrong; a text, or a name, that holds a control character or a line break is.
     """
     document = _merged(msgspec.to_builtins(connection), _trimmed(change, ""))
@@ -264,7 +264,7 @@ def check_credentials(connection: Connection, secrets: Mapping[str, str]) -> Non
 
     Raises
     ------
-    Refused
+    Invalid
         One is too short, or is not ``user:password`` although the webhook is to use Basic.
     """
     side = connection.loyalty
@@ -273,9 +273,9 @@ def check_credentials(connection: Connection, secrets: Mapping[str, str]) -> Non
             continue
         user, colon, password = secrets[name].partition(":")
         if side.webhook_auth == "basic" and not (user.strip() and colon and password.strip()):
-            raise Refused(f"secrets.{name}", "is not user:password")
+            raise Invalid(f"secrets.{name}", "is not user:password")
         if len(secrets[name]) < MIN_CREDENTIAL:
-            raise Refused(f"secrets.{name}", f"has fewer than {MIN_CREDENTIAL} characters, so that it may be guessed")
+            raise Invalid(f"secrets.{name}", f"has fewer than {MIN_CREDENTIAL} characters, so that it may be guessed")
 
 
 def program_id(text: str) -> str:
@@ -283,11 +283,11 @@ def program_id(text: str) -> str:
 
     Raises
     ------
-    Refused
+    Invalid
         It is none.
     """
     if not re.fullmatch(parsing.PROGRAM_ID, text):
-        raise Refused("program", "is not letters, digits, _ and -, beginning with one of the first two, 64 at most")
+        raise Invalid("program", "is not letters, digits, _ and -, beginning with one of the first two, 64 at most")
     return text
 
 
@@ -307,7 +307,7 @@ def _trimmed(value: Any, path: str) -> Any:
 def _check_line(text: str, path: str) -> None:
     """Refuse what cannot be edited as a line of the page."""
     if _NOT_IN_A_LINE.search(text):
-        raise Refused(path, "holds a control character or a line break: leave it out")
+        raise Invalid(path, "holds a control character or a line break: leave it out")
 
 
 _NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -325,7 +325,7 @@ def _merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
     return {**before, **change, **nested}
 
 
-def _refused(error: msgspec.ValidationError, document: Mapping[str, Any]) -> Refused:
+def _refused(error: msgspec.ValidationError, document: Mapping[str, Any]) -> Invalid:
     """Say which field is wrong, and why without its value, which msgspec tells of a choice."""
     reason, *place = re.split(r" - at (?:`key` in )?`\$\.?([^`]*)`$", str(error))
     path = "".join(place).replace("[...]", "").replace("[", ".").replace("]", "")
@@ -338,7 +338,7 @@ def _refused(error: msgspec.ValidationError, document: Mapping[str, Any]) -> Ref
         reason = f"is not one of {', '.join(_choices(document, path))}"
     else:
         reason = reason.replace("`", "").replace("Expected", "should be", 1)
-    return Refused(path.lstrip("."), reason)
+    return Invalid(path.lstrip("."), reason)
 
 
 def _choices(document: Any, path: str) -> Iterable[str]:

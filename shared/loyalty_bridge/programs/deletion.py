@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.errors import SavedMeanwhile
+from loyalty_bridge.errors import Conflict
 from loyalty_bridge.infra import aws
 
 if TYPE_CHECKING:
@@ -52,14 +52,14 @@ def find(settings: ProgramSettings, program: str) -> Deletion | None:
 
     Raises
     ------
-    SavedMeanwhile
+    Conflict
         It is still under way.
     Unavailable
         DynamoDB does not answer.
     """
     deletion = _find(settings, program)
     if deletion and deletion.is_under_way:
-        raise SavedMeanwhile(f"{program} is being deleted: try again in some minutes, or take another id")
+        raise Conflict(f"{program} is being deleted: try again in some minutes, or take another id")
     return deletion
 
 

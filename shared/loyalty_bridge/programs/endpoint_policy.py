@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.programs.connection import BrevoSide, Connection, merged
 
 _PLATFORM_HOSTS = {
@@ -31,7 +31,7 @@ def validate_endpoints(connection: Connection, allowed: str) -> Connection:
 
     Raises
     ------
-    Refused
+    Invalid
         Naming the field.
     """
     engagement, loyalty = connection.engagement, connection.loyalty
@@ -60,31 +60,31 @@ def endpoint(url: str, platform: str, allowed: str, field: str = "api_endpoint")
 
     Raises
     ------
-    Refused
+    Invalid
         Naming `field`.
     """
     try:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
-        raise Refused(field, "is not a URL") from None
+        raise Invalid(field, "is not a URL") from None
     host = (parts.hostname or "").lower()
     if parts.username is not None or parts.password is not None:
-        raise Refused(field, "must not hold a user name or password")
+        raise Invalid(field, "must not hold a user name or password")
     if parts.query or parts.fragment or parts.path not in {"", "/"}:
-        raise Refused(field, "must be a scheme and a host only")
+        raise Invalid(field, "must be a scheme and a host only")
     listed = {entry.strip().lower() for entry in allowed.split(",")} - {""}
     if host in listed or f"{host}:{port}" in listed:
         if parts.scheme != "https" and not (parts.scheme == "http" and _loopback(host)):
-            raise Refused(field, "must start with https://")
+            raise Invalid(field, "must start with https://")
         name = f"[{host}]" if ":" in host else host
         return f"{parts.scheme}://{name}" + (f":{port}" if port else "")
     if parts.scheme != "https":
-        raise Refused(field, "must start with https://")
+        raise Invalid(field, "must start with https://")
     if port not in {None, 443}:
-        raise Refused(field, "must not name a port")
+        raise Invalid(field, "must not name a port")
     if not _PLATFORM_HOSTS[platform].fullmatch(host):
-        raise Refused(field, f"is not a host of {platform}, and the operator has not allowed it")
+        raise Invalid(field, f"is not a host of {platform}, and the operator has not allowed it")
     return f"https://{host}"
 
 

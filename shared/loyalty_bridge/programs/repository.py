@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from loyalty_bridge.errors import NotFound, SavedMeanwhile, Unavailable
+from loyalty_bridge.errors import Conflict, NotFound, Unavailable
 from loyalty_bridge.infra import aws
 from loyalty_bridge.programs import deletion, delivery_state, recent
 from loyalty_bridge.programs.connection import Connection, MoEngageSide, Program, Secret, decode
@@ -158,7 +158,7 @@ def save(
 
     Raises
     ------
-    SavedMeanwhile
+    Conflict
         When `before` is no longer what is stored, or what is stored of a deleted program of this id is being removed.
     Unavailable
         When KMS or DynamoDB does not do it.
@@ -204,15 +204,15 @@ def save(
     except changed as failed:
         # What is stored may be what we have written: the client repeats a write whose reply was lost.
         if cast("Mapping[str, Any]", failed.response).get("Item") != item:
-            raise SavedMeanwhile(saved_meanwhile(program)) from None
+            raise Conflict(conflict_message(program)) from None
     finally:
         recent.forget(settings.programs_table, program)
     return saved
 
 
-def saved_meanwhile(program: str) -> str:
-    """Say that somebody else was faster."""
-    return f"{program} was saved by somebody else meanwhile; read it again, then decide again"
+def conflict_message(program: str) -> str:
+    """Return the text of the error for a save over a change that the operator has not seen."""
+    return f"{program} has changed since you read it; read it again, then save"
 
 
 def delete(settings: ProgramSettings, program: str) -> Deletion:

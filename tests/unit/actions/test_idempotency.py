@@ -15,15 +15,15 @@ from botocore.exceptions import ClientError
 from loyalty_bridge.actions.idempotency import SHARDS, Answer, Record, decide, execute, get, open_actions
 from loyalty_bridge.errors import (
     BridgeError,
+    Conflict,
     InProgress,
+    Invalid,
     KeyReused,
     NotConnected,
     NotSent,
     OutcomeUnknown,
-    Refused,
-    SavedMeanwhile,
     Unavailable,
-    UpstreamRefused,
+    UpstreamRejected,
 )
 from loyalty_bridge.infra import aws
 from tests.support.idempotency_table import Crash, Settings, Stepped, journal, step_the_store
@@ -123,12 +123,12 @@ def test_a_repeat_gets_the_stored_answer(world: World) -> None:
 
 
 def test_a_repeat_of_what_was_refused_gets_the_same_refusal(world: World) -> None:
-    world.upstream = UpstreamRefused(404, "COUPON_NOT_FOUND", "there is no such coupon")
-    with pytest.raises(UpstreamRefused):
+    world.upstream = UpstreamRejected(404, "COUPON_NOT_FOUND", "there is no such coupon")
+    with pytest.raises(UpstreamRejected):
         world.request()
     world.upstream = BOOKED
 
-    with pytest.raises(UpstreamRefused) as refusal:
+    with pytest.raises(UpstreamRejected) as refusal:
         world.request()
 
     assert (refusal.value.status, refusal.value.code) == (404, "COUPON_NOT_FOUND")
@@ -137,8 +137,8 @@ def test_a_repeat_of_what_was_refused_gets_the_same_refusal(world: World) -> Non
 
 
 def test_a_refusal_that_is_not_kept_lets_another_request_with_the_key_act(world: World) -> None:
-    world.upstream = UpstreamRefused(422, "zip_code", "is invalid")
-    with pytest.raises(UpstreamRefused) as refusal:
+    world.upstream = UpstreamRejected(422, "zip_code", "is invalid")
+    with pytest.raises(UpstreamRejected) as refusal:
         world.request(keeps_refusals=False)
     world.upstream = BOOKED
 
@@ -151,7 +151,7 @@ def test_a_refusal_that_is_not_kept_lets_another_request_with_the_key_act(world:
         world.request(keeps_refusals=False)
 
 
-@pytest.mark.parametrize("outcome", [BOOKED, OutcomeUnknown("no reply"), UpstreamRefused(409, "NO", "no")])
+@pytest.mark.parametrize("outcome", [BOOKED, OutcomeUnknown("no reply"), UpstreamRejected(409, "NO", "no")])
 def test_a_key_with_another_request_is_told_so_whatever_became_of_the_first(
     world: World, outcome: Answer | BridgeError
 ) -> None:
@@ -260,7 +260,7 @@ def test_an_effect_that_is_found_is_the_answer_from_then_on(world: World) -> Non
 
 
 @pytest.mark.parametrize(
-    "sight", [Unavailable("slow"), NotSent("x"), OutcomeUnknown("x"), UpstreamRefused(404, "", "")]
+    "sight", [Unavailable("slow"), NotSent("x"), OutcomeUnknown("x"), UpstreamRejected(404, "", "")]
 )
 def test_a_look_up_that_fails_proves_nothing(world: World, sight: BridgeError) -> None:
     world.crash()
@@ -507,7 +507,7 @@ def test_an_answer_that_cannot_be_written_down_is_told_all_the_same(
 
 @pytest.mark.parametrize(
     "error",
-    [NotSent("no connection"), Refused("account_id", "fits into no path"), NotConnected("no address")],
+    [NotSent("no connection"), Invalid("account_id", "fits into no path"), NotConnected("no address")],
     ids=lambda error: type(error).__name__,
 )
 def test_what_was_not_sent_is_released_though_the_store_fails_once(world: World, error: BridgeError) -> None:
@@ -622,8 +622,8 @@ def test_another_request_is_not_held_up(world: World) -> None:
 
 
 def test_a_refusal_does_not_hold_up_an_equal_request_without_a_key(world: World) -> None:
-    world.upstream = UpstreamRefused(409, "NO", "not now")
-    with pytest.raises(UpstreamRefused):
+    world.upstream = UpstreamRejected(409, "NO", "not now")
+    with pytest.raises(UpstreamRejected):
         world.request(key=None)
     world.upstream = BOOKED
 
@@ -813,7 +813,7 @@ def test_another_decision_of_another_operator_is_not_taken_for_ones_own(world: W
     seen = world.open()
     decide(world.store, world.program, seen.id, BOOKED, world.now)
 
-    with pytest.raises(SavedMeanwhile):
+    with pytest.raises(Conflict):
         decide(world.store, world.program, seen.id, Answer(200, {"bookingId": "another"}), world.now)
 
 
@@ -839,7 +839,7 @@ def test_only_what_is_unknown_can_be_decided(world: World, state: str, answer: A
     if working:
         [id_] = [record.id for record in open_actions(world.store, world.program, lambda: world.clock + 60)]
 
-    with pytest.raises(SavedMeanwhile):
+    with pytest.raises(Conflict):
         decide(world.store, world.program, id_, answer, world.now)
 
     if working:
@@ -865,5 +865,5 @@ def test_an_operator_who_is_overtaken_by_the_end_is_told_so(world: World, answer
 
     finish(overtaken)
 
-    assert isinstance(overtaken.end, SavedMeanwhile)
+    assert isinstance(overtaken.end, Conflict)
     assert world.request() == BOOKED

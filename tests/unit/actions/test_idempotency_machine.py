@@ -23,7 +23,7 @@ from loyalty_bridge.actions.idempotency import (
     execute,
     open_actions,
 )
-from loyalty_bridge.errors import InProgress, KeyReused, NotSent, OutcomeUnknown, Unavailable, UpstreamRefused
+from loyalty_bridge.errors import InProgress, KeyReused, NotSent, OutcomeUnknown, Unavailable, UpstreamRejected
 from tests.support.idempotency_table import Crash, Settings, Stepped, journal, step_the_store
 
 Upstream = Literal["acts", "acts, answer lost", "acts late", "fails", "is not reached", "refuses"]
@@ -81,7 +81,7 @@ class Journal(RuleBasedStateMachine):
                 raise NotSent("no connection")
             case "refuses":
                 self.guards[request.subject] = 0
-                raise UpstreamRefused(409, "NO", "not now")
+                raise UpstreamRejected(409, "NO", "not now")
             case "fails":
                 raise OutcomeUnknown("no reply")
             case "acts late":
@@ -230,7 +230,7 @@ class Journal(RuleBasedStateMachine):
 def _told(end: object) -> Told:
     if isinstance(end, Answer):
         return ("answer", str(end.body))
-    if isinstance(end, UpstreamRefused):
+    if isinstance(end, UpstreamRejected):
         return ("refusal", end.status, end.code, end.reason)
     return ()
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord, decode, encode, group_of, inbound_messages
 from loyalty_bridge.parking import parked_records
 from loyalty_bridge.platforms import parsing
@@ -157,7 +157,7 @@ ENVELOPE = {"loyalty_bridge": 1, "program": "demo", "received": 1_772_359_200_00
 def test_an_envelope_that_is_not_whole_is_refused(change: dict[str, Any], field: str) -> None:
     document = {name: value for name, value in (ENVELOPE | change).items() if value is not None}
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         decode(arrived(json.dumps(document)), no_fetch)
 
     assert refused.value.field == field

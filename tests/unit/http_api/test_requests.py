@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from loyalty_bridge.errors import Refused, TooLarge
+from loyalty_bridge.errors import Invalid, PayloadTooLarge
 from loyalty_bridge.http_api import requests
 from loyalty_bridge.http_api.request_schemas import AssignCoupon, BookPoints
 from tests.support.api_requests import event
@@ -26,9 +26,9 @@ def booked(**changed: Any) -> BookPoints:
     return requests.body(requests.read(event(body)), BookPoints)
 
 
-def refusal(body: Any = None, model: type[BaseModel] = BookPoints, **changed: Any) -> Refused:
+def refusal(body: Any = None, model: type[BaseModel] = BookPoints, **changed: Any) -> Invalid:
     """Give why a call is refused."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         requests.body(requests.read(event(body, **changed)), model)
     return refused.value
 
@@ -84,7 +84,7 @@ def test_blanks_around_an_id_are_not_part_of_it() -> None:
 def test_what_cannot_be_an_id_is_refused_by_name(value: str) -> None:
     call = requests.read(event(pathParameters={"couponId": value}))
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         call.id("couponId")
 
     assert refused.value.field == "couponId"
@@ -92,7 +92,7 @@ def test_what_cannot_be_an_id_is_refused_by_name(value: str) -> None:
 
 
 def test_an_id_that_is_missing_is_refused_by_name() -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         requests.read(event(pathParameters={})).id("couponId")
 
     assert refused.value.field == "couponId"
@@ -160,7 +160,7 @@ def test_a_body_of_more_than_256_kb_is_too_large(in_base64: bool) -> None:
         body = base64.b64encode(text.encode()).decode() if in_base64 else text
         return requests.read(event(body, isBase64Encoded=in_base64))
 
-    with pytest.raises(TooLarge):
+    with pytest.raises(PayloadTooLarge):
         requests.parsed(call(256 * 1024 + 2))
 
     assert requests.parsed(call(256 * 1024))
@@ -170,7 +170,7 @@ def test_a_body_of_more_than_256_kb_is_too_large(in_base64: bool) -> None:
 def test_no_body_does_worse_than_being_refused(data: bytes) -> None:
     call = requests.read(event(base64.b64encode(data).decode(), isBase64Encoded=True))
 
-    with pytest.raises(Refused):
+    with pytest.raises(Invalid):
         requests.body(call, AssignCoupon)
 
 
@@ -189,7 +189,7 @@ def test_points_may_come_as_text(given: Any, read: float) -> None:
     [0, -5, "0", "-5", "1e9", 1e9, "abc", "", " ", None, True, [50], {}, "٥٠", "5 0", "+50", "{{points}}", "NaN", ...],
 )
 def test_what_are_no_points_is_refused(given: Any) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         booked(points=given)
 
     assert refused.value.field == "points"
@@ -206,7 +206,7 @@ def test_points_in_a_text_are_those_without_quotes(points: float) -> None:
 
 @pytest.mark.parametrize("field", ["reason", "booking_type_code", "dispatch_id", "idempotency_key"])
 def test_a_text_that_is_too_long_is_refused_by_its_number_of_characters(field: str) -> None:
-    with pytest.raises(Refused, match=f"^{field}: has more than 255 characters$"):
+    with pytest.raises(Invalid, match=f"^{field}: has more than 255 characters$"):
         booked(**{field: "ä" * 256})
 
     assert getattr(booked(**{field: f" {'ä' * 255} "}), field) == "ä" * 255
@@ -215,7 +215,7 @@ def test_a_text_that_is_too_long_is_refused_by_its_number_of_characters(field: s
 @pytest.mark.parametrize("given", ["", "  ", None, "{{x}}", ..., [], {}, True])
 @pytest.mark.parametrize("field", ["booking_type", "booking_type_code", "reason"])
 def test_a_field_that_is_blank_missing_or_not_rendered_is_refused_by_name(field: str, given: Any) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         booked(**{field: given})
 
     assert refused.value.field == field
@@ -288,7 +288,7 @@ def test_what_a_test_send_renders_is_no_key(test: str) -> None:
 
 @pytest.mark.parametrize("header", ["{{campaign.${dispatch_id}}}", "é", "a\nb", "x" * 256])
 def test_a_header_that_cannot_be_a_key_is_refused_by_name(header: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         keyed(header)
 
     assert refused.value.field == "Idempotency-Key"

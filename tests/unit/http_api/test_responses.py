@@ -12,18 +12,18 @@ import pytest
 from loyalty_bridge.actions.idempotency import Answer
 from loyalty_bridge.errors import (
     BridgeError,
+    Conflict,
     InProgress,
+    Invalid,
     KeyReused,
     NotConnected,
     NotFound,
     NotSent,
     OutcomeUnknown,
-    Refused,
-    SavedMeanwhile,
-    TooLarge,
+    PayloadTooLarge,
     Unauthorized,
     Unavailable,
-    UpstreamRefused,
+    UpstreamRejected,
 )
 from loyalty_bridge.http_api import responses
 from loyalty_bridge.http_api.requests import ApiRequest
@@ -60,23 +60,23 @@ def test_an_answer_is_told_as_json_that_nobody_keeps() -> None:
 @pytest.mark.parametrize(
     ("error", "status", "word"),
     [
-        (Refused("points", "is not a number"), 400, "invalid_request"),
-        (TooLarge("body", "is too large"), 413, "too_large"),
+        (Invalid("points", "is not a number"), 400, "invalid_request"),
+        (PayloadTooLarge("body", "is too large"), 413, "too_large"),
         (Unauthorized(), 401, "unauthorized"),
         (NotFound("there is no such batch"), 404, "not_found"),
         (NotConnected("demo"), 409, "not_connected"),
         (KeyReused("the key came before"), 422, "key_reused"),
-        (UpstreamRefused(404, "COUPON_NOT_FOUND", "no such coupon"), 404, "COUPON_NOT_FOUND"),
-        (UpstreamRefused(409, "", "not now"), 409, "upstream_refused"),
-        (UpstreamRefused(400, "X", "no"), 422, "X"),
-        (UpstreamRefused(401, "X", "no"), 422, "X"),
-        (UpstreamRefused(403, "X", "no"), 422, "X"),
-        (UpstreamRefused(429, "X", "no"), 422, "X"),
+        (UpstreamRejected(404, "COUPON_NOT_FOUND", "no such coupon"), 404, "COUPON_NOT_FOUND"),
+        (UpstreamRejected(409, "", "not now"), 409, "upstream_refused"),
+        (UpstreamRejected(400, "X", "no"), 422, "X"),
+        (UpstreamRejected(401, "X", "no"), 422, "X"),
+        (UpstreamRejected(403, "X", "no"), 422, "X"),
+        (UpstreamRejected(429, "X", "no"), 422, "X"),
         (OutcomeUnknown("it is not known"), 500, "outcome_unknown"),
         (NotSent("no connection"), 502, "not_sent"),
         (InProgress("it is being carried out"), 503, "in_progress"),
         (Unavailable("the journal: throttled"), 503, "unavailable"),
-        (SavedMeanwhile("demo"), 409, "saved_meanwhile"),
+        (Conflict("demo"), 409, "conflict"),
     ],
 )
 def test_every_error_has_its_status_and_word(error: BridgeError, status: int, word: str) -> None:
@@ -88,7 +88,7 @@ def test_every_error_has_its_status_and_word(error: BridgeError, status: int, wo
 
 
 def test_a_refusal_names_the_field() -> None:
-    _, _, body = answered(Refused("points", "is not a number"))
+    _, _, body = answered(Invalid("points", "is not a number"))
 
     assert body["field"] == "points"
     assert "is not a number" in body["message"]
@@ -104,7 +104,7 @@ def test_a_useful_repeat_is_told_when(kind: Callable[..., Unavailable], after: f
     assert headers["Retry-After"] == told
 
 
-@pytest.mark.parametrize("error", [OutcomeUnknown("x"), Refused("a", "b"), UpstreamRefused(429, "", "no")])
+@pytest.mark.parametrize("error", [OutcomeUnknown("x"), Invalid("a", "b"), UpstreamRejected(429, "", "no")])
 def test_no_repeat_is_invited_where_it_is_of_no_use(error: BridgeError) -> None:
     status, headers, _ = answered(error)
 
@@ -121,7 +121,7 @@ def test_a_defect_is_answered_in_the_same_shape_without_what_was_sent(capsys: py
 
 
 @pytest.mark.parametrize(
-    "outcome", [Answer(200, {"email": SECRET}), Refused("account_id", "is blank"), Unauthorized(), ValueError(SECRET)]
+    "outcome", [Answer(200, {"email": SECRET}), Invalid("account_id", "is blank"), Unauthorized(), ValueError(SECRET)]
 )
 def test_the_log_tells_the_program_and_nothing_of_the_person(
     outcome: Answer | Exception, capsys: pytest.CaptureFixture[str]
@@ -135,7 +135,7 @@ def test_the_log_tells_the_program_and_nothing_of_the_person(
     ("outcome", "metric"),
     [
         (Answer(200, {}), "calls_2xx"),
-        (Refused("a", "b"), "calls_4xx"),
+        (Invalid("a", "b"), "calls_4xx"),
         (OutcomeUnknown("x"), "calls_5xx"),
         (ValueError("x"), "calls_5xx"),
     ],

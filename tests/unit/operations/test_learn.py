@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.operations.learn import learn
 
 
@@ -75,5 +75,5 @@ def test_the_other_platforms_are_learned_too(platform: str, sent: dict[str, Any]
 
 
 def test_an_unknown_platform_is_refused() -> None:
-    with pytest.raises(Refused, match="platform"):
+    with pytest.raises(Invalid, match="platform"):
         learn("else", [])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.platforms.brevo import events as brevo
 from loyalty_bridge.platforms.convercus import events as convercus
 from loyalty_bridge.platforms.punchh import events as punchh
@@ -31,9 +31,9 @@ def of_brevo(identifiers: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("no_id", NO_MEMBERS)
 def test_an_event_of_convercus_without_an_id_is_refused(no_id: str) -> None:
-    with pytest.raises(Refused, match=r"^accountId: "):
+    with pytest.raises(Invalid, match=r"^accountId: "):
         convercus.member(of_convercus(accountId=no_id))
-    with pytest.raises(Refused, match=r"^userId: "):
+    with pytest.raises(Invalid, match=r"^userId: "):
         convercus.alias(of_convercus(userId=no_id))
 
 
@@ -61,22 +61,22 @@ def test_a_user_without_an_id_is_no_second_name_of_an_account(no_id: str) -> Non
 
 @pytest.mark.parametrize("no_id", NO_MEMBERS)
 def test_an_event_of_punchh_without_an_id_is_refused(no_id: str) -> None:
-    with pytest.raises(Refused, match=r"^payload.user.external_source_id: "):
+    with pytest.raises(Invalid, match=r"^payload.user.external_source_id: "):
         punchh.member(of_punchh({"external_source_id": no_id, "user_id": 7}))
-    with pytest.raises(Refused, match="names no user"):
+    with pytest.raises(Invalid, match="names no user"):
         punchh.alias(of_punchh({"user_id": no_id}))
 
 
 @pytest.mark.parametrize("no_address", [*NO_IDS, "n/a", "@", "none@"])
 def test_a_word_for_a_missing_address_is_no_second_name_of_a_guest(no_address: str) -> None:
     assert punchh.known_as(of_punchh({"external_source_id": "C-1", "email": no_address})) == ()
-    with pytest.raises(Refused, match="names no user"):
+    with pytest.raises(Invalid, match="names no user"):
         punchh.alias(of_punchh({"email": no_address}))
 
 
 @pytest.mark.parametrize("no_id", NO_MEMBERS)
 def test_an_event_of_brevo_without_an_id_is_refused(no_id: str) -> None:
-    with pytest.raises(Refused, match=r"^identifiers.ext_id: "):
+    with pytest.raises(Invalid, match=r"^identifiers.ext_id: "):
         brevo.member(of_brevo({"ext_id": no_id}), brevo.Rules())
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.platforms import parsing
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from loyalty_bridge.model import Json
 
 
-def refusal_of(read: Callable[[Json, str], object], value: Json) -> Refused | None:
+def refusal_of(read: Callable[[Json, str], object], value: Json) -> Invalid | None:
     try:
         read(value, "path")
-    except Refused as refused:
+    except Invalid as refused:
         return refused
     return None
 
@@ -61,7 +61,7 @@ def test_json_is_read_as_it_stands() -> None:
     ids=lambda data: data[:20],
 )
 def test_what_cannot_be_stored_is_refused_as_a_whole(data: bytes) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Invalid) as caught:
         parsing.parse(data)
 
     assert caught.value.field == "record"
@@ -78,7 +78,7 @@ def test_a_byte_order_mark_is_skipped_before_an_object_and_before_an_array(docum
 @pytest.mark.parametrize("document", ['{"a": 1}', '[{"a": 1}]'])
 def test_utf_16_is_refused_whatever_it_holds(document: str) -> None:
     for data in (document.encode("utf-16"), document.encode("utf-16-be")):
-        with pytest.raises(Refused, match="record: is not"):
+        with pytest.raises(Invalid, match="record: is not"):
             parsing.parse_each(data)
 
 
@@ -142,7 +142,7 @@ def test_nesting_up_to_the_limit_and_64_bit_integers_are_read() -> None:
     ],
 )
 def test_null_bytes_and_halves_of_characters_are_refused_with_their_path(data: bytes, field: str) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Invalid) as caught:
         parsing.parse(data)
 
     assert caught.value.field == field
@@ -154,7 +154,7 @@ def test_a_character_written_as_two_surrogates_is_whole() -> None:
 
 @given(st.binary() | st.text().map(str.encode) | st.text('[]{}:,"\\u0d8eE-+.1aN ', max_size=60).map(str.encode))
 def test_parsing_arbitrary_bytes_only_ever_refuses(data: bytes) -> None:
-    with suppress(Refused):
+    with suppress(Invalid):
         parsing.parse(data)
 
 
@@ -260,7 +260,7 @@ def test_numbers_are_read_from_numbers_and_strings_in_one_form(value: Json, expe
     ],
 )
 def test_what_is_no_finite_number_or_may_mean_two_is_refused(value: Json) -> None:
-    with pytest.raises(Refused, match="amount"):
+    with pytest.raises(Invalid, match="amount"):
         parsing.number(value, "amount")
 
 
@@ -271,7 +271,7 @@ def test_text_is_trimmed_and_read_from_integers(value: Json, expected: str) -> N
 
 @pytest.mark.parametrize("value", [None, True, 1.5, "", " \t", [], {}, "a\x00", "\ud800"])
 def test_what_is_no_text_is_refused(value: Json) -> None:
-    with pytest.raises(Refused, match="id"):
+    with pytest.raises(Invalid, match="id"):
         parsing.text(value, "id")
 
 
@@ -288,7 +288,7 @@ def test_booleans_are_read_from_words_and_digits(value: Json, *, expected: bool)
 
 @pytest.mark.parametrize("value", [None, "", "maybe", 2, 1.0, []])
 def test_what_is_no_boolean_is_refused(value: Json) -> None:
-    with pytest.raises(Refused, match="flag"):
+    with pytest.raises(Invalid, match="flag"):
         parsing.boolean(value, "flag")
 
 
@@ -438,7 +438,7 @@ def test_a_day_begins_with_its_first_moment_and_is_known_as_a_day(value: Json) -
     ids=lambda value: str(value)[:40],
 )
 def test_what_is_no_time_or_may_be_two_is_refused(value: Json) -> None:
-    with pytest.raises(Refused, match="at: is not a time"):
+    with pytest.raises(Invalid, match="at: is not a time"):
         parsing.instant(value, "at")
 
 
@@ -495,7 +495,7 @@ def test_epochs_of_births_are_read_for_every_age(value: Json, expected: str) -> 
     ],
 )
 def test_impossible_or_ambiguous_birth_dates_are_refused(value: Json) -> None:
-    with pytest.raises(Refused, match="dob"):
+    with pytest.raises(Invalid, match="dob"):
         parsing.birth_date(value, "dob", not_after=date(2026, 3, 1))
 
 
@@ -558,7 +558,7 @@ def test_phone_numbers_become_e164(value: Json, region: str | None, expected: st
     ids=lambda value: str(value)[:30],
 )
 def test_what_cannot_be_dialled_is_refused(value: Json, region: str | None) -> None:
-    with pytest.raises(Refused, match="phone"):
+    with pytest.raises(Invalid, match="phone"):
         parsing.phone(value, region, "phone")
 
 
@@ -649,7 +649,7 @@ def test_email_addresses_are_normalised(value: Json, expected: str) -> None:
     ],
 )
 def test_what_is_not_known_is_refused_and_never_guessed(read: Callable[[Json, str], object], value: Json) -> None:
-    with pytest.raises(Refused, match="field"):
+    with pytest.raises(Invalid, match="field"):
         read(value, "field")
 
 
@@ -742,7 +742,7 @@ def test_times_are_read_as_java_javascript_and_databases_write_them(written: Jso
     ],
 )
 def test_a_time_that_may_be_two_is_refused(written: str) -> None:
-    with pytest.raises(Refused, match="is not a time"):
+    with pytest.raises(Invalid, match="is not a time"):
         parsing.iso(written, "occurredAt")
 
 
@@ -760,7 +760,7 @@ def test_an_address_of_a_japanese_provider_may_have_two_dots_together(address: s
     "address", ["..a@example.com", "a..@example.com", "a..b@", "..@example.com", "ä..b@example.com"]
 )
 def test_dots_at_an_end_are_refused(address: str) -> None:
-    with pytest.raises(Refused, match="is not an e-mail address"):
+    with pytest.raises(Invalid, match="is not an e-mail address"):
         parsing.email(address, "emailAddress")
 
 
@@ -774,14 +774,14 @@ def test_a_number_with_the_code_of_its_region_and_a_zero_is_read(number: Json, r
 @pytest.mark.parametrize("written", ["25.12.90", "12/25/90", "90-12-25", "25-Dec-90", "25 Dec 90", "1/3/26 10:00"])
 def test_a_year_of_two_digits_is_refused_with_what_to_write(written: str) -> None:
     for read in (parsing.instant, parsing.birth_date):
-        with pytest.raises(Refused, match=r"at: is not a .* that can be read: write the year with four digits"):
+        with pytest.raises(Invalid, match=r"at: is not a .* that can be read: write the year with four digits"):
             read(written, "at")
 
 
 @pytest.mark.parametrize("written", ["03/01/2026", "3/1/2026 10:00"])
 def test_a_day_and_a_month_that_may_be_each_other_are_refused_with_what_to_write(written: str) -> None:
     for read in (parsing.instant, parsing.birth_date):
-        with pytest.raises(Refused, match=r"at: is not a .* that can be read: write year, month and day in this order"):
+        with pytest.raises(Invalid, match=r"at: is not a .* that can be read: write year, month and day in this order"):
             read(written, "at")
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.programs.connection import Connection, Program, Secret, merged
 
 COMPLETE = {
@@ -115,14 +115,14 @@ def test_a_line_break_that_was_copied_along_is_no_part_of_a_text(before: dict[st
 def test_what_cannot_be_set_is_refused_by_its_name(change: dict[str, Any], field: str) -> None:
     before = merged(Connection(), COMPLETE)
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         merged(before, change)
 
     assert refused.value.field == field
 
 
 def test_a_reason_names_the_opt_ins_that_are_not_the_programs() -> None:
-    with pytest.raises(Refused, match="not among membership_optins: Fax, Pager"):
+    with pytest.raises(Invalid, match="not among membership_optins: Fax, Pager"):
         merged(Connection(), {"loyalty": {"membership_optins": ["SMS"], "default_optins": ["Pager", "SMS", "Fax"]}})
 
 
@@ -152,7 +152,7 @@ def test_a_reason_names_the_opt_ins_that_are_not_the_programs() -> None:
     ],
 )
 def test_a_reason_says_what_would_be_right_and_never_the_value(change: dict[str, Any], told: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         merged(Connection(), change)
 
     assert told in str(refused.value)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.programs.endpoint_policy import endpoint
 
 US_01 = "https://rest.iad-01.braze.com"
@@ -113,7 +113,7 @@ def test_a_host_of_braze_is_taken_in_its_plain_form(url: str, checked: str) -> N
     ],
 )
 def test_any_other_address_is_refused_under_the_name_of_its_field(url: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         endpoint(url, "braze", "", "engagement.api_endpoint")
 
     assert refused.value.field == "engagement.api_endpoint"
@@ -162,7 +162,7 @@ PIECES = [
 def test_whatever_is_put_together_is_refused_or_one_of_brazes_hosts(pieces: list[str]) -> None:
     checked = ""
 
-    with suppress(Refused):
+    with suppress(Invalid):
         checked = endpoint("https://" + "".join(pieces), "braze", "")
 
     assert checked in {"", US_01}
@@ -187,7 +187,7 @@ def test_each_platform_has_hosts_of_its_own(platform: str, url: str, fits: bool)
     if fits:
         assert endpoint(url, platform, "") == url
     else:
-        with pytest.raises(Refused):
+        with pytest.raises(Invalid):
             endpoint(url, platform, "")
 
 
@@ -226,5 +226,5 @@ def test_a_host_that_the_operator_has_allowed_is_taken(url: str, allowed: str, c
     ],
 )
 def test_an_allowance_is_for_exactly_that_host(url: str, allowed: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(Invalid):
         endpoint(url, "braze", allowed)

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from loyalty_bridge.errors import SavedMeanwhile, Unavailable
+from loyalty_bridge.errors import Conflict, Unavailable
 from loyalty_bridge.infra import aws
 from loyalty_bridge.programs import access_token, api_keys, deletion, delivery_state, recent, repository, secrets
 from loyalty_bridge.programs.connection import Connection, merged
@@ -95,17 +95,17 @@ def test_a_program_comes_with_its_gate(settings: ProgramSettings) -> None:
 def test_a_program_that_exists_is_not_made_anew(settings: ProgramSettings) -> None:
     saved = repository.save(settings, None, "demo", CONNECTION, {"braze_api_key": KEY})
 
-    with pytest.raises(SavedMeanwhile):
+    with pytest.raises(Conflict):
         repository.save(settings, None, "demo", Connection(), {})
 
     assert repository.load(settings, ["demo"])["demo"] == saved
 
 
-def test_who_saves_what_somebody_else_saved_meanwhile_is_told(settings: ProgramSettings) -> None:
+def test_saving_over_an_unseen_change_is_a_conflict(settings: ProgramSettings) -> None:
     before = repository.save(settings, None, "demo", CONNECTION, {})
     theirs = repository.save(settings, before, "demo", merged(CONNECTION, {"attribute_writes": "all"}), {})
 
-    with pytest.raises(SavedMeanwhile):
+    with pytest.raises(Conflict):
         repository.save(settings, before, "demo", CONNECTION, {"braze_api_key": KEY})
 
     assert repository.load(settings, ["demo"])["demo"] == theirs
@@ -116,7 +116,7 @@ def test_a_program_that_was_deleted_meanwhile_does_not_come_back(settings: Progr
     before = repository.save(settings, None, "demo", CONNECTION, {})
     repository.delete(settings, "demo")
 
-    with pytest.raises(SavedMeanwhile):
+    with pytest.raises(Conflict):
         repository.save(settings, before, "demo", CONNECTION, {})
 
     assert repository.load(settings, ["demo"]) == {}
@@ -247,7 +247,7 @@ def test_the_id_of_a_deleted_program_is_taken_until_all_that_is_stored_of_it_is_
     repository.save(settings, None, "demo", CONNECTION, {})
     deleted = repository.delete(settings, "demo")
 
-    with pytest.raises(SavedMeanwhile, match="being deleted"):
+    with pytest.raises(Conflict, match="being deleted"):
         repository.save(settings, None, "demo", CONNECTION, {})
     deletion.note(settings, deleted, None)
     again = repository.save(settings, None, "demo", CONNECTION, {})
@@ -277,9 +277,9 @@ def test_a_save_whose_reply_was_lost_is_recognised_as_ones_own(
     second = repository.save(settings, first, "demo", CONNECTION, {"braze_api_key": KEY + "5"})
 
     assert repository.load(settings, ["demo"]) == {"demo": second}
-    with pytest.raises(SavedMeanwhile):
+    with pytest.raises(Conflict):
         repository.save(settings, first, "demo", CONNECTION, {"braze_api_key": KEY})
-    with pytest.raises(SavedMeanwhile):
+    with pytest.raises(Conflict):
         repository.save(settings, None, "demo", CONNECTION, {"braze_api_key": KEY})
 
 

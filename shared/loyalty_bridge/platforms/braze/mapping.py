@@ -27,16 +27,16 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec.json import encode
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.member_ids import check_member_id
-from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal
+from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, Part, ProfileField, Purchase
 from loyalty_bridge.platforms.base import (
     Accepted,
     AttributePath,
     Broken,
     Rejected,
     Reply,
-    TooLarge,
+    SplitRequired,
     Translation,
     Verdict,
     Wait,
@@ -147,7 +147,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             )
             if self.purchase_product_id is not None:
                 _filled(self.purchase_product_id, "purchase_product_id")
-        except Refused as refused:
+        except Invalid as refused:
             raise ValueError(str(refused)) from None
 
 
@@ -160,15 +160,15 @@ def translate(update: MemberUpdate, rules: Rules) -> Translation:
 
     Raises
     ------
-    Refused
+    Invalid
         The member has no identifier that Braze takes.
     """
     identity = _identity(update, rules)
-    lost: dict[Part, list[Refused]] = {"attributes": [], "event": [], "purchase": []}
+    lost: dict[Part, list[Invalid]] = {"attributes": [], "event": [], "purchase": []}
     attributes = _attributes(update, identity, lost["attributes"])
     event = _event(update.event, identity, lost["event"]) if update.event else None
     purchase = _purchase(update.purchase, identity, rules, lost["purchase"]) if update.purchase else None
-    refusals = [Refusal(part, each.field, each.reason) for part, fields in lost.items() for each in fields]
+    refusals = [FieldError(part, each.field, each.reason) for part, fields in lost.items() for each in fields]
     return Translation(identity, attributes, event, purchase, (*update.refusals, *refusals))
 
 
@@ -245,7 +245,7 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
         wait = reply.wait("x-ratelimit-retry-after", "retry-after", "x-ratelimit-reset", now=now)
         return Wait(wait, "429: over the rate limit")
     if status == 413 or (is_refusal and b"max input length exceeded" in reply.body.lower()):
-        return TooLarge(f"{status}: too much in one request")
+        return SplitRequired(f"{status}: too much in one request")
     if 300 <= status < 400 or status in _BROKEN:
         why = _BROKEN.get(status, "redirects, so it is not a REST endpoint of Braze")
         return Broken(f"{status}: {why}", is_foreign=status == 403 and said is None)
@@ -297,7 +297,7 @@ def _member_id(value: str, most: int) -> str:
     return value
 
 
-def _attributes(update: MemberUpdate, identity: Mapping[str, Json], lost: list[Refused]) -> dict[AttributePath, Json]:
+def _attributes(update: MemberUpdate, identity: Mapping[str, Json], lost: list[Invalid]) -> dict[AttributePath, Json]:
     found: dict[AttributePath, Json] = {}
     for field, value in update.profile.items():
         name = _PROFILE[field][0]
@@ -305,7 +305,7 @@ def _attributes(update: MemberUpdate, identity: Mapping[str, Json], lost: list[R
             is_known = isinstance(value, str) and name in identity
             if not is_known or identity[name] != _profile_value(field, value, f"profile.{field}"):
                 found[(name,)] = _profile(field, value, identity)
-        except Refused as refused:
+        except Invalid as refused:
             lost.append(refused)
     taken: set[str] = set()
     for source, fields in (("attributes", update.attributes), ("custom", update.custom)):
@@ -317,7 +317,7 @@ def _attributes(update: MemberUpdate, identity: Mapping[str, Json], lost: list[R
                     found |= {(name, key): item for key, item in _partial(value, path, lost).items()}
                 else:
                     found[(name,)] = _whole(value, path, lost)
-            except Refused as refused:
+            except Invalid as refused:
                 lost.append(refused)
             else:
                 taken.add(name)
@@ -335,10 +335,10 @@ def _profile(field: ProfileField, value: Json, identity: Mapping[str, Json]) -> 
 def _profile_value(field: ProfileField, value: Json, path: str) -> str:
     _, read, reason = _PROFILE[field]
     if not isinstance(value, str):
-        raise Refused(path, "is not a text")
+        raise Invalid(path, "is not a text")
     found = read(_text(value, path))
     if found is None:
-        raise Refused(path, reason)
+        raise Invalid(path, reason)
     return _text(found, path)
 
 
@@ -349,7 +349,7 @@ def _attribute_name(raw: str, path: str, taken: set[str]) -> str:
     return name
 
 
-def _whole(value: Json, path: str, lost: list[Refused]) -> Json:
+def _whole(value: Json, path: str, lost: list[Invalid]) -> Json:
     kept = _value(value, path, _IN_ATTRIBUTES, lost, is_whole=True)
     if isinstance(kept, dict | list):
         _require(len(encode(kept)) <= MAX_ATTRIBUTE_BYTES, path, f"is larger than {MAX_ATTRIBUTE_BYTES} bytes")
@@ -358,10 +358,10 @@ def _whole(value: Json, path: str, lost: list[Refused]) -> Json:
     return kept
 
 
-def _partial(value: Mapping[str, Json], path: str, lost: list[Refused]) -> dict[str, Json]:
+def _partial(value: Mapping[str, Json], path: str, lost: list[Invalid]) -> dict[str, Json]:
     for key, item in value.items():
         if item is None:
-            lost.append(Refused(f"{path}.{_shown(key)}", "cannot be removed by itself: an object may not hold null"))
+            lost.append(Invalid(f"{path}.{_shown(key)}", "cannot be removed by itself: an object may not hold null"))
     return _fitting(_object(value, path, _IN_ATTRIBUTES, lost, top=True), _IN_ATTRIBUTES, path, lost)
 
 
@@ -382,17 +382,17 @@ def _attribute_objects(
     return [*_attribute_objects(identity, values[:half]), *_attribute_objects(identity, values[half:])]
 
 
-def _event(event: Event, identity: Mapping[str, Json], lost: list[Refused]) -> WireObject | None:
+def _event(event: Event, identity: Mapping[str, Json], lost: list[Invalid]) -> WireObject | None:
     try:
         fields: dict[str, Json] = {"name": _name(event.name, "event.name"), "time": _time(event.time, "event.time")}
-    except Refused as refused:
+    except Invalid as refused:
         lost.append(refused)
         return None
     body = _with_properties({**identity, **fields}, event.properties, "event.properties", _IN_EVENTS, lost)
     return WireObject("events", body)
 
 
-def _purchase(purchase: Purchase, identity: Mapping[str, Json], rules: Rules, lost: list[Refused]) -> WireObject | None:
+def _purchase(purchase: Purchase, identity: Mapping[str, Json], rules: Rules, lost: list[Invalid]) -> WireObject | None:
     try:
         fields: dict[str, Json] = {
             "product_id": rules.purchase_product_id or _filled(purchase.product_id, "purchase.product_id"),
@@ -406,7 +406,7 @@ def _purchase(purchase: Purchase, identity: Mapping[str, Json], rules: Rules, lo
         _require(_is_number(purchase.price), "purchase.price", "is not a finite number")
         is_quantity = type(purchase.quantity) is int and 1 <= purchase.quantity <= MAX_QUANTITY
         _require(is_quantity, "purchase.quantity", f"is not a whole number between 1 and {MAX_QUANTITY}")
-    except Refused as refused:
+    except Invalid as refused:
         lost.append(refused)
         return None
     given = dict(purchase.properties)
@@ -417,15 +417,15 @@ def _purchase(purchase: Purchase, identity: Mapping[str, Json], rules: Rules, lo
 
 
 def _with_properties(
-    fields: Mapping[str, Json], values: Mapping[str, Json], path: str, limits: _Limits, lost: list[Refused]
+    fields: Mapping[str, Json], values: Mapping[str, Json], path: str, limits: _Limits, lost: list[Invalid]
 ) -> bytes:
     """Serialise an object with the field ``properties``, or without it when there are none."""
     try:
         kept = _object(values, path, limits, lost, top=True)
-    except Refused:
+    except Invalid:
         kept = {}  # each property has been told of
     if len(kept) > MAX_PROPERTIES:
-        lost.append(Refused(path, f"has {len(kept) - MAX_PROPERTIES} more than the {MAX_PROPERTIES} that are taken"))
+        lost.append(Invalid(path, f"has {len(kept) - MAX_PROPERTIES} more than the {MAX_PROPERTIES} that are taken"))
         kept = dict(list(kept.items())[:MAX_PROPERTIES])
     whole = encode({**fields, "properties": kept} if kept else fields)
     if len(whole) <= limits.size:
@@ -434,7 +434,7 @@ def _with_properties(
     return encode({**fields, "properties": kept} if kept else fields)
 
 
-def _fitting(values: dict[str, Json], limits: _Limits, path: str, lost: list[Refused]) -> dict[str, Json]:
+def _fitting(values: dict[str, Json], limits: _Limits, path: str, lost: list[Invalid]) -> dict[str, Json]:
     """Leave out the largest values until the rest is small enough."""
     excess = len(encode(values)) - limits.size
     if excess <= 0:
@@ -443,11 +443,11 @@ def _fitting(values: dict[str, Json], limits: _Limits, path: str, lost: list[Ref
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
         if excess > 0:
             excess -= sizes.pop(name)
-            lost.append(Refused(f"{path}.{_shown(name)}", f"makes the whole larger than {limits.size} bytes"))
+            lost.append(Invalid(f"{path}.{_shown(name)}", f"makes the whole larger than {limits.size} bytes"))
     return {name: values[name] for name in sizes}
 
 
-def _value(value: Json, path: str, limits: _Limits, lost: list[Refused], *, is_whole: bool = False) -> Json:
+def _value(value: Json, path: str, limits: _Limits, lost: list[Invalid], *, is_whole: bool = False) -> Json:
     """Give what is usable of a value; the value itself has to be.
 
     Parameters
@@ -469,7 +469,7 @@ def _value(value: Json, path: str, limits: _Limits, lost: list[Refused], *, is_w
 
 
 def _object(
-    value: Mapping[str, Json], path: str, limits: _Limits, lost: list[Refused], *, top: bool = False
+    value: Mapping[str, Json], path: str, limits: _Limits, lost: list[Invalid], *, top: bool = False
 ) -> dict[str, Json]:
     _require(top or not limits.flat, path, "is an object, of which Braze would make a text")
     given = {name: item for name, item in value.items() if item is not None}
@@ -479,27 +479,27 @@ def _object(
         try:
             _require(not (reason := _key_fault(name[: MAX_TEXT + 1], limits, top)), field, reason)
             kept[name] = _value(item, field, limits, lost)
-        except Refused as refused:
+        except Invalid as refused:
             lost.append(refused)
     _require(kept or not given, path, "holds nothing usable")
     return kept
 
 
-def _array(value: Sequence[Json], path: str, limits: _Limits, lost: list[Refused]) -> list[Json]:
+def _array(value: Sequence[Json], path: str, limits: _Limits, lost: list[Invalid]) -> list[Json]:
     given = [(index, item) for index, item in enumerate(value) if item is not None]
     if limits.flat and any(isinstance(item, list | tuple | Mapping) for _, item in given):
-        raise Refused(path, "holds objects or arrays, of which Braze would make texts")
+        raise Invalid(path, "holds objects or arrays, of which Braze would make texts")
     if limits.strict_keys and any(isinstance(item, list | tuple) for _, item in given):
-        raise Refused(path, "is an array of arrays, which Braze takes in no attribute")
+        raise Invalid(path, "is an array of arrays, which Braze takes in no attribute")
     if not limits.times_in_arrays and any(_is_time(item) for _, item in given):
-        raise Refused(path, "holds times, which Braze takes in no array of properties")
+        raise Invalid(path, "holds times, which Braze takes in no array of properties")
     if len(given) > limits.items and not all(isinstance(item, Mapping) for _, item in given):
-        raise Refused(path, f"has more than {limits.items} elements")
+        raise Invalid(path, f"has more than {limits.items} elements")
     kept: list[Json] = []
     for index, item in given:
         try:
             kept.append(_value(item, f"{path}[{index}]", limits, lost))
-        except Refused as refused:
+        except Invalid as refused:
             lost.append(refused)
     _require(kept or not given, path, "holds nothing usable")
     return kept
@@ -514,7 +514,7 @@ def _key_fault(name: str, limits: _Limits, top: bool) -> str:
         return "has a name that is Braze's own"
     try:
         _name(name, "")
-    except Refused as refused:
+    except Invalid as refused:
         return refused.reason
     return ""
 
@@ -533,15 +533,15 @@ def _filled(value: str, path: str) -> str:
 
 def _text(value: str, path: str) -> str:
     if len(value) > MAX_TEXT:
-        raise Refused(path, f"is longer than {MAX_TEXT} characters")
+        raise Invalid(path, f"is longer than {MAX_TEXT} characters")
     if _UNUSABLE.search(value):
-        raise Refused(path, "holds a null byte or a lone surrogate")
+        raise Invalid(path, "holds a null byte or a lone surrogate")
     return value
 
 
 def _require(fits: object, path: str, reason: str) -> None:
     if not fits:
-        raise Refused(path, reason)
+        raise Invalid(path, reason)
 
 
 def _time(value: datetime, path: str) -> str:
@@ -549,7 +549,7 @@ def _time(value: datetime, path: str) -> str:
     try:
         return value.astimezone(UTC).isoformat(timespec="milliseconds")
     except OverflowError:
-        raise Refused(path, "is not a possible time") from None
+        raise Invalid(path, "is not a possible time") from None
 
 
 def _is_number(value: Json) -> bool:

@@ -30,7 +30,7 @@ from pydantic import (
     model_validator,
 )
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.platforms import parsing
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ def _required(read: Callable[[Any, str], T]) -> Callable[[Any], T | _Unreadable]
             return _MISSING
         try:
             return read(value, "")
-        except Refused as refused:
+        except Invalid as refused:
             return _Unreadable(refused.reason)
 
     return validate
@@ -413,7 +413,7 @@ EVENTS: Mapping[str, type[LoyaltyEvent]] = {
 """The model of each event, by the name that the platform gives it."""
 
 
-def validate(event_name: str, fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[Refused]]:
+def validate(event_name: str, fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[Invalid]]:
     """Read the fields of an event.
 
     Returns
@@ -422,7 +422,7 @@ def validate(event_name: str, fields: Mapping[str, Any]) -> tuple[dict[str, Any]
         The fields, named and nested as on the platform's page; times are aware UTC, nothing is null. And those, by
         their dotted paths, that cannot be read, or are required and missing.
     """
-    lost: list[Refused] = []
+    lost: list[Invalid] = []
     return _readable(EVENTS[event_name].model_validate(fields), "", lost), lost
 
 
@@ -448,11 +448,11 @@ def _unnamed(model: type[BaseModel], fields: Mapping[str, Any]) -> dict[str, Any
     return found
 
 
-def _readable(model: BaseModel, path: str, lost: list[Refused]) -> dict[str, Any]:
+def _readable(model: BaseModel, path: str, lost: list[Invalid]) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for name, value in model:
         if isinstance(value, _Unreadable):
-            lost.append(Refused(f"{path}{name}", value.reason))
+            lost.append(Invalid(f"{path}{name}", value.reason))
         elif isinstance(value, BaseModel):
             told[name] = _readable(value, f"{path}{name}.", lost)
         elif value is not None:

@@ -60,8 +60,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from loyalty_bridge.errors import Refused
-from loyalty_bridge.model import Event, Json, MemberUpdate, ProfileField, Refusal, UnknownField
+from loyalty_bridge.errors import Invalid
+from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, ProfileField, UnknownField
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.personal import WITHHELD, withheld_in, without_personal
 
@@ -138,7 +138,7 @@ def envelope(event: Json, event_name: str | None, received: datetime) -> Json:
 
     Raises
     ------
-    Refused
+    Invalid
         The event is no object.
     """
     told = _open(event)
@@ -157,7 +157,7 @@ def member(event: Json, rules: Rules) -> str:
 
     Raises
     ------
-    Refused
+    Invalid
         The event is no object, or it has nothing that `Rules.identify_by` asks for.
     """
     return _identity(_open(event), rules)[1]
@@ -183,7 +183,7 @@ def event_id(event: Json) -> str:
 
     Raises
     ------
-    Refused
+    Invalid
         The event is no object, or its ``event_id`` is missing or neither a text nor an integer; see `envelope`.
     """
     return _text(_open(event), "event_id")
@@ -205,7 +205,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
 
     Raises
     ------
-    Refused
+    Invalid
         The event is no object; nobody can be found in it; its name or id is missing; or its time is impossible.
     """
     told = _open(event)
@@ -222,11 +222,11 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     properties: dict[str, Json] = {"event_id": source_id}
     if isinstance(source := told.get("source"), str) and source.strip():
         properties["event_source"] = source.strip()
-    refusals: list[Refusal] = []
+    refusals: list[FieldError] = []
     unknown: tuple[UnknownField, ...] = ()
     if is_known:
         own, lost = brevo_events.validate(name, told)
-        refusals += [Refusal("event", one.field, one.reason) for one in lost]
+        refusals += [FieldError("event", one.field, one.reason) for one in lost]
         _flatten(own, _RENAMED, properties, refusals)
         raw = {key: value for key, value in told.items() if key not in _ENVELOPE}
         unknown = _unknown(brevo_events.unnamed(name, raw), properties, refusals)
@@ -253,7 +253,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
 def _open(event: Json) -> dict[str, Json]:
     """Take an event's fields from the top level and, where they are not there, from ``event_properties``."""
     if not isinstance(event, Mapping):
-        raise Refused("record", "is not an object")
+        raise Invalid("record", "is not an object")
     nested = event.get("event_properties")
     inner = nested if isinstance(nested, Mapping) else {}
     # Of two places the first that has a value counts.
@@ -269,7 +269,7 @@ def _open(event: Json) -> dict[str, Json]:
 
 def _text(told: Mapping[str, Json], field: str) -> str:
     if parsing.is_blank(told.get(field)):
-        raise Refused(field, "is missing")
+        raise Invalid(field, "is missing")
     return parsing.text(told[field], field)
 
 
@@ -287,7 +287,7 @@ def _phone(value: Json, field: str) -> str:
 
 def _identity(told: Json, rules: Rules) -> tuple[Literal["id", "email", "phone"], str]:
     """Find the first usable identifier of the program's order."""
-    refusal = Refused("identifiers", f"tell nobody by {', '.join(rules.identify_by)}")
+    refusal = Invalid("identifiers", f"tell nobody by {', '.join(rules.identify_by)}")
     for identifier in rules.identify_by:
         kind, read_value, paths = _IDENTIFIERS[identifier]
         for path in paths:
@@ -297,7 +297,7 @@ def _identity(told: Json, rules: Rules) -> tuple[Literal["id", "email", "phone"]
             try:
                 if not parsing.is_blank(value):
                     return kind, read_value(value, path)
-            except Refused as unreadable:
+            except Invalid as unreadable:
                 refusal = unreadable
     raise refusal
 
@@ -318,7 +318,7 @@ _IDENTIFIERS: Mapping[
 """For each identifier what it identifies by, how it is read, and the paths that it may be at."""
 
 
-def _state(name: str, told: Mapping[str, Any], time: datetime, refusals: list[Refusal]) -> dict[str, Json]:
+def _state(name: str, told: Mapping[str, Any], time: datetime, refusals: list[FieldError]) -> dict[str, Json]:
     """Tell the attributes of the module's table, as far as what they are kept by can be read."""
     attributes: dict[str, Json] = {}
     if name in _BALANCE_TOLD and "value" in told and (definition := _id_of(told, "balance_definition")):
@@ -339,7 +339,7 @@ def _state(name: str, told: Mapping[str, Any], time: datetime, refusals: list[Re
             found["state"] = "active"
     program = _id_of(told, "loyalty_program")
     if found and not program:
-        refusals.append(Refusal("attributes", "loyalty_program.id", "is missing, and a subscription is kept by it"))
+        refusals.append(FieldError("attributes", "loyalty_program.id", "is missing, and a subscription is kept by it"))
     elif program:  # a contact may be in several programs of the account
         attributes |= {f"loyalty_subscription_{part}": {program: value} for part, value in found.items()}
     return attributes
@@ -361,7 +361,7 @@ def _key(identifier: str) -> str:
 
 
 def _flatten(
-    told: Mapping[str, Any], renamed: Mapping[str, str], properties: dict[str, Json], refusals: list[Refusal]
+    told: Mapping[str, Any], renamed: Mapping[str, str], properties: dict[str, Json], refusals: list[FieldError]
 ) -> None:
     """Add the leaves of an object to the properties, as many as there may be."""
     for path, value in _leaves(told, ""):
@@ -371,13 +371,13 @@ def _flatten(
             continue
         if len(properties) == MAX_PROPERTIES:
             reason = f"and what follows it is beyond the {MAX_PROPERTIES} properties that an event may have"
-            refusals.append(Refusal("event", name, reason))
+            refusals.append(FieldError("event", name, reason))
             return
         properties[name] = value
 
 
 def _unknown(
-    others: Mapping[str, Any], properties: dict[str, Json], refusals: list[Refusal]
+    others: Mapping[str, Any], properties: dict[str, Json], refusals: list[FieldError]
 ) -> tuple[UnknownField, ...]:
     """Add the fields that no model names to the properties, but for what may be personal."""
     kept = without_personal(others)
@@ -397,7 +397,7 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Json]]:
         yield path, _iso(value) if isinstance(value, datetime) else value
 
 
-def _contact(told: Mapping[str, Json], refusals: list[Refusal]) -> tuple[dict[ProfileField, Json], dict[str, Json]]:
+def _contact(told: Mapping[str, Json], refusals: list[FieldError]) -> tuple[dict[ProfileField, Json], dict[str, Json]]:
     """Read the contact's attributes. One that is blank is not known here, which removes nothing elsewhere."""
     profile: dict[ProfileField, Json] = {}
     custom: dict[str, Json] = {}
@@ -410,10 +410,10 @@ def _contact(told: Mapping[str, Json], refusals: list[Refusal]) -> tuple[dict[Pr
         if standard:
             try:
                 profile[standard[0]] = standard[1](value, field)
-            except Refused as refused:
-                refusals.append(Refusal("attributes", refused.field, refused.reason))
+            except Invalid as refused:
+                refusals.append(FieldError("attributes", refused.field, refused.reason))
         elif name.lower().startswith("loyalty_"):
-            refusals.append(Refusal("attributes", field, "has a name that the bridge gives itself"))
+            refusals.append(FieldError("attributes", field, "has a name that the bridge gives itself"))
         else:
             custom[name] = value
     return profile, custom

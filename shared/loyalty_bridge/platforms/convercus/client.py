@@ -28,12 +28,12 @@ import msgspec
 from loyalty_bridge import USER_AGENT
 from loyalty_bridge.errors import (
     ConnectionBroken,
+    Invalid,
     NotConnected,
     NotSent,
     OutcomeUnknown,
-    Refused,
     Unavailable,
-    UpstreamRefused,
+    UpstreamRejected,
 )
 from loyalty_bridge.infra.http_client import Request, backoff
 from loyalty_bridge.platforms import parsing
@@ -194,9 +194,9 @@ class Client:
 
     ``token(deadline, refused)`` gives a token other than the one that was refused, or raises `NotSent`.
 
-    Each raises `NotSent` when it was certainly not carried out (`ConnectionBroken` when Convercus refuses the program's
-    credentials), `OutcomeUnknown` when it may have been, `UpstreamRefused` when Convercus said no, and `Refused` for an
-    id that no path can hold (nothing was sent then).
+    Each raises `NotSent` when it was certainly not carried out (`ConnectionBroken` when Convercus rejects the program's
+    credentials), `OutcomeUnknown` when it may have been, `UpstreamRejected` when Convercus rejected it, and `Invalid`
+    for an id that no path can hold (nothing was sent then).
     A refusal keeps Convercus' code, never its words: they may repeat what was sent.
     """
 
@@ -221,9 +221,9 @@ class Client:
         id_ = _text(self._field(assigned, "accountCouponId")) or _located(reply)
         try:
             code = self.coupon_code(id_, deadline=deadline)
-        except Refused:
+        except Invalid:
             id_ = code = ""
-        except (UpstreamRefused, Unavailable):
+        except (UpstreamRejected, Unavailable):
             code = ""
         # The only public client shows the external reference as the code:
         # https://github.com/shopgate-professional-services/ext-loyalty-convercus
@@ -240,7 +240,7 @@ class Client:
         reply = self._call("coupon_code", until, account_coupon_id=account_coupon_id)
         try:
             value = parsing.parse(reply.body)
-        except Refused:
+        except Invalid:
             return _code(reply.body.decode(errors="replace").strip())
         return _code(self._field(value, "code") if isinstance(value, Mapping) else value)
 
@@ -407,7 +407,7 @@ def login(
         reply = _answered(partial(send, request), deadline, sleep=sleep, is_read=True, turned_away=api.turned_away)
     except OutcomeUnknown as error:
         raise NotSent(f"logging in to Convercus: {error}") from None
-    except UpstreamRefused as refusal:
+    except UpstreamRejected as refusal:
         raise ConnectionBroken(f"Convercus refuses the program's credentials ({refusal})") from None
     if reply.status == 401:
         raise ConnectionBroken("Convercus refuses the program's credentials")
@@ -425,7 +425,7 @@ def _granted(reply: Reply) -> tuple[str, float]:
             return "", 0
         life = grant.get("expires_in")
         return _text(grant.get("access_token")), parsing.number(life, "expires_in") if life else _UNTOLD_LIFE_SECONDS
-    except Refused:
+    except Invalid:
         return "", 0
 
 
@@ -467,11 +467,11 @@ def _judged(reply: Reply, turned_away: Sequence[int]) -> Reply:
     raise OutcomeUnknown(f"Convercus failed (HTTP {status})")
 
 
-def _refusal(reply: Reply) -> UpstreamRefused:
+def _refusal(reply: Reply) -> UpstreamRejected:
     """Read an error (``{code?, message, error[]?}``). Only words that are codes are kept."""
     try:
         error = parsing.parse(reply.body)
-    except Refused:
+    except Invalid:
         error = None
     codes: list[str] = []
     if isinstance(error, Mapping):
@@ -484,21 +484,21 @@ def _refusal(reply: Reply) -> UpstreamRefused:
     reason = {404: "Convercus does not know it", 409: "it contradicts what Convercus knows"}.get(
         reply.status, f"Convercus refuses it (HTTP {reply.status})"
     )
-    return UpstreamRefused(reply.status, codes[0] if codes else "", ": ".join([reason, *codes[1:]]))
+    return UpstreamRejected(reply.status, codes[0] if codes else "", ": ".join([reason, *codes[1:]]))
 
 
 def _filled(path: str, ids: Mapping[str, str]) -> str:
     """Fill ids into a path. Dots cannot be escaped in one: ``..`` would lead elsewhere."""
     for name, value in ids.items():
         if not value.strip() or value.strip(".") == "" or len(value) > MAX_ID or not value.isprintable():
-            raise Refused(name, "is not an id")
+            raise Invalid(name, "is not an id")
     return _PLACE.sub(lambda place: quote(ids[place[1]], safe=""), path)
 
 
 def _parsed(reply: Reply) -> Json:
     try:
         return parsing.parse(reply.body, any_text=True)
-    except Refused as refusal:
+    except Invalid as refusal:
         raise OutcomeUnknown(f"Convercus' answer cannot be read: {refusal.reason}") from None
 
 

@@ -21,8 +21,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from loyalty_bridge.errors import Refused
-from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal, UnknownField, few
+from loyalty_bridge.errors import Invalid
+from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, Part, ProfileField, Purchase, UnknownField, few
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.personal import WITHHELD, is_personal, withheld_in, without_personal
 
@@ -209,14 +209,14 @@ def member(event: Json, _rules: Rules | None = None) -> str | None:
 
     Raises
     ------
-    Refused
+    Invalid
         The event is no object, or its account id is neither a text nor an integer.
     """
     return _opened(event).member
 
 
 def alias(event: Json) -> str | None:
-    """Tell ``user:<userId>`` for an event that carries no account; raises `Refused` as `member` does."""
+    """Tell ``user:<userId>`` for an event that carries no account; raises `Invalid` as `member` does."""
     return _opened(event).other_id
 
 
@@ -225,7 +225,7 @@ def known_as(event: Json) -> tuple[str, ...]:
 
     Raises
     ------
-    Refused
+    Invalid
         As `member`, or the event's type is missing or unknown.
     """
     opened = _opened(event)
@@ -237,7 +237,7 @@ def left_by(event: Json) -> tuple[str, ...]:
 
     Raises
     ------
-    Refused
+    Invalid
         As `known_as`.
     """
     opened = _opened(event)
@@ -250,7 +250,7 @@ def _alias_of_role(opened: _Event) -> tuple[str, ...]:
     has_role = _find(person.ids, "memberRole", "role") is not None
     try:
         alias = _alias(person.ids) if has_role and opened.member is not None else None
-    except Refused:  # the account's event is of use without it
+    except Invalid:  # the account's event is of use without it
         alias = None
     return (alias,) if alias else ()
 
@@ -262,7 +262,7 @@ def event_id(event: Json) -> str:
 
     Raises
     ------
-    Refused
+    Invalid
         The event is no object, or its ``eventId`` is neither a text nor an integer.
     """
     return _event_id(_opened(event).envelope)
@@ -288,7 +288,7 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
 
     Raises
     ------
-    Refused
+    Invalid
         The event is no object; its payload neither; its type is missing or unknown; its time or id is impossible.
     """
     opened = _opened(event)
@@ -297,7 +297,7 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
     occurred = _find([envelope], "occurredAt")
     time = parsing.occurred(*occurred, received) if occurred else received
 
-    refusals: list[Refusal] = []
+    refusals: list[FieldError] = []
     body = [*_inner([payload], *_KINDS[kind].wrappers), payload]
     properties = _properties(_KINDS[kind].properties, [*body, envelope], refusals) | {"event_id": source_id}
     profile = _profile(person.fields, rules, received, refusals) if person.is_owner and person.fields else {}
@@ -345,7 +345,7 @@ class _Event(dict[str, Json]):
         if found is None:
             return self.envelope
         if not isinstance(found.value, Mapping):
-            raise Refused("payload", "is not an object")
+            raise Invalid("payload", "is not an object")
         return _object("payload", found.value)
 
     @cached_property
@@ -375,7 +375,7 @@ def _opened(event: Json) -> _Event:
     if isinstance(event, _Event):
         return event
     if not isinstance(event, Mapping):
-        raise Refused("record", "is not an object")
+        raise Invalid("record", "is not an object")
     return _Event(event)
 
 
@@ -425,24 +425,24 @@ class _Part(NamedTuple):
     """Notes a refusal in its block, and goes on without the field (a generator would take longer than most fields)."""
 
     part: Part
-    refusals: list[Refusal]
+    refusals: list[FieldError]
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if isinstance(error, Refused):
-            self.refusals.append(Refusal(self.part, error.field, error.reason))
-        return isinstance(error, Refused)
+        if isinstance(error, Invalid):
+            self.refusals.append(FieldError(self.part, error.field, error.reason))
+        return isinstance(error, Invalid)
 
 
 def _kind(envelope: _Object) -> str:
     found = _find([envelope], "eventType")
     if found is None:
-        raise Refused("eventType", "is missing")
+        raise Invalid("eventType", "is missing")
     kind = _KIND_BY_PLAIN_NAME.get(_plain(parsing.text(*found)).removeprefix("convercus"))
     if kind is None:
-        raise Refused(found.path, "is not a known event type")
+        raise Invalid(found.path, "is not a known event type")
     return kind
 
 
@@ -464,15 +464,15 @@ def _id(candidates: Iterable[_Found]) -> str | None:
 
     Raises
     ------
-    Refused
+    Invalid
         There are some, and none can be: why the first cannot.
     """
-    refusal: Refused | None = None
+    refusal: Invalid | None = None
     for found in candidates:
         if found.value is not None:
             try:
                 return parsing.member_id(*found)
-            except Refused as unusable:
+            except Invalid as unusable:
                 refusal = refusal or unusable
     if refusal:
         raise refusal
@@ -500,7 +500,7 @@ def _is_owner(objects: list[_Object], *, unsaid: bool) -> bool:
     return unsaid if role is None else isinstance(role.value, str) and _plain(role.value) == "owner"
 
 
-def _person_attributes(person: _Person, partners: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
+def _person_attributes(person: _Person, partners: list[_Object], refusals: list[FieldError]) -> dict[str, Json]:
     """Read who the owner is to Convercus. `partners` is where a partner is the one of the membership, not of a sale."""
     if not person.is_owner:
         return {}
@@ -517,7 +517,7 @@ def _person_attributes(person: _Person, partners: list[_Object], refusals: list[
     return attributes
 
 
-def _state_attributes(kind: str, body: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
+def _state_attributes(kind: str, body: list[_Object], refusals: list[FieldError]) -> dict[str, Json]:
     """Read the tier and the balance from whichever event tells them."""
     attributes: dict[str, Json] = {}
     accounts = [*body, *_inner(body, "account")]
@@ -530,7 +530,7 @@ def _state_attributes(kind: str, body: list[_Object], refusals: list[Refusal]) -
             attributes["convercus_status_level"] = parsing.text(*level)
 
     refusals += [
-        Refusal("attributes", path, "is not an object")
+        FieldError("attributes", path, "is not an object")
         for value, path in _all(accounts, "accountBalance", "balance")
         if not isinstance(value, Mapping | None)
     ]
@@ -565,7 +565,7 @@ _CALLING_CODES = ("phoneCountryCode", "phoneCountry", "phonePrefix", "callingCod
 
 
 def _profile(
-    person: list[_Object], rules: Rules, received: datetime, refusals: list[Refusal]
+    person: list[_Object], rules: Rules, received: datetime, refusals: list[FieldError]
 ) -> dict[ProfileField, Json]:
     where = [*person, *_inner(person, "address")]
     profile: dict[ProfileField, Json] = {}
@@ -600,7 +600,7 @@ def _profile(
     return profile
 
 
-def _email_subscription(person: list[_Object], rules: Rules, refusals: list[Refusal]) -> str | None:
+def _email_subscription(person: list[_Object], rules: Rules, refusals: list[FieldError]) -> str | None:
     """Apply the mapping of the partner page: allowed wins over declined, and neither is `opt_in_without_record`."""
     channels = {_plain(name) for name in rules.email_optins}
     lists = [
@@ -630,18 +630,18 @@ def _optin(entry: _Found, default: bool | None) -> tuple[str, bool]:
     """Read one opt-in. `default` is what its list says; where its own flag says otherwise, it is declined."""
     if not isinstance(entry.value, Mapping):
         if default is None:
-            raise Refused(entry.path, "is not an object")
+            raise Invalid(entry.path, "is not an object")
         return parsing.text(*entry), default
     fields = [_object(entry.path, entry.value)]
     channel = _find(fields, "type", "name")
     flag = _find(fields, "flag")
     if channel is None or (flag is None and default is None):
-        raise Refused(entry.path, "has no type or no flag")
+        raise Invalid(entry.path, "has no type or no flag")
     own = parsing.boolean(*flag) if flag else True
     return parsing.text(*channel), own and default is not False
 
 
-def _custom(person: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
+def _custom(person: list[_Object], refusals: list[FieldError]) -> dict[str, Json]:
     """Read the user's own properties, given as ``[{"name", "value"}]`` or as one object."""
     custom: dict[str, Json] = {}
     if (found := _find(person, "customProperties")) is None:
@@ -668,25 +668,25 @@ def _custom_property(entry: _Found, path: str) -> tuple[str, Json]:
     found = _find(given, "name") or next(_all(given, "name"), None)
     value = _find(given, "value") or next(_all(given, "value"), None)
     if found is None or value is None:
-        raise Refused(entry.path, "has no name or no value")
+        raise Invalid(entry.path, "has no name or no value")
     name = parsing.text(*found)
     if name.lower() in _RESERVED_NAMES or name.lower().startswith(_RESERVED_PREFIXES):
-        raise Refused(f"{path}.{name[:64]}", "has a reserved name")
+        raise Invalid(f"{path}.{name[:64]}", "has a reserved name")
     return name, value.value
 
 
 def _entries(found: _Found) -> list[_Found]:
     if isinstance(found.value, str) or not isinstance(found.value, Sequence):
-        raise Refused(found.path, "is not an array")
+        raise Invalid(found.path, "is not an array")
     return [_Found(entry, f"{found.path}[{index}]") for index, entry in enumerate(islice(found.value, MAX_ENTRIES))]
 
 
 def _check_length(found: _Found) -> None:
     if isinstance(found.value, Sequence | Mapping) and (more := len(found.value) - MAX_ENTRIES) > 0:
-        raise Refused(found.path, f"has {more} elements more than the {MAX_ENTRIES} that are read")
+        raise Invalid(found.path, f"has {more} elements more than the {MAX_ENTRIES} that are read")
 
 
-def _properties(names: Iterable[str], sources: list[_Object], refusals: list[Refusal]) -> dict[str, Json]:
+def _properties(names: Iterable[str], sources: list[_Object], refusals: list[FieldError]) -> dict[str, Json]:
     properties: dict[str, Json] = {}
     part = _Part("event", refusals)
     for name in names:
@@ -816,7 +816,7 @@ def _purchase(body: list[_Object], properties: Mapping[str, Json], rules: Rules,
     product = (_original_id(body) if reversal or amount < 0 else None) or _needed(body, "transactionId")
     currency = _find(body, "currencyCode", "currency") or _Found(rules.default_currency, _path(body, "currencyCode"))
     if currency.value is None:
-        raise Refused(currency.path, "is missing, and the program has no default")
+        raise Invalid(currency.path, "is missing, and the program has no default")
     spent = _find(body, "transactionTime") if "transactionTime" in properties else None
     return Purchase(
         product_id=parsing.text(*product),
@@ -840,7 +840,7 @@ def _reverses_earn(body: list[_Object]) -> bool | None:
     if reversal and base in {"", "transaction"}:
         original = _find(_inner(body, *_ORIGINALS), "transactionType")
         if original is None:
-            raise Refused(found.path, "does not tell what type of transaction is taken back")
+            raise Invalid(found.path, "does not tell what type of transaction is taken back")
         base = _plain(parsing.text(*original))
     return reversal if base in {"earn", "earntransaction"} else None
 
@@ -867,7 +867,7 @@ def _original_id(body: list[_Object]) -> _Found | None:
 def _needed(objects: list[_Object], name: str) -> _Found:
     if found := _find(objects, name):
         return found
-    raise Refused(_path(objects, name), "is missing")
+    raise Invalid(_path(objects, name), "is missing")
 
 
 def _path(objects: list[_Object], name: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.platforms import parsing
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _is_redeemable(row: Mapping[str, Json], now: datetime, inactive: set[str], a
             return False
     try:
         begins, ends = _moment(row.get("validFrom")), _moment(row.get("validTo"))
-    except Refused:
+    except Invalid:
         return False  # that it can be redeemed is not known
     # A day belongs to it wholly. The beginning of the calendar is how .NET and MySQL write that there is no end.
     lasts = ends is None or ends.year == 1 or now - timedelta(days=parsing.is_day(row.get("validTo"))) < ends
@@ -139,7 +139,7 @@ def _base(tag: str) -> str:
     """Give the language of a tag, whichever of its codes the tag has."""
     try:
         return parsing.language(tag, "")
-    except Refused:
+    except Invalid:
         return tag.partition("-")[0]
 
 
@@ -162,14 +162,14 @@ def _scalar(value: Json) -> Json:
         return value
     try:
         return parsing.text(value, "") if isinstance(value, str) else parsing.number(value, "")
-    except Refused:
+    except Invalid:
         return None
 
 
 def _number(value: Json) -> int | float | None:
     try:
         return parsing.number(value, "")
-    except Refused:
+    except Invalid:
         return None
 
 
@@ -185,7 +185,7 @@ def _date(value: Json) -> str | None:
     """Show a time in ISO 8601, a day as it is."""
     try:
         moment = parsing.instant(value, "")
-    except Refused:
+    except Invalid:
         return None
     shown = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
     return shown[:10] if parsing.is_day(value) else shown

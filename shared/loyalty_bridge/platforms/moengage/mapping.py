@@ -25,16 +25,16 @@ from typing import Literal, TypeGuard
 import msgspec
 from msgspec.json import encode
 
-from loyalty_bridge.errors import Refused
+from loyalty_bridge.errors import Invalid
 from loyalty_bridge.member_ids import check_member_id
-from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Purchase, Refusal
+from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, Part, ProfileField, Purchase
 from loyalty_bridge.platforms.base import (
     Accepted,
     AttributePath,
     Broken,
     Rejected,
     Reply,
-    TooLarge,
+    SplitRequired,
     Transient,
     Translation,
     Verdict,
@@ -168,7 +168,7 @@ def translate(update: MemberUpdate, rules: Rules) -> Translation:
 
     Raises
     ------
-    Refused
+    Invalid
         The member has no identifier that MoEngage takes.
     """
     identity = _identity(update, rules)
@@ -272,7 +272,7 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     if status == 429 or (has_failed and kind in _RATE_TYPES):
         verdict = Wait(reply.wait("retry-after", "x-ratelimit-reset", now=now), reason)
     elif (status == 413 or (has_failed and kind == "PayloadTooLarge")) and len(objects) > 1:
-        verdict = TooLarge(reason)
+        verdict = SplitRequired(reason)
     elif status in _BROKEN_STATUSES or 300 <= status < 400 or (has_failed and _is_about_account(error)):
         verdict = Broken(reason, is_foreign=status == 403 and said is None)
     elif has_failed and kind == "ServerError":
@@ -291,28 +291,28 @@ def check_id(value: str, field: str) -> None:
 
     Raises
     ------
-    Refused
+    Invalid
         Naming `field`.
     """
     check_member_id(value, field)
     if len(value.strip()) < 2 or value.strip().lower() in _NO_IDS:
-        raise Refused(field, "is a value that MoEngage does not take as an id")
+        raise Invalid(field, "is a value that MoEngage does not take as an id")
 
 
 def _identity(update: MemberUpdate, rules: Rules) -> dict[str, Json]:
     if update.identified_by != "id":
         if not rules.identity_resolution:
-            raise Refused("member", f"is known by {update.identified_by} only, and users are found by their id")
+            raise Invalid("member", f"is known by {update.identified_by} only, and users are found by their id")
         name = _PROFILE[update.identified_by]
         return {"user_identifiers": {name: _standard(update.identified_by, update.member, "member")}}
     if len(update.member) > MAX_TEXT:
-        raise Refused("member", f"has more than {MAX_TEXT} characters")
+        raise Invalid("member", f"has more than {MAX_TEXT} characters")
     check_id(update.member, "member")
     return {"customer_id": update.member}
 
 
 def _attributes(
-    update: MemberUpdate, identity: Mapping[str, Json], rules: Rules, lost: list[Refusal]
+    update: MemberUpdate, identity: Mapping[str, Json], rules: Rules, lost: list[FieldError]
 ) -> dict[AttributePath, Json]:
     found: dict[str, Json] = {}
     identifiers = identity.get("user_identifiers")
@@ -320,13 +320,13 @@ def _attributes(
         name, where = _PROFILE[field], f"profile.{field}"
         try:
             final = None if value is None else _standard(field, value, where)
-        except Refused as refused:
-            lost.append(Refusal("attributes", refused.field, refused.reason))
+        except Invalid as refused:
+            lost.append(FieldError("attributes", refused.field, refused.reason))
             continue
         if not isinstance(identifiers, Mapping) or name not in identifiers:
             found[name] = final
         elif final != identifiers[name]:
-            lost.append(Refusal("attributes", where, "would change which user is found"))
+            lost.append(FieldError("attributes", where, "would change which user is found"))
     for raw, value in update.attributes.items():
         leaves = _leaves(raw, value, f"attributes.{_shown(raw)}", "flatten")
         _collect("attributes", leaves, _RESERVED_FOR_USERS, found, lost)
@@ -343,16 +343,16 @@ def _attributes(
 def _standard(field: ProfileField, value: Json, where: str) -> str | bool:
     """Give a field of the profile as MoEngage writes it."""
     if not isinstance(value, str) or not value.strip():
-        raise Refused(where, "is not a text")
+        raise Invalid(where, "is not a text")
     if field in {"email_subscription", "push_subscription"}:
         if value not in _SUBSCRIPTIONS:
-            raise Refused(where, "is none of opted_in, subscribed, unsubscribed")
+            raise Invalid(where, "is none of opted_in, subscribed, unsubscribed")
         # One flag says that e-mails are not wanted, the other that pushes are.
         return (value == "unsubscribed") == (field == "email_subscription")
     if field == "birth_date" and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
-        raise Refused(where, "is not a date as YYYY-MM-DD")
+        raise Invalid(where, "is not a date as YYYY-MM-DD")
     if len(value) > MAX_TEXT and field in {"email", "phone"}:
-        raise Refused(where, f"has more than {MAX_TEXT} characters")  # half an address would be another one
+        raise Invalid(where, f"has more than {MAX_TEXT} characters")  # half an address would be another one
     shown = {"phone": value.removeprefix("+"), "gender": _GENDERS.get(value, value)}.get(field, value)
     return _text(shown, where)
 
@@ -375,11 +375,11 @@ def _event(
     event_id: str,
     identity: Mapping[str, Json],
     rules: Rules,
-    lost: list[Refusal],
+    lost: list[FieldError],
 ) -> WireObject | None:
     own = event.properties.get(EVENT_ID)
     if own is not None and not isinstance(own, str):
-        lost.append(Refusal(part, f"{part}.properties.{EVENT_ID}", "is not a text"))
+        lost.append(FieldError(part, f"{part}.properties.{EVENT_ID}", "is not a text"))
     # It comes first: of too many attributes MoEngage takes the first.
     collected: dict[str, Json] = {EVENT_ID: _UNUSABLE.sub("?", own if isinstance(own, str) else event_id)[:MAX_TEXT]}
     for raw, value in event.properties.items():
@@ -388,15 +388,15 @@ def _event(
             _collect(part, leaves, _RESERVED, collected, lost)
     kept: dict[str, Json] = {name: value for name, value in collected.items() if value is not None}
     for name in list(kept)[MAX_EVENT_ATTRIBUTES:]:
-        lost.append(Refusal(part, f"{part}.properties.{_shown(name)}", f"comes after {MAX_EVENT_ATTRIBUTES} others"))
+        lost.append(FieldError(part, f"{part}.properties.{_shown(name)}", f"comes after {MAX_EVENT_ATTRIBUTES} others"))
         del kept[name]
     try:
         action: dict[str, Json] = {
             "action": _name(event.name, f"{part}.name", _RESERVED),
             "current_time": _instant(event.time, f"{part}.time"),
         }
-    except Refused as refused:
-        lost.append(Refusal(part, refused.field, refused.reason))
+    except Invalid as refused:
+        lost.append(FieldError(part, refused.field, refused.reason))
         return None
 
     def written(attributes: Json) -> bytes:
@@ -408,7 +408,7 @@ def _event(
     return item
 
 
-def _fitting(values: dict[str, Json], room: int, part: Part, lost: list[Refusal]) -> dict[str, Json]:
+def _fitting(values: dict[str, Json], room: int, part: Part, lost: list[FieldError]) -> dict[str, Json]:
     """Leave out the largest values until the rest fits."""
     sizes = {name: len(encode({name: value})) - 1 for name, value in values.items()}  # a comma for two braces
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
@@ -416,7 +416,7 @@ def _fitting(values: dict[str, Json], room: int, part: Part, lost: list[Refusal]
             break
         del sizes[name]
         reason = f"makes the event larger than {MAX_REQUEST_BYTES} bytes"
-        lost.append(Refusal(part, f"{part}.properties.{_shown(name)}", reason))
+        lost.append(FieldError(part, f"{part}.properties.{_shown(name)}", reason))
     return {name: values[name] for name in sizes}
 
 
@@ -425,27 +425,27 @@ def _collect(
     leaves: Iterable[tuple[str, Json, str]],
     reserved: frozenset[str],
     found: dict[str, Json],
-    lost: list[Refusal],
+    lost: list[FieldError],
 ) -> None:
     """Put values into `found` as MoEngage takes them; what it does not take is noted."""
     for raw, value, where in leaves:
         try:
             name = _name(raw, where, reserved)
             if name in found:
-                lost.append(Refusal(part, where, "has the name of another field"))
+                lost.append(FieldError(part, where, "has the name of another field"))
             else:
                 found[name] = _value(value, where) if isinstance(value, _SCALAR) else _bounded(value, where)
-        except Refused as refused:
-            lost.append(Refusal(part, refused.field, refused.reason))
+        except Invalid as refused:
+            lost.append(FieldError(part, refused.field, refused.reason))
 
 
 def _bounded(value: Json, where: str) -> Json:
     """Give an array or object that is small enough."""
     final = _value(value, where)
     if len(encode(final)) > MAX_OBJECT_BYTES:
-        raise Refused(where, f"is larger than {MAX_OBJECT_BYTES} bytes")
+        raise Invalid(where, f"is larger than {MAX_OBJECT_BYTES} bytes")
     if _count_keys(final) > MAX_OBJECT_KEYS:
-        raise Refused(where, f"has more than {MAX_OBJECT_KEYS} keys")
+        raise Invalid(where, f"has more than {MAX_OBJECT_KEYS} keys")
     return final
 
 
@@ -502,9 +502,9 @@ def _value(value: Json, where: str) -> Json:
     if isinstance(value, Sequence):
         return _array(_items(value), where) or None
     if isinstance(value, float) and not math.isfinite(value):
-        raise Refused(where, "is not a finite number")
+        raise Invalid(where, "is not a finite number")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise Refused(where, "is beyond 64 bits")
+        raise Invalid(where, "is beyond 64 bits")
     return value
 
 
@@ -514,7 +514,7 @@ def _object(value: Mapping[str, Json], where: str) -> dict[str, Json]:
         field = f"{where}.{_shown(key)}"
         name = _name(key, field, frozenset())
         if name in kept:
-            raise Refused(field, "has the name of another field")
+            raise Invalid(field, "has the name of another field")
         final = _value(item, field)
         if final is not None:
             kept[name] = final
@@ -524,12 +524,12 @@ def _object(value: Mapping[str, Json], where: str) -> dict[str, Json]:
 def _array(items: list[Json], where: str) -> list[Json]:
     if _is_table(items):
         if len(items) > MAX_OBJECT_ITEMS:
-            raise Refused(where, f"has more than {MAX_OBJECT_ITEMS} objects")
+            raise Invalid(where, f"has more than {MAX_OBJECT_ITEMS} objects")
         return [row for item in items if (row := _object(item, f"{where}[]"))]
     if any(isinstance(item, Mapping) and not _is_wrapped_time(item) for item in items):
-        raise Refused(where, "holds both objects and other values")
+        raise Invalid(where, "holds both objects and other values")
     if len(items) > MAX_ITEMS:
-        raise Refused(where, f"has more than {MAX_ITEMS} elements")
+        raise Invalid(where, f"has more than {MAX_ITEMS} elements")
     values = [_value(item, where) for item in items]
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) < len(values):
@@ -546,10 +546,10 @@ def _count_keys(value: Json) -> int:
 def _name(raw: str, where: str, reserved: frozenset[str]) -> str:
     written = raw.strip()
     if not written:
-        raise Refused(where, "has no name")
+        raise Invalid(where, "has no name")
     name = _cleaned(written, reserved) if len(written) <= MAX_NAME else written  # nothing long is remembered
     if len(name) > MAX_NAME:
-        raise Refused(where, f"has a name of more than {MAX_NAME} characters")
+        raise Invalid(where, f"has a name of more than {MAX_NAME} characters")
     return name
 
 
@@ -563,11 +563,11 @@ def _cleaned(raw: str, reserved: frozenset[str]) -> str:
 
 def _text(value: str, where: str) -> str:
     if _UNUSABLE.search(value):
-        raise Refused(where, "holds a null byte or a lone surrogate")
+        raise Invalid(where, "holds a null byte or a lone surrogate")
     if len(value) > MAX_TEXT and _LINK.match(value.strip()):
-        raise Refused(where, f"is a link of more than {MAX_TEXT} characters")
+        raise Invalid(where, f"is a link of more than {MAX_TEXT} characters")
     if found := _TIME.fullmatch(value):
-        with suppress(ValueError, Refused):  # it may only look like a time
+        with suppress(ValueError, Invalid):  # it may only look like a time
             return _instant(datetime.fromisoformat("{}T{}{}".format(*found.groups("+00:00"))), where)
     return value[:MAX_TEXT]
 
@@ -577,16 +577,16 @@ def _time(value: Json, where: str) -> str:
     with suppress(ValueError):
         datetime.fromisoformat(written)
         return written
-    raise Refused(where, "is not a time as MoEngage reads it")
+    raise Invalid(where, "is not a time as MoEngage reads it")
 
 
 def _instant(time: datetime, where: str) -> str:
     if time.utcoffset() is None:
-        raise Refused(where, "has no time zone")
+        raise Invalid(where, "has no time zone")
     try:
         return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
     except OverflowError:
-        raise Refused(where, "is not a possible time") from None
+        raise Invalid(where, "is not a possible time") from None
 
 
 def _shown(name: str) -> str:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from loyalty_bridge.errors import ConnectionBroken, NotConnected, NotSent, OutcomeUnknown, Refused, UpstreamRefused
+from loyalty_bridge.errors import ConnectionBroken, Invalid, NotConnected, NotSent, OutcomeUnknown, UpstreamRejected
 from loyalty_bridge.infra.http_client import Request
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.programs import credential_breaker
@@ -187,17 +187,17 @@ def signup(
 
     Raises
     ------
-    Refused
+    Invalid
         The device id cannot be a header.
     ConnectionBroken
         Wrong client or secret, or the address is blocked.
-    UpstreamRefused
+    UpstreamRejected
         Punchh says no: `ALREADY_MEMBER`, ``device_already_shared``, ``missing_required_param`` or what it names.
     NotSent, OutcomeUnknown
         Nobody says no. A repeat makes no second account: the address would be taken.
     """
     if not HEADER.fullmatch(device_id):
-        raise Refused("device_id", "is not printable, or longer than 256 characters")
+        raise Invalid("device_id", "is not printable, or longer than 256 characters")
     path, algorithm, own_agent = _SIGNUPS[api.flavour]
     source = {"external_source": api.external_source} if "external_source_id" in user else {}
     passwords = {"password": password, "password_confirmation": password}
@@ -223,7 +223,7 @@ def set_external_source_id(
 
     Raises
     ------
-    ConnectionBroken, UpstreamRefused, NotSent, OutcomeUnknown
+    ConnectionBroken, UpstreamRejected, NotSent, OutcomeUnknown
         As `signup`.
     """
     user = {"external_source": api.external_source, "external_source_id": external_source_id}
@@ -240,7 +240,7 @@ def user_information(
 
     Raises
     ------
-    ConnectionBroken, UpstreamRefused, NotSent, OutcomeUnknown
+    ConnectionBroken, UpstreamRejected, NotSent, OutcomeUnknown
         As `signup`.
     """
     who = {"user_id": user_id} if email is None else {"email": email}
@@ -262,7 +262,7 @@ def coupon_code(send: Send, api: Api, guest: Guest, *, campaign_id: str, token: 
 
     Raises
     ------
-    UpstreamRefused
+    UpstreamRejected
         With one of Punchh's result codes, such as ``usage_exceeded_by_guest``, where it names one.
     ConnectionBroken, NotSent, OutcomeUnknown
         As `signup`.
@@ -282,9 +282,9 @@ def coupon_code(send: Send, api: Api, guest: Guest, *, campaign_id: str, token: 
         return code.strip()
     text = json.dumps(answer)
     if result := next((result for result in _COUPON_RESULTS if result in text), None):
-        raise UpstreamRefused(reply.status, result, "")
+        raise UpstreamRejected(reply.status, result, "")
     _taken(reply, claims)
-    raise UpstreamRefused(reply.status, "", "the answer has no coupon")
+    raise UpstreamRejected(reply.status, "", "the answer has no coupon")
 
 
 def _as_admin(method: str, url: str, body: Mapping[str, Any], admin_key: str) -> Request:
@@ -314,7 +314,7 @@ def _guest(user: Any) -> Guest:
     name = "external_source_id"
     external_id = str("" if user[name] is None else user[name]).strip() if name in user else None
     joined = None
-    with suppress(Refused):
+    with suppress(Invalid):
         joined = parsing.instant(user.get("user_joined_at"), "").timestamp()
     return Guest(int(user_id), **texts, external_source_id=external_id, joined=joined)
 
@@ -336,7 +336,7 @@ def _taken(reply: Reply, sent: Mapping[str, Any]) -> Mapping[str, Any]:
         raise NotSent(f"Punchh answered {status}", retry_after=reply.wait())
     if status == 408 or status >= 500:
         raise OutcomeUnknown(f"Punchh answered {status}")
-    raise UpstreamRefused(status, *_refusal(said or {}, sent))
+    raise UpstreamRejected(status, *_refusal(said or {}, sent))
 
 
 def _refusal(said: Mapping[str, Any], sent: Mapping[str, Any]) -> tuple[str, str]:

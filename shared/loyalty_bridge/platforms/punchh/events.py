@@ -49,8 +49,8 @@ from itertools import islice
 
 import msgspec
 
-from loyalty_bridge.errors import Refused
-from loyalty_bridge.model import Event, Json, MemberUpdate, Part, ProfileField, Refusal, UnknownField
+from loyalty_bridge.errors import Invalid
+from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, Part, ProfileField, UnknownField
 from loyalty_bridge.platforms import parsing
 
 FAMILIES = frozenset({
@@ -160,7 +160,7 @@ def member(event: Json, _rules: Rules | None = None) -> str | None:
 
     Raises
     ------
-    Refused
+    Invalid
         The event or its payload is no object, its family is missing, or its id is neither a text nor an integer.
     """
     return _opened(event).member
@@ -174,7 +174,7 @@ def alias(event: Json) -> str | None:
 
     Raises
     ------
-    Refused
+    Invalid
         As `member`, or nobody is named, so that it is of no use to wait: ``redeemables`` are the business's, and no
         member's.
     """
@@ -186,7 +186,7 @@ def alias(event: Json) -> str | None:
     email = _email_alias(opened)
     if email is None:
         reason = "is the business's, not a member's" if opened.family == "redeemables" else "names no user"
-        raise Refused("payload", reason)
+        raise Invalid("payload", reason)
     return email
 
 
@@ -202,7 +202,7 @@ def user_id_of(aliases: Iterable[str]) -> int | None:
 
 
 def known_as(event: Json) -> tuple[str, ...]:
-    """Tell the aliases by which later events may mean this event's member; raises `Refused` as `member` does."""
+    """Tell the aliases by which later events may mean this event's member; raises `Invalid` as `member` does."""
     opened = _opened(event)
     if opened.member is None:
         return ()
@@ -232,11 +232,11 @@ def event_id(event: Json) -> str:
 
     Raises
     ------
-    Refused
+    Invalid
         The event is no object, or its ``content_id`` is neither a text nor an integer.
     """
     if not isinstance(event, Mapping):
-        raise Refused("record", "is not an object")
+        raise Invalid("record", "is not an object")
     if not parsing.is_no_id(found := event.get("content_id")):
         return parsing.text(found, "content_id")
     content = [event.get(name) for name in ("event_name", "event_type", "action", "timestamp", "payload")]
@@ -260,7 +260,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
 
     Raises
     ------
-    Refused
+    Invalid
         The event or its payload is no object; its family is missing; its id or time is impossible.
     """
     opened = _opened(event)
@@ -304,7 +304,7 @@ class _Opened:
     path: str
     member: str | None
     user_id: str | None
-    refusals: tuple[Refusal, ...]
+    refusals: tuple[FieldError, ...]
 
     def payload_fields(self) -> dict[str, Json]:
         """List what the payload tells beside the user and the business."""
@@ -320,22 +320,22 @@ class _Opened:
 
 def _opened(event: Json) -> _Opened:
     if not isinstance(event, Mapping):
-        raise Refused("record", "is not an object")
+        raise Invalid("record", "is not an object")
     if parsing.is_blank(event.get("event_name")):
-        raise Refused("event_name", "is missing")
+        raise Invalid("event_name", "is missing")
     family = parsing.text(event["event_name"], "event_name").lower()
     # Samples of transactional notifications are printed so.
     family = "transactional_notifications" if family == "_notifications" else family
     payload = event.get("payload")
     if not isinstance(payload, Mapping):
-        raise Refused("payload", "is not an object")
+        raise Invalid("payload", "is not an object")
     path, user = _user(family, event, payload)
     balance = user.get("account_balance")
     beside = event.get("user")
     places = {path: user, "payload": payload}
     places |= {"user": beside} if isinstance(beside, Mapping) else {}
     places |= {f"{path}.account_balance": balance} if isinstance(balance, Mapping) else {}
-    refusals: list[Refusal] = []
+    refusals: list[FieldError] = []
     user_id = None
     for place, fields in places.items():
         with _part("event", refusals):
@@ -344,13 +344,13 @@ def _opened(event: Json) -> _Opened:
 
 
 def _member(places: Mapping[str, Mapping[str, Json]]) -> str | None:
-    """Find the external id: the first that can be one; raises `Refused` when there are some, and none can be."""
-    refusal: Refused | None = None
+    """Find the external id: the first that can be one; raises `Invalid` when there are some, and none can be."""
+    refusal: Invalid | None = None
     for place, fields in places.items():
         try:
             if found := _id_of(place, fields, "external_source_id"):
                 return found
-        except Refused as unusable:
+        except Invalid as unusable:
             refusal = refusal or unusable
     if refusal:
         raise refusal
@@ -388,15 +388,15 @@ def _is_deleted(opened: _Opened) -> bool:
 
 
 @contextmanager
-def _part(part: Part, refusals: list[Refusal]) -> Iterator[None]:
+def _part(part: Part, refusals: list[FieldError]) -> Iterator[None]:
     """Note a refusal and go on without the field."""
     try:
         yield
-    except Refused as refusal:
-        refusals.append(Refusal(part, refusal.field, refusal.reason))
+    except Invalid as refusal:
+        refusals.append(FieldError(part, refusal.field, refusal.reason))
 
 
-def _described(opened: _Opened, refusals: list[Refusal]) -> dict[str, Json]:
+def _described(opened: _Opened, refusals: list[FieldError]) -> dict[str, Json]:
     """Tell what MoEngage's own connector tells of every event, and whose it is."""
     told: dict[str, Json] = {}
     for name, read_value in ENVELOPE.items():
@@ -492,7 +492,7 @@ def _is_credential(link: str) -> bool:
     )
 
 
-def _balance(opened: _Opened, refusals: list[Refusal]) -> dict[str, Json]:
+def _balance(opened: _Opened, refusals: list[FieldError]) -> dict[str, Json]:
     """Read the balance, its numbers as numbers: some come as texts."""
     found = opened.user.get("account_balance")
     balance: dict[str, Json] = {}
@@ -507,7 +507,7 @@ def _balance(opened: _Opened, refusals: list[Refusal]) -> dict[str, Json]:
     return balance
 
 
-def _attributes(opened: _Opened, refusals: list[Refusal]) -> dict[str, Json]:
+def _attributes(opened: _Opened, refusals: list[FieldError]) -> dict[str, Json]:
     attributes: dict[str, Json] = {}
     for name, read_value in ATTRIBUTES.items():
         if name in opened.user:
@@ -534,7 +534,7 @@ PROFILE: Mapping[ProfileField, str] = {
 """Where the user's profile fields are."""
 
 
-def _profile(opened: _Opened, rules: Rules, received: datetime, refusals: list[Refusal]) -> dict[ProfileField, Json]:
+def _profile(opened: _Opened, rules: Rules, received: datetime, refusals: list[FieldError]) -> dict[ProfileField, Json]:
     def phone(value: Json, field: str) -> Json:
         return parsing.phone(value, rules.default_country, field)
 

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty_bridge.errors import Refused
-from loyalty_bridge.model import Event, Json, MemberUpdate, ProfileField, Purchase, Refusal
+from loyalty_bridge.errors import Invalid
+from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, ProfileField, Purchase
 from loyalty_bridge.platforms.base import (
     Accepted,
     Broken,
     Rejected,
     Reply,
-    TooLarge,
+    SplitRequired,
     Transient,
     Translation,
     Verdict,
@@ -138,7 +138,7 @@ def test_the_member_is_identified_the_same_way_in_every_object(
 def test_a_member_without_a_usable_identifier_is_refused_without_telling_it(
     rules: braze.Rules, changed: dict[str, Any]
 ) -> None:
-    with pytest.raises(Refused) as raised:
+    with pytest.raises(Invalid) as raised:
         braze.translate(update(**changed), rules)
 
     assert raised.value.field == "member"
@@ -531,7 +531,7 @@ def test_the_largest_keys_of_a_merged_object_are_left_out_when_it_is_over_100_kb
 
 
 def test_refusals_of_the_source_are_carried_on_and_no_reason_tells_a_value() -> None:
-    earlier = Refusal("attributes", "payload.birthDate", "is not a date")
+    earlier = FieldError("attributes", "payload.birthDate", "is not a date")
     given_update = update(
         refusals=(earlier,), profile={"email": "private"}, custom={"c": f"private{LONG}"}, event=event(name="$private")
     )
@@ -1139,10 +1139,10 @@ def test_a_refused_request_names_the_culprits_that_the_reply_names(
 @pytest.mark.parametrize(
     ("given_reply", "kind"),
     [
-        (reply(400, {"message": "Max Input Length Exceeded"}), TooLarge),
-        (reply(400, {"message": "Bad Request", "errors": ["Max Input Length Exceeded"]}), TooLarge),
-        (reply(413, {"message": "Request Entity Too Large"}), TooLarge),
-        (reply(413, HTML), TooLarge),
+        (reply(400, {"message": "Max Input Length Exceeded"}), SplitRequired),
+        (reply(400, {"message": "Bad Request", "errors": ["Max Input Length Exceeded"]}), SplitRequired),
+        (reply(413, {"message": "Request Entity Too Large"}), SplitRequired),
+        (reply(413, HTML), SplitRequired),
         *((reply(status, {"message": "no"}), Broken) for status in (301, 302, 307, 308, 401, 403, 404, 405, 407, 415)),
         *((reply(status, HTML), Broken) for status in (301, 302, 401, 403, 404)),
         (reply(429, {"message": "rate limit"}), Wait),
@@ -1336,7 +1336,7 @@ def check_purchase(fields: Mapping[str, Any]) -> None:
 def test_whatever_comes_the_wire_objects_keep_to_every_limit(arbitrary: MemberUpdate, rules: braze.Rules) -> None:
     try:
         translation = braze.translate(arbitrary, rules)
-    except Refused:
+    except Invalid:
         return
 
     sent = braze.attribute_objects(translation.identity, translation.attributes, rules)
@@ -1360,7 +1360,7 @@ def test_whatever_comes_the_wire_objects_keep_to_every_limit(arbitrary: MemberUp
 def test_whatever_is_not_sent_is_refused_by_name(arbitrary: MemberUpdate, rules: braze.Rules) -> None:
     try:
         translation = braze.translate(arbitrary, rules)
-    except Refused:
+    except Invalid:
         return
 
     told = {(refusal.part, refusal.field) for refusal in translation.refusals}

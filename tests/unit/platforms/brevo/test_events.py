@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty_bridge.errors import Refused
-from loyalty_bridge.model import Event, MemberUpdate, Refusal
+from loyalty_bridge.errors import Invalid
+from loyalty_bridge.model import Event, FieldError, MemberUpdate
 from loyalty_bridge.platforms.brevo import events as brevo
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def update_of(event: Json, rules: brevo.Rules = RULES) -> MemberUpdate:
 
 
 def refusal_of(event: Json, rules: brevo.Rules = RULES) -> tuple[str, str]:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         update_of(event, rules)
     return refused.value.field, refused.value.reason
 
@@ -366,14 +366,14 @@ def test_a_member_is_found_in_the_order_of_the_program(
 def test_an_event_of_nobody_is_refused_with_the_reason(
     event: Json, order: tuple[brevo.IdentifyBy, ...], refusal: tuple[str, str]
 ) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         brevo.member(event, brevo.Rules(identify_by=order))
 
     assert (refused.value.field, refused.value.reason) == refusal
 
 
 def test_reading_refuses_an_event_of_nobody_too() -> None:
-    with pytest.raises(Refused, match="tell nobody"):
+    with pytest.raises(Invalid, match="tell nobody"):
         brevo.read({"event_name": "voucher_created"}, RULES, member="m-1", received=RECEIVED)
 
 
@@ -438,7 +438,7 @@ def test_a_tier_without_its_id_keeps_its_name() -> None:
     update = update_of(delivery("tier_association_updated", to_tier={"name": "Gold"}))
 
     assert update.attributes == {"loyalty_tiers": {MEDAL: "Gold"}}
-    assert update.refusals == (Refusal("event", "to_tier.id", "is missing"),)
+    assert update.refusals == (FieldError("event", "to_tier.id", "is missing"),)
 
 
 UNREADABLE: list[Json] = [["secret-4711"], "\x00", "secret-4711", True, 1.5, {"a": {}}]
@@ -564,7 +564,7 @@ def test_one_bad_element_of_five_hundred_leaves_the_others_good() -> None:
     for event in brevo.events(record):
         try:
             good.append(update_of(event).event_id)
-        except Refused as refused:
+        except Invalid as refused:
             bad.append((refused.field, refused.reason))
 
     assert good == [f"e-{number}" for number in range(500) if number != 250]
@@ -583,7 +583,7 @@ def test_one_event_is_a_record_of_one() -> None:
 
 @pytest.mark.parametrize("record", ["text", 1, None, True])
 def test_a_record_that_is_neither_object_nor_array_is_refused(record: Json) -> None:
-    with pytest.raises(Refused, match="record: is neither an object nor an array"):
+    with pytest.raises(Invalid, match="record: is neither an object nor an array"):
         brevo.events(record)
 
 
@@ -752,9 +752,9 @@ def test_a_contact_property_that_cannot_be_used_costs_only_itself() -> None:
 
     assert (update.profile, update.custom) == ({"last_name": "Lee"}, {})
     assert update.refusals == (
-        Refusal("attributes", "contact_properties.SMS", "is not a phone number"),
-        Refusal("attributes", "contact_properties.EMAIL", "is not an e-mail address"),
-        Refusal("attributes", "contact_properties.LOYALTY_BALANCES", "has a name that the bridge gives itself"),
+        FieldError("attributes", "contact_properties.SMS", "is not a phone number"),
+        FieldError("attributes", "contact_properties.EMAIL", "is not an e-mail address"),
+        FieldError("attributes", "contact_properties.LOYALTY_BALANCES", "has a name that the bridge gives itself"),
     )
 
 
@@ -804,7 +804,7 @@ def test_any_object_is_read_or_refused(name: str, changes: dict[str, Any], is_wh
     event = (delivery(name) if is_whole else {"identifiers": {"ext_id": "m-1"}, "event_id": "e-1"}) | changes
     event["event_name"] = name
 
-    with suppress(Refused):
+    with suppress(Invalid):
         update = update_of(event, FORWARDING)
 
         assert update.event

@@ -17,11 +17,11 @@ import pytest
 from loyalty_bridge.errors import (
     BridgeError,
     ConnectionBroken,
+    Invalid,
     NotSent,
     OutcomeUnknown,
-    Refused,
     Unavailable,
-    UpstreamRefused,
+    UpstreamRejected,
 )
 from loyalty_bridge.infra.http_client import Request, open_transport
 from loyalty_bridge.platforms.base import Reply
@@ -329,7 +329,7 @@ def test_any_id_reaches_its_account(convercus: Convercus, program: Program, id_:
 def test_an_id_that_no_path_can_hold_is_refused_by_name_and_nothing_is_sent(id_: str) -> None:
     client, sent = answering()
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         book(client, id_)
 
     assert (refused.value.field, sent) == ("account_id", [])
@@ -539,7 +539,7 @@ def test_a_refusal_carries_convercus_status_and_code_and_not_its_words(
     program.account("A2", status="LOCKED")
     wanted = {"account_id": "A1", "coupon_id": "C1"} | change
 
-    with pytest.raises(UpstreamRefused) as refused:
+    with pytest.raises(UpstreamRejected) as refused:
         client_of(convercus, program).assign_coupon(wanted["account_id"], wanted["coupon_id"], deadline=soon())
 
     assert (refused.value.status, refused.value.code) == (status, code)
@@ -569,7 +569,7 @@ def test_a_refusal_carries_convercus_status_and_code_and_not_its_words(
 def test_only_codes_are_kept_of_an_error(status: int, body: Any, code: str, kept: str) -> None:
     client, _ = answering(reply(status, body))
 
-    with pytest.raises(UpstreamRefused) as refused:
+    with pytest.raises(UpstreamRejected) as refused:
         assign(client)
 
     assert (refused.value.status, refused.value.code) == (status, code)

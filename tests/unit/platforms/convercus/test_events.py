@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from loyalty_bridge.errors import Refused
-from loyalty_bridge.model import MemberUpdate, Refusal
+from loyalty_bridge.errors import Invalid
+from loyalty_bridge.model import FieldError, MemberUpdate
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.convercus import events as convercus
 from loyalty_bridge.platforms.convercus.events import Rules
@@ -344,7 +344,7 @@ def test_the_member_is_found_where_the_event_carries_it(sent: Json, member: str 
 
 @pytest.mark.parametrize("account_id", [{}, {"id": "A-1"}, ["A-1"], True, 1.5])
 def test_an_account_id_that_is_no_id_is_refused(account_id: Json) -> None:
-    with pytest.raises(Refused, match="accountId"):
+    with pytest.raises(Invalid, match="accountId"):
         convercus.member(event("user_logged_in", accountId=account_id))
 
 
@@ -400,7 +400,7 @@ def test_without_an_event_id_equal_content_has_an_equal_id(blank: Json) -> None:
 
 
 def test_the_member_of_an_event_whose_payload_is_no_object_is_not_told() -> None:
-    with pytest.raises(Refused, match="payload: is not an object"):
+    with pytest.raises(Invalid, match="payload: is not an object"):
         convercus.member(event("user_logged_in", "APP"))
 
 
@@ -815,7 +815,7 @@ def test_a_purchase_without_a_time_of_its_own_happened_with_the_event() -> None:
 
     assert update.purchase is not None
     assert update.purchase.time == NINE
-    assert update.refusals == (Refusal("event", "payload.transactionTime", "is not a time"),)
+    assert update.refusals == (FieldError("event", "payload.transactionTime", "is not a time"),)
 
 
 # Times
@@ -861,7 +861,7 @@ def test_a_missing_time_or_one_too_far_ahead_is_the_arrival(occurred: Json, time
     ],
 )
 def test_an_event_that_cannot_be_placed_is_refused(changes: dict[str, Json], field: str) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Invalid) as caught:
         read(event("user_logged_in", **changes))
 
     assert caught.value.field == field
@@ -870,7 +870,7 @@ def test_an_event_that_cannot_be_placed_is_refused(changes: dict[str, Json], fie
 @pytest.mark.parametrize("function", [convercus.member, convercus.alias, convercus.known_as, convercus.event_id, read])
 @pytest.mark.parametrize("sent", [None, 5, "text", ["E-1"]])
 def test_what_is_no_object_is_refused_as_an_event(function: Any, sent: Json) -> None:
-    with pytest.raises(Refused, match="record"):
+    with pytest.raises(Invalid, match="record"):
         function(sent)
 
 
@@ -884,7 +884,7 @@ def test_a_record_holds_one_event_or_many() -> None:
 
 @pytest.mark.parametrize("record", [None, True, 5, 1.5, "text"])
 def test_a_record_of_another_kind_is_refused(record: Json) -> None:
-    with pytest.raises(Refused, match="record"):
+    with pytest.raises(Invalid, match="record"):
         convercus.events(record)
 
 
@@ -941,7 +941,7 @@ def test_whatever_is_sent_is_read_or_refused(sent: dict[str, Any]) -> None:
     try:
         convercus.known_as(sent)
         update = read(sent, member=convercus.member(sent) or convercus.alias(sent) or "none")
-    except Refused:
+    except Invalid:
         return
 
     assert update.time <= JUST_AFTER + parsing.MAX_AHEAD

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty_bridge.errors import Refused
-from loyalty_bridge.model import Event, Json, MemberUpdate, ProfileField, Purchase, Refusal
+from loyalty_bridge.errors import Invalid
+from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, ProfileField, Purchase
 from loyalty_bridge.pipeline.packing import pack
 from loyalty_bridge.platforms.base import (
     Accepted,
     Broken,
     Rejected,
     Reply,
-    TooLarge,
+    SplitRequired,
     Transient,
     Translation,
     Verdict,
@@ -121,7 +121,7 @@ def test_a_member_is_found_by_its_id() -> None:
     ],
 )
 def test_an_id_that_moengage_blocks_is_refused(member: str) -> None:
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(Invalid) as refusal:
         moengage.translate(update(member=member, event=event()), RULES)
 
     assert refusal.value.field == "member"
@@ -133,7 +133,7 @@ def test_a_member_known_otherwise_is_refused_unless_the_workspace_resolves_ident
 ) -> None:
     known = update(identified_by=identified_by, member=member)
 
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(Invalid) as refusal:
         moengage.translate(known, RULES)
 
     assert refusal.value.field == "member"
@@ -627,11 +627,11 @@ def test_a_refusal_of_a_purchase_is_told_as_one() -> None:
 
 
 def test_refusals_of_the_source_come_first() -> None:
-    earlier = Refusal("attributes", "payload.phone", "is not a phone number")
+    earlier = FieldError("attributes", "payload.phone", "is not a phone number")
 
     translation = moengage.translate(update(refusals=(earlier,), custom={"x": 2**64}), RULES)
 
-    assert translation.refusals == (earlier, Refusal("attributes", "custom.x", "is beyond 64 bits"))
+    assert translation.refusals == (earlier, FieldError("attributes", "custom.x", "is beyond 64 bits"))
 
 
 @pytest.mark.parametrize("module", [moengage, braze])
@@ -713,7 +713,7 @@ TOO_LARGE = failed("PayloadTooLarge")
         (reply(200, PAGE), Transient("200, not JSON", is_unknown=True)),
         (reply(200, failed("ServerError")), Transient("200, ServerError, request ZbPXtKFL")),
         (reply(200, failed("RateLimitError")), Wait(None, "200, RateLimitError, request ZbPXtKFL")),
-        (reply(200, TOO_LARGE), TooLarge("200, PayloadTooLarge, request ZbPXtKFL")),
+        (reply(200, TOO_LARGE), SplitRequired("200, PayloadTooLarge, request ZbPXtKFL")),
         (reply(200, failed("AttributeError")), Rejected("200, AttributeError, request ZbPXtKFL")),
         (reply(200, failed("Blacklisted")), Broken("200, Blacklisted, request ZbPXtKFL")),
         (
@@ -747,8 +747,8 @@ TOO_LARGE = failed("PayloadTooLarge")
         (reply(405, b""), Broken("405")),
         (reply(409, failed("Authentication Mismatch")), Broken("409, Authentication Mismatch, request ZbPXtKFL")),
         (reply(415, failed("MediaTypeError")), Broken("415, MediaTypeError, request ZbPXtKFL")),
-        (reply(413, TOO_LARGE), TooLarge("413, PayloadTooLarge, request ZbPXtKFL")),
-        (reply(413, PAGE), TooLarge("413, not JSON")),
+        (reply(413, TOO_LARGE), SplitRequired("413, PayloadTooLarge, request ZbPXtKFL")),
+        (reply(413, PAGE), SplitRequired("413, not JSON")),
         (reply(408, b""), Transient("408")),
         (reply(418, {}), Transient("418")),
         (reply(500, failed("ServerError")), Transient("500, ServerError, request ZbPXtKFL", is_unknown=True)),
@@ -1026,7 +1026,7 @@ _UPDATES = st.builds(
 def test_whatever_is_sent_obeys_the_limits_and_what_is_not_is_told(told: MemberUpdate, rules: Rules) -> None:
     try:
         translation = moengage.translate(told, rules)
-    except Refused:
+    except Invalid:
         assert told.member in {"guest", "\ud800\ud800"}
         return
 

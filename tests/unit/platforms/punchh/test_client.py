@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from loyalty_bridge.errors import ConnectionBroken, NotSent, OutcomeUnknown, Refused, UpstreamRefused
+from loyalty_bridge.errors import ConnectionBroken, Invalid, NotSent, OutcomeUnknown, UpstreamRejected
 from loyalty_bridge.infra.http_client import Request, open_transport
 from loyalty_bridge.platforms.base import Reply
 from loyalty_bridge.platforms.punchh.client import (
@@ -162,7 +162,7 @@ def test_the_members_user_agent_is_sent_when_it_can_be_a_header(given: str | Non
 def test_a_device_id_that_cannot_be_a_header_is_refused_before_anything_is_sent(device: str) -> None:
     wire = Wire()
 
-    with pytest.raises(Refused, match="device_id"):
+    with pytest.raises(Invalid, match="device_id"):
         sign_up(wire, device_id=device)
 
     assert wire.sent == []
@@ -171,7 +171,7 @@ def test_a_device_id_that_cannot_be_a_header_is_refused_before_anything_is_sent(
 def test_a_second_signup_says_that_the_member_exists(punchh: Punchh) -> None:
     sign_up(through(punchh))
 
-    with pytest.raises(UpstreamRefused) as refusal:
+    with pytest.raises(UpstreamRejected) as refusal:
         sign_up(through(punchh))
 
     assert (refusal.value.status, refusal.value.code) == (422, ALREADY_MEMBER)
@@ -218,7 +218,7 @@ def test_a_second_signup_says_that_the_member_exists(punchh: Punchh) -> None:
 def test_a_refusal_is_told_by_code_and_reason_without_personal_data(
     status: int, body: Any, code: str, reason: str | None
 ) -> None:
-    with pytest.raises(UpstreamRefused) as refusal:
+    with pytest.raises(UpstreamRejected) as refusal:
         sign_up(Wire(status, body))
 
     assert (refusal.value.status, refusal.value.code) == (status, code)
@@ -268,7 +268,7 @@ def test_a_success_without_a_user_leaves_the_outcome_unknown(user: Any) -> None:
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("text", ["no account for ANN@example.com", "bo@example.com is somebody else"])
 def test_an_address_is_not_repeated(call: Callable[[Send], object], text: str) -> None:
-    with pytest.raises(UpstreamRefused) as refusal:
+    with pytest.raises(UpstreamRejected) as refusal:
         call(Wire(422, {"errors": {"base": [text, "Try again"]}}))
 
     assert refusal.value.reason == "base: Try again"
@@ -277,7 +277,7 @@ def test_an_address_is_not_repeated(call: Callable[[Send], object], text: str) -
 def test_a_password_is_neither_repeated_nor_shown() -> None:
     wire = Wire(422, {"errors": {"password": ["a random one is too simple"]}})
 
-    with pytest.raises(UpstreamRefused) as refusal:
+    with pytest.raises(UpstreamRejected) as refusal:
         sign_up(wire)
 
     assert (refusal.value.code, refusal.value.reason) == ("password", "password")
@@ -301,7 +301,7 @@ def test_an_external_id_of_somebody_else_is_refused(punchh: Punchh) -> None:
     sign_up(through(punchh))
     user_id = sign_up(through(punchh), user={"email": "bo@example.com", "first_name": "Bo", "last_name": "Birch"})
 
-    with pytest.raises(UpstreamRefused) as refusal:
+    with pytest.raises(UpstreamRejected) as refusal:
         set_external_source_id(
             through(punchh), MOBILE, Guest(user_id, "bo@example.com"), "c-1", admin_key="admin-key", deadline=0
         )
@@ -362,7 +362,7 @@ def test_a_coupon_code_is_given_by_a_punchh_that_checks_the_token(punchh: Punchh
     ],
 )
 def test_a_code_that_is_not_given_is_refused_by_result_code(status: int, body: Any, code: str) -> None:
-    with pytest.raises(UpstreamRefused) as refusal:
+    with pytest.raises(UpstreamRejected) as refusal:
         CALLS["coupon"](Wire(status, body))
 
     assert (refusal.value.status, refusal.value.code) == (status, code)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty_bridge.errors import Refused
-from loyalty_bridge.model import Event, Json, MemberUpdate, Refusal
+from loyalty_bridge.errors import Invalid
+from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.braze import mapping as braze
 from loyalty_bridge.platforms.punchh import events as punchh
@@ -397,7 +397,7 @@ def test_what_names_nobody_is_refused_since_nothing_is_worth_waiting_for(
 ) -> None:
     delivery = event(family, payload)
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         punchh.alias(delivery)
 
     assert (punchh.member(delivery), punchh.known_as(delivery)) == (None, ())
@@ -419,7 +419,7 @@ def test_what_names_nobody_is_refused_since_nothing_is_worth_waiting_for(
     ],
 )
 def test_what_cannot_be_read_is_refused_by_its_field(delivery: Json, field: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Invalid) as refused:
         punchh.read(delivery, Rules(), member="C-1", received=JUST_AFTER)
 
     assert refused.value.field == field
@@ -432,7 +432,7 @@ def test_a_delivery_is_one_event_or_an_array_of_them(record: Json, count: int) -
 
 @pytest.mark.parametrize("record", ["text", 1, None])
 def test_a_delivery_that_is_neither_object_nor_array_is_refused(record: Json) -> None:
-    with pytest.raises(Refused, match="record"):
+    with pytest.raises(Invalid, match="record"):
         punchh.events(record)
 
 
@@ -477,7 +477,7 @@ def test_an_event_without_content_id_is_known_by_its_content() -> None:
 
 @pytest.mark.parametrize("delivery", ["text", None, [1]])
 def test_what_is_no_event_has_no_id(delivery: Json) -> None:
-    with pytest.raises(Refused, match="record"):
+    with pytest.raises(Invalid, match="record"):
         punchh.event_id(delivery)
 
 
@@ -600,7 +600,7 @@ def test_fields_that_are_not_sent_are_left_alone() -> None:
 def test_a_phone_number_without_country_is_refused_where_the_program_names_none() -> None:
     update = read(event("users", user()), Rules(default_country=None))
 
-    assert update.refusals == (Refusal("attributes", "payload.phone", "is not a phone number"),)
+    assert update.refusals == (FieldError("attributes", "payload.phone", "is not a phone number"),)
 
 
 @pytest.mark.parametrize(
@@ -771,7 +771,7 @@ _PAYLOADS = st.dictionaries(_NAMES, _JSON, max_size=8)
 def test_reading_refuses_or_gives_an_update_and_never_fails(delivery: Json) -> None:
     try:
         update = punchh.read(delivery, Rules(), member="C-1", received=JUST_AFTER)
-    except Refused:
+    except Invalid:
         return
 
     assert update.event is not None
@@ -787,7 +787,7 @@ def test_finding_the_member_refuses_or_finds_and_never_fails(payload: dict[str, 
     try:
         found = punchh.member(delivery)
         other = punchh.known_as(delivery) if found else punchh.alias(delivery)
-    except Refused:
+    except Invalid:
         return
 
     assert found is not None or other is not None
@@ -803,7 +803,7 @@ def test_a_credential_at_any_depth_of_any_payload_stays(
 
     try:
         update = read(event("rewards", {**payload, "extra": hidden}))
-    except Refused:
+    except Invalid:
         return
 
     assert SECRET not in repr(update)
