@@ -62,9 +62,9 @@ class DeliverySettings(MemberSettings):
     parked_bucket: str
     events_queue_url: str = ""
     events_stream: str = ""
-    entrance: str = "queue"
-    """By which of them records enter, where there are both: ``queue`` or ``stream``."""
-    crashed_queue_url: str = ""
+    publish_to: str = "queue"
+    """Where the bridge publishes when there are both: ``queue`` or ``stream``."""
+    dead_letter_queue_url: str = ""
     forwarder_concurrency: str = "1"
     """How many forwarders may be at work at once: each takes its share of the destination's limit."""
 

@@ -455,7 +455,7 @@ def test_every_function_is_watched(metric: str) -> None:
 def test_the_routes_whose_latency_is_watched_are_the_look_ups() -> None:
     told = {
         one["Value"]
-        for name in ("LookUpsSlow", "CouponCodesSlow")
+        for name in ("LookupsSlow", "CouponCodesSlow")
         for metric in watched(ALARMS[name]["Properties"])
         for one in metric["Dimensions"]
         if one["Name"] == "Resource"

@@ -463,8 +463,8 @@ def test_records_stay_refused_when_they_cannot_be_put_on_the_transport(stores: D
 
 @pytest.fixture
 def dead_letters(stores: DeliverySettings) -> Iterator[DeliverySettings]:
-    queue = aws.sqs().create_queue(QueueName="crashed.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
-    yield replace(stores, crashed_queue_url=queue)
+    queue = aws.sqs().create_queue(QueueName="dead-letters.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    yield replace(stores, dead_letter_queue_url=queue)
     aws.sqs().delete_queue(QueueUrl=queue)
 
 
@@ -473,7 +473,7 @@ def test_dead_letters_come_back_in_the_order_of_their_groups(dead_letters: Deliv
     for number in range(12):
         one = event("user_logged_in", eventId=f"e{number}", accountId=f"A{number % 2}")
         aws.sqs().send_message(
-            QueueUrl=dead_letters.crashed_queue_url,
+            QueueUrl=dead_letters.dead_letter_queue_url,
             MessageBody=json.dumps(one),
             MessageGroupId=one["accountId"],
             MessageDeduplicationId=f"{number}",
@@ -530,7 +530,7 @@ def test_what_crashed_comes_back_with_the_time_when_it_came_first(
     del older["occurredAt"]
     if way == "queue":
         aws.sqs().send_message(
-            QueueUrl=dead_letters.crashed_queue_url,
+            QueueUrl=dead_letters.dead_letter_queue_url,
             MessageBody=json.dumps(older),
             MessageGroupId="demo#A1",
             MessageDeduplicationId="older",

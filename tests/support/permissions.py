@@ -15,7 +15,7 @@ Handler = Callable[[Mapping[str, Any], Any], Any]
 Permission = tuple[str, str]
 """An action, and the name of the resource in the template, perhaps with a path below it."""
 
-_QUEUES = {"events.fifo": "EventsQueue", "batches": "BatchesQueue", "crashed.fifo": "CrashedQueue"}
+_QUEUES = {"events.fifo": "EventsQueue", "batches": "BatchesQueue", "dead-letters.fifo": "DeadLetterQueue"}
 _running: Counter[str] = Counter()
 _denied: set[tuple[str, str, str]] = set()
 

@@ -211,7 +211,7 @@ def test_every_alarm_has_its_section_in_the_runbook() -> None:
 
 
 def test_what_is_put_off_of_a_batch_is_told_in_every_period_of_its_alarm() -> None:
-    metrics = [one["MetricStat"] for one in ALARMS["BatchesDue"]["Properties"]["Metrics"] if "MetricStat" in one]
+    metrics = [one["MetricStat"] for one in ALARMS["BatchesPostponed"]["Properties"]["Metrics"] if "MetricStat" in one]
     between = coupon_batches.MAX_PAUSE_SECONDS + FUNCTIONS["CarryOutBatch"]["Properties"]["Timeout"]
 
     assert {one["Metric"]["MetricName"] for one in metrics} == {"batch_due", "batch_unavailable"}

@@ -313,17 +313,17 @@ def test_while_the_transport_changes_the_old_one_is_read_and_nothing_enters_it(
 ) -> None:
     """So it is empty some time later, and nothing is in it when it is no longer read."""
     before, during, after = (deployed(defaults() | {"Transport": one}) for one in steps)
-    entrances = [
+    targets = [
         {
-            one["Environment"]["Variables"]["ENTRANCE"]
+            one["Environment"]["Variables"]["PUBLISH_TO"]
             for one in of_type(step, "AWS::Lambda::Function").values()
-            if "ENTRANCE" in one["Environment"]["Variables"]
+            if "PUBLISH_TO" in one["Environment"]["Variables"]
         }
         for step in (before, during, after)
     ]
 
     old, new = ("queue", "stream") if steps[0] == "sqs" else ("stream", "queue")
-    assert entrances == [{old}, {new}, {new}]
+    assert targets == [{old}, {new}, {new}]
     assert [left in step for step in (before, during, after)] == [True, True, False]
 
 

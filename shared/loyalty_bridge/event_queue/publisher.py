@@ -107,7 +107,7 @@ def publish_raw(settings: DeliverySettings, data: bytes, group: str) -> None:
 
 def _put(settings: DeliverySettings, sealed: Sequence[_Sealed]) -> None:
     for turn in _turns(sealed):
-        if settings.events_queue_url and settings.entrance != "stream":
+        if settings.events_queue_url and settings.publish_to != "stream":
             _put_turn(turn, partial(_to_queue, settings.events_queue_url), most=10, most_bytes=1_000_000)
         else:
             _put_turn(turn, partial(_to_stream, settings.events_stream), most=500, most_bytes=4_000_000)

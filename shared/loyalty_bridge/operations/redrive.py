@@ -219,9 +219,9 @@ def crashed(settings: DeliverySettings) -> dict[str, int]:
     """
     counts = {"messages": 0, "batches": 0}
     with aws.reaching("what crashed"):
-        if settings.crashed_queue_url:
+        if settings.dead_letter_queue_url:
             told = aws.sqs().get_queue_attributes(
-                QueueUrl=settings.crashed_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+                QueueUrl=settings.dead_letter_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
             )
             counts["messages"] = int(told["Attributes"]["ApproximateNumberOfMessages"])
         counts["batches"] = sum(1 for _ in _stream_failures(settings))
@@ -244,9 +244,9 @@ def redrive_crashed(settings: DeliverySettings, seconds: float = math.inf) -> Mo
     until = time.monotonic() + seconds
     moved = 0
     with aws.reaching("what crashed"):
-        while settings.crashed_queue_url and time.monotonic() < until:
+        while settings.dead_letter_queue_url and time.monotonic() < until:
             messages = aws.sqs().receive_message(
-                QueueUrl=settings.crashed_queue_url,
+                QueueUrl=settings.dead_letter_queue_url,
                 MaxNumberOfMessages=10,
                 WaitTimeSeconds=QUEUE_WAIT_SECONDS,
                 MessageSystemAttributeNames=["All"],
@@ -256,7 +256,9 @@ def redrive_crashed(settings: DeliverySettings, seconds: float = math.inf) -> Mo
                 break
             for message in batch:  # one by one: the order within a group is the queue's
                 _put_again(settings, _from_dead_letters(message))
-                aws.sqs().delete_message(QueueUrl=settings.crashed_queue_url, ReceiptHandle=message["ReceiptHandle"])
+                aws.sqs().delete_message(
+                    QueueUrl=settings.dead_letter_queue_url, ReceiptHandle=message["ReceiptHandle"]
+                )
             moved += len(batch)
         for key in list(_stream_failures(settings)):
             if time.monotonic() >= until:

@@ -33,14 +33,14 @@ def in_stream(name: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("entrance", "has_stream", "queued", "streamed"),
+    ("publish_to", "has_stream", "queued", "streamed"),
     [("queue", True, 1, 0), ("stream", True, 0, 1), ("queue", False, 1, 0)],
 )
-def test_records_enter_by_the_entrance(
-    stores: DeliverySettings, entrance: str, has_stream: bool, queued: int, streamed: int
+def test_records_enter_where_the_settings_say(
+    stores: DeliverySettings, publish_to: str, has_stream: bool, queued: int, streamed: int
 ) -> None:
     aws.kinesis().create_stream(StreamName="events", ShardCount=1)
-    settings = replace(stores, entrance=entrance, events_stream="events" if has_stream else "")
+    settings = replace(stores, publish_to=publish_to, events_stream="events" if has_stream else "")
 
     publisher.publish_raw(settings, b"{}", "ABC#A1")
 
@@ -82,7 +82,7 @@ def asked_to_take(groups: list[str], busy_for: int, monkeypatch: pytest.MonkeyPa
 def test_what_alone_was_not_taken_is_put_again_without_its_neighbours(
     stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
-    settings = replace(stores, entrance="stream" if stream else "queue", events_stream="events")
+    settings = replace(stores, publish_to="stream" if stream else "queue", events_stream="events")
     groups = ["ABC#A1", "ABC#A2", "ABC#A3"]
     asked = asked_to_take(groups, 2, monkeypatch, stream)
 
@@ -95,7 +95,7 @@ def test_what_alone_was_not_taken_is_put_again_without_its_neighbours(
 def test_what_is_never_taken_is_given_up(
     stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
-    settings = replace(stores, entrance="stream" if stream else "queue", events_stream="events")
+    settings = replace(stores, publish_to="stream" if stream else "queue", events_stream="events")
     groups = ["ABC#A1", "ABC#A2"]
     asked = asked_to_take(groups, 99, monkeypatch, stream)
 
