@@ -1,6 +1,6 @@
-"""The canonical, platform-free form of what happened to a member.
+"""The canonical, platform-free form of a change to a member.
 
-Sources turn source records into a `MemberUpdate`; destinations turn a `MemberUpdate` into wire objects.
+Loyalty platforms map source records to a `MemberUpdate`; engagement platforms map a `MemberUpdate` to wire objects.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
-"""A value as JSON knows it."""
+"""A JSON value."""
 
 Part = Literal["attributes", "event", "purchase"]
-"""What one source event can give to a destination; each is accepted, and remembered, on its own."""
+"""Parts of a source event for a destination; each is accepted and recorded separately."""
 
 ProfileField = Literal[
     "email", "phone", "first_name", "last_name", "birth_date", "gender", "city", "country", "language",
     "email_subscription", "push_subscription",
 ]  # fmt: skip
-"""Fields every engagement platform knows under a name of its own.
+"""Standard fields; each engagement platform has its own names for them.
 
-Sources deliver them normalised: ``phone`` E.164, ``country`` ISO 3166-1 alpha-2, ``birth_date`` ``YYYY-MM-DD``,
+Loyalty platforms normalise them: ``phone`` E.164, ``country`` ISO 3166-1 alpha-2, ``birth_date`` ``YYYY-MM-DD``,
 ``gender`` one of ``M F O N P``, subscriptions one of ``opted_in subscribed unsubscribed``. None removes the value.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something the member did or that happened to the member."""
+    """An event in the member's history."""
 
     name: str
     time: datetime
@@ -40,9 +40,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """Money the member spent (or, with a negative price, got back).
+    """Money the member spent or, with a negative price, got back.
 
-    ``price`` is in base units of ``currency`` (12.5 for twelve and a half euros), per piece.
+    ``price`` is per piece, in base units of ``currency`` (12.5 for EUR 12.50).
     """
 
     product_id: str
@@ -55,9 +55,9 @@ class Purchase:
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One field that cannot be used, and why; the rest of the record goes on.
+    """An invalid field, and why; the rest of its record is processed.
 
-    ``part`` is what misses the field; ``field`` its path; ``reason`` never contains the value.
+    ``part`` lacks the field; ``field`` is its path; ``reason`` never contains the value.
     """
 
     part: Part
@@ -67,10 +67,10 @@ class FieldError:
 
 @dataclass(frozen=True, slots=True)
 class UnknownField:
-    """A field that the source's mapping does not name.
+    """A field that the platform's mapping does not name.
 
-    ``withheld`` says why it is not sent; empty when it is sent as a property of the event, under its own name.
-    ``expected``: the mapping knows such fields and never sends them, so that an operator need not look.
+    ``withheld`` is why it is not sent; empty when it is sent as a property of the event, under its own name.
+    ``expected``: the mapping never sends such fields on purpose, so an operator can ignore it.
     """
 
     field: str
@@ -78,25 +78,25 @@ class UnknownField:
     expected: bool = False
 
 
-MAX_REFUSALS = 20
-"""Of one update; what is beyond is one refusal that tells how many."""
+MAX_FIELD_ERRORS = 20
+"""Limit of one update; the last one then counts those left out."""
 
 
-def few(refusals: Sequence[FieldError]) -> tuple[FieldError, ...]:
-    """Give the first of the refusals, and how many more there are."""
-    if len(refusals) <= MAX_REFUSALS:
-        return tuple(refusals)
-    last = refusals[MAX_REFUSALS - 1]
-    more = len(refusals) - MAX_REFUSALS + 1
+def first_errors(field_errors: Sequence[FieldError]) -> tuple[FieldError, ...]:
+    """Return at most `MAX_FIELD_ERRORS` errors; the last one counts those left out."""
+    if len(field_errors) <= MAX_FIELD_ERRORS:
+        return tuple(field_errors)
+    last = field_errors[MAX_FIELD_ERRORS - 1]
+    more = len(field_errors) - MAX_FIELD_ERRORS + 1
     return (
-        *refusals[: MAX_REFUSALS - 1],
+        *field_errors[: MAX_FIELD_ERRORS - 1],
         FieldError(last.part, last.field, f"{last.reason}; and {more - 1} more fields"),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberUpdate:
-    """All that one source event tells about one member.
+    """All changes to one member that one source event contains.
 
     Attributes
     ----------
@@ -105,17 +105,17 @@ class MemberUpdate:
     member
         The member's id in the program, or the e-mail address or phone number when `identified_by` says so.
     time
-        When it happened (aware, UTC). Decides which of two values of an attribute is the newer one.
+        Time of the event (aware, UTC). Decides which of two values of an attribute is newer.
     profile
         Standard profile fields.
     attributes
         The bridge's own attributes, under their final names. An object is partial: its keys are merged one by one.
     custom
-        The customer's own attributes. An object is whole: it replaces the one before.
-    refusals
-        Fields that the source could not use.
+        The customer's own attributes. An object is complete: it replaces the previous one.
+    field_errors
+        Fields that the platform's mapping could not use.
     unknown
-        Fields that the source's mapping does not name.
+        Fields that the mapping does not name.
     """
 
     event_id: str
@@ -127,5 +127,5 @@ class MemberUpdate:
     custom: Mapping[str, Json] = field(default_factory=dict)
     event: Event | None = None
     purchase: Purchase | None = None
-    refusals: tuple[FieldError, ...] = ()
+    field_errors: tuple[FieldError, ...] = ()
     unknown: tuple[UnknownField, ...] = ()

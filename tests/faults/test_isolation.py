@@ -129,7 +129,7 @@ HOSTILITIES: dict[str, tuple[Callable[[Town], None], Callable[[Town], list[Any]]
     "silent": (silent, lambda _: logins(HOSTILE, "beside")),
     "5xx": (failing, lambda _: logins(HOSTILE, "beside")),
     "broken proxy": (behind_a_broken_proxy, lambda _: logins(HOSTILE, "beside")),
-    "endless refusals": (refusing, lambda _: logins(HOSTILE, "beside") * 20),
+    "endless field_errors": (refusing, lambda _: logins(HOSTILE, "beside") * 20),
     "broken settings": (with_broken_settings, lambda _: logins(HOSTILE, "beside")),
     "huge records": (as_it_is, huge),
     "unusable records": (as_it_is, unusable),

@@ -101,6 +101,6 @@ def test_a_damaged_record_is_refused_with_the_reason_and_its_neighbours_go_on(
 
     [entry] = on_shelf(stores, "refused", UNKNOWN_PROGRAM)
     assert outcome.again == []
-    assert "Kinesis Producer Library" in entry.refusals[0].reason
+    assert "Kinesis Producer Library" in entry.field_errors[0].reason
     assert entry.record.body == bad
     assert [account for account, _ in points_of(braze)] == ["C"]

@@ -142,7 +142,7 @@ def test_what_is_damaged_is_set_aside_and_everything_else_is_sent(
     assert "A4" in world.there("p0")
     assert len(world.there("p0")) == readable + 1
     assert on_shelf(world.settings, world.shelf, "p0") == []
-    reasons = {field for refusals in refused(world.settings, "p0").values() for _, field, _ in refusals}
+    reasons = {field for field_errors in refused(world.settings, "p0").values() for _, field, _ in field_errors}
     assert reasons == {f"{world.shelf} bundle"}
 
 

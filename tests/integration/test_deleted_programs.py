@@ -155,7 +155,7 @@ def test_a_record_that_was_on_its_way_is_refused_with_the_reason(
 
     assert world.at_new() == {"NEW-1"}
     (entry,) = on_shelf(world.settings, "refused", parked_records.UNKNOWN_PROGRAM)
-    assert entry.refusals[0].reason == "was that of a program which was deleted after this came"
+    assert entry.field_errors[0].reason == "was that of a program which was deleted after this came"
     assert on_shelf(world.settings, "refused", "demo") == []
 
 

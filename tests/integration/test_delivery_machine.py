@@ -1,4 +1,4 @@
-"""Any interleaving of deliveries, duplicates, refusals, failures, crashes and repairs ends well.
+"""Any interleaving of deliveries, duplicates, rejections, failures, crashes and repairs ends well.
 
 The forwarder and the drain run as they are, against AWS in this process and a Braze behind real sockets. The machine is
 the transport, the schedule, the operator, and what goes wrong.
@@ -386,12 +386,12 @@ class Machine(RuleBasedStateMachine):
         self._check_values()
 
     def _refused(self) -> Counter[str]:
-        """Count the refusals by event id."""
+        """Count the errors by event id."""
         counts: Counter[str] = Counter()
         for program in (*self.ids, UNKNOWN_PROGRAM):
             for entry in on_shelf(self.settings, "refused", program):
-                assert all(refusal.reason for refusal in entry.refusals)
-                counts[entry.event_id or "no JSON"] += len(entry.refusals)
+                assert all(refusal.reason for refusal in entry.field_errors)
+                counts[entry.event_id or "no JSON"] += len(entry.field_errors)
         return counts
 
     def _check_order(self) -> None:

@@ -102,7 +102,7 @@ def test_an_unusable_record_is_refused_and_its_neighbours_are_accepted(
     assert (outcome.counts["accepted_event"], outcome.counts["refused"]) == (2, 1)
     assert members(braze) == ["left", "right"]
     [entry] = on_shelf(stores, "refused", program)
-    [refusal] = entry.refusals
+    [refusal] = entry.field_errors
     assert refusal.field == field
     assert reason in refusal.reason
     assert "private" not in f"{refusal.field} {refusal.reason} {outcome.problems}"
@@ -123,7 +123,7 @@ def test_a_text_that_no_platform_stores_costs_its_field_alone(
 
     [entry] = on_shelf(stores, "refused", "demo")
     assert outcome.again == []
-    assert [(one.field, one.reason) for one in entry.refusals] == [(lost, "holds a null byte or a lone surrogate")]
+    assert [(one.field, one.reason) for one in entry.field_errors] == [(lost, "holds a null byte or a lone surrogate")]
     assert braze.workspace(KEY).attributes[0].object["last_name"] == "Meyer"
     assert members(braze) == ["A1"]
 
@@ -147,7 +147,7 @@ def test_a_name_that_no_platform_stores_costs_its_field_alone(
 
     [entry] = on_shelf(stores, "refused", "demo")
     assert outcome.again == []
-    assert [(one.field, one.reason) for one in entry.refusals] == [(lost, "holds a null byte or a lone surrogate")]
+    assert [(one.field, one.reason) for one in entry.field_errors] == [(lost, "holds a null byte or a lone surrogate")]
     assert braze.workspace(KEY).attributes[0].object["last_name"] == "Meyer"
     assert members(braze) == ["A1"]
 
@@ -163,7 +163,7 @@ def test_a_queue_full_of_unusable_records_costs_no_good_one(stores: DeliverySett
 
     assert (outcome.again, outcome.counts["refused"]) == ([], len(wrong))
     assert members(braze) == [f"A{number}" for number in range(len(wrong))]
-    told = [entry.refusals[0].field for shelf in (NOBODY, "demo") for entry in on_shelf(stores, "refused", shelf)]
+    told = [entry.field_errors[0].field for shelf in (NOBODY, "demo") for entry in on_shelf(stores, "refused", shelf)]
     assert sorted(told) == sorted(field for _, _, _, field, _ in wrong)
 
 
@@ -213,7 +213,7 @@ def test_bytes_that_are_no_text_are_refused(stores: DeliverySettings, braze: Bra
 
     assert (outcome.again, outcome.counts["accepted_event"]) == ([], 2)
     [entry] = on_shelf(stores, "refused", NOBODY)
-    assert (entry.refusals[0].reason, entry.record.body) == ("is not UTF-8", b"\xff\xfe\x00\x80")
+    assert (entry.field_errors[0].reason, entry.record.body) == ("is not UTF-8", b"\xff\xfe\x00\x80")
 
 
 def sale(**changes: Any) -> dict[str, Any]:
@@ -225,7 +225,7 @@ def profile(**fields: Any) -> dict[str, Any]:
     return event("user_changed", eventId="partly", payload=fields)
 
 
-# What is wrong with one field, the event, and the refusals: part, field, reason.
+# What is wrong with one field, the event, and its errors: part, field, reason.
 PARTLY_USABLE: list[tuple[str, dict[str, Any], list[tuple[str, str, str]]]] = [
     (
         "an amount in words",
@@ -302,9 +302,9 @@ def test_a_field_that_is_unusable_is_refused_and_the_rest_of_its_record_is_accep
     assert (outcome.counts["accepted_event"], outcome.counts["refused"]) == (3, 1)
     [entry] = on_shelf(stores, "refused")
     assert entry.event_id == "partly"
-    assert [(it.part, it.field) for it in entry.refusals] == [(part, field) for part, field, _ in said]
-    assert all(reason in it.reason for it, (_, _, reason) in zip(entry.refusals, said, strict=True))
-    assert "private" not in str(entry.refusals)
+    assert [(it.part, it.field) for it in entry.field_errors] == [(part, field) for part, field, _ in said]
+    assert all(reason in it.reason for it, (_, _, reason) in zip(entry.field_errors, said, strict=True))
+    assert "private" not in str(entry.field_errors)
     workspace = braze.workspace(KEY)
     assert (workspace.refused, workspace.silently_dropped) == ([], [])
 

@@ -107,7 +107,7 @@ def test_a_pointer_to_no_stored_body_is_refused(
 
     assert (outcome.again, members(braze)) == ([], ["left", "right"])
     [entry] = on_shelf(stores, "refused", "-")
-    assert [it.field for it in entry.refusals] == ["stored"]
+    assert [it.field for it in entry.field_errors] == ["stored"]
 
 
 ANYTHING = st.one_of(
@@ -170,8 +170,8 @@ def test_an_unusable_body_of_an_envelope_is_refused_for_its_program(
 
     assert (outcome.again, members(braze)) == ([], ["left", "right"])
     [entry] = on_shelf(stores, "refused")
-    assert ([it.field for it in entry.refusals], entry.record.body) == ([field], body)
-    assert (entry.record.received, "private" in str(entry.refusals)) == (RECEIVED, False)
+    assert ([it.field for it in entry.field_errors], entry.record.body) == ([field], body)
+    assert (entry.record.received, "private" in str(entry.field_errors)) == (RECEIVED, False)
 
 
 def test_an_envelope_tells_the_member_of_a_record_that_does_not(stores: DeliverySettings, braze: Braze) -> None:
@@ -214,7 +214,7 @@ def test_one_bad_element_of_an_array_is_refused_alone_wherever_it_is(
     assert members(braze) == [f"A{number}" for number in range(6)]
     entries = on_shelf(stores, "refused")
     assert [json.loads(entry.record.body) for entry in entries] == [element] * 3
-    assert [[it.field for it in entry.refusals] for entry in entries] == [[field]] * 3
+    assert [[it.field for it in entry.field_errors] for entry in entries] == [[field]] * 3
 
 
 def test_a_hundred_records_that_are_unusable_cost_one_bundle_for_each_program(

@@ -165,7 +165,7 @@ def test_an_envelope_whose_body_is_not_there_is_refused_with_the_reason(
 
     assert (outcome.again, outcome.counts["accepted_event"]) == ([], 1)
     (entry,) = on_shelf(stores, "refused", parked_records.UNKNOWN_PROGRAM)
-    assert [(one.field, one.reason) for one in entry.refusals] == [("stored", "does not name a stored body")]
+    assert [(one.field, one.reason) for one in entry.field_errors] == [("stored", "does not name a stored body")]
 
 
 def test_of_a_record_with_very_many_refusals_few_are_kept_and_the_others_counted(stores: DeliverySettings) -> None:
@@ -175,6 +175,6 @@ def test_of_a_record_with_very_many_refusals_few_are_kept_and_the_others_counted
     parked_records.park(stores, "refused", "demo", [parked_records.ParkedRecord(record, "e1", "g", why)], time.time())
 
     (entry,) = on_shelf(stores, "refused")
-    assert len(entry.refusals) == parked_records.MOST_REASONS + 1
-    assert entry.refusals[-1].reason == f"{1000 - parked_records.MOST_REASONS} more of its fields cannot be used"
-    assert max(len(one.field) + len(one.reason) for one in entry.refusals) <= 1000
+    assert len(entry.field_errors) == parked_records.MOST_REASONS + 1
+    assert entry.field_errors[-1].reason == f"{1000 - parked_records.MOST_REASONS} more of its fields cannot be used"
+    assert max(len(one.field) + len(one.reason) for one in entry.field_errors) <= 1000

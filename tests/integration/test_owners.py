@@ -189,7 +189,7 @@ def test_what_a_user_did_while_the_account_was_theirs_reaches_it_without_their_d
     assert "phone" not in profile(braze)
     events = [one.object["name"] for one in braze.workspace(KEY).events]
     assert events.count("convercus_user_changed") == (1 if second <= 5 else 0)
-    reasons = [(one.field, one.reason) for entry in on_shelf(stores, "refused") for one in entry.refusals]
+    reasons = [(one.field, one.reason) for entry in on_shelf(stores, "refused") for one in entry.field_errors]
     waits = len(on_shelf(stores, "waiting"))  # until it is refused: the user may become an owner once more
     assert (reasons, waits) in (
         [([], 0)] if second <= 5 else [([("userId", "no longer means the account")], 0), ([], 1)]
@@ -315,7 +315,7 @@ def test_a_user_of_very_many_accounts_identifies_none_and_its_item_does_not_grow
 
     assert len(json.dumps(item_of(stores, "user:GUEST"))) < 500
     assert [one.object["external_id"] for one in braze.workspace(KEY).events] == ["A-new"]
-    reasons = [(one.field, one.reason) for entry in on_shelf(stores, "refused") for one in entry.refusals]
+    reasons = [(one.field, one.reason) for entry in on_shelf(stores, "refused") for one in entry.field_errors]
     assert reasons == [("userId", "is shared by more than 100 members, and identifies none of them")] * 2
 
 

@@ -306,7 +306,7 @@ def test_the_good_of_five_hundred_go_on_and_the_bad_one_is_refused(
     assert len(stored) == 5  # of one member: a hundred travel together
     [entry] = on_shelf(stores, "refused", platform)
     assert entry.event_id == "250"
-    assert "private" not in str(entry.refusals)
+    assert "private" not in str(entry.field_errors)
 
 
 @of_both
@@ -350,9 +350,9 @@ def test_a_body_of_no_use_is_kept_as_refused_and_answered_like_the_rest(
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 0, "refused": 1})
     assert queued(stores) == []
     [entry] = on_shelf(stores, "refused", platform)
-    assert entry.refusals[0].reason.startswith(reason)
+    assert entry.field_errors[0].reason.startswith(reason)
     assert entry.record.body == (body if isinstance(body, bytes) else body.encode())
-    assert "private" not in str([entry.refusals, answer])
+    assert "private" not in str([entry.field_errors, answer])
 
 
 @of_both

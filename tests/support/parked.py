@@ -19,6 +19,6 @@ def on_shelf(settings: DeliverySettings, shelf: Kind, program: str = "demo") -> 
 def refused(settings: DeliverySettings, program: str = "demo") -> dict[str, list[tuple[str, str, str]]]:
     """Give why events were refused, by their id: part, field and reason of each refusal."""
     return {
-        entry.event_id: [(it.part, it.field, it.reason) for it in entry.refusals]
+        entry.event_id: [(it.part, it.field, it.reason) for it in entry.field_errors]
         for entry in on_shelf(settings, "refused", program)
     }

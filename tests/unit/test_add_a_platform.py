@@ -53,7 +53,7 @@ def test_the_example_reaches_each_engagement_platform(side: BrazeSide | MoEngage
     translation = ENGAGEMENT[side.platform].translate(update, side.rules)
 
     assert (update.event_id, update.member) == ("E1", "M7")
-    assert translation.refusals == ()
+    assert translation.field_errors == ()
     assert translation.event
     assert b"acme_points_changed" in translation.event.body
     assert [*translation.attributes.values()] == [40]

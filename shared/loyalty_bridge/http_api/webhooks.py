@@ -179,7 +179,7 @@ def _note(outcome: Outcome, name: str) -> None:
         buffer.tally.problem(program, name, platform, result, outcome.problem)
     for entry in outcome.refused:
         buffer.tally.event(program, name, "received", "refused")
-        for one in entry.refusals:
+        for one in entry.field_errors:
             reason = f"{one.field}: {one.reason}"
             buffer.tally.problem(program, name, platform, "refused", reason, entry.event_id)
     # Who has no credential does not make us write for each delivery.

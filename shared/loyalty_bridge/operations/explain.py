@@ -125,7 +125,7 @@ def _told(program: Program, work: Delivery, member: MemberBatch) -> dict[str, An
         "not_sent": {**held_back, **{one.field: one.withheld for one in work.update.unknown if one.withheld}},
         "sent_as_it_is": [one.field for one in work.update.unknown if not one.withheld],
         "refused": [
-            {"part": refusal.part, "field": refusal.field, "reason": refusal.reason} for refusal in work.refusals
+            {"part": refusal.part, "field": refusal.field, "reason": refusal.reason} for refusal in work.field_errors
         ],
         "bytes": sum(len(item.object.body) for item in items),
     }

@@ -76,7 +76,7 @@ class _Seen:
         self.mapped.update(f"profile {name}" for name in found.profile)
         self.sent.update(sent)
         self.ignored |= {one.field: one.withheld for one in found.unknown if one.withheld}
-        self.ignored |= {one.field: one.reason for one in found.refusals}
+        self.ignored |= {one.field: one.reason for one in found.field_errors}
 
 
 def _events(data: bytes) -> Iterator[Json]:

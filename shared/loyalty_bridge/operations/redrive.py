@@ -64,7 +64,7 @@ class Which:
 
     def entry(self, entry: ParkedRecord) -> bool:
         """Tell whether a record is one."""
-        return any(self.reason in f"{refusal.field}: {refusal.reason}" for refusal in entry.refusals)
+        return any(self.reason in f"{refusal.field}: {refusal.reason}" for refusal in entry.field_errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,9 @@ def described(settings: DeliverySettings, program: str, event_id: str) -> dict[s
                     "at": bundle.at.isoformat(),
                     "received": entry.record.received.isoformat(),
                     "event_id": entry.event_id,
-                    "refused": [{"part": one.part, "field": one.field, "reason": one.reason} for one in entry.refusals],
+                    "refused": [
+                        {"part": one.part, "field": one.field, "reason": one.reason} for one in entry.field_errors
+                    ],
                     "missing": list(entry.missing),
                     "record": entry.record.body.decode(errors="backslashreplace"),
                 }
@@ -140,8 +142,8 @@ def described(settings: DeliverySettings, program: str, event_id: str) -> dict[s
 
 def _reasons(entry: ParkedRecord) -> str:
     """Name the first reasons: a record may be refused for thousands, and a list shows many records."""
-    first = [f"{one.field}: {one.reason}"[:MOST_REASON_CHARACTERS] for one in entry.refusals[:MOST_REASONS]]
-    more = len(entry.refusals) - len(first)
+    first = [f"{one.field}: {one.reason}"[:MOST_REASON_CHARACTERS] for one in entry.field_errors[:MOST_REASONS]]
+    more = len(entry.field_errors) - len(first)
     return "; ".join([*first, *([f"and {more} more"] if more else [])])
 
 

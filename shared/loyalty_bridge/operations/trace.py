@@ -66,7 +66,7 @@ def _on_shelf(settings: DeliverySettings, shelf: Kind, program: str, name: str) 
             "position": bundle.position,
             "at": bundle.at.isoformat(),
             "event_id": entry.event_id,
-            "reasons": [f"{refusal.field}: {refusal.reason}" for refusal in entry.refusals],
+            "reasons": [f"{refusal.field}: {refusal.reason}" for refusal in entry.field_errors],
             "missing": list(entry.missing),
         }
         for owner in (program, parked_records.UNKNOWN_PROGRAM)  # it may have come before the program was connected

@@ -50,7 +50,7 @@ class ParkedRecord:
         Id of its source event, where it could be read.
     group
         Its ordered group on the transport, to which it may return.
-    refusals
+    field_errors
         Why, for a refused one.
     missing
         The parts that the destination does not have.
@@ -61,7 +61,7 @@ class ParkedRecord:
     record: SourceRecord
     event_id: str = ""
     group: str = ""
-    refusals: tuple[FieldError, ...] = ()
+    field_errors: tuple[FieldError, ...] = ()
     missing: tuple[str, ...] = ()
     is_damaged: bool = False
 
@@ -109,7 +109,7 @@ def park(
     firsts = _firsts(entry.record.released for entry in entries) if before else [""] * len(entries)
     written = [_written(entry, shelf) | {"first": first} for entry, first in zip(entries, firsts, strict=True)]
     lines = "\n".join(json.dumps(one, separators=(",", ":")) for one in written)
-    reasons = Counter(f"{refusal.field}: {refusal.reason}"[:200] for e in entries for refusal in e.refusals)
+    reasons = Counter(f"{refusal.field}: {refusal.reason}"[:200] for e in entries for refusal in e.field_errors)
     missing = Counter(part for entry in entries for part in entry.missing)
     places = [place(position, number, first) for number, first in enumerate(firsts)]
     item: dict[str, Any] = {
@@ -311,17 +311,19 @@ def _written(entry: ParkedRecord, shelf: Kind) -> dict[str, Any]:
         "member": entry.record.member,
         "event_id": entry.event_id,
         "group": entry.group,
-        "refusals": [[one.part, one.field[:200], one.reason[:500]] for one in _few(entry.refusals)],
+        "field_errors": [[one.part, one.field[:200], one.reason[:500]] for one in _first_errors(entry.field_errors)],
         "missing": list(entry.missing),
     }
 
 
-def _few(refusals: Sequence[FieldError]) -> Sequence[FieldError]:
-    """Keep as many refusals of a record as a person reads, and the number of the others."""
-    if len(refusals) <= MOST_REASONS:
-        return refusals
-    more = FieldError(refusals[0].part, "record", f"{len(refusals) - MOST_REASONS} more of its fields cannot be used")
-    return [*refusals[:MOST_REASONS], more]
+def _first_errors(field_errors: Sequence[FieldError]) -> Sequence[FieldError]:
+    """Return as many errors of a record as a person reads; the last one counts the others."""
+    if len(field_errors) <= MOST_REASONS:
+        return field_errors
+    more = FieldError(
+        field_errors[0].part, "record", f"{len(field_errors) - MOST_REASONS} more of its fields cannot be used"
+    )
+    return [*field_errors[:MOST_REASONS], more]
 
 
 def _read_line(bundle: ParkedBatch, line: bytes) -> ParkedRecord:
@@ -336,7 +338,7 @@ def _damaged(bundle: ParkedBatch, data: bytes, why: str) -> ParkedRecord:
         SourceRecord(bundle.program, data, bundle.at),
         event_id=f"bundle:{bundle.position}",
         group=f"{bundle.program}#bundle",
-        refusals=(FieldError("event", f"{bundle.shelf} bundle", why),),
+        field_errors=(FieldError("event", f"{bundle.shelf} bundle", why),),
         is_damaged=True,
     )
 
@@ -354,6 +356,6 @@ def _read(line: Mapping[str, Any]) -> ParkedRecord:
         record,
         event_id=line["event_id"],
         group=line["group"],
-        refusals=tuple(FieldError(*refusal) for refusal in line["refusals"]),
+        field_errors=tuple(FieldError(*refusal) for refusal in line["field_errors"]),
         missing=tuple(line["missing"]),
     )

@@ -213,7 +213,7 @@ def _put_back(settings: DeliverySettings, bundle: ParkedBatch, tally: Recorder) 
             ],
         )
         for entry in damaged:
-            reason = f"{entry.refusals[0].field}: {entry.refusals[0].reason}"
+            reason = f"{entry.field_errors[0].field}: {entry.field_errors[0].reason}"
             tally.problem(bundle.program, ENDPOINT, "", "refused", reason, entry.event_id)
     parked_records.remove(settings, bundle)
     return Counter(records=len(records), damaged=len(damaged))

@@ -172,7 +172,7 @@ class InvocationBatch:
         if is_whole:
             self.note(entry.record, "refused", program)
         known = buffer.program_labels(program)
-        for one in entry.refusals[: parked_records.MOST_REASONS]:
+        for one in entry.field_errors[: parked_records.MOST_REASONS]:
             # What the destination refuses is named by its part alone, and said in words that may quote a value.
             is_theirs = one.field == one.part
             platform = known.engagement if is_theirs else known.loyalty

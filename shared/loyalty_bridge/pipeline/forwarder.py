@@ -247,11 +247,11 @@ def _settle(batch: InvocationBatch, program: Program, lane: ProgramSender | Unav
 
 def _finish(batch: InvocationBatch, work: Delivery) -> None:
     """Settle a work of which nothing is missing: what was refused is kept."""
-    if work.refusals:
+    if work.field_errors:
         there = [part for part, present in parts(work.translation).items() if present]
         lacking = tuple(dict.fromkeys([*(p for p in there if p not in work.accepted), *_never_there(work)]))
-        refusals = tuple(work.refusals)
-        entry = ParkedRecord(work.record, work.update.event_id, work.arrival.group, refusals, lacking)
+        field_errors = tuple(work.field_errors)
+        entry = ParkedRecord(work.record, work.update.event_id, work.arrival.group, field_errors, lacking)
         batch.refuse(work.arrival, entry, is_whole=not (work.is_sent or work.accepted_before))
 
 
@@ -290,7 +290,7 @@ def _leave(
 def _never_there(work: Delivery) -> list[str]:
     """Name the parts that could not even be translated."""
     there = parts(work.translation)
-    return [refusal.part for refusal in work.refusals if not there[refusal.part]]
+    return [refusal.part for refusal in work.field_errors if not there[refusal.part]]
 
 
 def _note(
@@ -303,7 +303,7 @@ def _note(
             tally.problem(program, ENDPOINT, platform, "not_sent", problem, work.update.event_id)
         elif work.is_sent:
             batch.note(work.record, "sent")
-        elif work.accepted_before or not work.refusals:
+        elif work.accepted_before or not work.field_errors:
             batch.note(work.record, "suppressed")
     for since_arrival, _ in _latencies(works):
         tally.latency(program, ENDPOINT, since_arrival)

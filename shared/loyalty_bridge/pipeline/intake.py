@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from loyalty_bridge.errors import Invalid, Unavailable
 from loyalty_bridge.event_queue import envelope
 from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord, group_of
-from loyalty_bridge.model import few
+from loyalty_bridge.model import first_errors
 from loyalty_bridge.parking import blocked_groups, parked_records
 from loyalty_bridge.pipeline import delivery_log, identities
 from loyalty_bridge.pipeline.batch import InvocationBatch
@@ -352,7 +352,7 @@ def translate(arrival: InboundMessage, record: SourceRecord, event: Json, progra
         translation=translation,
         log_key=delivery_log.key(program.id, program.destination_version, update.event_id),
         missing={part for part, there in parts(translation).items() if there},
-        refusals=list(few(translation.refusals)),
+        field_errors=list(first_errors(translation.field_errors)),
     )
 
 

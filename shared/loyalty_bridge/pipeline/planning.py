@@ -34,7 +34,7 @@ class Delivery:
     missing: set[Part]
     accepted: set[Part] = field(default_factory=set)
     accepted_before: set[Part] = field(default_factory=set)
-    refusals: list[FieldError] = field(default_factory=list)
+    field_errors: list[FieldError] = field(default_factory=list)
     is_sent: bool = False
 
     @property
@@ -58,15 +58,15 @@ class Delivery:
         """Settle a part: the destination has it, from now or from before."""
         self.missing.discard(part)
         self.is_sent |= is_sent
-        if not (part == "attributes" and any(refusal.part == part for refusal in self.refusals)):
+        if not (part == "attributes" and any(refusal.part == part for refusal in self.field_errors)):
             self.accepted.add(part)  # else it is not complete: a redrive may bring the fields that were refused
 
     def refuse(self, part: Part, reason: str) -> None:
         """Settle a part: the destination will never take it."""
         self.missing.discard(part)
         refusal = FieldError(part, part, reason)
-        if refusal not in self.refusals:  # attributes may be several objects
-            self.refusals.append(refusal)
+        if refusal not in self.field_errors:  # attributes may be several objects
+            self.field_errors.append(refusal)
 
 
 @dataclass(slots=True, eq=False)

@@ -45,7 +45,7 @@ class Translation:
     attributes: Mapping[AttributePath, Json] = field(default_factory=dict)
     event: WireObject | None = None
     purchase: WireObject | None = None
-    refusals: tuple[FieldError, ...] = ()
+    field_errors: tuple[FieldError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -285,7 +285,7 @@ def test_exactly_the_bad_parts_are_refused_with_a_reason(
 
     for one in works:
         bad = {part for part, name in names(one).items() if BAD in name}
-        refused = {refusal.part: refusal.reason for refusal in one.refusals}
+        refused = {refusal.part: refusal.reason for refusal in one.field_errors}
         assert bad <= refused.keys() <= bad | {"attributes"}
         assert all(refused.values())
         assert not (refused.keys() & one.accepted)
@@ -320,7 +320,7 @@ def test_a_broken_connection_stops_the_program_and_loses_nothing(
     for one in works:
         for part, name in names(one).items():
             assert ((one.update.member, name) in model.taken) == (part in one.accepted)
-            assert (part in one.missing) + (part in one.accepted) + any(part == it.part for it in one.refusals) == 1
+            assert (part in one.missing) + (part in one.accepted) + any(part == it.part for it in one.field_errors) == 1
 
 
 def test_one_bad_object_that_is_not_named_is_found_in_few_requests() -> None:
@@ -329,7 +329,7 @@ def test_one_bad_object_that_is_not_named_is_found_in_few_requests() -> None:
 
     way = send_all(model, members(*works))
 
-    assert [one.update.member for one in works if one.refusals] == ["A42"]
+    assert [one.update.member for one in works if one.field_errors] == ["A42"]
     assert len(model.taken) == 74
     assert way.counts["requests"] <= 1 + 2 * 7  # halving 75 seven times
 
@@ -358,7 +358,7 @@ def test_attributes_that_are_taken_apart_still_go_before_everything_else(refuses
     assert model.overtaking == []
     assert model.profiles == {"A1": {"tier": "gold"}}
     assert [name for _, name in model.taken] == [f"event-{number}" for number in range(8)]
-    assert [bool(one.refusals) for one in works] == [False, True, *[False] * 6]
+    assert [bool(one.field_errors) for one in works] == [False, True, *[False] * 6]
 
 
 @pytest.mark.parametrize("refuses", REFUSES)
@@ -376,7 +376,7 @@ def test_attributes_that_are_taken_apart_keep_to_the_limit_of_a_request(refuses:
     send(way, [plan(one, braze, way.rules, only_changed=True) for one in members(*works)])
 
     assert max(sizes) <= 4
-    assert [at for at, one in enumerate(works) if one.refusals] == [5, 12]
+    assert [at for at, one in enumerate(works) if one.field_errors] == [5, 12]
     assert model.profiles == {"A1": {"tier": "tier-11"}}
 
 
@@ -389,7 +389,7 @@ def test_a_value_that_is_older_than_the_known_one_does_not_come_up_when_a_newer_
     send_all(model, members(*works, known=known))
 
     assert model.profiles == {"A1": {"tier": "gold"}}
-    assert [bool(one.refusals) for one in works] == [False, True]
+    assert [bool(one.field_errors) for one in works] == [False, True]
 
 
 def test_an_object_that_is_too_large_alone_is_refused() -> None:
@@ -398,7 +398,7 @@ def test_an_object_that_is_too_large_alone_is_refused() -> None:
 
     send_all(model, members(*works))
 
-    assert [[(it.part, it.reason) for it in one.refusals] for one in works] == [
+    assert [[(it.part, it.reason) for it in one.field_errors] for one in works] == [
         [("event", "413: too much in one request")],
         [("purchase", "413: too much in one request")],
     ]
@@ -510,8 +510,8 @@ def test_an_object_that_makes_the_destination_fail_is_set_aside_and_its_neighbou
 
     send(way, all_items(members(*works)))
 
-    assert [at for at, one in enumerate(works) if one.refusals] == [bad]
-    assert "other data is taken" in works[bad].refusals[0].reason
+    assert [at for at, one in enumerate(works) if one.field_errors] == [bad]
+    assert "other data is taken" in works[bad].field_errors[0].reason
     assert Counter(name for _, name in model.taken) == Counter(f"event-{at}" for at in range(42) if at != bad)
     assert not any(one.missing for one in works)
     assert (model.overtaking, way.failing, way.counts["set_aside"]) == ([], "", 1)
@@ -526,7 +526,7 @@ def test_a_request_that_was_certainly_not_taken_is_halved() -> None:
 
     send(way, all_items(members(*works)))
 
-    assert [at for at, one in enumerate(works) if one.refusals] == [30]
+    assert [at for at, one in enumerate(works) if one.field_errors] == [30]
     assert len(model.taken) == 63
     assert way.counts["requests"] <= 2 + 2 * 6 + ATTEMPTS  # 64 are halved six times
 
@@ -540,7 +540,7 @@ def test_one_record_of_a_merged_write_is_set_aside_and_the_others_are_sent() -> 
     works[3].translation = dataclasses.replace(works[3].translation, attributes={("level",): "poison"})
     send(way, all_items(members(*works)))
 
-    assert [at for at, one in enumerate(works) if one.refusals] == [2, 3]
+    assert [at for at, one in enumerate(works) if one.field_errors] == [2, 3]
     assert model.profiles["A1"] == {"tier": "tier-1"}
     assert [name for _, name in model.taken] == [f"event-{at}" for at in range(4)]
     assert model.overtaking == []
@@ -560,7 +560,7 @@ def test_nothing_is_set_aside_when_the_destination_takes_nothing(fault: Fault) -
     way.check = check
     send(way, all_items(members(*works)))
 
-    assert all(one.missing and not one.refusals for one in works)
+    assert all(one.missing and not one.field_errors for one in works)
     assert way.failing
     assert way.counts["requests"] <= ATTEMPTS
 
@@ -573,7 +573,7 @@ def test_of_many_objects_that_make_the_destination_fail_few_are_set_aside_at_a_t
 
     send(way, all_items(members(*works)))
 
-    assert sum(bool(one.refusals) for one in works) == way.counts["set_aside"] == MAX_SET_ASIDE
+    assert sum(bool(one.field_errors) for one in works) == way.counts["set_aside"] == MAX_SET_ASIDE
     assert sum(bool(one.missing) for one in works) == 20 - MAX_SET_ASIDE
     assert way.failing
 
@@ -605,7 +605,7 @@ def test_a_single_object_that_fails_once_or_twice_is_not_set_aside() -> None:
 
     send(way, all_items(members(*works)))
 
-    assert (works[0].missing, works[0].refusals, model.taken) == (set(), [], [("A1", "event")])
+    assert (works[0].missing, works[0].field_errors, model.taken) == (set(), [], [("A1", "event")])
 
 
 def test_a_program_that_failed_before_sends_nothing_until_the_destination_takes_data() -> None:

@@ -56,7 +56,7 @@ def test_a_user_without_an_id_is_no_second_name_of_an_account(no_id: str) -> Non
 
     assert convercus.known_as(event) == ()
     assert "convercus_user_id" not in update.attributes
-    assert [one.field for one in update.refusals] == ["userId"]
+    assert [one.field for one in update.field_errors] == ["userId"]
 
 
 @pytest.mark.parametrize("no_id", NO_MEMBERS)

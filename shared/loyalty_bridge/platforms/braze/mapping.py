@@ -154,7 +154,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 def translate(update: MemberUpdate, rules: Rules) -> Translation:
     """Turn an update into wire form.
 
-    What breaks a limit is left out and told in `refusals` (by its path in the update); an event or purchase goes as a
+    What breaks a limit is left out and listed in `field_errors` (by its path); an event or purchase goes as a
     whole when a field that Braze requires is unusable. A null inside an object, an array or properties says nothing
     and is left out silently.
 
@@ -168,8 +168,8 @@ def translate(update: MemberUpdate, rules: Rules) -> Translation:
     attributes = _attributes(update, identity, lost["attributes"])
     event = _event(update.event, identity, lost["event"]) if update.event else None
     purchase = _purchase(update.purchase, identity, rules, lost["purchase"]) if update.purchase else None
-    refusals = [FieldError(part, each.field, each.reason) for part, fields in lost.items() for each in fields]
-    return Translation(identity, attributes, event, purchase, (*update.refusals, *refusals))
+    field_errors = [FieldError(part, each.field, each.reason) for part, fields in lost.items() for each in fields]
+    return Translation(identity, attributes, event, purchase, (*update.field_errors, *field_errors))
 
 
 def attribute_objects(

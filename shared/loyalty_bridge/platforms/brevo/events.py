@@ -222,20 +222,20 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     properties: dict[str, Json] = {"event_id": source_id}
     if isinstance(source := told.get("source"), str) and source.strip():
         properties["event_source"] = source.strip()
-    refusals: list[FieldError] = []
+    field_errors: list[FieldError] = []
     unknown: tuple[UnknownField, ...] = ()
     if is_known:
         own, lost = brevo_events.validate(name, told)
-        refusals += [FieldError("event", one.field, one.reason) for one in lost]
-        _flatten(own, _RENAMED, properties, refusals)
+        field_errors += [FieldError("event", one.field, one.reason) for one in lost]
+        _flatten(own, _RENAMED, properties, field_errors)
         raw = {key: value for key, value in told.items() if key not in _ENVELOPE}
-        unknown = _unknown(brevo_events.unnamed(name, raw), properties, refusals)
+        unknown = _unknown(brevo_events.unnamed(name, raw), properties, field_errors)
     else:
         own = {key: value for key, value in told.items() if key not in _ENVELOPE}
         properties["loyalty_event_type"] = event_type[:255]
-        unknown = tuple(one for one in _unknown(own, properties, refusals) if one.withheld)
-    attributes = _state(name, own, time, refusals) if is_known else {}
-    profile, custom = _contact(told, refusals) if rules.forward_contact_properties else ({}, {})
+        unknown = tuple(one for one in _unknown(own, properties, field_errors) if one.withheld)
+    attributes = _state(name, own, time, field_errors) if is_known else {}
+    profile, custom = _contact(told, field_errors) if rules.forward_contact_properties else ({}, {})
     return MemberUpdate(
         event_id=source_id,
         member=member,
@@ -245,7 +245,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
         attributes=attributes,
         custom=custom,
         event=Event(f"loyalty_{name}" if is_known else UNKNOWN_EVENT, time, properties),
-        refusals=tuple(refusals),
+        field_errors=tuple(field_errors),
         unknown=unknown,
     )
 
@@ -318,7 +318,7 @@ _IDENTIFIERS: Mapping[
 """For each identifier what it identifies by, how it is read, and the paths that it may be at."""
 
 
-def _state(name: str, told: Mapping[str, Any], time: datetime, refusals: list[FieldError]) -> dict[str, Json]:
+def _state(name: str, told: Mapping[str, Any], time: datetime, field_errors: list[FieldError]) -> dict[str, Json]:
     """Tell the attributes of the module's table, as far as what they are kept by can be read."""
     attributes: dict[str, Json] = {}
     if name in _BALANCE_TOLD and "value" in told and (definition := _id_of(told, "balance_definition")):
@@ -339,7 +339,9 @@ def _state(name: str, told: Mapping[str, Any], time: datetime, refusals: list[Fi
             found["state"] = "active"
     program = _id_of(told, "loyalty_program")
     if found and not program:
-        refusals.append(FieldError("attributes", "loyalty_program.id", "is missing, and a subscription is kept by it"))
+        field_errors.append(
+            FieldError("attributes", "loyalty_program.id", "is missing, and a subscription is kept by it")
+        )
     elif program:  # a contact may be in several programs of the account
         attributes |= {f"loyalty_subscription_{part}": {program: value} for part, value in found.items()}
     return attributes
@@ -361,7 +363,7 @@ def _key(identifier: str) -> str:
 
 
 def _flatten(
-    told: Mapping[str, Any], renamed: Mapping[str, str], properties: dict[str, Json], refusals: list[FieldError]
+    told: Mapping[str, Any], renamed: Mapping[str, str], properties: dict[str, Json], field_errors: list[FieldError]
 ) -> None:
     """Add the leaves of an object to the properties, as many as there may be."""
     for path, value in _leaves(told, ""):
@@ -371,13 +373,13 @@ def _flatten(
             continue
         if len(properties) == MAX_PROPERTIES:
             reason = f"and what follows it is beyond the {MAX_PROPERTIES} properties that an event may have"
-            refusals.append(FieldError("event", name, reason))
+            field_errors.append(FieldError("event", name, reason))
             return
         properties[name] = value
 
 
 def _unknown(
-    others: Mapping[str, Any], properties: dict[str, Json], refusals: list[FieldError]
+    others: Mapping[str, Any], properties: dict[str, Json], field_errors: list[FieldError]
 ) -> tuple[UnknownField, ...]:
     """Add the fields that no model names to the properties, but for what may be personal."""
     kept = without_personal(others)
@@ -385,7 +387,7 @@ def _unknown(
     withheld = [UnknownField(name, WITHHELD) for name, _ in _leaves(others, "") if name not in sent]
     arrays = (path for name, value in _leaves(others, "") if name in sent for path in withheld_in(value, name))
     withheld += [UnknownField(path, WITHHELD) for path in dict.fromkeys(islice(arrays, MAX_PROPERTIES))]
-    _flatten(kept if isinstance(kept, Mapping) else {}, {}, properties, refusals)
+    _flatten(kept if isinstance(kept, Mapping) else {}, {}, properties, field_errors)
     return (*map(UnknownField, sent), *withheld)[:MAX_PROPERTIES]
 
 
@@ -397,7 +399,9 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Json]]:
         yield path, _iso(value) if isinstance(value, datetime) else value
 
 
-def _contact(told: Mapping[str, Json], refusals: list[FieldError]) -> tuple[dict[ProfileField, Json], dict[str, Json]]:
+def _contact(
+    told: Mapping[str, Json], field_errors: list[FieldError]
+) -> tuple[dict[ProfileField, Json], dict[str, Json]]:
     """Read the contact's attributes. One that is blank is not known here, which removes nothing elsewhere."""
     profile: dict[ProfileField, Json] = {}
     custom: dict[str, Json] = {}
@@ -411,9 +415,9 @@ def _contact(told: Mapping[str, Json], refusals: list[FieldError]) -> tuple[dict
             try:
                 profile[standard[0]] = standard[1](value, field)
             except Invalid as refused:
-                refusals.append(FieldError("attributes", refused.field, refused.reason))
+                field_errors.append(FieldError("attributes", refused.field, refused.reason))
         elif name.lower().startswith("loyalty_"):
-            refusals.append(FieldError("attributes", field, "has a name that the bridge gives itself"))
+            field_errors.append(FieldError("attributes", field, "has a name that the bridge gives itself"))
         else:
             custom[name] = value
     return profile, custom

@@ -22,7 +22,17 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from loyalty_bridge.errors import Invalid
-from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, Part, ProfileField, Purchase, UnknownField, few
+from loyalty_bridge.model import (
+    Event,
+    FieldError,
+    Json,
+    MemberUpdate,
+    Part,
+    ProfileField,
+    Purchase,
+    UnknownField,
+    first_errors,
+)
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.personal import WITHHELD, is_personal, withheld_in, without_personal
 
@@ -297,22 +307,22 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
     occurred = _find([envelope], "occurredAt")
     time = parsing.occurred(*occurred, received) if occurred else received
 
-    refusals: list[FieldError] = []
+    field_errors: list[FieldError] = []
     body = [*_inner([payload], *_KINDS[kind].wrappers), payload]
-    properties = _properties(_KINDS[kind].properties, [*body, envelope], refusals) | {"event_id": source_id}
-    profile = _profile(person.fields, rules, received, refusals) if person.is_owner and person.fields else {}
+    properties = _properties(_KINDS[kind].properties, [*body, envelope], field_errors) | {"event_id": source_id}
+    profile = _profile(person.fields, rules, received, field_errors) if person.is_owner and person.fields else {}
     if person.is_owner and kind in _PUSH_SUBSCRIPTION:
         profile["push_subscription"] = _PUSH_SUBSCRIPTION[kind]
     attributes = {
         "convercus_account_id": member,
-        **_person_attributes(person, [*(person.ids if kind in _ABOUT_PERSON else []), envelope], refusals),
-        **_state_attributes(kind, body, refusals),
+        **_person_attributes(person, [*(person.ids if kind in _ABOUT_PERSON else []), envelope], field_errors),
+        **_state_attributes(kind, body, field_errors),
     }
     if kind == "status_level_changed" and "convercus_status_level" in attributes:
         properties.setdefault("level", {"name": attributes["convercus_status_level"]})
     purchase = None
     if kind == "account_transaction":
-        with _Part("purchase", refusals):
+        with _Part("purchase", field_errors):
             purchase = _purchase(body, properties, rules, time)
     of_person = person.fields if kind in _ABOUT_PERSON and person.is_owner else []
     unknown = _unknown(kind, [*body, *of_person, envelope], rules, properties)
@@ -323,10 +333,10 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
         time=time,
         profile=profile,
         attributes=attributes,
-        custom=_custom(person.fields, refusals) if person.is_owner else {},
+        custom=_custom(person.fields, field_errors) if person.is_owner else {},
         event=Event(f"convercus_{kind}", time, properties),
         purchase=purchase,
-        refusals=few(refusals),
+        field_errors=first_errors(field_errors),
         unknown=unknown,
     )
 
@@ -425,14 +435,14 @@ class _Part(NamedTuple):
     """Notes a refusal in its block, and goes on without the field (a generator would take longer than most fields)."""
 
     part: Part
-    refusals: list[FieldError]
+    field_errors: list[FieldError]
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
         if isinstance(error, Invalid):
-            self.refusals.append(FieldError(self.part, error.field, error.reason))
+            self.field_errors.append(FieldError(self.part, error.field, error.reason))
         return isinstance(error, Invalid)
 
 
@@ -500,7 +510,7 @@ def _is_owner(objects: list[_Object], *, unsaid: bool) -> bool:
     return unsaid if role is None else isinstance(role.value, str) and _plain(role.value) == "owner"
 
 
-def _person_attributes(person: _Person, partners: list[_Object], refusals: list[FieldError]) -> dict[str, Json]:
+def _person_attributes(person: _Person, partners: list[_Object], field_errors: list[FieldError]) -> dict[str, Json]:
     """Read who the owner is to Convercus. `partners` is where a partner is the one of the membership, not of a sale."""
     if not person.is_owner:
         return {}
@@ -512,12 +522,12 @@ def _person_attributes(person: _Person, partners: list[_Object], refusals: list[
     attributes: dict[str, Json] = {}
     for name, found in told.items():
         if found:
-            with _Part("attributes", refusals):
+            with _Part("attributes", field_errors):
                 attributes[name] = (parsing.member_id if name.endswith("_id") else parsing.text)(*found)
     return attributes
 
 
-def _state_attributes(kind: str, body: list[_Object], refusals: list[FieldError]) -> dict[str, Json]:
+def _state_attributes(kind: str, body: list[_Object], field_errors: list[FieldError]) -> dict[str, Json]:
     """Read the tier and the balance from whichever event tells them."""
     attributes: dict[str, Json] = {}
     accounts = [*body, *_inner(body, "account")]
@@ -526,10 +536,10 @@ def _state_attributes(kind: str, body: list[_Object], refusals: list[FieldError]
     if level is None or isinstance(level.value, Mapping):
         level = _find(levels, "name")
     if level:
-        with _Part("attributes", refusals):
+        with _Part("attributes", field_errors):
             attributes["convercus_status_level"] = parsing.text(*level)
 
-    refusals += [
+    field_errors += [
         FieldError("attributes", path, "is not an object")
         for value, path in _all(accounts, "accountBalance", "balance")
         if not isinstance(value, Mapping | None)
@@ -543,7 +553,7 @@ def _state_attributes(kind: str, body: list[_Object], refusals: list[FieldError]
     balance: dict[str, Json] = {}
     for name, points in told.items():
         if points:
-            with _Part("attributes", refusals):
+            with _Part("attributes", field_errors):
                 balance[name] = parsing.number(*points)
     if balance:
         attributes["convercus_balance"] = balance
@@ -565,7 +575,7 @@ _CALLING_CODES = ("phoneCountryCode", "phoneCountry", "phonePrefix", "callingCod
 
 
 def _profile(
-    person: list[_Object], rules: Rules, received: datetime, refusals: list[FieldError]
+    person: list[_Object], rules: Rules, received: datetime, field_errors: list[FieldError]
 ) -> dict[ProfileField, Json]:
     where = [*person, *_inner(person, "address")]
     profile: dict[ProfileField, Json] = {}
@@ -593,14 +603,14 @@ def _profile(
         names = PROFILE[name]
         found = _find(where, *names) or next(_all(where, *names), None)
         if found:
-            with _Part("attributes", refusals):
+            with _Part("attributes", field_errors):
                 profile[name] = None if found.value is None else read_value(*found)
-    if subscription := _email_subscription(person, rules, refusals):
+    if subscription := _email_subscription(person, rules, field_errors):
         profile["email_subscription"] = subscription
     return profile
 
 
-def _email_subscription(person: list[_Object], rules: Rules, refusals: list[FieldError]) -> str | None:
+def _email_subscription(person: list[_Object], rules: Rules, field_errors: list[FieldError]) -> str | None:
     """Apply the mapping of the partner page: allowed wins over declined, and neither is `opt_in_without_record`."""
     channels = {_plain(name) for name in rules.email_optins}
     lists = [
@@ -608,12 +618,12 @@ def _email_subscription(person: list[_Object], rules: Rules, refusals: list[Fiel
         for name, default in (("optins", None), ("allowedOptins", True), ("declinedOptins", False))
         if (found := _find(person, name))
     ]
-    refused_before = len(refusals)
+    refused_before = len(field_errors)
     said: set[bool] = set()
     for found, default in lists:
-        with _Part("attributes", refusals):
+        with _Part("attributes", field_errors):
             for entry in _entries(found):
-                with _Part("attributes", refusals):
+                with _Part("attributes", field_errors):
                     channel, allowed = _optin(entry, default)
                     if _plain(channel) in channels:
                         said.add(allowed)
@@ -621,7 +631,7 @@ def _email_subscription(person: list[_Object], rules: Rules, refusals: list[Fiel
     if said:
         return "opted_in" if True in said else "unsubscribed"
     # What could not be read may have been the record: it must not reset anybody's consent.
-    if not lists or len(refusals) > refused_before or rules.opt_in_without_record == "untouched":
+    if not lists or len(field_errors) > refused_before or rules.opt_in_without_record == "untouched":
         return None
     return "subscribed"
 
@@ -641,14 +651,14 @@ def _optin(entry: _Found, default: bool | None) -> tuple[str, bool]:
     return parsing.text(*channel), own and default is not False
 
 
-def _custom(person: list[_Object], refusals: list[FieldError]) -> dict[str, Json]:
+def _custom(person: list[_Object], field_errors: list[FieldError]) -> dict[str, Json]:
     """Read the user's own properties, given as ``[{"name", "value"}]`` or as one object."""
     custom: dict[str, Json] = {}
     if (found := _find(person, "customProperties")) is None:
         return custom
-    with _Part("attributes", refusals):
+    with _Part("attributes", field_errors):
         for entry in _entries(found) if not isinstance(found.value, Mapping) else _named(found):
-            with _Part("attributes", refusals):
+            with _Part("attributes", field_errors):
                 name, value = _custom_property(entry, found.path)
                 # Of two the first that has a value counts.
                 if custom.get(name) is None or parsing.is_blank(custom[name]):
@@ -686,9 +696,9 @@ def _check_length(found: _Found) -> None:
         raise Invalid(found.path, f"has {more} elements more than the {MAX_ENTRIES} that are read")
 
 
-def _properties(names: Iterable[str], sources: list[_Object], refusals: list[FieldError]) -> dict[str, Json]:
+def _properties(names: Iterable[str], sources: list[_Object], field_errors: list[FieldError]) -> dict[str, Json]:
     properties: dict[str, Json] = {}
-    part = _Part("event", refusals)
+    part = _Part("event", field_errors)
     for name in names:
         if found := _find(sources, *_ALSO_CALLED.get(name, (name,))):
             with part:

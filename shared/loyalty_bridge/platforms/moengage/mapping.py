@@ -163,7 +163,7 @@ def translate(update: MemberUpdate, rules: Rules) -> Translation:
     the prefix ``loyalty_``. Texts end after 512 characters, as they would in MoEngage. An array becomes one of numbers
     or else of texts. A text that is a time becomes one in UTC without fractions (no zone means UTC), the only form that
     MoEngage takes for a time; Braze's form of one, ``{"$time": …}``, becomes it too. What breaks another limit is left
-    out and told in `refusals`, by its path in the update; a null in an event, an object or an array is left out
+    out and listed in `field_errors`, by its path in the update; a null in an event, an object or an array is left out
     silently.
 
     Raises
@@ -172,7 +172,7 @@ def translate(update: MemberUpdate, rules: Rules) -> Translation:
         The member has no identifier that MoEngage takes.
     """
     identity = _identity(update, rules)
-    lost = list(update.refusals)
+    lost = list(update.field_errors)
     attributes = _attributes(update, identity, rules, lost)
     event = _event("event", update.event, update.event_id, identity, rules, lost) if update.event else None
     purchase = None

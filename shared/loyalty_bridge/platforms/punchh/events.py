@@ -267,19 +267,19 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     source_id = event_id(event)
     told = opened.envelope.get("timestamp")
     time = received if parsing.is_blank(told) else parsing.occurred(told, "timestamp", received)
-    refusals = [*opened.refusals]
-    properties: dict[str, Json] = {"event_id": source_id, **_described(opened, refusals)}
+    field_errors = [*opened.field_errors]
+    properties: dict[str, Json] = {"event_id": source_id, **_described(opened, field_errors)}
     profile: dict[ProfileField, Json] = {}
     attributes: dict[str, Json] = {"punchh_user_status": "deleted"}
     withheld = [("user", "is not sent of a deleted guest")]
     if not _is_deleted(opened):
         names = [*_credentials("", opened.payload_fields()), *_credentials("user_", opened.user_fields())]
         withheld = [(name, CREDENTIAL) for name in names]
-        balance = _balance(opened, refusals)
+        balance = _balance(opened, field_errors)
         _add(properties, _flattened("", opened.payload_fields()))
         _add(properties, _flattened("user_", {**opened.user_fields(), "account_balance": balance}))
-        profile = _profile(opened, rules, received, refusals)
-        attributes = _attributes(opened, refusals)
+        profile = _profile(opened, rules, received, field_errors)
+        attributes = _attributes(opened, field_errors)
         attributes |= {f"punchh_account_balance_{name}": balance[name] for name in BALANCES if name in balance}
     return MemberUpdate(
         event_id=source_id if opened.member is not None else f"{source_id}/{member}",
@@ -288,7 +288,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
         profile=profile,
         attributes=attributes,
         event=Event(opened.family if opened.family in FAMILIES else UNKNOWN_EVENT, time, properties),
-        refusals=tuple(refusals),
+        field_errors=tuple(field_errors),
         unknown=tuple(UnknownField(name, reason, expected=True) for name, reason in withheld),
     )
 
@@ -304,7 +304,7 @@ class _Opened:
     path: str
     member: str | None
     user_id: str | None
-    refusals: tuple[FieldError, ...]
+    field_errors: tuple[FieldError, ...]
 
     def payload_fields(self) -> dict[str, Json]:
         """List what the payload tells beside the user and the business."""
@@ -335,12 +335,12 @@ def _opened(event: Json) -> _Opened:
     places = {path: user, "payload": payload}
     places |= {"user": beside} if isinstance(beside, Mapping) else {}
     places |= {f"{path}.account_balance": balance} if isinstance(balance, Mapping) else {}
-    refusals: list[FieldError] = []
+    field_errors: list[FieldError] = []
     user_id = None
     for place, fields in places.items():
-        with _part("event", refusals):
+        with _part("event", field_errors):
             user_id = user_id or _id_of(place, fields, "user_id")
-    return _Opened(event, family, payload, user, path, _member(places), user_id, tuple(refusals))
+    return _Opened(event, family, payload, user, path, _member(places), user_id, tuple(field_errors))
 
 
 def _member(places: Mapping[str, Mapping[str, Json]]) -> str | None:
@@ -388,15 +388,15 @@ def _is_deleted(opened: _Opened) -> bool:
 
 
 @contextmanager
-def _part(part: Part, refusals: list[FieldError]) -> Iterator[None]:
+def _part(part: Part, field_errors: list[FieldError]) -> Iterator[None]:
     """Note a refusal and go on without the field."""
     try:
         yield
     except Invalid as refusal:
-        refusals.append(FieldError(part, refusal.field, refusal.reason))
+        field_errors.append(FieldError(part, refusal.field, refusal.reason))
 
 
-def _described(opened: _Opened, refusals: list[FieldError]) -> dict[str, Json]:
+def _described(opened: _Opened, field_errors: list[FieldError]) -> dict[str, Json]:
     """Tell what MoEngage's own connector tells of every event, and whose it is."""
     told: dict[str, Json] = {}
     for name, read_value in ENVELOPE.items():
@@ -404,7 +404,7 @@ def _described(opened: _Opened, refusals: list[FieldError]) -> dict[str, Json]:
         if parsing.is_blank(found) and name in _OF_BUSINESS:
             found = opened.payload.get(name)
         if not parsing.is_blank(found):
-            with _part("event", refusals):
+            with _part("event", field_errors):
                 told[name] = read_value(found, name)
     if opened.family not in FAMILIES:
         told["punchh_event_name"] = opened.family[:255]
@@ -492,7 +492,7 @@ def _is_credential(link: str) -> bool:
     )
 
 
-def _balance(opened: _Opened, refusals: list[FieldError]) -> dict[str, Json]:
+def _balance(opened: _Opened, field_errors: list[FieldError]) -> dict[str, Json]:
     """Read the balance, its numbers as numbers: some come as texts."""
     found = opened.user.get("account_balance")
     balance: dict[str, Json] = {}
@@ -500,19 +500,19 @@ def _balance(opened: _Opened, refusals: list[FieldError]) -> dict[str, Json]:
         return balance
     for name, value in found.items():
         if name in BALANCES and not parsing.is_blank(value):
-            with _part("attributes", refusals):
+            with _part("attributes", field_errors):
                 balance[name] = BALANCES[name](value, f"{opened.path}.account_balance.{name}")
         elif name not in BALANCES and name != "user_id":
             balance[name] = value
     return balance
 
 
-def _attributes(opened: _Opened, refusals: list[FieldError]) -> dict[str, Json]:
+def _attributes(opened: _Opened, field_errors: list[FieldError]) -> dict[str, Json]:
     attributes: dict[str, Json] = {}
     for name, read_value in ATTRIBUTES.items():
         if name in opened.user:
             value = opened.user[name]
-            with _part("attributes", refusals):
+            with _part("attributes", field_errors):
                 attributes[f"punchh_{name}"] = (
                     None if parsing.is_blank(value) else read_value(value, f"{opened.path}.{name}")
                 )
@@ -534,7 +534,9 @@ PROFILE: Mapping[ProfileField, str] = {
 """Where the user's profile fields are."""
 
 
-def _profile(opened: _Opened, rules: Rules, received: datetime, refusals: list[FieldError]) -> dict[ProfileField, Json]:
+def _profile(
+    opened: _Opened, rules: Rules, received: datetime, field_errors: list[FieldError]
+) -> dict[ProfileField, Json]:
     def phone(value: Json, field: str) -> Json:
         return parsing.phone(value, rules.default_country, field)
 
@@ -556,14 +558,14 @@ def _profile(opened: _Opened, rules: Rules, received: datetime, refusals: list[F
         read_value = readers[field]
         if name in opened.user:
             value = opened.user[name]
-            with _part("attributes", refusals):
+            with _part("attributes", field_errors):
                 profile[field] = None if parsing.is_blank(value) else read_value(value, f"{opened.path}.{name}")
-    with _part("attributes", refusals):
+    with _part("attributes", field_errors):
         # What cannot be read may be an objection: it must not become a consent.
         wanted = False if _flag(opened, "unsubscribed") else _flag(opened, "marketing_email_subscription")
         if wanted is not None:
             profile["email_subscription"] = "subscribed" if wanted else "unsubscribed"
-    with _part("attributes", refusals):
+    with _part("attributes", field_errors):
         if (wanted := _flag(opened, "marketing_pn_subscription")) is not None:
             profile["push_subscription"] = "subscribed" if wanted else "unsubscribed"
     return profile

@@ -60,7 +60,7 @@ def read(item: WireObject | None) -> dict[str, Any]:
 
 
 def refused(translation: Translation) -> set[tuple[str, str]]:
-    return {(refusal.part, refusal.field) for refusal in translation.refusals}
+    return {(refusal.part, refusal.field) for refusal in translation.field_errors}
 
 
 def objects(*arrays: str) -> list[WireObject]:
@@ -283,7 +283,7 @@ def test_the_domain_of_an_address_is_sent_in_punycode(address: str, sent: str) -
     assert as_value.attributes == {("email",): sent}
     assert as_member.identity == {"email": sent}
     assert as_member.attributes == {("home_city",): "Köln"}
-    assert as_member.refusals == ()
+    assert as_member.field_errors == ()
     assert braze_values.is_email(sent)
 
 
@@ -374,7 +374,7 @@ def test_what_a_user_is_found_by_is_not_changed_by_the_profile(
     translation = braze.translate(given_update, RULES)
 
     assert set(translation.attributes) == kept
-    assert {refusal.field for refusal in translation.refusals} == lost
+    assert {refusal.field for refusal in translation.field_errors} == lost
 
 
 RESERVED_NAMES = [
@@ -417,7 +417,7 @@ def test_the_first_of_two_attributes_with_one_name_is_kept(
     translation = braze.translate(update(attributes=attributes, custom=custom), RULES)
 
     assert translation.attributes == {("tier",): "gold"}
-    assert len(translation.refusals) == 1
+    assert len(translation.field_errors) == 1
 
 
 LONG = "x" * 256
@@ -451,7 +451,7 @@ def test_a_custom_value_within_the_limits_goes_as_it_is_but_for_nulls_inside(val
     translation = braze.translate(update(custom={"c": value}), RULES)
 
     assert translation.attributes == {("c",): expected}
-    assert translation.refusals == ()
+    assert translation.field_errors == ()
 
 
 @pytest.mark.parametrize(
@@ -533,14 +533,17 @@ def test_the_largest_keys_of_a_merged_object_are_left_out_when_it_is_over_100_kb
 def test_refusals_of_the_source_are_carried_on_and_no_reason_tells_a_value() -> None:
     earlier = FieldError("attributes", "payload.birthDate", "is not a date")
     given_update = update(
-        refusals=(earlier,), profile={"email": "private"}, custom={"c": f"private{LONG}"}, event=event(name="$private")
+        field_errors=(earlier,),
+        profile={"email": "private"},
+        custom={"c": f"private{LONG}"},
+        event=event(name="$private"),
     )
 
     translation = braze.translate(given_update, RULES)
 
-    assert translation.refusals[0] == earlier
-    assert len(translation.refusals) == 4
-    assert "private" not in repr(translation.refusals)
+    assert translation.field_errors[0] == earlier
+    assert len(translation.field_errors) == 4
+    assert "private" not in repr(translation.field_errors)
 
 
 # Attribute objects
@@ -621,7 +624,7 @@ def test_an_event_has_its_name_its_time_in_utc_and_its_properties() -> None:
         "time": "2026-03-01T12:30:00.001+00:00",
         "properties": {"tier": "gold", "rows": [{"a.b": 1}], "ä": {"b": []}},
     }
-    assert translation.refusals == ()
+    assert translation.field_errors == ()
 
 
 @pytest.mark.parametrize("properties", [{}, {"a": None}, {"a": LONG}])
@@ -686,7 +689,7 @@ def test_an_array_without_times_and_a_time_without_an_array_are_properties(value
     translation = braze.translate(update(event=event(properties={"a": value})), RULES)
 
     assert read(translation.event)["properties"] == {"a": value}
-    assert translation.refusals == ()
+    assert translation.field_errors == ()
 
 
 def test_only_the_first_256_properties_are_sent() -> None:
@@ -711,7 +714,7 @@ def test_of_properties_over_the_size_that_is_taken_only_the_largest_are_left_out
         given_update = update(event=event(properties=properties), purchase=purchase(properties=properties))
         translation = braze.translate(given_update, RULES)
         item = translation.event if part == "event" else translation.purchase
-        return read(item)["properties"], {each.field for each in translation.refusals if each.part == part}
+        return read(item)["properties"], {each.field for each in translation.field_errors if each.part == part}
 
     fitting = exactly(size)
 
@@ -741,7 +744,7 @@ def test_a_purchase_has_all_fields_that_braze_requires(changed: dict[str, Any]) 
         "time": "2026-03-01T12:00:00.000+00:00",
         "properties": {"store": "1", "tags": ["a"]},
     }
-    assert translation.refusals == ()
+    assert translation.field_errors == ()
 
 
 @pytest.mark.parametrize(
@@ -1353,7 +1356,7 @@ def test_whatever_comes_the_wire_objects_keep_to_every_limit(arbitrary: MemberUp
     for fields in request.get("purchases", []):
         check_purchase(fields)
         check_event(fields, {"time", "product_id", "quantity", "event_name", "price", "currency"}, 50 * 1024)
-    json.dumps([dataclasses.asdict(refusal) for refusal in translation.refusals], ensure_ascii=False).encode()
+    json.dumps([dataclasses.asdict(refusal) for refusal in translation.field_errors], ensure_ascii=False).encode()
 
 
 @given(updates, rulesets)
@@ -1363,7 +1366,7 @@ def test_whatever_is_not_sent_is_refused_by_name(arbitrary: MemberUpdate, rules:
     except Invalid:
         return
 
-    told = {(refusal.part, refusal.field) for refusal in translation.refusals}
+    told = {(refusal.part, refusal.field) for refusal in translation.field_errors}
     names = {path[0] for path in translation.attributes}
     for name in arbitrary.custom:
         shown = re.sub("[\x00\ud800-\udfff]", "?", name[:64])

@@ -430,15 +430,15 @@ def test_an_event_is_sent_without_the_fields_that_it_lacks(name: str) -> None:
     assert (update.event_id, update.member, update.time) == (whole.event_id, whole.member, whole.time)
     assert update.event == replace(whole.event, properties={"event_id": "e-1", "event_source": "loyalty"})
     assert update.attributes == {}
-    assert update.refusals
-    assert {(one.part, one.reason) for one in update.refusals} == {("event", "is missing")}
+    assert update.field_errors
+    assert {(one.part, one.reason) for one in update.field_errors} == {("event", "is missing")}
 
 
 def test_a_tier_without_its_id_keeps_its_name() -> None:
     update = update_of(delivery("tier_association_updated", to_tier={"name": "Gold"}))
 
     assert update.attributes == {"loyalty_tiers": {MEDAL: "Gold"}}
-    assert update.refusals == (FieldError("event", "to_tier.id", "is missing"),)
+    assert update.field_errors == (FieldError("event", "to_tier.id", "is missing"),)
 
 
 UNREADABLE: list[Json] = [["secret-4711"], "\x00", "secret-4711", True, 1.5, {"a": {}}]
@@ -473,7 +473,7 @@ def test_each_unreadable_field_costs_itself_alone(name: str) -> None:
             now = update.event.properties
             lost = [field for field, value in whole.event.properties.items() if now.get(field) != value]
             assert len(lost) <= most, path
-            assert "4711" not in repr(update.refusals)
+            assert "4711" not in repr(update.field_errors)
 
 
 @pytest.mark.parametrize(
@@ -501,7 +501,7 @@ def test_state_is_told_as_far_as_it_can_be_read(
 ) -> None:
     update = update_of(delivery(name, **changes))
 
-    assert [(it.part, it.field) for it in update.refusals] == [("event", field)]
+    assert [(it.part, it.field) for it in update.field_errors] == [("event", field)]
     assert update.attributes == attributes
 
 
@@ -520,7 +520,7 @@ def test_the_subscription_of_no_loyalty_program_is_not_kept_and_noted() -> None:
     update = update_of(without(delivery("subscription_created"), "loyalty_program"))
 
     assert update.attributes == {}
-    assert [(it.part, it.field) for it in update.refusals] == [("attributes", "loyalty_program.id")]
+    assert [(it.part, it.field) for it in update.field_errors] == [("attributes", "loyalty_program.id")]
     assert update.event
     assert update.event.properties["loyalty_subscription_id"] == SUBSCRIPTION
 
@@ -659,7 +659,7 @@ def test_properties_are_bounded_and_the_rest_is_told(event: dict[str, Any]) -> N
 
     assert update.event
     assert len(update.event.properties) == 100
-    [refusal] = update.refusals
+    [refusal] = update.field_errors
     assert refusal.part == "event"
     assert refusal.field not in update.event.properties
     assert refusal.reason == "and what follows it is beyond the 100 properties that an event may have"
@@ -742,7 +742,7 @@ def test_forwarded_contact_properties_become_profile_and_custom_attributes() -> 
         "phone": "+4915112345678",
     }
     assert update.custom == {"SHOE_SIZE": 39, "TAGS": ["a", "b"]}
-    assert update.refusals == ()
+    assert update.field_errors == ()
 
 
 def test_a_contact_property_that_cannot_be_used_costs_only_itself() -> None:
@@ -751,7 +751,7 @@ def test_a_contact_property_that_cannot_be_used_costs_only_itself() -> None:
     update = update_of(delivery("voucher_created", contact_properties=contact), FORWARDING)
 
     assert (update.profile, update.custom) == ({"last_name": "Lee"}, {})
-    assert update.refusals == (
+    assert update.field_errors == (
         FieldError("attributes", "contact_properties.SMS", "is not a phone number"),
         FieldError("attributes", "contact_properties.EMAIL", "is not an e-mail address"),
         FieldError("attributes", "contact_properties.LOYALTY_BALANCES", "has a name that the bridge gives itself"),
@@ -867,7 +867,7 @@ def test_of_two_names_of_a_field_the_one_that_has_a_value_counts(
 
         assert update.event is not None
         assert update.event.properties[prop] == value, (wanted, other)
-        assert update.refusals == ()
+        assert update.field_errors == ()
 
 
 @pytest.mark.parametrize("nothing", [None, "", " "])

@@ -245,7 +245,7 @@ def test_each_event_type_tells_its_properties_attributes_and_profile(
     assert update.event.properties == properties | {"event_id": "E-1"}
     assert update.attributes == attributes | {"convercus_account_id": "A-1"}
     assert update.profile == profile
-    assert (update.event_id, update.member, update.refusals) == ("E-1", "A-1", ())
+    assert (update.event_id, update.member, update.field_errors) == ("E-1", "A-1", ())
 
 
 def test_the_table_above_holds_all_seventeen_types() -> None:
@@ -488,7 +488,7 @@ def test_opt_ins_become_the_subscription(lists: dict[str, Json], state: str | No
     update = read(event("membership_optins_changed", {"memberRole": "OWNER", **lists}))
 
     assert update.profile == ({} if state is None else {"email_subscription": state})
-    assert update.refusals == ()
+    assert update.field_errors == ()
 
 
 @pytest.mark.parametrize(("lists", "state"), OPT_INS)
@@ -526,7 +526,7 @@ def test_an_opt_in_that_cannot_be_read_never_resets_a_consent(lists: dict[str, J
     update = read(event("membership_optins_changed", lists))
 
     assert "email_subscription" not in update.profile
-    assert [(refusal.part, refusal.field) for refusal in update.refusals] == [("attributes", path)]
+    assert [(refusal.part, refusal.field) for refusal in update.field_errors] == [("attributes", path)]
 
 
 # Profile and custom properties
@@ -537,7 +537,7 @@ def test_an_explicit_null_removes_a_profile_field_and_a_missing_key_leaves_it(no
     update = read(event("membership_changed", {"emailAddress": nothing, "city": nothing, "phoneNumber": nothing}))
 
     assert update.profile == {"email": None, "city": None, "phone": None}
-    assert update.refusals == ()
+    assert update.field_errors == ()
 
 
 def test_a_number_under_another_name_is_no_removal() -> None:
@@ -576,10 +576,10 @@ def test_one_bad_field_is_refused_with_its_path_and_the_rest_goes_on(field: str,
         event("membership_changed", {"membership": membership(**{field: value})}), Rules(default_country="DE")
     )
 
-    assert [(refusal.part, refusal.field) for refusal in update.refusals] == [
+    assert [(refusal.part, refusal.field) for refusal in update.field_errors] == [
         ("attributes", f"payload.membership.{field}")
     ]
-    assert str(value) not in update.refusals[0].reason
+    assert str(value) not in update.field_errors[0].reason
     assert update.profile == {name: told for name, told in PROFILE.items() if name != missing}
     assert update.event is not None
 
@@ -595,7 +595,7 @@ def test_custom_properties_of_the_user_are_forwarded(properties: Json) -> None:
     update = read(event("user_changed", {"customProperties": properties}))
 
     assert update.custom == {"size": 38, "gone": None, "tags": ["a"]}
-    assert update.refusals == ()
+    assert update.field_errors == ()
 
 
 @pytest.mark.parametrize(
@@ -608,7 +608,7 @@ def test_custom_properties_under_reserved_names_are_refused_one_by_one(name: Jso
     assert update.custom == {"a": 2}
     named = isinstance(name, str) and name.strip()
     told = f"payload.customProperties.{name}" if named else "payload.customProperties[0]"
-    assert [(r.part, r.field.removesuffix(".name")) for r in update.refusals] == [("attributes", told)]
+    assert [(r.part, r.field.removesuffix(".name")) for r in update.field_errors] == [("attributes", told)]
 
 
 @pytest.mark.parametrize(
@@ -625,7 +625,7 @@ def test_custom_properties_of_another_shape_are_refused(properties: Json, path: 
     update = read(event("user_changed", {"customProperties": properties}))
 
     assert update.custom == {}
-    assert [refusal.field for refusal in update.refusals] == [path]
+    assert [refusal.field for refusal in update.field_errors] == [path]
 
 
 def test_custom_properties_of_a_coupon_are_not_the_members() -> None:
@@ -659,7 +659,7 @@ def test_a_bad_number_of_points_is_left_out(points: Json) -> None:
     update = read(event("balance_changed", {"points": points, "lockedPoints": 1}))
 
     assert update.attributes["convercus_balance"] == {"lockedPoints": 1}
-    assert [(refusal.part, refusal.field) for refusal in update.refusals] == [
+    assert [(refusal.part, refusal.field) for refusal in update.field_errors] == [
         ("event", "payload.points"),
         ("attributes", "payload.points"),
     ]
@@ -675,9 +675,9 @@ def test_the_points_of_a_coupon_are_no_balance() -> None:
 def test_a_level_or_balance_of_another_shape_is_refused(field: str, value: Json) -> None:
     update = read(event("account_created", account(**{field: value})))
 
-    assert len(update.refusals) == 1
-    assert update.refusals[0].part == "attributes"
-    assert update.refusals[0].field.startswith(f"payload.{field}")
+    assert len(update.field_errors) == 1
+    assert update.field_errors[0].part == "attributes"
+    assert update.field_errors[0].field.startswith(f"payload.{field}")
 
 
 @pytest.mark.parametrize("level", [None, {}, {"name": None}, {"name": " "}])
@@ -685,7 +685,7 @@ def test_a_level_without_a_name_leaves_the_tier_alone(level: Json) -> None:
     update = read(event("account_created", account(level=level)))
 
     assert "convercus_status_level" not in update.attributes
-    assert update.refusals == ()
+    assert update.field_errors == ()
 
 
 # Transactions
@@ -717,7 +717,7 @@ def test_points_payments_and_unknown_types_are_events_only(changes: dict[str, Js
     update = read(event("account_transaction", transaction(**changes)))
 
     assert update.purchase is None
-    assert update.refusals == ()
+    assert update.field_errors == ()
     assert update.event is not None
     assert update.event.properties["amount"] == 59.9
 
@@ -796,7 +796,7 @@ def test_a_purchase_that_cannot_be_made_is_refused_and_the_event_goes_on(changes
     update = read(event("account_transaction", transaction(**changes)))
 
     assert update.purchase is None
-    assert [refusal.field for refusal in update.refusals if refusal.part == "purchase"] == [field]
+    assert [refusal.field for refusal in update.field_errors if refusal.part == "purchase"] == [field]
     assert update.event is not None
     assert update.event.properties["externalId"] == "receipt-1"
 
@@ -815,7 +815,7 @@ def test_a_purchase_without_a_time_of_its_own_happened_with_the_event() -> None:
 
     assert update.purchase is not None
     assert update.purchase.time == NINE
-    assert update.refusals == (FieldError("event", "payload.transactionTime", "is not a time"),)
+    assert update.field_errors == (FieldError("event", "payload.transactionTime", "is not a time"),)
 
 
 # Times

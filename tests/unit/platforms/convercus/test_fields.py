@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty_bridge.model import MAX_REFUSALS, Json, MemberUpdate, UnknownField
+from loyalty_bridge.model import MAX_FIELD_ERRORS, Json, MemberUpdate, UnknownField
 from loyalty_bridge.platforms.convercus import events as convercus
 from loyalty_bridge.platforms.convercus.events import MAX_ENTRIES, MAX_UNKNOWN, Rules
 
@@ -100,7 +100,7 @@ def test_a_phone_number_is_dialled_from_where_its_code_or_its_country_says(
 ) -> None:
     update = read("user_changed", person)
 
-    assert (update.profile["phone"], update.refusals) == (expected, ())
+    assert (update.profile["phone"], update.field_errors) == (expected, ())
 
 
 @pytest.mark.parametrize("kind", ["coupon_assigned", "coupon_redeemed"])
@@ -191,7 +191,7 @@ def test_unknown_fields_of_any_form_are_read_and_can_be_written(payload: dict[st
 def test_a_custom_property_that_cannot_be_used_is_named() -> None:
     update = read("user_changed", {"customProperties": [{"name": "email_subscribe", "value": "opted_in"}]})
 
-    assert [(one.field, one.reason) for one in update.refusals] == [
+    assert [(one.field, one.reason) for one in update.field_errors] == [
         ("payload.customProperties.email_subscribe", "has a reserved name")
     ]
 
@@ -217,16 +217,16 @@ def test_what_an_event_costs_is_bounded_and_so_is_what_is_told_of_it(payload: di
     update = read("membership_changed", payload)
 
     assert time.process_time() - began < 2
-    assert len(update.refusals) <= MAX_REFUSALS
-    assert sum(len(one.field) + len(one.reason) for one in update.refusals) < 10_000
+    assert len(update.field_errors) <= MAX_FIELD_ERRORS
+    assert sum(len(one.field) + len(one.reason) for one in update.field_errors) < 10_000
     assert len(update.custom) <= MAX_ENTRIES
 
 
 def test_the_last_refusal_tells_how_many_more_there_are() -> None:
     update = read("user_changed", {"customProperties": [1] * 30})
 
-    assert len(update.refusals) == MAX_REFUSALS
-    assert update.refusals[-1].reason == "has no name or no value; and 10 more fields"
+    assert len(update.field_errors) == MAX_FIELD_ERRORS
+    assert update.field_errors[-1].reason == "has no name or no value; and 10 more fields"
 
 
 def test_long_names_are_not_remembered() -> None:

@@ -70,20 +70,20 @@ def read(item: WireObject | None) -> dict[str, Any]:
 def attributes(rules: Rules = RULES, **changed: Any) -> dict[str, Json]:
     """Translate attributes, which must not be refused, by their one name."""
     translation = moengage.translate(update(**changed), rules)
-    assert translation.refusals == ()
+    assert translation.field_errors == ()
     return {name: value for (name,), value in translation.attributes.items()}
 
 
 def properties(given_properties: Mapping[str, Json], rules: Rules = RULES) -> dict[str, Json]:
     """Translate an event's properties, which must not be refused, and leave the id away."""
     translation = moengage.translate(update(event=event(given_properties)), rules)
-    assert translation.refusals == ()
+    assert translation.field_errors == ()
     found: dict[str, Json] = read(translation.event)["actions"][0]["attributes"]
     return {name: value for name, value in found.items() if name != "event_id"}
 
 
 def refused(translation: Translation) -> list[tuple[str, str, str]]:
-    return [(refusal.part, refusal.field, refusal.reason) for refusal in translation.refusals]
+    return [(refusal.part, refusal.field, refusal.reason) for refusal in translation.field_errors]
 
 
 def read_body(given_properties: Mapping[str, Json]) -> bytes:
@@ -230,7 +230,9 @@ def test_genders_are_words(code: str, gender: str) -> None:
 def test_a_profile_field_that_would_be_misread_is_refused_and_the_others_go_on(field: str, value: Json) -> None:
     translation = moengage.translate(update(profile={field: value, "country": "US"}), RULES)
 
-    assert [(refusal.part, refusal.field) for refusal in translation.refusals] == [("attributes", f"profile.{field}")]
+    assert [(refusal.part, refusal.field) for refusal in translation.field_errors] == [
+        ("attributes", f"profile.{field}")
+    ]
     assert translation.attributes == {("country",): "US"}
 
 
@@ -265,7 +267,7 @@ def test_what_is_wrapped_as_a_time_and_is_none_is_left_out_alone(value: Json) ->
     translation = moengage.translate(update(custom={"a": {"$time": value}, "b": 1}), RULES)
 
     assert translation.attributes == {("b",): 1}
-    assert [(one.field, one.reason) for one in translation.refusals] == [
+    assert [(one.field, one.reason) for one in translation.field_errors] == [
         ("custom.a", "is not a time as MoEngage reads it")
     ]
 
@@ -352,7 +354,7 @@ def test_what_breaks_a_limit_is_refused_by_its_field_and_the_rest_goes_on(
 def test_an_object_beyond_the_limits_of_objects_is_refused(value: Json, reason: str) -> None:
     translation = moengage.translate(update(custom={"x": value}, event=event({"x": value})), SEND)
 
-    assert {(refusal.part, refusal.reason) for refusal in translation.refusals} == {
+    assert {(refusal.part, refusal.reason) for refusal in translation.field_errors} == {
         ("attributes", reason),
         ("event", reason),
     }
@@ -421,7 +423,7 @@ def test_a_removed_text_of_the_profile_becomes_blank_and_other_values_stay() -> 
     translation = moengage.translate(gone, RULES)
     (user,) = moengage.attribute_objects(translation.identity, translation.attributes, RULES)
 
-    assert translation.refusals == ()
+    assert translation.field_errors == ()
     assert read(user) == {
         "type": "customer",
         "customer_id": "4711",
@@ -502,7 +504,7 @@ def test_an_event_carries_its_id_and_its_time() -> None:
             }
         ],
     }
-    assert translation.refusals == ()
+    assert translation.field_errors == ()
 
 
 def test_the_sources_own_event_id_wins() -> None:
@@ -534,7 +536,7 @@ def test_an_event_without_a_usable_name_or_time_is_refused_and_the_attributes_go
     translation = moengage.translate(update(event=event(**changed), custom={"x": 1}), RULES)
 
     assert translation.event is None
-    assert [(refusal.part, refusal.field) for refusal in translation.refusals] == [("event", f"event.{field}")]
+    assert [(refusal.part, refusal.field) for refusal in translation.field_errors] == [("event", f"event.{field}")]
     assert translation.attributes == {("x",): 1}
 
 
@@ -574,8 +576,8 @@ def test_an_event_may_fill_a_bulk_import_to_the_last_byte() -> None:
     over = moengage.translate(update(event=event({**large, **texts, "t00": "x" * (192 + rest)})), RULES)
 
     assert full.event is not None
-    assert (len(full.event.body), full.refusals) == (room, ())
-    assert len(over.refusals) == 1
+    assert (len(full.event.body), full.field_errors) == (room, ())
+    assert len(over.field_errors) == 1
 
 
 def test_an_event_id_that_is_no_text_is_replaced_by_the_updates() -> None:
@@ -629,9 +631,9 @@ def test_a_refusal_of_a_purchase_is_told_as_one() -> None:
 def test_refusals_of_the_source_come_first() -> None:
     earlier = FieldError("attributes", "payload.phone", "is not a phone number")
 
-    translation = moengage.translate(update(refusals=(earlier,), custom={"x": 2**64}), RULES)
+    translation = moengage.translate(update(field_errors=(earlier,), custom={"x": 2**64}), RULES)
 
-    assert translation.refusals == (earlier, FieldError("attributes", "custom.x", "is beyond 64 bits"))
+    assert translation.field_errors == (earlier, FieldError("attributes", "custom.x", "is beyond 64 bits"))
 
 
 @pytest.mark.parametrize("module", [moengage, braze])
@@ -641,12 +643,12 @@ def test_long_names_are_refused_and_not_remembered(module: Any) -> None:
 
     tracemalloc.start()
     translation = module.translate(update(custom=values, event=Event("e", NOON, values)), module.Rules())
-    refusals = len(translation.refusals)
+    field_errors = len(translation.field_errors)
     del translation
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert refusals >= 40
+    assert field_errors >= 40
     assert kept < 500_000
 
 
@@ -832,7 +834,7 @@ def test_a_convercus_transaction_goes_to_moengage() -> None:
 
     translation = moengage.translate(told, RULES)
 
-    assert translation.refusals == ()
+    assert translation.field_errors == ()
     assert read(translation.event)["actions"] == [
         {
             "action": "convercus_account_transaction",
@@ -880,7 +882,7 @@ def test_a_punchh_reward_goes_to_moengage() -> None:
     translation = moengage.translate(told, RULES)
     (user,) = moengage.attribute_objects(translation.identity, translation.attributes, RULES)
 
-    assert translation.refusals == ()
+    assert translation.field_errors == ()
     assert json.loads(moengage.body([user, translation.event or user])) == {
         "type": "transition",
         "elements": [
@@ -1040,8 +1042,8 @@ def test_whatever_is_sent_obeys_the_limits_and_what_is_not_is_told(told: MemberU
         ("event", told.event, translation.event),
         ("purchase", told.purchase, translation.purchase),
     ):
-        assert given_part is None or sent or any(refusal.part == part for refusal in translation.refusals)
-    for refusal in translation.refusals:
+        assert given_part is None or sent or any(refusal.part == part for refusal in translation.field_errors)
+    for refusal in translation.field_errors:
         assert len(refusal.field) < 700
 
 

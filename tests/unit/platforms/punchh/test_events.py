@@ -261,7 +261,7 @@ def test_every_family_and_type_becomes_an_event_of_the_familys_name(family: str,
     assert (update.event.name, update.event.properties.get("event_type")) == (family, kind or None)
     assert (update.event.properties.get("campaign_id"), update.member) == (None if family == "users" else 18, "C-1")
     assert update.attributes["punchh_account_balance_loyalty_points"] == 60
-    assert not update.refusals
+    assert not update.field_errors
 
 
 @pytest.mark.parametrize(
@@ -525,7 +525,7 @@ def test_profile_fields_are_normalised_and_null_or_blank_removes_them(
     update = read(event("users", user(**changes)))
 
     assert update.profile[field] == value  # type: ignore[index]
-    assert not update.refusals
+    assert not update.field_errors
 
 
 @pytest.mark.parametrize(
@@ -543,8 +543,8 @@ def test_profile_fields_are_normalised_and_null_or_blank_removes_them(
 def test_an_unusable_field_is_told_without_its_value_and_the_rest_goes_on(changes: dict[str, Json], field: str) -> None:
     update = read(event("users", user(**changes)))
 
-    assert [(refusal.part, refusal.field) for refusal in update.refusals] == [("attributes", field)]
-    assert SECRET not in repr(update.refusals)
+    assert [(refusal.part, refusal.field) for refusal in update.field_errors] == [("attributes", field)]
+    assert SECRET not in repr(update.field_errors)
     assert update.profile["first_name"] == "Jane"
     assert update.attributes["punchh_user_status"] == "active"
 
@@ -571,7 +571,7 @@ def test_each_unreadable_field_costs_itself_alone(unreadable: Json) -> None:
         lost = {it for it in good.attributes if it not in update.attributes}
         assert (update.member, update.time) == (good.member, good.time), name
         assert len(lost) <= (len(balance()) if name == "account_balance" else 1), name
-        assert len(update.refusals) <= 2, name
+        assert len(update.field_errors) <= 2, name
 
 
 ID = {"external_source_id"}
@@ -600,7 +600,7 @@ def test_fields_that_are_not_sent_are_left_alone() -> None:
 def test_a_phone_number_without_country_is_refused_where_the_program_names_none() -> None:
     update = read(event("users", user()), Rules(default_country=None))
 
-    assert update.refusals == (FieldError("attributes", "payload.phone", "is not a phone number"),)
+    assert update.field_errors == (FieldError("attributes", "payload.phone", "is not a phone number"),)
 
 
 @pytest.mark.parametrize(
@@ -611,7 +611,7 @@ def test_balances_are_numbers_however_they_are_written(written: Json, found: Jso
 
     assert update.attributes.get("punchh_account_balance_total_debits") == found
     assert properties(update).get("user_account_balance_total_debits") == found
-    assert not update.refusals
+    assert not update.field_errors
 
 
 def test_a_balance_field_that_is_not_known_is_on_the_event_only() -> None:
@@ -827,7 +827,7 @@ def test_a_reward_goes_to_braze() -> None:
 
     translation = braze.translate(update, braze.Rules())
 
-    assert translation.refusals == ()
+    assert translation.field_errors == ()
     assert translation.identity == {"external_id": "C-1"}
     assert translation.attributes[("punchh_account_balance_net_balance",)] == 5
     assert translation.attributes[("email_subscribe",)] == "subscribed"
