@@ -12,6 +12,7 @@ from typing import Any
 
 from local.bundle import PROGRAMS, Deployed, say
 from local.day import Planned, day
+from loyalty_bridge.model import UNKNOWN_PROGRAM
 
 _QUIET_SECONDS = 60.0
 
@@ -79,7 +80,7 @@ def _refused() -> Counter[str]:
     from loyalty_bridge.parking import parked_records
 
     reasons: Counter[str] = Counter()
-    for program in (*PROGRAMS, parked_records.UNKNOWN_PROGRAM):
+    for program in (*PROGRAMS, UNKNOWN_PROGRAM):
         for line in parked_records.batches(settings(), "refused", program):
             reasons.update(line.reasons)
     return reasons

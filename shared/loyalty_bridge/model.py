@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
 """A JSON value."""
 
+UNKNOWN_PROGRAM = "-"
+"""Program id of everything that belongs to no known program; no program can have it."""
+
 Part = Literal["attributes", "event", "purchase"]
 """Parts of a source event for a destination; each is accepted and recorded separately."""
 

@@ -15,6 +15,7 @@ from loyalty_bridge.actions import idempotency
 from loyalty_bridge.activity import Counts, ErrorLine, buffer
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.infra import aws
+from loyalty_bridge.model import UNKNOWN_PROGRAM
 from loyalty_bridge.parking import release as drain
 from loyalty_bridge.pipeline import forwarder
 from loyalty_bridge.programs import delivery_state
@@ -150,7 +151,7 @@ def test_a_wrong_key_is_noted_for_the_program_and_a_call_for_no_program_for_nobo
     api.post(path, body, key=NOT_KEY)
 
     assert noted(api.settings, "assign_coupon").calls == {"unauthorized": 1}
-    assert noted(api.settings, "assign_coupon", activity.NOBODY).calls == {"unauthorized": 1}
+    assert noted(api.settings, "assign_coupon", UNKNOWN_PROGRAM).calls == {"unauthorized": 1}
     assert activity.statistics(api.settings, "elsewhere", 1)[0].endpoints == {}
 
 
@@ -287,7 +288,7 @@ def test_deliveries_are_noted_as_calls_and_what_cannot_be_used_as_events(
     counts = noted(stores, "loyalty_webhook")
     assert (counts.calls, counts.events) == ({"ok": 2, "unauthorized": 1}, {"received": 1, "refused": 1})
     assert counts.latency.total() == 3
-    assert noted(stores, "loyalty_webhook", activity.NOBODY).calls == {"unauthorized": 1}
+    assert noted(stores, "loyalty_webhook", UNKNOWN_PROGRAM).calls == {"unauthorized": 1}
     refused = next(line for line in errors(stores) if line.code == "refused")
     assert (refused.platform, refused.direction, refused.records) == ("brevo", "to_engagement", ("e-1",))
 
@@ -312,7 +313,7 @@ def test_events_are_noted_by_what_became_of_them(stores: DeliverySettings, braze
     assert counts.events == {"received": 4, "sent": 2, "refused": 1, "suppressed": 1}
     assert counts.calls == {"ok": 2}
     assert counts.latency.total() == 2
-    assert noted(stores, "forward_events", activity.NOBODY).events == {"received": 2, "refused": 2}
+    assert noted(stores, "forward_events", UNKNOWN_PROGRAM).events == {"received": 2, "refused": 2}
     assert {(told(line), line.records) for line in errors(stores)} == {
         (("forward_events", "convercus", "refused", "eventType: is not a known event type"), ("e-2",)),
         (("forward_events", "convercus", "refused", "payload.points: is not a number"), ("e-3",)),

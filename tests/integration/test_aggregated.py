@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge.parking.parked_records import UNKNOWN_PROGRAM
+from loyalty_bridge.model import UNKNOWN_PROGRAM
 from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze

@@ -15,6 +15,7 @@ import pytest
 from loyalty_bridge.errors import Conflict
 from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.infra import aws
+from loyalty_bridge.model import UNKNOWN_PROGRAM
 from loyalty_bridge.parking import parked_records, release, removal
 from loyalty_bridge.pipeline import forwarder, identities
 from loyalty_bridge.programs import api_keys, deletion, repository
@@ -154,7 +155,7 @@ def test_a_record_that_was_on_its_way_is_refused_with_the_reason(
     world.deliver()
 
     assert world.at_new() == {"NEW-1"}
-    (entry,) = on_shelf(world.settings, "refused", parked_records.UNKNOWN_PROGRAM)
+    (entry,) = on_shelf(world.settings, "refused", UNKNOWN_PROGRAM)
     assert entry.field_errors[0].reason == "was that of a program which was deleted after this came"
     assert on_shelf(world.settings, "refused", "demo") == []
 

@@ -26,8 +26,8 @@ from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.event_queue import publisher
 from loyalty_bridge.event_queue.envelope import group_of
 from loyalty_bridge.infra import aws, dynamodb
+from loyalty_bridge.model import UNKNOWN_PROGRAM
 from loyalty_bridge.parking import blocked_groups, parked_records, release
-from loyalty_bridge.parking.parked_records import UNKNOWN_PROGRAM
 from loyalty_bridge.pipeline import delivery_log, engagement_client, forwarder, sender
 from loyalty_bridge.pipeline.sender import ProgramSender
 from loyalty_bridge.programs import delivery_state, repository

@@ -14,7 +14,7 @@ import pytest
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.infra import aws
-from loyalty_bridge.model import FieldError
+from loyalty_bridge.model import UNKNOWN_PROGRAM, FieldError
 from loyalty_bridge.parking import parked_records
 from loyalty_bridge.pipeline import forwarder, intake
 from loyalty_bridge.pipeline.batch import InvocationBatch
@@ -71,7 +71,7 @@ def test_a_hostile_record_is_done_with_in_time_and_its_neighbours_are_sent(
     assert outcome.again == []
     sent = {one.object["properties"].get("event_id") for one in braze.workspace(KEY).events}
     assert {"before", "after"} <= sent
-    entries = [*on_shelf(stores, "refused"), *on_shelf(stores, "refused", parked_records.UNKNOWN_PROGRAM)]
+    entries = [*on_shelf(stores, "refused"), *on_shelf(stores, "refused", UNKNOWN_PROGRAM)]
     assert len(entries) <= intake.MOST_ALONE + 1
 
 
@@ -164,7 +164,7 @@ def test_an_envelope_whose_body_is_not_there_is_refused_with_the_reason(
     outcome = forwarder.forward(queued(envelope, event()), stores, 30)
 
     assert (outcome.again, outcome.counts["accepted_event"]) == ([], 1)
-    (entry,) = on_shelf(stores, "refused", parked_records.UNKNOWN_PROGRAM)
+    (entry,) = on_shelf(stores, "refused", UNKNOWN_PROGRAM)
     assert [(one.field, one.reason) for one in entry.field_errors] == [("stored", "does not name a stored body")]
 
 

@@ -15,7 +15,7 @@ from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.infra import aws
 from loyalty_bridge.infra.dynamodb import write
-from loyalty_bridge.model import FieldError
+from loyalty_bridge.model import UNKNOWN_PROGRAM, FieldError
 from loyalty_bridge.operations import redrive
 from loyalty_bridge.operations.redrive import Moved, Which
 from loyalty_bridge.operations.trace import trace
@@ -308,12 +308,12 @@ def test_what_came_before_its_program_was_connected_is_redriven_into_it(
     forward(fresh(encode(record, lambda _: "", 1_000_000) if sealed else early), stores, 30)
     connect(stores, braze.url)
 
-    redriven = redrive.redrive(stores, parked_records.UNKNOWN_PROGRAM, Which())
+    redriven = redrive.redrive(stores, UNKNOWN_PROGRAM, Which())
     deliver_all(stores)
 
     assert redriven.records == 1
     assert there(braze) == ["early"]
-    assert not on_shelf(stores, "refused", parked_records.UNKNOWN_PROGRAM)
+    assert not on_shelf(stores, "refused", UNKNOWN_PROGRAM)
 
 
 def test_what_has_expired_does_not_stand_in_the_way_of_the_rest(stores: DeliverySettings, braze: Braze) -> None:
@@ -402,12 +402,12 @@ def test_a_record_of_no_program_that_is_redriven_in_vain_stays_as_it_came(
 ) -> None:
     connect(stores, braze.url)
     forward(queued(event("user_logged_in", programId="unknown")), stores, 30)
-    before = on_shelf(stores, "refused", parked_records.UNKNOWN_PROGRAM)
+    before = on_shelf(stores, "refused", UNKNOWN_PROGRAM)
 
-    redrive.redrive(stores, parked_records.UNKNOWN_PROGRAM, Which())
+    redrive.redrive(stores, UNKNOWN_PROGRAM, Which())
     deliver_all(stores)
 
-    (after,) = on_shelf(stores, "refused", parked_records.UNKNOWN_PROGRAM)
+    (after,) = on_shelf(stores, "refused", UNKNOWN_PROGRAM)
     assert [after.record.body] == [it.record.body for it in before]
 
 
@@ -518,7 +518,7 @@ def test_batches_given_up_of_the_stream_come_back(stores: DeliverySettings, braz
 
     assert (before["batches"], moved.records, redrive.crashed(stores)["batches"]) == (1, 4, 0)
     assert there(braze) == ["e0", "e1", "e2"]
-    assert len(on_shelf(stores, "refused", parked_records.UNKNOWN_PROGRAM)) == 1
+    assert len(on_shelf(stores, "refused", UNKNOWN_PROGRAM)) == 1
 
 
 @pytest.mark.parametrize("way", ["queue", "stream"])
@@ -567,7 +567,7 @@ def test_what_crashed_before_its_program_was_deleted_is_not_the_new_program_s(
     deliver_all(dead_letters)
 
     assert there(braze) == []
-    assert len(on_shelf(dead_letters, "refused", parked_records.UNKNOWN_PROGRAM)) == 1
+    assert len(on_shelf(dead_letters, "refused", UNKNOWN_PROGRAM)) == 1
 
 
 def milliseconds() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.activity.recorder import NOBODY, Recorder
+from loyalty_bridge.activity.recorder import Recorder
 
 if TYPE_CHECKING:
     from loyalty_bridge.activity.store import (
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "NOBODY",
     "Counts",
     "Day",
     "ErrorLine",

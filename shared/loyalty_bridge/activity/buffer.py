@@ -7,8 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loyalty_bridge.activity.recorder import NOBODY, Recorder
+from loyalty_bridge.activity.recorder import Recorder
 from loyalty_bridge.errors import BridgeError, UpstreamRejected
+from loyalty_bridge.model import UNKNOWN_PROGRAM
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
@@ -24,12 +25,12 @@ WRITE_AFTER_ITEMS = 50
 class Known:
     """Where something about a program is noted, and between which platforms it lies; those of nobody are empty."""
 
-    program: str = NOBODY
+    program: str = UNKNOWN_PROGRAM
     loyalty: str = ""
     engagement: str = ""
 
 
-_NOBODY = Known()
+_UNATTRIBUTED = Known()
 _known: dict[str, Known] = {}
 
 
@@ -46,7 +47,7 @@ def program_labels(program: str) -> Known:
 
     One that this container has never read is nobody: anybody can call for any name.
     """
-    return _known.get(program, _NOBODY)
+    return _known.get(program, _UNATTRIBUTED)
 
 
 def problem(program: str, endpoint: str, error: BridgeError) -> None:

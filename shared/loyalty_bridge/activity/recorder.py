@@ -21,8 +21,6 @@ BUCKETS = (25, 50, 100, 250, 500, 1_000, 1_500, 2_500, 5_000, 10_000, 30_000, 60
 """Upper bounds of the latency histogram (ms); what is slower is in a last bucket without a bound."""
 EVENTS = ("received", "sent", "suppressed", "refused", "held", "released", "not_connected")
 """How source events are counted."""
-NOBODY = "-"
-"""Where is counted what belongs to no known program: anybody can call for a program that does not exist."""
 UNKNOWN_FIELD = "unknown_field"
 """The code under which fields of events are counted that a mapping does not name; they are no errors."""
 MOST_ERRORS = 25

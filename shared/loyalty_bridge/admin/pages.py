@@ -20,13 +20,12 @@ from loyalty_bridge.errors import BridgeError, Conflict, Invalid, NotFound, Unau
 from loyalty_bridge.http_api import requests, responses
 from loyalty_bridge.http_api.requests import ApiRequest
 from loyalty_bridge.infra import aws
+from loyalty_bridge.model import UNKNOWN_PROGRAM
 from loyalty_bridge.operations import inputs
 from loyalty_bridge.operations import programs as administer
 from loyalty_bridge.operations import service as desk
-from loyalty_bridge.operations.audit import EVERY_PROGRAM
 from loyalty_bridge.operations.service import OperatorContext
 from loyalty_bridge.operations.setup_guide import snippets
-from loyalty_bridge.parking.parked_records import UNKNOWN_PROGRAM
 from loyalty_bridge.programs.connection import PUNCHH_COUPON_TOKEN, Connection, Program, program_id
 
 if TYPE_CHECKING:
@@ -537,7 +536,7 @@ def _snippets(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
 
 def _audit(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     found = desk.audit(at, call.program)
-    program = None if call.program == EVERY_PROGRAM else _existing(at, call.program)
+    program = None if call.program == UNKNOWN_PROGRAM else _existing(at, call.program)
     # A deleted program, or all of them: there is nothing else to be seen of it.
     return render("audit", at=at, program=program or Program(call.program, Connection()), here="audit", lines=found)
 

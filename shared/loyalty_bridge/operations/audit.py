@@ -15,19 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.errors import BridgeError
 from loyalty_bridge.infra import aws
+from loyalty_bridge.model import UNKNOWN_PROGRAM
 
 if TYPE_CHECKING:
     from loyalty_bridge.operations.operators import Operator
     from loyalty_bridge.settings import OperatorSettings
 
 DAYS = 400
-EVERY_PROGRAM = "-"
-"""The program of what concerns all of them."""
 
 
 @contextmanager
 def audited(
-    settings: OperatorSettings, operator: Operator, what: str, program: str = EVERY_PROGRAM, about: str = ""
+    settings: OperatorSettings, operator: Operator, what: str, program: str = UNKNOWN_PROGRAM, about: str = ""
 ) -> Iterator[None]:
     """Note a change before it is made, and after it how it ended; what cannot be noted is not done.
 

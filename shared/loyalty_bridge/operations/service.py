@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from loyalty_bridge import activity
 from loyalty_bridge.actions import decisions, idempotency
 from loyalty_bridge.errors import Invalid, NotConnected, NotFound
+from loyalty_bridge.model import UNKNOWN_PROGRAM
 from loyalty_bridge.operations import explain, members, redrive, sample_event, trace
 from loyalty_bridge.operations import programs as administer
-from loyalty_bridge.operations.audit import EVERY_PROGRAM, audited, lines
+from loyalty_bridge.operations.audit import audited, lines
 from loyalty_bridge.parking import parked_records, removal
 from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.programs import api_keys, deletion, repository
@@ -78,7 +79,7 @@ def shelf(desk: OperatorContext, program: str) -> str:
     NotFound
         There is no such program for this operator.
     """
-    if program == parked_records.UNKNOWN_PROGRAM:
+    if program == UNKNOWN_PROGRAM:
         _everything(desk)
         return program
     return find(desk, program).id
@@ -365,7 +366,7 @@ def audit(desk: OperatorContext, program: str) -> list[dict[str, str]]:
     NotFound
         There is no such program for this operator, and there was none.
     """
-    if program == EVERY_PROGRAM:
+    if program == UNKNOWN_PROGRAM:
         _everything(desk)
         return lines(desk.settings, program)
     found = lines(desk.settings, _known(desk, program))

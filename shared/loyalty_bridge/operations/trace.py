@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from loyalty_bridge import activity
 from loyalty_bridge.event_queue.envelope import group_of
 from loyalty_bridge.infra import dynamodb
-from loyalty_bridge.model import Part
+from loyalty_bridge.model import UNKNOWN_PROGRAM, Part
 from loyalty_bridge.parking import blocked_groups, parked_records
 from loyalty_bridge.parking.parked_records import Kind, ParkedRecord
 from loyalty_bridge.pipeline import attribute_state, delivery_log
@@ -69,7 +69,7 @@ def _on_shelf(settings: DeliverySettings, shelf: Kind, program: str, name: str) 
             "reasons": [f"{refusal.field}: {refusal.reason}" for refusal in entry.field_errors],
             "missing": list(entry.missing),
         }
-        for owner in (program, parked_records.UNKNOWN_PROGRAM)  # it may have come before the program was connected
+        for owner in (program, UNKNOWN_PROGRAM)  # it may have come before the program was connected
         for bundle in parked_records.batches(settings, shelf, owner)
         for entry in parked_records.records(settings, bundle)
         if entry.record.program == program and _is_about(entry, name)

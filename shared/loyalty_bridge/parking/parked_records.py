@@ -34,8 +34,6 @@ MOST_REASONS = 50
 _MOST_ENDS_BYTES = 200_000
 """An item of DynamoDB takes 400 KB; only senders of very long group names reach this."""
 _BODY = re.compile("bodies/[0-9a-f]{32}")
-UNKNOWN_PROGRAM = "-"
-"""Where records are kept whose program is not known: no program can have this id."""
 
 Kind = Literal["held", "refused", "waiting"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.infra import aws
-from loyalty_bridge.parking.parked_records import UNKNOWN_PROGRAM
+from loyalty_bridge.model import UNKNOWN_PROGRAM
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import ProgramSettings

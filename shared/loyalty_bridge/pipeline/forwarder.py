@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.activity import NOBODY, Recorder, buffer
+from loyalty_bridge.activity import Recorder, buffer
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.event_queue import envelope
 from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord
 from loyalty_bridge.infra import aws
+from loyalty_bridge.model import UNKNOWN_PROGRAM
 from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline import deduplication, intake, member_leases, redelivery
 from loyalty_bridge.pipeline.batch import ENDPOINT, InvocationBatch
@@ -105,7 +106,7 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
         members = deduplication.load(batch, intake.read(batch, admitted, programs))
     except Unavailable as error:  # nothing was sent, so nothing is lost and nothing doubled
         outcome.problems["*"] = str(error)
-        batch.tally.problem(NOBODY, ENDPOINT, "", "unavailable", str(error))
+        batch.tally.problem(UNKNOWN_PROGRAM, ENDPOINT, "", "unavailable", str(error))
         for arrival in arrivals:
             batch.give_back(arrival)
     else:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from loyalty_bridge.errors import Invalid, Unavailable
 from loyalty_bridge.event_queue import envelope
 from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord, group_of
-from loyalty_bridge.model import first_errors
+from loyalty_bridge.model import UNKNOWN_PROGRAM, first_errors
 from loyalty_bridge.parking import blocked_groups, parked_records
 from loyalty_bridge.pipeline import delivery_log, identities
 from loyalty_bridge.pipeline.batch import InvocationBatch
@@ -110,9 +110,7 @@ def decode(batch: InvocationBatch, arrivals: list[InboundMessage]) -> Opened:
         try:
             opened.append((arrival, envelope.decode(arrival, fetch)))
         except Invalid as refusal:
-            batch.refuse_whole(
-                arrival, SourceRecord(parked_records.UNKNOWN_PROGRAM, arrival.data, arrival.sent), refusal
-            )
+            batch.refuse_whole(arrival, SourceRecord(UNKNOWN_PROGRAM, arrival.data, arrival.sent), refusal)
         except Unavailable:
             batch.give_back(arrival)
     return opened
@@ -148,10 +146,10 @@ def admit(batch: InvocationBatch, opened: Opened, programs: Mapping[str, Program
         program = programs.get(record.program)
         if program is None:
             unknown = Invalid("programId", "is not the id of a program")
-            batch.refuse_whole(arrival, record, unknown, shelf=parked_records.UNKNOWN_PROGRAM)
+            batch.refuse_whole(arrival, record, unknown, shelf=UNKNOWN_PROGRAM)
         elif program.since and record.received < program.since:
             before = Invalid("programId", "was that of a program which was deleted after this came")
-            batch.refuse_whole(arrival, record, before, shelf=parked_records.UNKNOWN_PROGRAM)
+            batch.refuse_whole(arrival, record, before, shelf=UNKNOWN_PROGRAM)
         elif program.unreadable:
             waiting[record.program].append((arrival, record))
         elif program.missing():
