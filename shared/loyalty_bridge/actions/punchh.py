@@ -32,9 +32,9 @@ from loyalty_bridge.platforms.punchh.events import alias_of
 from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_CLIENT_SECRET, PUNCHH_COUPON_TOKEN
 
 if TYPE_CHECKING:
+    from loyalty_bridge.actions.clients import PunchhClient
     from loyalty_bridge.actions.context import ActionContext
     from loyalty_bridge.actions.idempotency import Record
-    from loyalty_bridge.platforms.punchh.client import Client
     from loyalty_bridge.settings import SignupSettings
 
 SIGNUP_MEMBER = "signup_member"
@@ -68,7 +68,7 @@ def device_id(told: str, program: str, external_id: str) -> str:
 
 def signup_member(
     settings: SignupSettings,
-    caller: ActionContext[Client],
+    caller: ActionContext[PunchhClient],
     user: Mapping[str, Any],
     *,
     device_id: str,
@@ -136,7 +136,7 @@ def signup_member(
 
 
 def _learn(
-    settings: SignupSettings, caller: ActionContext[Client], generation: str, user_id: str, external_id: str
+    settings: SignupSettings, caller: ActionContext[PunchhClient], generation: str, user_id: str, external_id: str
 ) -> None:
     try:
         taught = AliasAssertion(generation, alias_of(user_id), external_id, datetime.now(UTC), "member")
@@ -145,7 +145,9 @@ def _learn(
         _logger.warning("that a member is known by another id could not be written down: %s", error)
 
 
-def _signed_up(caller: ActionContext[Client], user: Mapping[str, Any], device_id: str, user_agent: str | None) -> str:
+def _signed_up(
+    caller: ActionContext[PunchhClient], user: Mapping[str, Any], device_id: str, user_agent: str | None
+) -> str:
     signing = caller.client.credentials[PUNCHH_CLIENT_SECRET]
     user_id = punchh.signup(
         signing.send,
@@ -160,7 +162,7 @@ def _signed_up(caller: ActionContext[Client], user: Mapping[str, Any], device_id
     return str(user_id)
 
 
-def _existing(caller: ActionContext[Client], user: Mapping[str, Any], *, rebinds: bool) -> Answer:
+def _existing(caller: ActionContext[PunchhClient], user: Mapping[str, Any], *, rebinds: bool) -> Answer:
     try:
         found = _found(caller, user, rebinds=rebinds, since=math.inf)
     except OutcomeUnknown as error:  # setting the id once more does no harm
@@ -168,7 +170,9 @@ def _existing(caller: ActionContext[Client], user: Mapping[str, Any], *, rebinds
     return Answer(200, {**(found.body if found else {}), "existing": True})
 
 
-def _found(caller: ActionContext[Client], user: Mapping[str, Any], *, rebinds: bool, since: float) -> Answer | None:
+def _found(
+    caller: ActionContext[PunchhClient], user: Mapping[str, Any], *, rebinds: bool, since: float
+) -> Answer | None:
     """Find the account of the e-mail address, and connect it when it may be; None when nothing can be said.
 
     Parameters
@@ -202,7 +206,7 @@ def _found(caller: ActionContext[Client], user: Mapping[str, Any], *, rebinds: b
     return told
 
 
-def generate_code(client: Client, user_id: int, campaign: str, deadline: float) -> str:
+def generate_code(client: PunchhClient, user_id: int, campaign: str, deadline: float) -> str:
     """Let a campaign generate a member's coupon code.
 
     Parameters

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.actions import coupon_batches
-from loyalty_bridge.actions.clients import CONNECTIONS, client, punchh_client
+from loyalty_bridge.actions.clients import convercus_client, punchh_client
 from loyalty_bridge.actions.context import ActionContext
 from loyalty_bridge.actions.convercus import assign_coupon
 from loyalty_bridge.actions.idempotency import DAY
@@ -16,8 +16,6 @@ from loyalty_bridge.actions.punchh import SIGNUP_MEMBER
 from loyalty_bridge.activity import buffer
 from loyalty_bridge.errors import Invalid, NotConnected
 from loyalty_bridge.http_api import requests
-from loyalty_bridge.infra.http_client import open_transport
-from loyalty_bridge.platforms.convercus.client import connect
 from loyalty_bridge.platforms.moengage import mapping as moengage
 from loyalty_bridge.programs import access_token, repository
 from loyalty_bridge.programs.connection import (
@@ -28,12 +26,12 @@ from loyalty_bridge.programs.connection import (
 )
 
 if TYPE_CHECKING:
+    from loyalty_bridge.actions.clients import PunchhClient
     from loyalty_bridge.actions.coupon_batches import CouponBatch
     from loyalty_bridge.http_api.auth import Access
     from loyalty_bridge.http_api.request_schemas import SignupMember
     from loyalty_bridge.http_api.requests import ApiRequest
     from loyalty_bridge.platforms.convercus import client as convercus
-    from loyalty_bridge.platforms.punchh import client as punchh
     from loyalty_bridge.programs.connection import Program
     from loyalty_bridge.settings import ActionSettings
 
@@ -65,7 +63,7 @@ def action_context(
     return ActionContext(
         settings=settings,
         program=access.program.id,
-        client=client(settings, access),
+        client=convercus_client(settings, access.program, access.token),
         key=requests.idempotency_key(call, document.idempotency_key, document.dispatch_id, action, *parts),
         fingerprint=requests.fingerprint(call, action, asked),
         deadline=time.monotonic() + seconds_left - RESERVE_SECONDS,
@@ -76,7 +74,7 @@ def action_context(
 
 def signup_context(
     settings: ActionSettings, access: Access, call: ApiRequest, body: SignupMember, limit: float
-) -> ActionContext[punchh.Client]:
+) -> ActionContext[PunchhClient]:
     """Tell who calls for a signup: the member's external id is the key.
 
     Parameters
@@ -95,7 +93,9 @@ def signup_context(
     return ActionContext(
         settings=settings,
         program=access.program.id,
-        client=punchh_client(settings, access, needs=(PUNCHH_CLIENT_SECRET,), uses=(PUNCHH_ADMIN_KEY,)),
+        client=punchh_client(
+            settings, access.program, access.beside, needs=(PUNCHH_CLIENT_SECRET,), uses=(PUNCHH_ADMIN_KEY,)
+        ),
         key=f"external_source_id:{body.user.external_source_id}",
         fingerprint=requests.fingerprint(call, SIGNUP_MEMBER, body.model_dump(mode="json")),
         deadline=time.monotonic() + left - ANSWER_SECONDS,
@@ -148,7 +148,7 @@ def carrier(settings: ActionSettings, batch: CouponBatch, seconds_left: float) -
     who = ActionContext(
         settings=settings,
         program=batch.program,
-        client=connect(settings, program, known, open_transport(CONNECTIONS)),
+        client=convercus_client(settings, program, known),
         key=f"batch:{batch.id}",
         fingerprint=batch.fingerprint,
         deadline=time.monotonic() + seconds_left - RESERVE_SECONDS,

@@ -52,7 +52,8 @@ def look(call: ApiRequest, deadline: float) -> Mapping[str, Any]:
         user_id = user_id_of(identities.from_item(items.get(names[1], {})))
         if user_id is None:
             raise Invalid("accountId", "is not known by an id of Punchh")
-        return generate_code(punchh_client(told, admitted, needs=secrets), user_id, campaign, deadline)
+        client = punchh_client(told, program, admitted.beside, needs=secrets)
+        return generate_code(client, user_id, campaign, deadline)
 
     seen = coupon_codes.opened(items.get(names[0], {}), campaign)
     code = coupon_codes.give(

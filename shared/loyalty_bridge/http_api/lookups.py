@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.actions.clients import client, shared_client
+from loyalty_bridge.actions.clients import convercus_client, shared_client
 from loyalty_bridge.actions.idempotency import Answer
 from loyalty_bridge.errors import BridgeError, Invalid, OutOfScope, Unauthorized, UpstreamRejected
 from loyalty_bridge.http_api import auth, responses
@@ -39,7 +39,7 @@ def answer(event: Mapping[str, Any], context: LambdaContext, look: Look) -> Resp
     def read(call: ApiRequest, deadline: float) -> Mapping[str, Any]:
         told = settings(ProgramSettings)
         admitted = auth.authenticate(told, call.program, call.headers, scope="lookups")
-        return look(client(told, admitted, shared_client()), call, deadline)
+        return look(convercus_client(told, admitted.program, admitted.token, shared_client()), call, deadline)
 
     return within(LIMIT_SECONDS, event, context, read)
 

@@ -12,7 +12,6 @@ unknown, like that of every other 5xx.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import re
@@ -29,7 +28,6 @@ from loyalty_bridge import USER_AGENT
 from loyalty_bridge.errors import (
     ConnectionBroken,
     Invalid,
-    NotConnected,
     NotSent,
     OutcomeUnknown,
     Unavailable,
@@ -37,15 +35,11 @@ from loyalty_bridge.errors import (
 )
 from loyalty_bridge.infra.http_client import Request, backoff
 from loyalty_bridge.platforms import parsing
-from loyalty_bridge.programs.access_token import SharedToken, Token
-from loyalty_bridge.programs.secrets import decrypt
 
 if TYPE_CHECKING:
     from loyalty_bridge.infra.http_client import Send
     from loyalty_bridge.model import Json
     from loyalty_bridge.platforms.base import Reply
-    from loyalty_bridge.programs.connection import Program
-    from loyalty_bridge.settings import ProgramSettings
 
 LEGACY_LIFE_SECONDS = 86400.0
 """For how long the token of the older login is good (https://convercus.com/coupon-api-documentation)."""
@@ -349,35 +343,6 @@ class Client:
             if isinstance(optin, Mapping) and (channel := _text(self._field(optin, "type"))):
                 found[channel] = self._field(optin, "flag") is True
         return found
-
-
-def connect(settings: ProgramSettings, program: Program, known: Token | None, send: Send) -> Client:
-    """Make the client of a program.
-
-    Parameters
-    ----------
-    known
-        The shared token as it was read with the program; None reads it when it is needed.
-
-    Raises
-    ------
-    NotConnected
-        Naming what is not set.
-    """
-    side = program.connection.loyalty
-    api = side.api if side.platform == "convercus" else Api()
-    absent = [f"loyalty.api.{name}" for name in api.missing()]
-    absent += [f"secrets.{api.secret}"] * (api.secret not in program.secrets)
-    if absent:
-        raise NotConnected(f"{program.id} cannot reach Convercus; not set: {', '.join(absent)}")
-    sealed = program.secrets[api.secret].ciphertext
-
-    def log_in(deadline: float) -> tuple[str, float]:
-        return login(api, decrypt(program.id, sealed), send, deadline)
-
-    who = (api.base_url, api.auth, api.auth_url, api.realm, api.client_id, api.scope, api.org, api.user_name)
-    purpose = hashlib.sha256(repr(who).encode() + sealed).hexdigest()[:32]
-    return Client(api, send, SharedToken(settings, program.id, purpose, log_in, known))
 
 
 def login(

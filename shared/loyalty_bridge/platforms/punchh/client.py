@@ -1,8 +1,8 @@
 """Punchh's APIs, as far as the bridge calls them: signup, users by admin key, dynamic coupon codes.
 
 No call is repeated here. Ten failed authentications within ten minutes block the caller's address for an hour
-(https://developers.partech.com/docs/dev-portal-developer-resources/punchh-api-security-guidelines), so each secret is
-sent through its breaker (`programs.credential_breaker`).
+(https://developers.partech.com/docs/dev-portal-developer-resources/punchh-api-security-guidelines), so callers
+send each secret through a circuit breaker.
 """
 
 from __future__ import annotations
@@ -12,25 +12,21 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 import msgspec
 
-from loyalty_bridge.errors import ConnectionBroken, Invalid, NotConnected, NotSent, OutcomeUnknown, UpstreamRejected
+from loyalty_bridge.errors import ConnectionBroken, Invalid, NotSent, OutcomeUnknown, UpstreamRejected
 from loyalty_bridge.infra.http_client import Request
 from loyalty_bridge.platforms import parsing
-from loyalty_bridge.programs import credential_breaker
-from loyalty_bridge.programs.secrets import decrypt
 
 if TYPE_CHECKING:
     from loyalty_bridge.infra.http_client import Send
     from loyalty_bridge.platforms.base import Reply
-    from loyalty_bridge.programs.connection import Program
-    from loyalty_bridge.settings import ProgramSettings
 
 ALREADY_MEMBER = "already_a_member"
 """The code with which a signup is refused when the e-mail address has an account."""
@@ -93,61 +89,6 @@ class Guest:
     last_name: str = ""
     external_source_id: str | None = None
     joined: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A secret, and the transport that minds its breaker."""
-
-    value: str = field(repr=False)
-    send: credential_breaker.GuardedClient
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """A program's Punchh: how it is reached, and the program's secrets by name."""
-
-    api: Api
-    credentials: Mapping[str, Credential]
-
-
-def connect(
-    settings: ProgramSettings,
-    program: Program,
-    beside: Mapping[str, Mapping[str, Any]],
-    send: Send,
-    *,
-    needs: Sequence[str],
-    uses: Sequence[str] = (),
-) -> Client:
-    """Make the client of a program.
-
-    Parameters
-    ----------
-    beside
-        The breakers of the secrets, as they were read with the program.
-    needs, uses
-        Names of the secrets: those that have to be there, and further ones.
-
-    Raises
-    ------
-    NotConnected
-        Naming what is not set.
-    Unavailable
-        KMS does not open a secret.
-    """
-    side = program.connection.loyalty
-    api = side.api if side.platform == "punchh" else Api()
-    absent = [f"loyalty.api.{name}" for name in ("base_url", "client") if not getattr(api, name)]
-    absent += [f"secrets.{name}" for name in needs if name not in program.secrets]
-    if absent:
-        raise NotConnected(f"{program.id} cannot reach Punchh; not set: {', '.join(absent)}")
-    credentials = {}
-    for name in {*needs, *uses} & program.secrets.keys():
-        seen = credential_breaker.from_item(beside.get(credential_breaker.item_of(name), {}))
-        guarded = credential_breaker.GuardedClient(settings, program, name, seen, send)
-        credentials[name] = Credential(decrypt(program.id, program.secrets[name].ciphertext), guarded)
-    return Client(api, credentials)
 
 
 def sign(path: str, body: bytes, secret: str, algorithm: str) -> str:
