@@ -81,7 +81,7 @@ def _refused() -> Counter[str]:
 
     reasons: Counter[str] = Counter()
     for program in (*PROGRAMS, UNKNOWN_PROGRAM):
-        for line in parked_records.batches(settings(), "refused", program):
+        for line in parked_records.batches(settings(), "rejected", program):
             reasons.update(line.reasons)
     return reasons
 

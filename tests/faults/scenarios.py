@@ -93,7 +93,7 @@ class World:
 
     def parked(self) -> dict[str, set[str]]:
         """List the event ids of parked records, by shelf."""
-        found: dict[str, set[str]] = {"held": set(), "refused": set(), "waiting": set()}
+        found: dict[str, set[str]] = {"held": set(), "rejected": set(), "waiting": set()}
         with self.faults.looking():
             rows = aws.dynamodb().scan(TableName=self.settings.parked_table)["Items"]
             for program, _, shelf in {row["shelf"]["S"].rpartition("#") for row in rows}:
@@ -180,7 +180,7 @@ def _arrived(world: World) -> Counter[str]:
 
 
 def _check_events(world: World) -> list[str]:
-    arrived, refused = _arrived(world), world.parked()["refused"]
+    arrived, refused = _arrived(world), world.parked()["rejected"]
     wrong = [f"{name} is lost" for name in EVENTS.keys() - NEVER if not arrived[name] and name not in refused]
     wrong += [f"{name} is refused" for name in refused - NEVER]
     wrong += [f"{name} is not refused" for name in NEVER - refused]
@@ -232,7 +232,7 @@ def _redriving(world: World) -> None:
 
 
 def _redrive(world: World) -> None:
-    if "sale" in world.parked()["refused"]:
+    if "sale" in world.parked()["rejected"]:
         with suppress(Unavailable):  # the operator sees it, and redrives again
             redrive.redrive(world.settings, "one", Which("currency"))
     if world.faults.is_dead:
@@ -241,7 +241,7 @@ def _redrive(world: World) -> None:
 
 
 def _is_redriven(world: World) -> bool:
-    return _is_delivered(world) and "sale" not in world.parked()["refused"]
+    return _is_delivered(world) and "sale" not in world.parked()["rejected"]
 
 
 def _check_redrive(world: World) -> list[str]:

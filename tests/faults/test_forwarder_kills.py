@@ -94,7 +94,7 @@ def test_whenever_the_forwarder_is_killed_every_event_arrives_in_order(
         profile = workspace.profile(external_id=member)
         assert profile
         assert profile.custom["convercus_balance"]["points"] == newest
-    assert not on_shelf(settings, "refused", program)
+    assert not on_shelf(settings, "rejected", program)
     assert not on_shelf(settings, "held", program)
 
 

@@ -47,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def note(settings: DeliverySettings, reason: str = "phone: is no number", record: str = "e-1", **change: Any) -> None:
-    told = {"program": "demo", "endpoint": "forward_events", "platform": "braze", "code": "refused"} | change
+    told = {"program": "demo", "endpoint": "forward_events", "platform": "braze", "code": "rejected"} | change
     tally = Recorder()
     tally.problem(reason=reason, record=record, **told)
     activity.write(settings, tally)
@@ -132,7 +132,7 @@ def test_equal_errors_of_a_day_are_one_line_with_a_count(stores: DeliverySetting
         "to_engagement",
         "braze",
         "forward_events",
-        "refused",
+        "rejected",
         "phone: is no number",
     )
 
@@ -151,7 +151,7 @@ def test_a_line_remembers_a_bounded_number_of_records(stores: DeliverySettings, 
     ("wanted", "reasons"),
     [
         ({}, ["c", "b", "a"]),
-        ({"code": "refused"}, ["a"]),
+        ({"code": "rejected"}, ["a"]),
         ({"direction": "to_loyalty"}, ["c"]),
         ({"endpoint": "forward_events"}, ["b", "a"]),
         ({"platform": "moengage"}, ["b"]),
@@ -160,7 +160,7 @@ def test_a_line_remembers_a_bounded_number_of_records(stores: DeliverySettings, 
         ({"until": date(2026, 3, 2)}, ["b", "a"]),
         ({"since": date(2026, 3, 2), "until": date(2026, 3, 2)}, ["b"]),
         ({"since": date(2026, 4, 1)}, []),
-        ({"code": "refused", "platform": "moengage"}, []),
+        ({"code": "rejected", "platform": "moengage"}, []),
     ],
 )
 def test_errors_are_told_latest_first_and_filtered(

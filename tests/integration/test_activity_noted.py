@@ -286,10 +286,10 @@ def test_deliveries_are_noted_as_calls_and_what_cannot_be_used_as_events(
 
     assert statuses == [200, 200, 401, 401]
     counts = noted(stores, "loyalty_webhook")
-    assert (counts.calls, counts.events) == ({"ok": 2, "unauthorized": 1}, {"received": 1, "refused": 1})
+    assert (counts.calls, counts.events) == ({"ok": 2, "unauthorized": 1}, {"received": 1, "rejected": 1})
     assert counts.latency.total() == 3
     assert noted(stores, "loyalty_webhook", UNKNOWN_PROGRAM).calls == {"unauthorized": 1}
-    refused = next(line for line in errors(stores) if line.code == "refused")
+    refused = next(line for line in errors(stores) if line.code == "rejected")
     assert (refused.platform, refused.direction, refused.records) == ("brevo", "to_engagement", ("e-1",))
 
 
@@ -310,13 +310,13 @@ def test_events_are_noted_by_what_became_of_them(stores: DeliverySettings, braze
     deliver(stores, event(eventId="e-3", payload={"points": {}}))
 
     counts = noted(stores, "forward_events")
-    assert counts.events == {"received": 4, "sent": 2, "refused": 1, "suppressed": 1}
+    assert counts.events == {"received": 4, "sent": 2, "rejected": 1, "suppressed": 1}
     assert counts.calls == {"ok": 2}
     assert counts.latency.total() == 2
-    assert noted(stores, "forward_events", UNKNOWN_PROGRAM).events == {"received": 2, "refused": 2}
+    assert noted(stores, "forward_events", UNKNOWN_PROGRAM).events == {"received": 2, "rejected": 2}
     assert {(told(line), line.records) for line in errors(stores)} == {
-        (("forward_events", "convercus", "refused", "eventType: is not a known event type"), ("e-2",)),
-        (("forward_events", "convercus", "refused", "payload.points: is not a number"), ("e-3",)),
+        (("forward_events", "convercus", "rejected", "eventType: is not a known event type"), ("e-2",)),
+        (("forward_events", "convercus", "rejected", "payload.points: is not a number"), ("e-3",)),
     }
 
 
@@ -339,7 +339,7 @@ def test_what_the_destination_refuses_is_its_own(stores: DeliverySettings, braze
     deliver(stores, event("user_logged_in", eventId="e-1"))
 
     [line] = errors(stores)
-    assert (line.platform, line.code, line.records) == ("braze", "refused", ("e-1",))
+    assert (line.platform, line.code, line.records) == ("braze", "rejected", ("e-1",))
     assert noted(stores, "forward_events").calls == {"rejected": 1, "ok": 1}
 
 

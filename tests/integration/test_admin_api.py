@@ -337,17 +337,17 @@ CALLS: tuple[tuple[str, str, Any], ...] = (
     ("GET", "/programs/demo/actions/x", None),
     ("POST", "/programs/demo/actions/x/decision", {"happened": False}),
     ("GET", "/programs/demo/held", None),
-    ("GET", "/programs/demo/refused", None),
-    ("GET", "/programs/demo/refused/record?event_id=x", None),
-    ("POST", "/programs/demo/refused/redrive", {}),
-    ("POST", "/programs/demo/refused/drop", {}),
+    ("GET", "/programs/demo/rejected", None),
+    ("GET", "/programs/demo/rejected/record?event_id=x", None),
+    ("POST", "/programs/demo/rejected/redrive", {}),
+    ("POST", "/programs/demo/rejected/drop", {}),
     ("POST", "/programs/demo/members/resync", {"member": "A1"}),
     ("POST", "/programs/demo/members/forget", {"member": "A1"}),
     ("GET", "/programs/demo/audit", None),
     ("GET", "/programs/-/statistics", None),
     ("GET", "/programs/-/errors", None),
-    ("GET", "/programs/-/refused", None),
-    ("POST", "/programs/-/refused/redrive", {}),
+    ("GET", "/programs/-/rejected", None),
+    ("POST", "/programs/-/rejected/redrive", {}),
     ("GET", "/programs/-/audit", None),
     ("GET", "/crashed", None),
     ("POST", "/crashed/redrive", None),
@@ -451,24 +451,24 @@ def test_refused_records_are_listed_shown_redriven_and_dropped(site: Site, store
     connect(stores, "http://127.0.0.1:9")
     forward(queued(event("teleported", eventId="odd"), event("beamed", eventId="strange")), stores, 30)
 
-    listed = call(site, "GET", "/programs/demo/refused?reason=event+type").json()["refused"]
-    shown = call(site, "GET", "/programs/demo/refused/record?event_id=odd").json()
-    later = call(site, "POST", "/programs/demo/refused/redrive", {"since": "2100-01-01T00:00:00Z"})
-    redriven = call(site, "POST", "/programs/demo/refused/redrive", {"until": "2100-01-01T00:00:00"})
+    listed = call(site, "GET", "/programs/demo/rejected?reason=event+type").json()["rejected"]
+    shown = call(site, "GET", "/programs/demo/rejected/record?event_id=odd").json()
+    later = call(site, "POST", "/programs/demo/rejected/redrive", {"since": "2100-01-01T00:00:00Z"})
+    redriven = call(site, "POST", "/programs/demo/rejected/redrive", {"until": "2100-01-01T00:00:00"})
 
     assert {one["event_id"] for one in listed} == {"odd", "strange"}
     assert json.loads(shown["record"])["eventType"] == "teleported"
     assert (later.json(), redriven.json()) == ({"records": 0, "left": 0}, {"records": 2, "left": 0})
-    assert call(site, "GET", "/programs/demo/refused").json() == {"refused": []}
+    assert call(site, "GET", "/programs/demo/rejected").json() == {"rejected": []}
 
     forward(queued(event("teleported", eventId="odd")), stores, 30)
-    assert call(site, "POST", "/programs/demo/refused/drop", {"reason": "eventType"}).json()["records"] == 1
+    assert call(site, "POST", "/programs/demo/rejected/drop", {"reason": "eventType"}).json()["records"] == 1
 
 
 def test_records_of_unknown_programs_are_for_an_operator_of_all(site: Site, stores: DeliverySettings) -> None:
     forward(queued(event(programId="stranger")), stores, 30)
 
-    assert len(call(site, "GET", "/programs/-/refused").json()["refused"]) == 1
+    assert len(call(site, "GET", "/programs/-/rejected").json()["rejected"]) == 1
 
 
 def test_a_held_program_is_resumed(site: Site, stores: DeliverySettings) -> None:
@@ -535,7 +535,7 @@ def test_statistics_and_errors_tell_what_was_done(site: Site, stores: DeliverySe
     others = call(site, "GET", "/programs/demo/errors?direction=to_loyalty").json()
 
     counted = statistics["endpoints"]["forward_events"]["events"]
-    assert (counted["sent"], counted["refused"], len(statistics["days"])) == (1, 1, 7)
+    assert (counted["sent"], counted["rejected"], len(statistics["days"])) == (1, 1, 7)
     assert [(one["count"], one["records"]) for one in errors] == [(1, ["odd"])]
     assert others == {"errors": [], "next": ""}
 
@@ -549,8 +549,8 @@ def test_what_belongs_to_no_program_is_counted_and_told_to_an_operator_of_all(
     statistics = call(site, "GET", "/programs/-/statistics").json()
     errors = call(site, "GET", "/programs/-/errors").json()["errors"]
 
-    assert statistics["endpoints"]["forward_events"]["events"] == {"received": 1, "refused": 1}
-    assert [one["code"] for one in errors] == ["refused"]
+    assert statistics["endpoints"]["forward_events"]["events"] == {"received": 1, "rejected": 1}
+    assert [one["code"] for one in errors] == ["rejected"]
 
 
 @pytest.mark.parametrize(

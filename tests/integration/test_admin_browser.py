@@ -135,7 +135,7 @@ def test_an_error_is_found_by_its_code_and_leads_to_its_record(
     drawn = page.locator("svg rect").count()
 
     page.get_by_role("link", name="Errors").click()
-    page.get_by_label("Code").fill("refused")
+    page.get_by_label("Code").fill("rejected")
     page.get_by_role("button", name="Show").click()
     page.get_by_role("link", name="Details").click()
     page.get_by_role("link", name="odd").click()

@@ -257,7 +257,7 @@ def test_a_page_has_neither_script_nor_inline_style(site: Site, stores: Delivery
 EXPLAINED = {
     "sent": event(payload={"points": 5}),
     "sent on": event("user_changed", accountId=None, userId="U1", payload={"firstName": "Ann"}),
-    "refused": {"eventType": "nonsense", "accountId": "A1"},
+    "rejected": {"eventType": "nonsense", "accountId": "A1"},
     "without a member": event(accountId=None),
     "several": [event(), {"eventType": "nonsense"}, 7],
     "no object": 7,
@@ -285,15 +285,15 @@ def test_a_record_with_endless_reasons_leaves_the_pages_small(site: Site, stores
     reasons = tuple(FieldError("attributes", f"customProperties[{number}]", "x" * 100) for number in range(50_000))
     for _ in range(2):
         parked_records.park(
-            stores, "refused", "demo", [ParkedRecord(record, "endless", "demo#A1", reasons, ())], time.time()
+            stores, "rejected", "demo", [ParkedRecord(record, "endless", "demo#A1", reasons, ())], time.time()
         )
     browser = site.browser()
 
     pages = [
         browser.get(f"{site.url}/admin/programs/demo/records", timeout=20),
         browser.get(f"{site.url}/admin/programs/demo/record", params={"event_id": "endless"}, timeout=20),
-        site.call("GET", "/programs/demo/refused"),
-        site.call("GET", "/programs/demo/refused/record?event_id=endless"),
+        site.call("GET", "/programs/demo/rejected"),
+        site.call("GET", "/programs/demo/rejected/record?event_id=endless"),
     ]
 
     assert [page.status_code for page in pages] == [200, 200, 200, 413]

@@ -76,7 +76,7 @@ def test_a_record_is_given_back_as_a_whole_and_nothing_of_it_is_doubled(stores: 
     assert len(set(first.again)) == len(first.again)
     assert second.again == []
     assert sorted(account for account, _ in points_of(braze)) == ["A", "B", "B", "C", "C", "D"]
-    assert len(on_shelf(stores, "refused", UNKNOWN_PROGRAM)) == 1
+    assert len(on_shelf(stores, "rejected", UNKNOWN_PROGRAM)) == 1
 
 
 def test_a_bad_event_is_refused_alone(stores: DeliverySettings, braze: Braze) -> None:
@@ -84,8 +84,8 @@ def test_a_bad_event_is_refused_alone(stores: DeliverySettings, braze: Braze) ->
 
     outcome = forward(stream(packed(told("A"), ("demo#B", b"{"), told("C"))), stores, 30)
 
-    [entry] = on_shelf(stores, "refused", UNKNOWN_PROGRAM)
-    assert (outcome.again, outcome.counts["refused"]) == ([], 1)
+    [entry] = on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
+    assert (outcome.again, outcome.counts["rejected"]) == ([], 1)
     assert (entry.record.body, entry.group) == (b"{", "demo#B")
     assert sorted(account for account, _ in points_of(braze)) == ["A", "C"]
 
@@ -99,7 +99,7 @@ def test_a_damaged_record_is_refused_with_the_reason_and_its_neighbours_go_on(
 
     outcome = forward(stream(bad, told("C")[1]), stores, 30)
 
-    [entry] = on_shelf(stores, "refused", UNKNOWN_PROGRAM)
+    [entry] = on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
     assert outcome.again == []
     assert "Kinesis Producer Library" in entry.field_errors[0].reason
     assert entry.record.body == bad

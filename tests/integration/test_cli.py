@@ -249,7 +249,9 @@ def test_a_deleted_program_is_gone(put: Bridge, bridge: Bridge) -> None:
     assert (code, complained) == (1, "bridge: there is no program demo\n")
 
 
-@pytest.mark.parametrize("arguments", ["held list", "refused list", "stats", "errors", "program audit", "program show"])
+@pytest.mark.parametrize(
+    "arguments", ["held list", "rejected list", "stats", "errors", "program audit", "program show"]
+)
 def test_a_mistyped_program_is_told(put: Bridge, bridge: Bridge, arguments: str) -> None:
     put({})
 
@@ -259,7 +261,7 @@ def test_a_mistyped_program_is_told(put: Bridge, bridge: Bridge, arguments: str)
 
 
 @pytest.mark.parametrize(
-    "arguments", ["held list demo", "refused list demo", "refused list -", "stats demo", "errors demo", "errors -"]
+    "arguments", ["held list demo", "rejected list demo", "rejected list -", "stats demo", "errors demo", "errors -"]
 )
 def test_where_there_is_nothing_it_says_so(put: Bridge, bridge: Bridge, arguments: str) -> None:
     put({})
@@ -329,7 +331,7 @@ def test_explain_names_the_field_that_is_wrong(
 
     told = json.loads(bridge("explain", str(file))[1])
 
-    assert told["events"][0]["refused"] == [{"part": "record", "field": field, "reason": reason}]
+    assert told["events"][0]["rejected"] == [{"part": "record", "field": field, "reason": reason}]
 
 
 def test_explain_judges_each_element_of_an_array(bridge: Bridge, stores: DeliverySettings, tmp_path: Path) -> None:
@@ -340,7 +342,7 @@ def test_explain_judges_each_element_of_an_array(bridge: Bridge, stores: Deliver
     good, bad = json.loads(bridge("explain", str(file))[1])["events"]
 
     assert good["event_id"] == "good"
-    assert bad["refused"] == [{"part": "record", "field": "record", "reason": "holds NaN, which is not JSON"}]
+    assert bad["rejected"] == [{"part": "record", "field": "record", "reason": "holds NaN, which is not JSON"}]
     assert good.keys() == bad.keys()
 
 
@@ -361,15 +363,15 @@ def test_refused_records_are_listed_shown_redriven_and_dropped(
     connect(stores, braze.url)
     forward(queued(event("teleported", eventId="odd"), event("beamed", eventId="strange")), stores, 30)
 
-    listed = json.loads(bridge("refused", "list", "demo", "--json")[1])
-    shown = json.loads(bridge("refused", "show", "demo", "odd")[1])
-    redriven = bridge("refused", "redrive", "demo", "--reason", "eventType")[1]
+    listed = json.loads(bridge("rejected", "list", "demo", "--json")[1])
+    shown = json.loads(bridge("rejected", "show", "demo", "odd")[1])
+    redriven = bridge("rejected", "redrive", "demo", "--reason", "eventType")[1]
 
     assert {row["event_id"] for row in listed} == {"odd", "strange"}
     assert listed[0]["reasons"] == "eventType: is not a known event type"
     assert json.loads(shown["record"])["eventType"] == "teleported"
     assert redriven == "2 records are on their way again\n"
-    assert json.loads(bridge("refused", "list", "demo", "--json")[1]) == []
+    assert json.loads(bridge("rejected", "list", "demo", "--json")[1]) == []
 
 
 @pytest.mark.parametrize("name", ["a[/b]", "[red]x", "x[/y]", "\x1b[31mred\x1b[0m", "a\u202eb", "a\rb"], ids=ascii)
@@ -380,7 +382,7 @@ def test_a_senders_text_is_shown_as_text(
     connect(stores, braze.url)
     forward(queued(event("teleported", eventId=name)), stores, 30)
 
-    code, shown, complaint = bridge("refused", "list", "demo")
+    code, shown, complaint = bridge("rejected", "list", "demo")
 
     readable = re.sub("[\x1b\u202e\r]", "\N{REPLACEMENT CHARACTER}", name)
     assert (code, complaint) == (0, "")
@@ -395,7 +397,7 @@ def test_a_senders_text_controls_no_terminal_as_json_either(
     connect(stores, braze.url)
     forward(queued(event("teleported", eventId=name)), stores, 30)
 
-    code, listed, complaint = bridge("refused", "list", "demo", "--json")
+    code, listed, complaint = bridge("rejected", "list", "demo", "--json")
 
     assert (code, complaint) == (0, "")
     assert all(one.isprintable() or one == "\n" for one in listed)

@@ -26,7 +26,7 @@ def noted(stores: DeliverySettings, midday: None) -> None:
         tally.call("demo", "book_points", "ok", seconds)
     tally.call("demo", "book_points", "not_sent")
     for record in ("e-1", "e-2", "e-3"):
-        tally.problem("demo", "forward_events", "braze", "refused", "phone: is no number", record)
+        tally.problem("demo", "forward_events", "braze", "rejected", "phone: is no number", record)
     tally.problem("demo", "book_points", "convercus", "not_sent", "no connection", "a-1")
     activity.write(stores, tally)
 
@@ -58,11 +58,11 @@ def test_statistics_are_shown_in_tables(bridge: Bridge) -> None:
 @pytest.mark.parametrize(
     ("options", "codes"),
     [
-        ([], {"refused", "not_sent"}),
-        (["--code", "refused"], {"refused"}),
+        ([], {"rejected", "not_sent"}),
+        (["--code", "rejected"], {"rejected"}),
         (["--direction", "to_loyalty"], {"not_sent"}),
         (["--endpoint", "book_points"], {"not_sent"}),
-        (["--platform", "braze", "--days", "1"], {"refused"}),
+        (["--platform", "braze", "--days", "1"], {"rejected"}),
     ],
 )
 def test_errors_are_listed_by_what_is_wanted(bridge: Bridge, options: list[str], codes: set[str]) -> None:
@@ -90,7 +90,7 @@ def test_the_exit_code_says_how_it_went(bridge: Bridge, arguments: tuple[str, ..
     assert bridge(*arguments)[0] == exit_code
 
 
-@pytest.mark.parametrize(("name", "code"), [("e-2", "refused"), ("a-1", "not_sent")])
+@pytest.mark.parametrize(("name", "code"), [("e-2", "rejected"), ("a-1", "not_sent")])
 def test_trace_tells_the_errors_of_an_event_or_an_action(bridge: Bridge, name: str, code: str) -> None:
     [line] = json.loads(bridge("trace", "demo", name)[1])["errors"]
 

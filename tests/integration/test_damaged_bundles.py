@@ -186,8 +186,8 @@ def test_a_damaged_bundle_of_refused_records_can_be_listed_redriven_and_dropped(
     entries = [
         ParkedRecord(SourceRecord("demo", b"{}", datetime.now(UTC)), f"e{n}", f"g{n}", why) for n in range(LINES)
     ]
-    parked_records.park(stores, "refused", "demo", entries, time.time())
-    damage(stores, next(parked_records.batches(stores, "refused", "demo")), second_line(b"{"))
+    parked_records.park(stores, "rejected", "demo", entries, time.time())
+    damage(stores, next(parked_records.batches(stores, "rejected", "demo")), second_line(b"{"))
 
     listed = [row["event_id"] for row in redrive.rows(stores, "demo", Which())]
     shown = redrive.described(stores, "demo", "e2")["event_id"]

@@ -155,9 +155,9 @@ def test_a_record_that_was_on_its_way_is_refused_with_the_reason(
     world.deliver()
 
     assert world.at_new() == {"NEW-1"}
-    (entry,) = on_shelf(world.settings, "refused", UNKNOWN_PROGRAM)
+    (entry,) = on_shelf(world.settings, "rejected", UNKNOWN_PROGRAM)
     assert entry.field_errors[0].reason == "was that of a program which was deleted after this came"
-    assert on_shelf(world.settings, "refused", "demo") == []
+    assert on_shelf(world.settings, "rejected", "demo") == []
 
 
 @pytest.mark.parametrize("fails", [True, False], ids=["is held", "is sent"])
@@ -186,7 +186,7 @@ def test_a_batch_that_was_at_work_when_its_program_was_deleted_leaks_nothing(
     world.rest()
 
     assert world.at_new() == {"NEW-1"}
-    assert on_shelf(world.settings, "refused", "demo") == []
+    assert on_shelf(world.settings, "rejected", "demo") == []
 
 
 def test_an_alias_that_is_learnt_after_the_deletion_means_nobody_to_the_new_program(

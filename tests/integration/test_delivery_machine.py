@@ -355,7 +355,7 @@ class Machine(RuleBasedStateMachine):
         finally:
             for program in self.ids:
                 repository.delete(self.settings, program)
-            for shelf, program in [("refused", UNKNOWN_PROGRAM), *(("held", program) for program in self.ids)]:
+            for shelf, program in [("rejected", UNKNOWN_PROGRAM), *(("held", program) for program in self.ids)]:
                 for bundle in list(parked_records.batches(self.settings, shelf, program)):  # type: ignore[arg-type]
                     parked_records.remove(self.settings, bundle)
 
@@ -389,7 +389,7 @@ class Machine(RuleBasedStateMachine):
         """Count the errors by event id."""
         counts: Counter[str] = Counter()
         for program in (*self.ids, UNKNOWN_PROGRAM):
-            for entry in on_shelf(self.settings, "refused", program):
+            for entry in on_shelf(self.settings, "rejected", program):
                 assert all(refusal.reason for refusal in entry.field_errors)
                 counts[entry.event_id or "no JSON"] += len(entry.field_errors)
         return counts

@@ -99,9 +99,9 @@ def test_an_unusable_record_is_refused_and_its_neighbours_are_accepted(
     outcome = forward(streamed(event(accountId="left"), bad, event(accountId="right")), stores, 30)
 
     assert outcome.again == []
-    assert (outcome.counts["accepted_event"], outcome.counts["refused"]) == (2, 1)
+    assert (outcome.counts["accepted_event"], outcome.counts["rejected"]) == (2, 1)
     assert members(braze) == ["left", "right"]
-    [entry] = on_shelf(stores, "refused", program)
+    [entry] = on_shelf(stores, "rejected", program)
     [refusal] = entry.field_errors
     assert refusal.field == field
     assert reason in refusal.reason
@@ -121,7 +121,7 @@ def test_a_text_that_no_platform_stores_costs_its_field_alone(
 
     outcome = forward(queued(sent), stores, 30)
 
-    [entry] = on_shelf(stores, "refused", "demo")
+    [entry] = on_shelf(stores, "rejected", "demo")
     assert outcome.again == []
     assert [(one.field, one.reason) for one in entry.field_errors] == [(lost, "holds a null byte or a lone surrogate")]
     assert braze.workspace(KEY).attributes[0].object["last_name"] == "Meyer"
@@ -145,7 +145,7 @@ def test_a_name_that_no_platform_stores_costs_its_field_alone(
 
     outcome = forward(queued(sent), stores, 30)
 
-    [entry] = on_shelf(stores, "refused", "demo")
+    [entry] = on_shelf(stores, "rejected", "demo")
     assert outcome.again == []
     assert [(one.field, one.reason) for one in entry.field_errors] == [(lost, "holds a null byte or a lone surrogate")]
     assert braze.workspace(KEY).attributes[0].object["last_name"] == "Meyer"
@@ -161,9 +161,9 @@ def test_a_queue_full_of_unusable_records_costs_no_good_one(stores: DeliverySett
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.again, outcome.counts["refused"]) == ([], len(wrong))
+    assert (outcome.again, outcome.counts["rejected"]) == ([], len(wrong))
     assert members(braze) == [f"A{number}" for number in range(len(wrong))]
-    told = [entry.field_errors[0].field for shelf in (NOBODY, "demo") for entry in on_shelf(stores, "refused", shelf)]
+    told = [entry.field_errors[0].field for shelf in (NOBODY, "demo") for entry in on_shelf(stores, "rejected", shelf)]
     assert sorted(told) == sorted(field for _, _, _, field, _ in wrong)
 
 
@@ -176,9 +176,9 @@ def test_an_unusable_element_of_an_array_takes_no_other_with_it(
 
     outcome = forward(streamed(f"[{text(accountId='left')}, {bad}, {text(accountId='right')}]"), stores, 30)
 
-    assert (outcome.again, outcome.counts["accepted_event"], outcome.counts["refused"]) == ([], 2, 1)
+    assert (outcome.again, outcome.counts["accepted_event"], outcome.counts["rejected"]) == ([], 2, 1)
     assert members(braze) == ["left", "right"]
-    [entry] = on_shelf(stores, "refused")
+    [entry] = on_shelf(stores, "rejected")
     assert "private" in entry.record.body.decode()
 
 
@@ -201,7 +201,7 @@ def test_arrays_inside_arrays_are_refused_as_one_record(stores: DeliverySettings
 
     outcome = forward(streamed("[1," * depth + "2" + "]" * depth, event(accountId="right")), stores, 30)
 
-    assert (outcome.again, outcome.counts["refused"], members(braze)) == ([], 1, ["right"])
+    assert (outcome.again, outcome.counts["rejected"], members(braze)) == ([], 1, ["right"])
 
 
 def test_bytes_that_are_no_text_are_refused(stores: DeliverySettings, braze: Braze) -> None:
@@ -212,7 +212,7 @@ def test_bytes_that_are_no_text_are_refused(stores: DeliverySettings, braze: Bra
     outcome = forward(batch, stores, 30)
 
     assert (outcome.again, outcome.counts["accepted_event"]) == ([], 2)
-    [entry] = on_shelf(stores, "refused", NOBODY)
+    [entry] = on_shelf(stores, "rejected", NOBODY)
     assert (entry.field_errors[0].reason, entry.record.body) == ("is not UTF-8", b"\xff\xfe\x00\x80")
 
 
@@ -299,8 +299,8 @@ def test_a_field_that_is_unusable_is_refused_and_the_rest_of_its_record_is_accep
     outcome = forward(queued(event(accountId="left"), bad, event(accountId="right")), stores, 30)
 
     assert outcome.again == []
-    assert (outcome.counts["accepted_event"], outcome.counts["refused"]) == (3, 1)
-    [entry] = on_shelf(stores, "refused")
+    assert (outcome.counts["accepted_event"], outcome.counts["rejected"]) == (3, 1)
+    [entry] = on_shelf(stores, "rejected")
     assert entry.event_id == "partly"
     assert [(it.part, it.field) for it in entry.field_errors] == [(part, field) for part, field, _ in said]
     assert all(reason in it.reason for it, (_, _, reason) in zip(entry.field_errors, said, strict=True))

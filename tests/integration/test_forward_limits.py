@@ -55,7 +55,7 @@ def test_a_body_too_large_for_the_transport_travels_by_way_of_s3(
     outcome = forward(transport(event(accountId="left"), pointer, event(accountId="right")), stores, 30)
 
     assert len(pointer) < 1000
-    assert (outcome.again, outcome.counts["accepted_event"], outcome.counts["refused"]) == ([], 452, 0)
+    assert (outcome.again, outcome.counts["accepted_event"], outcome.counts["rejected"]) == ([], 452, 0)
 
 
 @in_both_transports
@@ -89,7 +89,7 @@ def test_a_stored_body_that_s3_does_not_give_now_is_given_back_alone(
     outcome = forward(transport(event(accountId="left"), pointer, event(accountId="right")), stores, 30)
 
     assert (len(outcome.again), members(braze)) == (1, ["left", "right"])
-    assert not on_shelf(stores, "refused", "-")
+    assert not on_shelf(stores, "rejected", "-")
 
 
 @in_both_transports
@@ -106,7 +106,7 @@ def test_a_pointer_to_no_stored_body_is_refused(
     outcome = forward(transport(event(accountId="left"), pointer, event(accountId="right")), stores, 30)
 
     assert (outcome.again, members(braze)) == ([], ["left", "right"])
-    [entry] = on_shelf(stores, "refused", "-")
+    [entry] = on_shelf(stores, "rejected", "-")
     assert [it.field for it in entry.field_errors] == ["stored"]
 
 
@@ -169,7 +169,7 @@ def test_an_unusable_body_of_an_envelope_is_refused_for_its_program(
     outcome = forward(batch, stores, 30)
 
     assert (outcome.again, members(braze)) == ([], ["left", "right"])
-    [entry] = on_shelf(stores, "refused")
+    [entry] = on_shelf(stores, "rejected")
     assert ([it.field for it in entry.field_errors], entry.record.body) == ([field], body)
     assert (entry.record.received, "private" in str(entry.field_errors)) == (RECEIVED, False)
 
@@ -212,7 +212,7 @@ def test_one_bad_element_of_an_array_is_refused_alone_wherever_it_is(
 
     assert outcome.again == []
     assert members(braze) == [f"A{number}" for number in range(6)]
-    entries = on_shelf(stores, "refused")
+    entries = on_shelf(stores, "rejected")
     assert [json.loads(entry.record.body) for entry in entries] == [element] * 3
     assert [[it.field for it in entry.field_errors] for entry in entries] == [[field]] * 3
 
@@ -225,8 +225,8 @@ def test_a_hundred_records_that_are_unusable_cost_one_bundle_for_each_program(
 
     outcome = forward(streamed(*batch, event(accountId="last")), stores, 30)
 
-    assert (outcome.again, outcome.counts["refused"], members(braze)) == ([], 100, ["last"])
-    [known], [unknown] = (list(parked_records.batches(stores, "refused", program)) for program in ("demo", "-"))
+    assert (outcome.again, outcome.counts["rejected"], members(braze)) == ([], 100, ["last"])
+    [known], [unknown] = (list(parked_records.batches(stores, "rejected", program)) for program in ("demo", "-"))
     assert (known.count, known.reasons) == (50, {"eventType: is not a known event type": 50})
     assert (unknown.count, unknown.reasons) == (50, {"record: is not JSON (position 0)": 50})
 

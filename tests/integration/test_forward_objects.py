@@ -69,10 +69,10 @@ def test_one_bad_object_is_refused_and_the_others_of_its_batch_are_accepted(
     outcome = forward(batch, stores, 30)
 
     assert outcome.again == []
-    assert (outcome.counts["accepted_event"], outcome.counts["refused"], outcome.counts["requests"]) == (2, 1, 1)
+    assert (outcome.counts["accepted_event"], outcome.counts["rejected"], outcome.counts["requests"]) == (2, 1, 1)
     assert sorted(accepted(picky)) == ["good-1", "good-2"]
     assert refused(stores) == {"bad": [EVENT_REFUSED]}
-    assert [entry.missing for entry in on_shelf(stores, "refused")] == [("event",)]
+    assert [entry.missing for entry in on_shelf(stores, "rejected")] == [("event",)]
 
 
 @pytest.mark.parametrize("position", range(4))
@@ -118,7 +118,7 @@ def test_an_index_counts_within_its_own_array(stores: DeliverySettings, picky: B
         "attributes-bad": [ATTRIBUTES_REFUSED],
         "event-bad": [EVENT_REFUSED],
     }
-    assert [entry.missing for entry in on_shelf(stores, "refused")] == [
+    assert [entry.missing for entry in on_shelf(stores, "rejected")] == [
         ("event", "purchase"),
         ("attributes",),
         ("event",),
@@ -137,7 +137,7 @@ def test_a_bad_record_among_merged_attributes_is_refused_alone(stores: DeliveryS
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.again, outcome.counts["refused"], outcome.counts["accepted_event"]) == ([], 1, 3)
+    assert (outcome.again, outcome.counts["rejected"], outcome.counts["accepted_event"]) == ([], 1, 3)
     assert refused(stores) == {"bad": [ATTRIBUTES_REFUSED]}
     assert custom(picky) == {"colour": "red", "size": 3, "town": "Ulm"}
     assert accepted(picky) == ["first", "bad", "last"]
@@ -194,7 +194,7 @@ def test_attributes_in_two_objects_are_refused_once_for_their_record(stores: Del
     assert (outcome.again, accepted(picky)) == ([], ["bad", "good"])
     assert refused(stores) == {"bad": [ATTRIBUTES_REFUSED]}
     assert outcome.counts["accepted_attributes"] == 1
-    assert [entry.missing for entry in on_shelf(stores, "refused")] == [("attributes",)]
+    assert [entry.missing for entry in on_shelf(stores, "rejected")] == [("attributes",)]
 
 
 def test_a_400_about_every_object_is_never_counted_as_sent(stores: DeliverySettings, picky: Braze) -> None:
@@ -203,7 +203,7 @@ def test_a_400_about_every_object_is_never_counted_as_sent(stores: DeliverySetti
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.again, outcome.counts["refused"], outcome.latencies) == ([], 3, [])
+    assert (outcome.again, outcome.counts["rejected"], outcome.latencies) == ([], 3, [])
     assert outcome.counts["requests"] == 1
     assert not any(name.startswith("accepted") for name in outcome.counts)
     assert refused(stores) == {f"bad-{number}": [ATTRIBUTES_REFUSED, EVENT_REFUSED] for number in range(3)}
@@ -228,7 +228,7 @@ def test_an_array_of_events_is_refused_element_by_element(stores: DeliverySettin
     outcome = forward(batch, stores, 30)
 
     assert (outcome.again, accepted(picky)) == ([], ["one", "three"])
-    [entry] = on_shelf(stores, "refused")
+    [entry] = on_shelf(stores, "rejected")
     assert (entry.event_id, b"three" in entry.record.body) == ("two", False)
 
 
@@ -245,7 +245,7 @@ def test_an_array_that_comes_back_for_one_of_its_events_is_refused_for_another_o
     forward(batch, stores, 30)
 
     assert (failed.again, refused_then) == (["message-0"], {})
-    assert (accepted(braze), len(on_shelf(stores, "refused"))) == (["good"], 1)
+    assert (accepted(braze), len(on_shelf(stores, "rejected"))) == (["good"], 1)
 
 
 def test_many_bad_objects_among_many_good_ones(stores: DeliverySettings, picky: Braze) -> None:

@@ -142,7 +142,7 @@ def test_what_comes_after_an_entry_that_is_given_back_comes_back_with_it(
     outcome = forward(batch, stores, 30)
 
     assert (outcome.again, order(braze)) == (receipts(batch), [])
-    assert not on_shelf(stores, "refused", "-")
+    assert not on_shelf(stores, "rejected", "-")
 
 
 @in_both_transports
@@ -209,4 +209,4 @@ def test_a_record_refused_behind_one_that_is_given_back_is_kept_once_on_a_stream
     forward({"Records": batch["Records"][receipts(batch).index(min(failed.again)) :]}, stores, 30)
 
     assert order(braze) == [1]
-    assert len(on_shelf(stores, "refused")) == 1
+    assert len(on_shelf(stores, "rejected")) == 1

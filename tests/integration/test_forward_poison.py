@@ -136,7 +136,7 @@ def test_a_destination_that_fails_for_everything_sets_nothing_aside_and_gets_no_
         outcomes = [forward(batch, stores, SETTLE_SECONDS + 4) for _ in range(3)]
 
     assert all(len(outcome.again) == 10 for outcome in outcomes)
-    assert (on_shelf(stores, "refused"), sum(outcome.counts["set_aside"] for outcome in outcomes)) == ([], 0)
+    assert (on_shelf(stores, "rejected"), sum(outcome.counts["set_aside"] for outcome in outcomes)) == ([], 0)
     assert [outcome.counts["requests"] for outcome in outcomes[1:]] == [0] * 2
     assert max(copies(braze).values(), default=0) == (sender.UNKNOWN_ATTEMPTS if fault in TAKES_IT else 0)
 

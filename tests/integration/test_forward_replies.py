@@ -33,7 +33,7 @@ def statuses(braze: Braze) -> list[int]:
 
 
 def nothing_kept(settings: DeliverySettings) -> bool:
-    return not on_shelf(settings, "refused") and not on_shelf(settings, "held")
+    return not on_shelf(settings, "rejected") and not on_shelf(settings, "held")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_failure_that_lasts_gives_the_records_back_and_marks_nothing(
     repeated = forward(batch, stores, 30)
 
     assert failed.again == [one["kinesis"]["sequenceNumber"] for one in batch["Records"]]
-    assert (failed.counts["accepted_event"], failed.counts["refused"], failed.counts["held"]) == (0, 0, 0)
+    assert (failed.counts["accepted_event"], failed.counts["rejected"], failed.counts["held"]) == (0, 0, 0)
     assert failed.problems.keys() == {"demo"}
     assert (repeated.again, repeated.counts["repeated"]) == ([], 0)
     assert sorted(names(braze)) == ["convercus_balance_changed", "convercus_user_logged_in"]
@@ -175,7 +175,7 @@ def test_a_refused_connection_holds_the_program_and_its_records_in_order(
     assert [kind in body for kind, body in zip(kinds, bodies, strict=True)] == [True] * 4
     gate = repository.load(stores, ["demo"])["demo"].delivery_state
     assert (gate.state, gate.reason[:3]) == ("held", said)
-    assert not on_shelf(stores, "refused")
+    assert not on_shelf(stores, "rejected")
     assert KEY not in f"{outcome.problems} {later.problems} {gate.reason}"
 
 
@@ -240,12 +240,12 @@ def test_what_is_refused_even_alone_is_kept_with_the_reason_and_never_counted_as
 
     outcome = forward(queued(event("balance_changed", eventId="e-1")), stores, 30)
 
-    assert (outcome.again, outcome.counts["refused"], outcome.latencies) == ([], 1, [])
+    assert (outcome.again, outcome.counts["rejected"], outcome.latencies) == ([], 1, [])
     assert (outcome.counts["accepted_event"], outcome.counts["accepted_attributes"]) == (0, 0)
     assert refused(stores) == {
         "e-1": [("attributes", "attributes", reason), ("event", "event", reason)],
     }
-    assert [entry.missing for entry in on_shelf(stores, "refused")] == [("attributes", "event")]
+    assert [entry.missing for entry in on_shelf(stores, "rejected")] == [("attributes", "event")]
 
 
 def test_what_was_refused_is_not_in_the_ledger(stores: DeliverySettings, braze: Braze) -> None:

@@ -287,8 +287,8 @@ def test_of_five_hundred_in_an_array_one_that_lacks_a_field_is_sent_without_it(
         answer = answered(delivery("loyalty", events, program="to-braze"))
         counts = forwarded(settings)
 
-    assert json.loads(answer["body"]) == {"accepted": 500, "refused": 0}
-    assert (counts["accepted_event"], counts["refused"]) == (500, 1)
+    assert json.loads(answer["body"]) == {"accepted": 500, "rejected": 0}
+    assert (counts["accepted_event"], counts["rejected"]) == (500, 1)
     assert len(braze.workspace(KEY).events) == 500
     assert refused(stores, "to-braze") == {events[250]["event_id"]: [("event", "value", "is missing")]}
 

@@ -340,7 +340,7 @@ def test_everything_happened(observed: Observed) -> None:
 
     for function in {route.function for route in routes()} | {"forward_events", "release_held", "carry_out_batch"}:
         assert f"#{function}" in told, function
-    for outcome in ("sent", "suppressed", "refused", "held", "released"):
+    for outcome in ("sent", "suppressed", "rejected", "held", "released"):
         assert f"events.{outcome}" in told, outcome
     for code in (
         "outcome_unknown",

@@ -189,7 +189,7 @@ def test_what_a_user_did_while_the_account_was_theirs_reaches_it_without_their_d
     assert "phone" not in profile(braze)
     events = [one.object["name"] for one in braze.workspace(KEY).events]
     assert events.count("convercus_user_changed") == (1 if second <= 5 else 0)
-    reasons = [(one.field, one.reason) for entry in on_shelf(stores, "refused") for one in entry.field_errors]
+    reasons = [(one.field, one.reason) for entry in on_shelf(stores, "rejected") for one in entry.field_errors]
     waits = len(on_shelf(stores, "waiting"))  # until it is refused: the user may become an owner once more
     assert (reasons, waits) in (
         [([], 0)] if second <= 5 else [([("userId", "no longer means the account")], 0), ([], 1)]
@@ -315,7 +315,7 @@ def test_a_user_of_very_many_accounts_identifies_none_and_its_item_does_not_grow
 
     assert len(json.dumps(item_of(stores, "user:GUEST"))) < 500
     assert [one.object["external_id"] for one in braze.workspace(KEY).events] == ["A-new"]
-    reasons = [(one.field, one.reason) for entry in on_shelf(stores, "refused") for one in entry.field_errors]
+    reasons = [(one.field, one.reason) for entry in on_shelf(stores, "rejected") for one in entry.field_errors]
     assert reasons == [("userId", "is shared by more than 100 members, and identifies none of them")] * 2
 
 
@@ -484,7 +484,7 @@ def test_what_is_sent_on_and_what_is_kept_is_there_once_though_a_store_fails_sev
     assert received == {f"account-{number}": 1 for number in range(9)}
     copies = Counter(group for group in put if group.startswith("demo#account"))
     assert copies == {f"demo#account-{number}": 1 for number in range(9)}
-    assert len(on_shelf(told, "refused")) == 1
+    assert len(on_shelf(told, "rejected")) == 1
     assert len(on_shelf(told, "waiting")) + sum(one.group == "demo#U1" for one in left(ways)) == 1
 
 

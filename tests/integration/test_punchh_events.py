@@ -438,7 +438,7 @@ def test_a_program_of_convercus_feeds_moengage(stores: DeliverySettings, platfor
         30,
     )
 
-    assert (outcome.again, outcome.counts["refused"]) == ([], 0)
+    assert (outcome.again, outcome.counts["rejected"]) == ([], 0)
     assert sorted(names(platforms.events()["to-moengage"])) == [
         "convercus_account_transaction",
         "convercus_balance_changed",

@@ -97,7 +97,7 @@ def test_an_array_that_was_held_is_judged_element_by_element_when_it_passes(
     deliver_all(stores)
 
     assert (held.counts["held"], there(braze)) == (1, ["good"])
-    [entry] = on_shelf(stores, "refused")
+    [entry] = on_shelf(stores, "rejected")
     assert "bad" in entry.record.body.decode()
 
 
@@ -145,7 +145,7 @@ def test_a_record_of_a_user_that_nobody_knows_after_a_while_is_refused(stores: D
 
     outcome = forward(fresh(encode(record, lambda _: "", 1_000_000)), stores, 30)
 
-    assert (outcome.again, outcome.counts["refused"], outcome.counts["waiting"]) == ([], 1, 0)
+    assert (outcome.again, outcome.counts["rejected"], outcome.counts["waiting"]) == ([], 1, 0)
     assert refused(stores) == {"of-user": [("event", "userId", "belongs to no account that is known")]}
 
 
@@ -267,10 +267,10 @@ def test_a_trace_forgets_nothing_of_what_was_accepted_for_one_account_when_anoth
     of_one, of_other = from_queue(stores)["Records"]
     forward({"Records": [of_one]}, stores, 30)
 
-    braze.workspace(KEY).misbehave(kind="status", status=400, body={"message": "refused"}, times=None)
+    braze.workspace(KEY).misbehave(kind="status", status=400, body={"message": "rejected"}, times=None)
     forward({"Records": [of_other]}, stores, 30)
 
-    assert [entry.event_id for entry in on_shelf(stores, "refused")] == ["of-user/A2"]
+    assert [entry.event_id for entry in on_shelf(stores, "rejected")] == ["of-user/A2"]
     assert trace(stores, program, "of-user")["accepted_parts"] == ["attributes", "event"]
 
 
@@ -278,7 +278,7 @@ def test_a_trace_finds_what_came_before_its_program_was_connected(stores: Delive
     forward(fresh(event("user_logged_in", eventId="early")), stores, 30)
     program, other = connect(stores, braze.url), connect(stores, braze.url, "other")
 
-    told = [trace(stores, one, "early")["refused"] for one in (program, other)]
+    told = [trace(stores, one, "early")["rejected"] for one in (program, other)]
 
     assert [[found["reasons"] for found in one] for one in told] == [[["programId: is not the id of a program"]], []]
 
@@ -313,14 +313,14 @@ def test_what_came_before_its_program_was_connected_is_redriven_into_it(
 
     assert redriven.records == 1
     assert there(braze) == ["early"]
-    assert not on_shelf(stores, "refused", UNKNOWN_PROGRAM)
+    assert not on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
 
 
 def test_what_has_expired_does_not_stand_in_the_way_of_the_rest(stores: DeliverySettings, braze: Braze) -> None:
     before = connect(stores, braze.url)
     long_ago = time.time() - (parked_records.DAYS + 1) * 86400
     parked_records.park(
-        stores, "refused", "demo", [ParkedRecord(SourceRecord("demo", b"{}", datetime.now(UTC)), "gone")], long_ago
+        stores, "rejected", "demo", [ParkedRecord(SourceRecord("demo", b"{}", datetime.now(UTC)), "gone")], long_ago
     )
     (key,) = [one["Key"] for one in aws.s3().list_objects_v2(Bucket=stores.parked_bucket)["Contents"]]
     aws.s3().delete_object(Bucket=stores.parked_bucket, Key=key)  # DynamoDB deletes what names it days later
@@ -330,18 +330,18 @@ def test_what_has_expired_does_not_stand_in_the_way_of_the_rest(stores: Delivery
     redriven = redrive.redrive(stores, "demo", Which())
 
     assert redriven.records == 1
-    assert not on_shelf(stores, "refused")
+    assert not on_shelf(stores, "rejected")
 
 
 def test_a_long_shelf_is_seen_to_its_end(stores: DeliverySettings) -> None:
     lines = [
-        {"shelf": {"S": "demo#refused"}, "position": {"S": f"{number:013d}-x"}, "expires": {"N": "9999999999"}}
+        {"shelf": {"S": "demo#rejected"}, "position": {"S": f"{number:013d}-x"}, "expires": {"N": "9999999999"}}
         | {"at": {"N": "0"}, "count": {"N": "1"}, "reasons": {"M": {}}, "missing": {"M": {}}}
         for number in range(1001)
     ]
     write([(stores.parked_table, line) for line in lines], time.monotonic() + 30)
 
-    assert sum(1 for _ in parked_records.batches(stores, "refused", "demo")) == 1001
+    assert sum(1 for _ in parked_records.batches(stores, "rejected", "demo")) == 1001
 
 
 def test_a_reason_that_the_index_has_no_room_for_is_found_all_the_same(stores: DeliverySettings) -> None:
@@ -350,7 +350,7 @@ def test_a_reason_that_the_index_has_no_room_for_is_found_all_the_same(stores: D
         ParkedRecord(record, f"e{n}", "", (FieldError("event", "field", f"reason {n % 50}"),)) for n in range(100)
     ]
     rare = ParkedRecord(record, "rare", "", (FieldError("event", "field", "of its own"),))
-    parked_records.park(stores, "refused", "demo", [*common, rare], time.time())
+    parked_records.park(stores, "rejected", "demo", [*common, rare], time.time())
 
     found = [entry for _, meant in redrive.refused(stores, "demo", Which("of its own")) for entry in meant]
 
@@ -402,12 +402,12 @@ def test_a_record_of_no_program_that_is_redriven_in_vain_stays_as_it_came(
 ) -> None:
     connect(stores, braze.url)
     forward(queued(event("user_logged_in", programId="unknown")), stores, 30)
-    before = on_shelf(stores, "refused", UNKNOWN_PROGRAM)
+    before = on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
 
     redrive.redrive(stores, UNKNOWN_PROGRAM, Which())
     deliver_all(stores)
 
-    (after,) = on_shelf(stores, "refused", UNKNOWN_PROGRAM)
+    (after,) = on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
     assert [after.record.body] == [it.record.body for it in before]
 
 
@@ -518,7 +518,7 @@ def test_batches_given_up_of_the_stream_come_back(stores: DeliverySettings, braz
 
     assert (before["batches"], moved.records, redrive.crashed(stores)["batches"]) == (1, 4, 0)
     assert there(braze) == ["e0", "e1", "e2"]
-    assert len(on_shelf(stores, "refused", UNKNOWN_PROGRAM)) == 1
+    assert len(on_shelf(stores, "rejected", UNKNOWN_PROGRAM)) == 1
 
 
 @pytest.mark.parametrize("way", ["queue", "stream"])
@@ -567,7 +567,7 @@ def test_what_crashed_before_its_program_was_deleted_is_not_the_new_program_s(
     deliver_all(dead_letters)
 
     assert there(braze) == []
-    assert len(on_shelf(dead_letters, "refused", UNKNOWN_PROGRAM)) == 1
+    assert len(on_shelf(dead_letters, "rejected", UNKNOWN_PROGRAM)) == 1
 
 
 def milliseconds() -> int:

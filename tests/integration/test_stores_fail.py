@@ -94,7 +94,7 @@ def test_without_memory_nothing_is_sent_and_everything_is_given_back(
     repeated = forwarder.forward(batch, stores, 30)
 
     assert failed.again == [record["kinesis"]["sequenceNumber"] for record in batch["Records"]]
-    assert (failed.counts["given_back"], failed.counts["requests"], failed.counts["refused"]) == (3, 0, 0)
+    assert (failed.counts["given_back"], failed.counts["requests"], failed.counts["rejected"]) == (3, 0, 0)
     assert "secret" not in str(failed.problems)
     assert (repeated.again, repeated.counts["repeated"], there(braze)) == ([], 0, ["e0", "e1", "e2"])
 
@@ -391,8 +391,8 @@ def test_what_is_refused_is_given_back_until_it_can_be_kept(
         failed = forwarder.forward(batch, stores, 30)
     kept_later = forwarder.forward(batch, stores, 30)
 
-    assert (failed.again, failed.counts["keep_failed"], failed.counts["refused"]) == (["message-0"], 1, 0)
-    assert (kept_later.again, kept_later.counts["refused"], list(refused(stores))) == ([], 1, ["bad"])
+    assert (failed.again, failed.counts["keep_failed"], failed.counts["rejected"]) == (["message-0"], 1, 0)
+    assert (kept_later.again, kept_later.counts["rejected"], list(refused(stores))) == ([], 1, ["bad"])
     assert there(braze) == ["good"]
 
 

@@ -58,7 +58,7 @@ def test_made_up_names_take_a_bounded_room_and_hide_no_error(stores: DeliverySet
         tally = Recorder()
         for number in range(500):
             tally.problem("demo", "forward_events", "convercus", UNKNOWN_FIELD, f"kind: f{batch}-{number}: is sent")
-        tally.problem("demo", "forward_events", "convercus", "refused", "amount: is not a number")
+        tally.problem("demo", "forward_events", "convercus", "rejected", "amount: is not a number")
         assert tally.size() <= 2 * MOST_ERRORS
         activity.write(stores, tally)
 

@@ -12,7 +12,7 @@ from simulators.moengage import MoEngage
 from tests.support.template import ROOT
 from tests.support.webhooks import NOW, answered, connect, forwarded, recording
 
-TAKEN, REFUSED = (200, {"accepted": 1, "refused": 0}), (200, {"accepted": 0, "refused": 1})
+TAKEN, REFUSED = (200, {"accepted": 1, "rejected": 0}), (200, {"accepted": 0, "rejected": 1})
 UNAUTHORIZED = (401, {"unauthorized": 1})
 
 # What is answered, and the events that MoEngage gets of it.
@@ -32,7 +32,7 @@ ANSWERS: dict[str, tuple[tuple[int, dict[str, int]], list[str]]] = {
     "loyalty_webhook/balance_value_updated_bearer": (TAKEN, ["loyalty_balance_value_updated"]),
     "loyalty_webhook/tier_association_updated_header": (TAKEN, ["loyalty_tier_association_updated"]),
     "loyalty_webhook/array_with_a_bad_element": (
-        (200, {"accepted": 2, "refused": 1}),
+        (200, {"accepted": 2, "rejected": 1}),
         ["loyalty_subscription_created", "loyalty_voucher_redeemed"],
     ),
     "loyalty_webhook/bare_subscription_created": (TAKEN, ["loyalty_subscription_created"]),

@@ -282,7 +282,7 @@ def test_an_array_is_taken_apart_element_by_element(stores: DeliverySettings, pl
 
     answer = answered(delivery(platform, body, program=platform, binary=binary))
 
-    assert json.loads(answer["body"]) == {"accepted": 3, "refused": 0}
+    assert json.loads(answer["body"]) == {"accepted": 3, "rejected": 0}
     stored = unsealed(stores)
     by_group: defaultdict[str, list[Any]] = defaultdict(list)
     for group, record in stored:
@@ -302,9 +302,9 @@ def test_the_good_of_five_hundred_go_on_and_the_bad_one_is_refused(
         answer = answered(delivery(platform, elements, program=platform))
         stored = streamed(settings)
 
-    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 499, "refused": 1})
+    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 499, "rejected": 1})
     assert len(stored) == 5  # of one member: a hundred travel together
-    [entry] = on_shelf(stores, "refused", platform)
+    [entry] = on_shelf(stores, "rejected", platform)
     assert entry.event_id == "250"
     assert "private" not in str(entry.field_errors)
 
@@ -319,9 +319,9 @@ def test_the_good_go_on_though_one_of_them_holds_what_no_platform_can_store(
 
     answer = answered(delivery(platform, elements, program=platform))
 
-    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 2, "refused": 1})
+    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 2, "rejected": 1})
     assert {json.loads(record.body)["event_id"] for _, record in unsealed(stores)} == {"0", "2"}
-    [entry] = on_shelf(stores, "refused", platform)
+    [entry] = on_shelf(stores, "rejected", platform)
     assert json.loads(entry.record.body)["event_id"] == "1"
 
 
@@ -347,9 +347,9 @@ def test_a_body_of_no_use_is_kept_as_refused_and_answered_like_the_rest(
 ) -> None:
     answer = answered(delivery(platform, body, program=platform, binary=True))
 
-    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 0, "refused": 1})
+    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 0, "rejected": 1})
     assert queued(stores) == []
-    [entry] = on_shelf(stores, "refused", platform)
+    [entry] = on_shelf(stores, "rejected", platform)
     assert entry.field_errors[0].reason.startswith(reason)
     assert entry.record.body == (body if isinstance(body, bytes) else body.encode())
     assert "private" not in str([entry.field_errors, answer])
@@ -498,7 +498,7 @@ def test_a_delivery_of_too_many_events_is_refused_as_one(body: bytes) -> None:
 
     answer = answered(delivery("loyalty", body, program="loyalty"))
 
-    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 0, "refused": 1})
+    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 0, "rejected": 1})
     assert time.monotonic() - began < 10
 
 

@@ -20,5 +20,5 @@ def refused(settings: DeliverySettings, program: str = "demo") -> dict[str, list
     """Give why events were refused, by their id: part, field and reason of each refusal."""
     return {
         entry.event_id: [(it.part, it.field, it.reason) for it in entry.field_errors]
-        for entry in on_shelf(settings, "refused", program)
+        for entry in on_shelf(settings, "rejected", program)
     }

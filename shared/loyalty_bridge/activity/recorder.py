@@ -19,7 +19,7 @@ Direction = Literal["to_engagement", "to_loyalty"]
 
 BUCKETS = (25, 50, 100, 250, 500, 1_000, 1_500, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 3_600_000)
 """Upper bounds of the latency histogram (ms); what is slower is in a last bucket without a bound."""
-EVENTS = ("received", "sent", "suppressed", "refused", "held", "released", "not_connected")
+EVENTS = ("received", "sent", "suppressed", "rejected", "held", "released", "not_connected")
 """How source events are counted."""
 UNKNOWN_FIELD = "unknown_field"
 """The code under which fields of events are counted that a mapping does not name; they are no errors."""

@@ -55,7 +55,7 @@ def of(days: Sequence[Day]) -> list[Chart]:
     totals = [day.total for day in days]
     by_direction = {way: [_sum(day, way) for day in days] for way in ("to_engagement", "to_loyalty")}
     calls = by_direction["to_loyalty"]
-    events = {name: [total.events[name] for total in totals] for name in ("sent", "refused", "held")}
+    events = {name: [total.events[name] for total in totals] for name in ("sent", "rejected", "held")}
     return [
         stacked("Events", names, events, "abc"),
         stacked(
@@ -81,7 +81,7 @@ def of(days: Sequence[Day]) -> list[Chart]:
             names,
             {
                 "calls that failed": [counts.calls.total() - counts.calls["ok"] for counts in calls],
-                "events that were refused": events["refused"],
+                "events that were refused": events["rejected"],
             },
             "bc",
         ),

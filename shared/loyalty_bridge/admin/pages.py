@@ -394,7 +394,7 @@ def _records(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
         program=program,
         here="records",
         held=[] if program.id == UNKNOWN_PROGRAM else desk.list_held(at, program.id),
-        refused=desk.list_refused(at, program.id, _which(chosen).which()),
+        rejected=desk.list_refused(at, program.id, _which(chosen).which()),
         chosen=chosen,
         limit=desk.SHOWN,
         note=call.query.get("done", ""),

@@ -126,7 +126,7 @@ class Traced(_Answer):
     member_attributes_last_set: dict[str, str]
     waits_behind_held_records: bool
     held: list[dict[str, Any]]
-    refused: list[dict[str, Any]]
+    rejected: list[dict[str, Any]]
     waiting: list[dict[str, Any]]
     errors: list[ErrorOfADay]
 
@@ -219,8 +219,8 @@ class Held(_Answer):
     held: list[HeldRow]
 
 
-class RefusedRow(_Answer):
-    """A refused record."""
+class RejectedRow(_Answer):
+    """A rejected record."""
 
     at: str
     event_id: str
@@ -228,19 +228,19 @@ class RefusedRow(_Answer):
     missing: str
 
 
-class RefusedRecords(_Answer):
-    """Refused records."""
+class RejectedRecords(_Answer):
+    """Rejected records."""
 
-    refused: list[RefusedRow]
+    rejected: list[RejectedRow]
 
 
-class RefusedRecord(_Answer):
-    """A refused record itself."""
+class RejectedRecord(_Answer):
+    """The rejected record itself."""
 
     at: str
     received: str
     event_id: str
-    refused: list[dict[str, str]]
+    rejected: list[dict[str, str]]
     missing: list[str]
     record: str
 

@@ -41,7 +41,7 @@ def stats(program: ActivityArgument, days: DaysOption = 30, json_output: JsonOpt
 def errors(
     program: ActivityArgument,
     days: DaysOption = 30,
-    code: Annotated[str, typer.Option(help="Only those of this code, such as refused or outcome_unknown.")] = "",
+    code: Annotated[str, typer.Option(help="Only those of this code, such as rejected or outcome_unknown.")] = "",
     direction: Annotated[str, typer.Option(help="Only to_engagement (events) or to_loyalty (calls).")] = "",
     endpoint: Annotated[str, typer.Option(help="Only those of this function.")] = "",
     platform: Annotated[str, typer.Option(help="Only those of this platform.")] = "",
@@ -51,7 +51,7 @@ def errors(
 ) -> None:
     """List errors, latest first; equal ones of a day are one line.
 
-    Example: bridge errors demo --code refused --days 7
+    Example: bridge errors demo --code rejected --days 7
     """
     since = datetime.now(UTC).date() - timedelta(days=days - 1)
     found = activity.errors(

@@ -1,6 +1,6 @@
 """The commands. What they list or describe is a table for people, or JSON for scripts with ``--json``.
 
-What is a document in itself (``explain``, ``trace``, ``refused show``) is always JSON.
+What is a document in itself (``explain``, ``trace``, ``rejected show``) is always JSON.
 
 Exit codes: 0 done, 1 refused or not found, 2 used wrongly, 3 a store or platform did not answer.
 """
@@ -28,7 +28,7 @@ bridge.add_typer(member.commands, name="member")
 bridge.add_typer(key.commands, name="key")
 bridge.add_typer(action.commands, name="action")
 bridge.add_typer(parked.held, name="held")
-bridge.add_typer(parked.refused, name="refused")
+bridge.add_typer(parked.rejected, name="rejected")
 bridge.add_typer(parked.crashed, name="crashed")
 bridge.command("stats")(activity.stats)
 bridge.command("errors")(activity.errors)

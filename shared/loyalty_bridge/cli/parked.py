@@ -1,4 +1,4 @@
-"""``bridge held``, ``bridge refused`` and ``bridge crashed``: what was not delivered."""
+"""``bridge held``, ``bridge rejected`` and ``bridge crashed``: what was not delivered."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from loyalty_bridge.operations.redrive import Which
 from loyalty_bridge.parking import parked_records
 
 held = typer.Typer(no_args_is_help=True, help="Records of programs whose destination fails.")
-refused = typer.Typer(no_args_is_help=True, help="Records that can never be accepted as they are.")
+rejected = typer.Typer(no_args_is_help=True, help="Records that can never be accepted as they are.")
 crashed = typer.Typer(no_args_is_help=True, help="What crashed the forwarder.")
 
 ReasonOption = Annotated[str, typer.Option(help="Only those whose reason contains this.")]
-SinceOption = Annotated[datetime | None, typer.Option(help="Only those refused at or after this (UTC).")]
-UntilOption = Annotated[datetime | None, typer.Option(help="Only those refused at or before this (UTC).")]
+SinceOption = Annotated[datetime | None, typer.Option(help="Only those rejected at or after this (UTC).")]
+UntilOption = Annotated[datetime | None, typer.Option(help="Only those rejected at or before this (UTC).")]
 ShelfArgument = Annotated[
     str, typer.Argument(metavar="PROGRAM", help="Id of the program; - for records of no known program.")
 ]
@@ -42,7 +42,7 @@ def drain(program: ProgramArgument) -> None:
     desk.resume(stack.desk(), program)
 
 
-@refused.command("list")
+@rejected.command("list")
 def list_refused(
     program: ShelfArgument,
     reason: ReasonOption = "",
@@ -50,30 +50,30 @@ def list_refused(
     until: UntilOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """List refused records with their reasons and the parts that the destination does not have.
+    """List rejected records with their reasons and the parts that the destination does not have.
 
-    Example: bridge refused list demo --reason phone --since 2026-03-01
+    Example: bridge rejected list demo --reason phone --since 2026-03-01
     """
     shelf = desk.shelf(stack.desk(), program)
     show(list(redrive.rows(stack.settings(), shelf, _which(reason, since, until))), json_output)
 
 
-@refused.command("show")
+@rejected.command("show")
 def show_refused(program: ShelfArgument, event_id: Annotated[str, typer.Argument(metavar="EVENT_ID")]) -> None:
-    """Show a refused record itself. It is a member's data: mind where it goes."""
+    """Show a rejected record itself. It is a member's data: mind where it goes."""
     show(desk.show_refused(stack.desk(), program, event_id), as_json=True)
 
 
-@refused.command("redrive")
+@rejected.command("redrive")
 def redrive_refused(
     program: ShelfArgument, reason: ReasonOption = "", since: SinceOption = None, until: UntilOption = None
 ) -> None:
-    """Put refused records on the event queue or stream again, after the cause was corrected."""
+    """Put rejected records on the event queue or stream again, after the cause was corrected."""
     moved = desk.redrive_refused(stack.desk(), program, _which(reason, since, until), math.inf)
     typer.echo(f"{moved.records} records are on their way again")
 
 
-@refused.command("drop")
+@rejected.command("drop")
 def drop(
     program: ShelfArgument,
     reason: ReasonOption = "",
@@ -81,7 +81,7 @@ def drop(
     until: UntilOption = None,
     yes: YesOption = False,
 ) -> None:
-    """Forget refused records for good."""
+    """Forget rejected records for good."""
     if not yes:
         typer.confirm("Forget these records for good?", abort=True)
     moved = desk.drop_refused(stack.desk(), program, _which(reason, since, until), math.inf)

@@ -62,7 +62,7 @@ def list_all(json_output: JsonOption = False) -> None:
 def delete(program: ProgramArgument, yes: YesOption = False) -> None:
     """Delete a program with its keys, its held, rejected and waiting records, and what is known of its members.
 
-    Its records that are still on their way are refused.
+    Its records that are still on their way are rejected.
     """
     find(program)
     if not yes:

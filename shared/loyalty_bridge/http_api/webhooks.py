@@ -127,12 +127,12 @@ def _taken(delivery: _Delivery, platform: str, settings: DeliverySettings, not_s
         if good:
             publisher.publish(settings, publisher.grouped(good))
         if bad:
-            parked_records.park(settings, "refused", program.id, bad, time.time())
+            parked_records.park(settings, "rejected", program.id, bad, time.time())
     except Unauthorized:
         return Outcome(401, called, Counter(unauthorized=1), "no valid credential for this program")
     except Unavailable as error:
         return Outcome(not_stored, called, Counter(not_stored=1), str(error))
-    return Outcome(200, called, Counter(accepted=len(good), refused=len(bad)), refused=bad)
+    return Outcome(200, called, Counter(accepted=len(good), rejected=len(bad)), refused=bad)
 
 
 def health(event: Mapping[str, Any], platform: Literal["punchh", "brevo"], settings: DeliverySettings) -> Outcome:
@@ -178,10 +178,10 @@ def _note(outcome: Outcome, name: str) -> None:
     if outcome.problem:
         buffer.tally.problem(program, name, platform, result, outcome.problem)
     for entry in outcome.refused:
-        buffer.tally.event(program, name, "received", "refused")
+        buffer.tally.event(program, name, "received", "rejected")
         for one in entry.field_errors:
             reason = f"{one.field}: {one.reason}"
-            buffer.tally.problem(program, name, platform, "refused", reason, entry.event_id)
+            buffer.tally.problem(program, name, platform, "rejected", reason, entry.event_id)
     # Who has no credential does not make us write for each delivery.
     if result not in {"unauthorized", "unknown_program"} or buffer.is_due():
         buffer.write_now()

@@ -33,7 +33,7 @@ _EVENT: Mapping[str, Any] = {
     "wire": [],
     "not_sent": {},
     "sent_as_it_is": [],
-    "refused": [],
+    "rejected": [],
     "bytes": 0,
 }
 """All keys of an explained event: each event has them all, whatever its outcome."""
@@ -97,7 +97,7 @@ def _event(
 
 
 def _refused(refusal: Invalid) -> dict[str, Any]:
-    return {**_EVENT, "refused": [{"part": "record", "field": refusal.field, "reason": refusal.reason}]}
+    return {**_EVENT, "rejected": [{"part": "record", "field": refusal.field, "reason": refusal.reason}]}
 
 
 def _told(program: Program, work: Delivery, member: MemberBatch) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _told(program: Program, work: Delivery, member: MemberBatch) -> dict[str, An
         "wire": [{"array": item.object.array, "object": json.loads(item.object.body)} for item in items],
         "not_sent": {**held_back, **{one.field: one.withheld for one in work.update.unknown if one.withheld}},
         "sent_as_it_is": [one.field for one in work.update.unknown if not one.withheld],
-        "refused": [
+        "rejected": [
             {"part": refusal.part, "field": refusal.field, "reason": refusal.reason} for refusal in work.field_errors
         ],
         "bytes": sum(len(item.object.body) for item in items),

@@ -41,7 +41,7 @@ def learn(platform: str, files: Iterable[bytes]) -> list[dict[str, Any]]:
     for data in files:
         for event in _events(data):
             found = _read(platform, event)
-            types[found.event.name if isinstance(found, MemberUpdate) and found.event else "refused"].add(found)
+            types[found.event.name if isinstance(found, MemberUpdate) and found.event else "rejected"].add(found)
     return [
         {
             "event": name,

@@ -91,7 +91,7 @@ def refused(settings: DeliverySettings, program: str, which: Which) -> Iterator[
     Unavailable
         A store does not answer.
     """
-    for bundle in parked_records.batches(settings, "refused", program):
+    for bundle in parked_records.batches(settings, "rejected", program):
         if which.bundle(bundle):
             yield bundle, [entry for entry in parked_records.records(settings, bundle) if which.entry(entry)]
 
@@ -124,14 +124,14 @@ def described(settings: DeliverySettings, program: str, event_id: str) -> dict[s
     Unavailable
         A store does not answer.
     """
-    for bundle in parked_records.batches(settings, "refused", program):
+    for bundle in parked_records.batches(settings, "rejected", program):
         for entry in parked_records.records(settings, bundle):
             if entry.event_id == event_id:
                 return {
                     "at": bundle.at.isoformat(),
                     "received": entry.record.received.isoformat(),
                     "event_id": entry.event_id,
-                    "refused": [
+                    "rejected": [
                         {"part": one.part, "field": one.field, "reason": one.reason} for one in entry.field_errors
                     ],
                     "missing": list(entry.missing),
@@ -194,7 +194,7 @@ def _take_off(
 ) -> Moved:
     until, taken = time.monotonic() + seconds, 0
     # The index first: what is put back beside a bundle comes again in a listing that goes on.
-    bundles = [bundle for bundle in parked_records.batches(settings, "refused", program) if which.bundle(bundle)]
+    bundles = [bundle for bundle in parked_records.batches(settings, "rejected", program) if which.bundle(bundle)]
     for number, bundle in enumerate(bundles):
         if time.monotonic() >= until:
             return Moved(taken, sum(one.count for one in bundles[number:]))
@@ -205,7 +205,7 @@ def _take_off(
         act(meant)
         rest = [entry for entry in entries if not which.entry(entry)]
         if rest:
-            parked_records.park(settings, "refused", program, rest, bundle.at.timestamp())
+            parked_records.park(settings, "rejected", program, rest, bundle.at.timestamp())
         parked_records.remove(settings, bundle)
         taken += len(meant)
     return Moved(taken)

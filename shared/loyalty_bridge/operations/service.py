@@ -100,7 +100,7 @@ def waiting(desk: OperatorContext, program: Program) -> dict[str, int]:
     """Count what waits for somebody or something: held and refused records, actions without a known outcome."""
     return {
         "held": sum(bundle.count for bundle in parked_records.batches(desk.settings, "held", program.id)),
-        "refused": sum(bundle.count for bundle in parked_records.batches(desk.settings, "refused", program.id)),
+        "rejected": sum(bundle.count for bundle in parked_records.batches(desk.settings, "rejected", program.id)),
         "unknown": len(idempotency.open_actions(desk.settings, program.id)),
     }
 

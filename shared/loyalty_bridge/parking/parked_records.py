@@ -35,7 +35,7 @@ _MOST_ENDS_BYTES = 200_000
 """An item of DynamoDB takes 400 KB; only senders of very long group names reach this."""
 _BODY = re.compile("bodies/[0-9a-f]{32}")
 
-Kind = Literal["held", "refused", "waiting"]
+Kind = Literal["held", "rejected", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,7 +201,7 @@ def _put_back(settings: DeliverySettings, bundle: ParkedBatch, tally: Recorder) 
     ]
     publisher.publish(settings, records)
     if damaged:
-        parked_records.park(settings, "refused", bundle.program, damaged, time.time())
+        parked_records.park(settings, "rejected", bundle.program, damaged, time.time())
         there = {record.released for record, _ in records}
         # Later records of their groups wait for these places: an empty record settles each of them.
         publisher.publish(
@@ -214,6 +214,6 @@ def _put_back(settings: DeliverySettings, bundle: ParkedBatch, tally: Recorder) 
         )
         for entry in damaged:
             reason = f"{entry.field_errors[0].field}: {entry.field_errors[0].reason}"
-            tally.problem(bundle.program, ENDPOINT, "", "refused", reason, entry.event_id)
+            tally.problem(bundle.program, ENDPOINT, "", "rejected", reason, entry.event_id)
     parked_records.remove(settings, bundle)
     return Counter(records=len(records), damaged=len(damaged))

@@ -153,8 +153,8 @@ class InvocationBatch:
             final = [one for one in noted if not self._comes_again(one[0])]
             with self._keeping([arrival for arrival, _, _ in final]):
                 if final:
-                    parked_records.park(self.settings, "refused", program, [entry for _, entry, _ in final], self.now)
-                    self.counts["refused"] += len(final)
+                    parked_records.park(self.settings, "rejected", program, [entry for _, entry, _ in final], self.now)
+                    self.counts["rejected"] += len(final)
                 for _, entry, is_whole in final:
                     self._note_refused(program, entry, is_whole)
 
@@ -170,14 +170,14 @@ class InvocationBatch:
 
     def _note_refused(self, program: str, entry: ParkedRecord, is_whole: bool) -> None:
         if is_whole:
-            self.note(entry.record, "refused", program)
+            self.note(entry.record, "rejected", program)
         known = buffer.program_labels(program)
         for one in entry.field_errors[: parked_records.MOST_REASONS]:
             # What the destination refuses is named by its part alone, and said in words that may quote a value.
             is_theirs = one.field == one.part
             platform = known.engagement if is_theirs else known.loyalty
             reason = f"{one.field}: {'refused by the destination' if is_theirs else one.reason}"
-            self.tally.problem(known.program, ENDPOINT, platform, "refused", reason, entry.event_id)
+            self.tally.problem(known.program, ENDPOINT, platform, "rejected", reason, entry.event_id)
 
     def wait(self, arrival: InboundMessage, record: SourceRecord) -> None:
         """Note a record whose person is not known yet; it comes back by schedule."""

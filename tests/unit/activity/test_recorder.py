@@ -46,7 +46,7 @@ def test_equal_problems_are_one_and_name_their_records() -> None:
     tally = Recorder()
 
     for record in ("e-1", "e-2", "e-1", ""):
-        tally.problem("demo", "forward_events", "braze", "refused", "phone: is no number", record)
+        tally.problem("demo", "forward_events", "braze", "rejected", "phone: is no number", record)
 
     [seen] = tally.problems.values()
     assert (seen.count, seen.records) == (4, {"e-1", "e-2"})
@@ -56,7 +56,7 @@ def test_equal_problems_are_one_and_name_their_records() -> None:
 def test_an_id_that_may_be_more_than_an_id_is_left_out(record: str) -> None:
     tally = Recorder()
 
-    tally.problem("demo", "forward_events", "braze", "refused", "phone: is no number", record)
+    tally.problem("demo", "forward_events", "braze", "rejected", "phone: is no number", record)
 
     [seen] = tally.problems.values()
     assert seen.records == set()
@@ -66,11 +66,11 @@ def test_too_many_different_problems_of_a_program_are_one_more() -> None:
     tally = Recorder()
 
     for number in range(MOST_ERRORS + 5):
-        tally.problem("demo", "forward_events", "braze", "refused", f"[{number}]: is no object")
-    tally.problem("other", "forward_events", "braze", "refused", "is no object")
+        tally.problem("demo", "forward_events", "braze", "rejected", f"[{number}]: is no object")
+    tally.problem("other", "forward_events", "braze", "rejected", "is no object")
 
     counts = {(problem.program, problem.code): seen.count for problem, seen in tally.problems.items()}
-    assert counts == {("demo", "refused"): 1, ("demo", "more"): 5, ("other", "refused"): 1}
+    assert counts == {("demo", "rejected"): 1, ("demo", "more"): 5, ("other", "rejected"): 1}
     assert len(tally.problems) == MOST_ERRORS + 2
 
 

@@ -33,7 +33,7 @@ def test_a_chart_fits_whatever_its_numbers(numbers: list[tuple[int, int, int]]) 
 
 
 def test_parts_of_a_day_stand_on_each_other() -> None:
-    chart = stacked("Events", ["2026-03-01"], {"sent": [30], "refused": [10]}, "ab")
+    chart = stacked("Events", ["2026-03-01"], {"sent": [30], "rejected": [10]}, "ab")
 
     sent, refused = chart.bars
     assert refused.y + refused.height == pytest.approx(sent.y)

@@ -39,8 +39,8 @@ def test_what_cannot_be_used_is_told_with_the_reason() -> None:
 
     found = {one["event"]: one for one in learn("convercus", [json.dumps([*bad, LOGIN]).encode(), b"no JSON"])}
 
-    assert found["refused"]["events"] == 4
-    assert found["refused"]["ignored"] == {
+    assert found["rejected"]["events"] == 4
+    assert found["rejected"]["ignored"] == {
         "eventType": "is not a known event type",
         "occurredAt": "is not a time",
         "record": "is no event",
