@@ -129,7 +129,7 @@ def _prepared(way: Way, programs: Programs, noted: list[int], stack: ExitStack) 
             (engagement_client, "decrypt", lambda _, ciphertext: ciphertext.decode()),
             (deduplication, "decrypt", lambda _, ciphertext: ciphertext.decode()),
             (deduplication, "look_up", lambda *_: deduplication.Known({}, {})),
-            (deduplication, "write_down", lambda *_: deduplication.Written(0, frozenset())),
+            (deduplication, "save", lambda *_: deduplication.Written(0, frozenset())),
             (identities, "learn", lambda *_: None),
             (AttributeState, "mark", lambda _, time, __: AttributeVersion(time, b"")),
         ):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import schemathesis
@@ -23,8 +25,13 @@ def cases(description: Mapping[str, Any], url: str, method: str, path: str, mode
     What is taken and what is not has tests of its own: reading is more tolerant than the description, but for ids of
     invisible characters, which a pattern does not tell.
     """
-    taken = {check: {"enabled": False} for check in ("positive_data_acceptance", "negative_data_rejection")}
-    config = schemathesis.Config.from_dict({"base-url": url, "checks": taken})
-    operation = schemathesis.openapi.from_dict(dict(description), config=config)[path][method.upper()]
+    operation = _schema(json.dumps(description), url)[path][method.upper()]
     made: SearchStrategy[Any] = operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode))
     return made
+
+
+@cache
+def _schema(description: str, url: str) -> Any:
+    taken = {check: {"enabled": False} for check in ("positive_data_acceptance", "negative_data_rejection")}
+    config = schemathesis.Config.from_dict({"base-url": url, "checks": taken})
+    return schemathesis.openapi.from_dict(json.loads(description), config=config)
