@@ -97,9 +97,9 @@ def test_an_array_has_as_many_events_as_a_message_holds_of_real_ones(more: int) 
 
     if more:
         with pytest.raises(Invalid, match="holds more than"):
-            parsing.events(events)
+            parsing.split_events(events)
     else:
-        assert parsing.events(events) == events
+        assert parsing.split_events(events) == events
 
 
 def test_what_there_is_no_time_to_read_comes_again_until_all_is_sent_in_order(

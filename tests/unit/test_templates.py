@@ -82,7 +82,7 @@ def test_a_body_for_braze_has_exactly_these_values_or_is_refused(
     }
 
     try:
-        made = parsing.parse(rendered(body, user, title, points, order, weak=weak).encode(), unique_keys=True)
+        made = parsing.parse_json(rendered(body, user, title, points, order, weak=weak).encode(), unique_keys=True)
     except Invalid:
         return
 
@@ -120,7 +120,7 @@ def test_a_signup_for_moengage_has_exactly_these_values_or_is_refused(user: dict
     environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined)
 
     try:
-        made: Any = parsing.parse(
+        made: Any = parsing.parse_json(
             environment.from_string(SIGN_UP).render(UserAttribute=user).encode(), unique_keys=True
         )
     except Invalid:

@@ -35,7 +35,7 @@ def put(
     Example: bridge program put demo connection.json
     """
     try:
-        change = parsing.parse(content(file), unique_keys=True)
+        change = parsing.parse_json(content(file), unique_keys=True)
     except Invalid as refusal:
         raise Invalid("file" if refusal.field == "record" else refusal.field, refusal.reason) from None
     if not isinstance(change, dict):

@@ -169,8 +169,8 @@ def decode(arrival: InboundMessage, fetch: Callable[[str], bytes]) -> SourceReco
     if not (isinstance(document, Mapping) and document.get(_MARK) == 1):
         return SourceRecord(_program(document), arrival.data, arrival.sent, document=None if unusable else document)
     program = _program_id(document.get("program"), "program")
-    member = parsing.text(document["member"], "member") if "member" in document else ""
-    released = parsing.text(document["released"], "released") if "released" in document else ""
+    member = parsing.parse_text(document["member"], "member") if "member" in document else ""
+    released = parsing.parse_text(document["released"], "released") if "released" in document else ""
     if released and not _is_place(released, arrival.sent):
         raise Invalid("released", "is not the place of a held record")
     stored = document.get("stored")
@@ -243,7 +243,7 @@ def program_of(event: Mapping[str, Json]) -> Json:
 
 def _program_id(value: Json, field: str) -> str:
     # Checked before it is looked up: a key beyond DynamoDB's limits would fail the whole batch, again and again.
-    program = parsing.text(value, field)
+    program = parsing.parse_text(value, field)
     if not _PROGRAM_ID.fullmatch(program):
         raise Invalid(field, "is not the id of a program")
     return program

@@ -45,7 +45,7 @@ def _number(value: Any) -> Any:
         value = rendered(value)
         if not _NUMBER.fullmatch(value):
             raise ValueError("is not a number")
-        return parsing.plain(float(value))
+        return parsing.canonical_number(float(value))
     if isinstance(value, bool):
         raise ValueError("is not a number")  # noqa: TRY004 - pydantic collects ValueError only
     return value
@@ -73,7 +73,7 @@ def _read(read: Callable[[Any, str], T]) -> Callable[[Any], T]:
 
 
 def _moment(value: str, field: str) -> str:
-    moment = parsing.iso(value, field)
+    moment = parsing.parse_iso_time(value, field)
     if parsing.is_day(value):
         # Whether it is meant to its beginning or its end, the caller has to say.
         raise Invalid(field, "has no time of day")
@@ -152,16 +152,16 @@ Email = Annotated[
     str,
     Field(max_length=254),
     AfterValidator(rendered),
-    AfterValidator(_read(parsing.email)),
+    AfterValidator(_read(parsing.parse_email)),
     WithJsonSchema({"type": "string", "maxLength": 254, "format": "email"}),
 ]
 Day = Annotated[
-    Annotated[str, AfterValidator(rendered), AfterValidator(_read(parsing.birth_date))] | None,
+    Annotated[str, AfterValidator(rendered), AfterValidator(_read(parsing.parse_birth_date))] | None,
     BeforeValidator(_blank_is_absent),
     WithJsonSchema({"type": ["string", "null"], "format": "date"}),
 ]
 Flag = Annotated[
-    Annotated[bool, BeforeValidator(_read(parsing.boolean))] | None,
+    Annotated[bool, BeforeValidator(_read(parsing.parse_boolean))] | None,
     BeforeValidator(_blank_is_absent),
     WithJsonSchema({"anyOf": [{"type": ["boolean", "null"]}, {"enum": ["true", "false", ""]}]}),
 ]
@@ -195,7 +195,7 @@ class AssignCouponBatch(_Body):
     @classmethod
     def _ends_after_its_beginning(cls, valid_to: str | None, info: ValidationInfo) -> str | None:
         valid_from = info.data.get("valid_from")
-        if valid_from and valid_to and parsing.instant(valid_to, "") <= parsing.instant(valid_from, ""):
+        if valid_from and valid_to and parsing.parse_time(valid_to, "") <= parsing.parse_time(valid_from, ""):
             raise ValueError("is not after valid_from")
         return valid_to
 

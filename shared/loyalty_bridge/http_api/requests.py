@@ -138,7 +138,7 @@ def parsed(call: ApiRequest) -> Json:
     Invalid
         It is not JSON, names a key twice, or the ``Content-Type`` does not say so.
     """
-    from loyalty_bridge.platforms.parsing import parse
+    from loyalty_bridge.platforms.parsing import parse_json
 
     kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -147,7 +147,7 @@ def parsed(call: ApiRequest) -> Json:
         raise PayloadTooLarge("body", f"is larger than {MAX_BODY // 1024} KB")
     try:
         # Of two values a reader takes the last: a text that a template did not escape could replace any other field.
-        return parse(call.body, unique_keys=True)
+        return parse_json(call.body, unique_keys=True)
     except Invalid as refusal:
         unquoted = str(refusal).replace("record:", "body:", 1)
         field = "body" if refusal.field == "record" else refusal.field

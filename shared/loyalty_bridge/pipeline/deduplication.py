@@ -141,7 +141,7 @@ def _learn(batch: InvocationBatch, mapped: Sequence[MappedEvent], known: Known) 
             gone = Invalid(one.program.source.UNRESOLVED_ERROR[0], "no longer means the account")
             batch.refuse_whole(one.work.arrival, one.work.record, gone, one.work.update.event_id)
             continue
-        persons = {alias for alias in (*one.aliases, *one.left_by) if owned(one.program, alias)}
+        persons = {alias for alias in (*one.aliases, *one.ended_aliases) if owned(one.program, alias)}
         if until < inf or (owner and owner.alias and persons - {owner.alias}):
             without_person(one)
         left.append(one)

@@ -48,7 +48,7 @@ class MappedEvent:
     program: Program
     work: Delivery
     aliases: tuple[str, ...]
-    left_by: tuple[str, ...] = ()
+    ended_aliases: tuple[str, ...] = ()
     sent_for: str = ""
 
     def teaches(self) -> list[AliasAssertion]:
@@ -57,7 +57,7 @@ class MappedEvent:
             AliasAssertion(
                 self.program.generation, alias, self.work.update.member, self.work.update.time, self._one(alias), ended
             )
-            for ended, named in ((False, self.aliases), (True, self.left_by))
+            for ended, named in ((False, self.aliases), (True, self.ended_aliases))
             for alias in named
             if not ended or self._one(alias) == "owner"
         ]
@@ -223,7 +223,7 @@ def _read_one(
         batch.counts["unknown_events"] += 1
     # Of a record that was sent on, the member is not its own statement.
     sent_for = program.source.alias(event) or "" if record.member else ""
-    return MappedEvent(program, work, program.source.known_as(event), program.source.left_by(event), sent_for)
+    return MappedEvent(program, work, program.source.aliases_of(event), program.source.ended_aliases(event), sent_for)
 
 
 def _refuse(

@@ -238,10 +238,10 @@ class LoyaltyPlatform(Protocol):
     def alias(self, event: Json, /) -> str | None:
         """Tell that other id."""
 
-    def known_as(self, event: Json, /) -> tuple[str, ...]:
+    def aliases_of(self, event: Json, /) -> tuple[str, ...]:
         """Tell the other ids by which later events may mean this event's member."""
 
-    def left_by(self, event: Json, /) -> tuple[str, ...]:
+    def ended_aliases(self, event: Json, /) -> tuple[str, ...]:
         """Tell the other ids by which this event's member is meant no longer."""
 
     def event_id(self, event: Json, /) -> str:

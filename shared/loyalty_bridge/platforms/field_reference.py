@@ -18,12 +18,12 @@ from loyalty_bridge.platforms.punchh import events as punchh
 
 _TEXT, _NUMBER, _TIME, _DAY, _FLAG = "text", "number", "time (ISO 8601)", "day (`YYYY-MM-DD`)", "boolean"
 _OF_READER: Mapping[Callable[..., Any], str] = {
-    parsing.text: _TEXT,
-    parsing.number: _NUMBER,
-    parsing.iso: _TIME,
-    parsing.boolean: _FLAG,
-    parsing.birth_date: _DAY,
-    parsing.email: "e-mail address",
+    parsing.parse_text: _TEXT,
+    parsing.parse_number: _NUMBER,
+    parsing.parse_iso_time: _TIME,
+    parsing.parse_boolean: _FLAG,
+    parsing.parse_birth_date: _DAY,
+    parsing.parse_email: "e-mail address",
 }
 _OF_SCHEMA = {"string": _TEXT, "integer": _NUMBER, "number": _NUMBER, "boolean": _FLAG, "object": "object"}
 

@@ -84,10 +84,10 @@ def is_blank(value: Json) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def parse(data: bytes, *, unique_keys: bool = False, any_text: bool = False) -> Json:
+def parse_json(data: bytes, *, unique_keys: bool = False, any_text: bool = False) -> Json:
     """Read strict JSON in UTF-8 (RFC 8259) whose every value the engagement platforms can store.
 
-    A byte order mark is skipped, numbers are in the form of `plain`.
+    A byte order mark is skipped, numbers are in the form of `canonical_number`.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def parse(data: bytes, *, unique_keys: bool = False, any_text: bool = False) -> 
     unique_keys
         Refuse an object that names a key twice, at any depth; otherwise the last value counts.
     any_text
-        Let null bytes and lone surrogates pass, where each field is read by itself: `text` refuses them. A key that
+        Let null bytes and lone surrogates pass, where each field is read alone: `parse_text` refuses them. A key that
         holds them is written with U+FFFD, and its value becomes a null byte, so that its field alone is refused.
 
     Raises
@@ -133,14 +133,14 @@ def parse_each(data: bytes) -> tuple[Json, list[tuple[bytes, Invalid]]]:
         Nothing of it can be used.
     """
     try:
-        return parse(data, any_text=True), []
+        return parse_json(data, any_text=True), []
     except Invalid:
         elements = _elements(data)
-        check_number(len(elements))
+        check_event_count(len(elements))
         usable, unusable = [], []
         for element in elements:
             try:
-                usable.append(parse(element, any_text=True))
+                usable.append(parse_json(element, any_text=True))
             except Invalid as refusal:
                 unusable.append((element, refusal))
         if not usable:
@@ -176,7 +176,7 @@ def _after_blanks(document: str, at: int) -> int:
     return found.end() if found else at
 
 
-def events(record: Json) -> list[Json]:
+def split_events(record: Json) -> list[Json]:
     """Take a parsed record apart: one event, or an array of them. An element that is no event is refused when read.
 
     Raises
@@ -187,19 +187,19 @@ def events(record: Json) -> list[Json]:
     if isinstance(record, Mapping):
         return [record]
     if isinstance(record, Sequence) and not isinstance(record, str):
-        check_number(len(record))
+        check_event_count(len(record))
         return list(record)
     raise Invalid("record", "is neither an object nor an array")
 
 
-def check_number(events: int) -> None:
+def check_event_count(events: int) -> None:
     """Refuse a record of too many events, before each of them takes its time."""
     if events > MAX_EVENTS:
         raise Invalid("record", f"holds more than {MAX_EVENTS} events: send fewer at a time")
 
 
-def number(value: Json, field: str) -> int | float:
-    """Read a finite number in its one form, see `plain`, also from a string such as ``"12.50"``.
+def parse_number(value: Json, field: str) -> int | float:
+    """Read a finite number in its one form, see `canonical_number`, also from a string such as ``"12.50"``.
 
     A boolean is not a number, nor is what may have another meaning elsewhere (``"1,234"``).
     """
@@ -212,10 +212,10 @@ def number(value: Json, field: str) -> int | float:
         raise Invalid(field, "is not a finite number")
     if isinstance(value, int) and not _fits(value):
         raise Invalid(field, "is too large")
-    return plain(value)
+    return canonical_number(value)
 
 
-def plain(value: float) -> int | float:
+def canonical_number(value: float) -> int | float:
     """Write equal numbers in one form: 120.0 as 120, and 268.28000000000003 as 268.28.
 
     A double holds 15 decimal digits; what follows is left over from calculations.
@@ -228,7 +228,7 @@ def plain(value: float) -> int | float:
     return int(rounded) if rounded.is_integer() else rounded
 
 
-def text(value: Json, field: str) -> str:
+def parse_text(value: Json, field: str) -> str:
     """Read a text without the blanks around it, also from an integer. Blank, boolean, array and object are refused."""
     if isinstance(value, int) and not isinstance(value, bool) and _fits(value):
         return str(value)
@@ -241,14 +241,14 @@ def text(value: Json, field: str) -> str:
     return trimmed
 
 
-def member_id(value: Json, field: str) -> str:
-    """Read the id of a person as `text` does; what cannot be one, see `check_member_id`, is refused."""
-    found = text(value, field)
+def parse_member_id(value: Json, field: str) -> str:
+    """Read the id of a person as `parse_text` does; what cannot be one, see `check_member_id`, is refused."""
+    found = parse_text(value, field)
     check_member_id(found, field)
     return found
 
 
-def is_no_id(value: Json) -> bool:
+def is_missing_id(value: Json) -> bool:
     """Tell whether a value is blank, or the word for a missing one: as an event's id it would make all events one."""
     if not isinstance(value, str):
         return value is None
@@ -258,7 +258,7 @@ def is_no_id(value: Json) -> bool:
 MAX_WORD = 200
 
 
-def boolean(value: Json, field: str) -> bool:
+def parse_boolean(value: Json, field: str) -> bool:
     """Read true or false, also from ``"true"``, ``"yes"``, ``1`` and their opposites in any case."""
     if isinstance(value, bool):
         return value
@@ -268,7 +268,7 @@ def boolean(value: Json, field: str) -> bool:
     return found
 
 
-def instant(value: Json, field: str) -> datetime:
+def parse_time(value: Json, field: str) -> datetime:
     """Read a time as aware UTC.
 
     Without a zone it is UTC; what lies beyond the calendar becomes its first or last moment.
@@ -287,7 +287,7 @@ def instant(value: Json, field: str) -> datetime:
 
 def _written(value: Json, field: str, noun: str, last_second: int = times.LAST_SECOND) -> times.Written:
     try:
-        return times.written(value, last_second)
+        return times.parse_written(value, last_second)
     except times.Ambiguous as error:
         raise Invalid(field, f"is not a {noun} that can be read: {error}") from None
     except ValueError:
@@ -297,26 +297,26 @@ def _written(value: Json, field: str, noun: str, last_second: int = times.LAST_S
 def is_day(value: Json) -> bool:
     """Tell whether a value is a day, without a time of day."""
     try:
-        return times.written(value).form == "day"
+        return times.parse_written(value).form == "day"
     except ValueError:
         return False
 
 
-def iso(value: Json, field: str) -> str:
-    """Read a time as `instant` does, and write it in ISO 8601 with ``Z``."""
-    return instant(value, field).isoformat().replace("+00:00", "Z")
+def parse_iso_time(value: Json, field: str) -> str:
+    """Read a time as `parse_time` does, and write it in ISO 8601 with ``Z``."""
+    return parse_time(value, field).isoformat().replace("+00:00", "Z")
 
 
-def occurred(value: Json, field: str, received: datetime) -> datetime:
+def parse_event_time(value: Json, field: str, received: datetime) -> datetime:
     """Read when an event happened: not before 2000; a time more than `MAX_AHEAD` after its arrival is the arrival's."""
-    time = instant(value, field)
+    time = parse_time(value, field)
     if time.year < 2000:
         raise Invalid(field, "is not a possible time")
     return received if time > received + MAX_AHEAD else time
 
 
-def birth_date(value: Json, field: str, *, not_after: date = date.max) -> str:
-    """Read a date of birth as ``YYYY-MM-DD``, from everything that `instant` reads: the day as it is written.
+def parse_birth_date(value: Json, field: str, *, not_after: date = date.max) -> str:
+    """Read a date of birth as ``YYYY-MM-DD``, from everything that `parse_time` reads: the day as it is written.
 
     An epoch is midnight somewhere: the nearest day counts. Orders of day and month that cannot be told apart are
     refused, as are years before 1900 and days after `not_after`.
@@ -328,7 +328,7 @@ def birth_date(value: Json, field: str, *, not_after: date = date.max) -> str:
     return born.isoformat()
 
 
-def phone(value: Json, region: str | None, field: str) -> str:
+def parse_phone(value: Json, region: str | None, field: str) -> str:
     """Read a phone number as E.164. `region` (alpha-2) is where a number without ``+`` or ``00`` is dialled from.
 
     Digits that begin with the calling code of their region, and are a number with ``+`` before them, are that number:
@@ -342,7 +342,7 @@ def phone(value: Json, region: str | None, field: str) -> str:
     """
     import phonenumbers
 
-    written = text(value, field)
+    written = parse_text(value, field)
     if len(written) > _LONGEST_PHONE or re.fullmatch(r"[0-9.,]+[eE]\+?[0-9]+", written):
         raise Invalid(field, "is not a phone number")
 
@@ -374,38 +374,38 @@ def phone(value: Json, region: str | None, field: str) -> str:
     return phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)
 
 
-def calling_region(value: Json, field: str) -> str:
+def parse_calling_region(value: Json, field: str) -> str:
     """Read where a phone number is dialled from, from a country or a calling code (``+49``, ``0049``, 49)."""
     import phonenumbers
 
-    code = re.fullmatch(r"(?:\+|00)?([1-9][0-9]{0,2})", text(value, field))
+    code = re.fullmatch(r"(?:\+|00)?([1-9][0-9]{0,2})", parse_text(value, field))
     region = phonenumbers.region_code_for_country_code(int(code[1])) if code else "ZZ"
-    return country(value, field) if region in {"ZZ", "001"} else region
+    return parse_country(value, field) if region in {"ZZ", "001"} else region
 
 
-def country(value: Json, field: str) -> str:
+def parse_country(value: Json, field: str) -> str:
     """Read a country as ISO 3166-1 alpha-2, from alpha-2, alpha-3, numeric code or English name."""
     from iso3166 import countries
 
-    name = text(value, field).upper()
+    name = parse_text(value, field).upper()
     found = countries.get(name, None)
     if found is None and name not in _COUNTRY_NAMES:
         raise Invalid(field, "is not a country")
     return found.alpha2 if found else _COUNTRY_NAMES[name]
 
 
-def gender(value: Json, field: str) -> str | None:
+def parse_gender(value: Json, field: str) -> str | None:
     """Read a gender as ``M``, ``F``, ``O`` (other), ``N`` (not applicable), ``P`` (not said), or None (unknown).
 
     Understands English and German words in any case, and the numbers of ISO/IEC 5218.
     """
-    word = re.sub(r"[\W_]", "", text(value, field).lower())
+    word = re.sub(r"[\W_]", "", parse_text(value, field).lower())
     if word not in _GENDERS:
         raise Invalid(field, "is not a known gender")
     return _GENDERS[word]
 
 
-def email(value: Json, field: str) -> str:
+def parse_email(value: Json, field: str) -> str:
     """Read an e-mail address; its domain in lower case, in the alphabet in which it is written.
 
     Of ``Ann <ann@example.com>`` (RFC 5322, section 3.4) the address is read. Whether it can be delivered to is not
@@ -415,7 +415,7 @@ def email(value: Json, field: str) -> str:
 
     # No mail is delivered there, but engagement platforms take the addresses.
     SPECIAL_USE_DOMAIN_NAMES.clear()
-    written = text(value, field)
+    written = parse_text(value, field)
     if len(written) > _LONGEST_ADDRESS:
         raise Invalid(field, "is not an e-mail address")
     if named := _NAMED_ADDRESS.fullmatch(written):
@@ -431,7 +431,7 @@ def email(value: Json, field: str) -> str:
     return f"{local if dotted else found.local_part}@{found.ascii_domain if host.isascii() else found.domain}"
 
 
-def currency(value: Json, field: str) -> str:
+def parse_currency(value: Json, field: str) -> str:
     """Read a currency as its ISO 4217 letters, from letters or number; also one that is no longer in circulation.
 
     Sources: https://www.six-group.com/en/products-services/financial-information/data-standards.html (lists one and
@@ -441,7 +441,7 @@ def currency(value: Json, field: str) -> str:
 
     from loyalty_bridge.platforms import codes
 
-    code = text(value, field).upper()
+    code = parse_text(value, field).upper()
     if re.fullmatch("[0-9]{1,3}", code):
         code = codes.FORMER_CURRENCY_NUMBERS.get(int(code)) or next(
             (str(it.value) for it in Currency if it.number == int(code)), ""
@@ -451,7 +451,7 @@ def currency(value: Json, field: str) -> str:
     return code
 
 
-def language(value: Json, field: str) -> str:
+def parse_language(value: Json, field: str) -> str:
     """Read a language as its ISO 639-1 letters (of ISO 639-3 where there are none), from a code or a locale.
 
     Read are ``de``, ``en-US``, ``zh_Hans_CN``, ``pt_BR.UTF-8``, three letters (``deu``, ``ger``), those of Windows
@@ -459,7 +459,7 @@ def language(value: Json, field: str) -> str:
     """
     from loyalty_bridge.platforms import codes
 
-    found = re.match(r"([a-z]{2,3})(?:[-_.@,;]|$)", text(value, field).lower())
+    found = re.match(r"([a-z]{2,3})(?:[-_.@,;]|$)", parse_text(value, field).lower())
     code = found[1] if found else "und"
     code = codes.LANGUAGES.get(code, code)
     if code in {"und", "mul", "mis", "zxx", "xx"}:
@@ -482,7 +482,7 @@ def _integer(literal: str) -> int:
 def _decimal(literal: str) -> int | float:
     if not math.isfinite(value := float(literal)):
         raise Invalid("record", "holds a number that is too large")
-    return plain(value)
+    return canonical_number(value)
 
 
 def _refuse_constant(literal: str) -> NoReturn:

@@ -117,7 +117,7 @@ def without_personal(value: Json, parent: str = "") -> Json:
         return [inner for item in value if (inner := without_personal(item, parent)) is not None] or None
     if parsing.is_blank(value) or (isinstance(value, str) and _ADDRESS_OR_PHONE.search(value)):
         return None
-    return parsing.plain(value) if isinstance(value, float) else value
+    return parsing.canonical_number(value) if isinstance(value, float) else value
 
 
 def withheld_in(value: Json, path: str, parent: str | None = None) -> Iterator[str]:

@@ -77,8 +77,8 @@ class Written(NamedTuple):
     form: Literal["day", "time", "epoch"] = "time"
 
 
-def written(value: Json, last_second: int = LAST_SECOND) -> Written:
-    """Read a time as it is written, see `reading.instant`.
+def parse_written(value: Json, last_second: int = LAST_SECOND) -> Written:
+    """Read a time as it is written, see `parsing.parse_time`.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def _object(value: Mapping[str, Json], last_second: int) -> Written:
     if isinstance(inner, Mapping):
         inner = inner.get("$numberLong")
     if isinstance(inner, str | int | float):
-        return written(inner, last_second)
+        return parse_written(inner, last_second)
     seconds = value.get("seconds", value.get("epochSecond"))
     if isinstance(seconds, str) and re.fullmatch("-?[0-9]{1,12}", seconds, re.ASCII):
         seconds = int(seconds)

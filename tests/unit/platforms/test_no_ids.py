@@ -54,7 +54,7 @@ def test_a_user_without_an_id_is_no_second_name_of_an_account(no_id: str) -> Non
 
     update = convercus.read(event, convercus.Rules(), member="A-1", received=NOW)
 
-    assert convercus.known_as(event) == ()
+    assert convercus.aliases_of(event) == ()
     assert "convercus_user_id" not in update.attributes
     assert [one.field for one in update.field_errors] == ["userId"]
 
@@ -69,7 +69,7 @@ def test_an_event_of_punchh_without_an_id_is_refused(no_id: str) -> None:
 
 @pytest.mark.parametrize("no_address", [*NO_IDS, "n/a", "@", "none@"])
 def test_a_word_for_a_missing_address_is_no_second_name_of_a_guest(no_address: str) -> None:
-    assert punchh.known_as(of_punchh({"external_source_id": "C-1", "email": no_address})) == ()
+    assert punchh.aliases_of(of_punchh({"external_source_id": "C-1", "email": no_address})) == ()
     with pytest.raises(Invalid, match="names no user"):
         punchh.alias(of_punchh({"email": no_address}))
 

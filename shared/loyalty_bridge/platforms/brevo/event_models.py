@@ -66,18 +66,20 @@ def _optional(read: Callable[[Any, str], T]) -> Callable[[Any], T | _Unreadable 
 
 
 def _metadata(value: Any, field: str) -> str | Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else parsing.text(value, field)
+    return value if isinstance(value, Mapping) else parsing.parse_text(value, field)
 
 
-Id = Annotated[str, PlainValidator(_required(parsing.text), json_schema_input_type=str)]
-Number = Annotated[int | float, PlainValidator(_required(parsing.number), json_schema_input_type=float)]
-MaybeText = Annotated[str | None, PlainValidator(_optional(parsing.text), json_schema_input_type=str | None)]
+Id = Annotated[str, PlainValidator(_required(parsing.parse_text), json_schema_input_type=str)]
+Number = Annotated[int | float, PlainValidator(_required(parsing.parse_number), json_schema_input_type=float)]
+MaybeText = Annotated[str | None, PlainValidator(_optional(parsing.parse_text), json_schema_input_type=str | None)]
 MaybeNumber = Annotated[
-    int | float | None, PlainValidator(_optional(parsing.number), json_schema_input_type=float | None)
+    int | float | None, PlainValidator(_optional(parsing.parse_number), json_schema_input_type=float | None)
 ]
-MaybeBoolean = Annotated[bool | None, PlainValidator(_optional(parsing.boolean), json_schema_input_type=bool | None)]
+MaybeBoolean = Annotated[
+    bool | None, PlainValidator(_optional(parsing.parse_boolean), json_schema_input_type=bool | None)
+]
 MaybeTime = Annotated[
-    datetime | None, PlainValidator(_optional(parsing.instant), json_schema_input_type=datetime | None)
+    datetime | None, PlainValidator(_optional(parsing.parse_time), json_schema_input_type=datetime | None)
 ]
 Metadata = Annotated[
     str | Mapping[str, Any] | None,

@@ -116,7 +116,7 @@ _RESERVED = frozenset({
 })  # fmt: skip
 
 
-events = parsing.events
+events = parsing.split_events
 
 
 def envelope(event: Json, event_name: str | None, received: datetime) -> Json:
@@ -149,7 +149,7 @@ def envelope(event: Json, event_name: str | None, received: datetime) -> Json:
         "event_id": f"sha256:{hashlib.sha256(content.encode()).hexdigest()}",
         "event_date": _iso(received),
     }
-    return told | {field: value for field, value in made.items() if parsing.is_no_id(told.get(field))}
+    return told | {field: value for field, value in made.items() if parsing.is_missing_id(told.get(field))}
 
 
 def member(event: Json, rules: Rules) -> str:
@@ -168,12 +168,12 @@ def alias(_: Json) -> str | None:
     return None
 
 
-def known_as(_: Json) -> tuple[str, ...]:
+def aliases_of(_: Json) -> tuple[str, ...]:
     """Tell that no later event means this event's member by a second name."""
     return ()
 
 
-def left_by(_: Json) -> tuple[str, ...]:
+def ended_aliases(_: Json) -> tuple[str, ...]:
     """Tell none."""
     return ()
 
@@ -201,7 +201,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     member
         What `member` told for this event.
     received
-        When the event arrived (aware, UTC); stands in for a time that is missing, see `reading.occurred`.
+        When the event arrived (aware, UTC); stands in for a time that is missing, see `parsing.parse_event_time`.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     source_id = event_id(event)
     event_type = _text(told, "event_name")
     date = told.get("event_date")
-    time = received if parsing.is_blank(date) else parsing.occurred(date, "event_date", received)
+    time = received if parsing.is_blank(date) else parsing.parse_event_time(date, "event_date", received)
     # pydantic is slow to import, and only who reads an event needs it, not who takes in a delivery.
     from loyalty_bridge.platforms.brevo import event_models as brevo_events
 
@@ -270,7 +270,7 @@ def _open(event: Json) -> dict[str, Json]:
 def _text(told: Mapping[str, Json], field: str) -> str:
     if parsing.is_blank(told.get(field)):
         raise Invalid(field, "is missing")
-    return parsing.text(told[field], field)
+    return parsing.parse_text(told[field], field)
 
 
 def _iso(time: datetime) -> str:
@@ -282,7 +282,7 @@ def _phone(value: Json, field: str) -> str:
 
     Source: https://developers.brevo.com/reference/createcontact
     """
-    return parsing.phone("+" + parsing.text(value, field).lstrip("+").removeprefix("00"), None, field)
+    return parsing.parse_phone("+" + parsing.parse_text(value, field).lstrip("+").removeprefix("00"), None, field)
 
 
 def _identity(told: Json, rules: Rules) -> tuple[Literal["id", "email", "phone"], str]:
@@ -305,15 +305,15 @@ def _identity(told: Json, rules: Rules) -> tuple[Literal["id", "email", "phone"]
 _IDENTIFIERS: Mapping[
     IdentifyBy, tuple[Literal["id", "email", "phone"], Callable[[Json, str], str], tuple[str, ...]]
 ] = {
-    "ext_id": ("id", parsing.member_id, ("identifiers.ext_id",)),
-    "email_id": ("email", parsing.email, ("identifiers.email_id",)),
+    "ext_id": ("id", parsing.parse_member_id, ("identifiers.ext_id",)),
+    "email_id": ("email", parsing.parse_email, ("identifiers.email_id",)),
     "phone_id": ("phone", _phone, ("identifiers.phone_id",)),
-    "contact_id": ("id", parsing.member_id, ("contact_id", "identifiers.contact_id")),
+    "contact_id": ("id", parsing.parse_member_id, ("contact_id", "identifiers.contact_id")),
     "loyalty_subscription_id": (
-        "id", parsing.member_id, ("loyalty_subscription_id", "subscription.loyalty_subscription_id"),
+        "id", parsing.parse_member_id, ("loyalty_subscription_id", "subscription.loyalty_subscription_id"),
     ),
-    "card_id": ("id", parsing.member_id, ("membership.card_id", "card_id")),
-    "member_id": ("id", parsing.member_id, ("member_id",)),
+    "card_id": ("id", parsing.parse_member_id, ("membership.card_id", "card_id")),
+    "member_id": ("id", parsing.parse_member_id, ("member_id",)),
 }  # fmt: skip
 """For each identifier what it identifies by, how it is read, and the paths that it may be at."""
 
@@ -424,9 +424,9 @@ def _contact(
 
 
 _PROFILE: Mapping[str, tuple[ProfileField, Callable[[Json, str], Json]]] = {
-    "EMAIL": ("email", parsing.email),
-    "FIRSTNAME": ("first_name", parsing.text),
-    "LASTNAME": ("last_name", parsing.text),
+    "EMAIL": ("email", parsing.parse_email),
+    "FIRSTNAME": ("first_name", parsing.parse_text),
+    "LASTNAME": ("last_name", parsing.parse_text),
     "SMS": ("phone", _phone),
 }
 """The attributes that every Brevo account has."""

@@ -233,7 +233,7 @@ class Client:
         until = min(deadline, time.monotonic() + CODE_SECONDS)
         reply = self._call("coupon_code", until, account_coupon_id=account_coupon_id)
         try:
-            value = parsing.parse(reply.body)
+            value = parsing.parse_json(reply.body)
         except Invalid:
             return _code(reply.body.decode(errors="replace").strip())
         return _code(self._field(value, "code") if isinstance(value, Mapping) else value)
@@ -385,11 +385,13 @@ def login(
 def _granted(reply: Reply) -> tuple[str, float]:
     """Read https://www.rfc-editor.org/rfc/rfc6749#section-5.1."""
     try:
-        grant = parsing.parse(reply.body)
+        grant = parsing.parse_json(reply.body)
         if not isinstance(grant, Mapping):
             return "", 0
         life = grant.get("expires_in")
-        return _text(grant.get("access_token")), parsing.number(life, "expires_in") if life else _UNTOLD_LIFE_SECONDS
+        return _text(grant.get("access_token")), parsing.parse_number(
+            life, "expires_in"
+        ) if life else _UNTOLD_LIFE_SECONDS
     except Invalid:
         return "", 0
 
@@ -435,7 +437,7 @@ def _judged(reply: Reply, turned_away: Sequence[int]) -> Reply:
 def _refusal(reply: Reply) -> UpstreamRejected:
     """Read an error (``{code?, message, error[]?}``). Only words that are codes are kept."""
     try:
-        error = parsing.parse(reply.body)
+        error = parsing.parse_json(reply.body)
     except Invalid:
         error = None
     codes: list[str] = []
@@ -462,7 +464,7 @@ def _filled(path: str, ids: Mapping[str, str]) -> str:
 
 def _parsed(reply: Reply) -> Json:
     try:
-        return parsing.parse(reply.body, any_text=True)
+        return parsing.parse_json(reply.body, any_text=True)
     except Invalid as refusal:
         raise OutcomeUnknown(f"Convercus' answer cannot be read: {refusal.reason}") from None
 

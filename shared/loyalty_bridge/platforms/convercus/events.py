@@ -210,8 +210,8 @@ class _Person(NamedTuple):
 
 
 def events(record: Json) -> list[Json]:
-    """Take a parsed record apart, as `reading.events` does."""
-    return [_Event(event) if isinstance(event, Mapping) else event for event in parsing.events(record)]
+    """Take a parsed record apart, as `parsing.split_events` does."""
+    return [_Event(event) if isinstance(event, Mapping) else event for event in parsing.split_events(record)]
 
 
 def member(event: Json, _rules: Rules | None = None) -> str | None:
@@ -230,7 +230,7 @@ def alias(event: Json) -> str | None:
     return _opened(event).other_id
 
 
-def known_as(event: Json) -> tuple[str, ...]:
+def aliases_of(event: Json) -> tuple[str, ...]:
     """Tell the alias by which later events may mean this event's account: the user that it names as the OWNER.
 
     Raises
@@ -242,13 +242,13 @@ def known_as(event: Json) -> tuple[str, ...]:
     return _alias_of_role(opened) if opened.person.is_owner and opened.kind != _ENDED else ()
 
 
-def left_by(event: Json) -> tuple[str, ...]:
+def ended_aliases(event: Json) -> tuple[str, ...]:
     """Tell the alias of a user who owns this event's account no longer: the role is another, or the membership ended.
 
     Raises
     ------
     Invalid
-        As `known_as`.
+        As `aliases_of`.
     """
     opened = _opened(event)
     return _alias_of_role(opened) if not opened.person.is_owner or opened.kind == _ENDED else ()
@@ -294,7 +294,7 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
         The account id. For an event that carries only a user, call once for each account of the user: the update's
         id then ends in ``/<member>``, while the property ``event_id`` stays the source's.
     received
-        When the event arrived (aware, UTC); stands in for a time that is missing, see `reading.occurred`.
+        When the event arrived (aware, UTC); stands in for a time that is missing, see `parsing.parse_event_time`.
 
     Raises
     ------
@@ -305,7 +305,7 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
     envelope, payload, kind, person = opened.envelope, opened.payload, opened.kind, opened.person
     source_id = _event_id(envelope)
     occurred = _find([envelope], "occurredAt")
-    time = parsing.occurred(*occurred, received) if occurred else received
+    time = parsing.parse_event_time(*occurred, received) if occurred else received
 
     field_errors: list[FieldError] = []
     body = [*_inner([payload], *_KINDS[kind].wrappers), payload]
@@ -450,16 +450,16 @@ def _kind(envelope: _Object) -> str:
     found = _find([envelope], "eventType")
     if found is None:
         raise Invalid("eventType", "is missing")
-    kind = _KIND_BY_PLAIN_NAME.get(_plain(parsing.text(*found)).removeprefix("convercus"))
+    kind = _KIND_BY_PLAIN_NAME.get(_plain(parsing.parse_text(*found)).removeprefix("convercus"))
     if kind is None:
         raise Invalid(found.path, "is not a known event type")
     return kind
 
 
 def _event_id(envelope: _Object) -> str:
-    named = [one for one in _all([envelope], "eventId") if not parsing.is_no_id(one.value)]
+    named = [one for one in _all([envelope], "eventId") if not parsing.is_missing_id(one.value)]
     if named:
-        return parsing.text(*next((one for one in named if one.value not in ([], {})), named[0]))
+        return parsing.parse_text(*next((one for one in named if one.value not in ([], {})), named[0]))
     content = json.dumps(envelope.fields, sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
 
@@ -481,7 +481,7 @@ def _id(candidates: Iterable[_Found]) -> str | None:
     for found in candidates:
         if found.value is not None:
             try:
-                return parsing.member_id(*found)
+                return parsing.parse_member_id(*found)
             except Invalid as unusable:
                 refusal = refusal or unusable
     if refusal:
@@ -523,7 +523,7 @@ def _person_attributes(person: _Person, partners: list[_Object], field_errors: l
     for name, found in told.items():
         if found:
             with _Part("attributes", field_errors):
-                attributes[name] = (parsing.member_id if name.endswith("_id") else parsing.text)(*found)
+                attributes[name] = (parsing.parse_member_id if name.endswith("_id") else parsing.parse_text)(*found)
     return attributes
 
 
@@ -537,7 +537,7 @@ def _state_attributes(kind: str, body: list[_Object], field_errors: list[FieldEr
         level = _find(levels, "name")
     if level:
         with _Part("attributes", field_errors):
-            attributes["convercus_status_level"] = parsing.text(*level)
+            attributes["convercus_status_level"] = parsing.parse_text(*level)
 
     field_errors += [
         FieldError("attributes", path, "is not an object")
@@ -554,7 +554,7 @@ def _state_attributes(kind: str, body: list[_Object], field_errors: list[FieldEr
     for name, points in told.items():
         if points:
             with _Part("attributes", field_errors):
-                balance[name] = parsing.number(*points)
+                balance[name] = parsing.parse_number(*points)
     if balance:
         attributes["convercus_balance"] = balance
     return attributes
@@ -583,21 +583,21 @@ def _profile(
     def phone(value: Json, field: str) -> Json:
         # A number without country code is dialled from where its owner lives.
         told = _find(where, *_CALLING_CODES)
-        region = parsing.calling_region(*told) if told else profile.get("country") or rules.default_country
-        return parsing.phone(value, region if isinstance(region, str) else None, field)
+        region = parsing.parse_calling_region(*told) if told else profile.get("country") or rules.default_country
+        return parsing.parse_phone(value, region if isinstance(region, str) else None, field)
 
     def birth_date(value: Json, field: str) -> Json:
-        return parsing.birth_date(value, field, not_after=received.date() + timedelta(days=1))
+        return parsing.parse_birth_date(value, field, not_after=received.date() + timedelta(days=1))
 
     readers: Mapping[ProfileField, Callable[[Json, str], Json]] = {
-        "country": parsing.country,
-        "email": parsing.email,
+        "country": parsing.parse_country,
+        "email": parsing.parse_email,
         "phone": phone,
-        "first_name": parsing.text,
-        "last_name": parsing.text,
+        "first_name": parsing.parse_text,
+        "last_name": parsing.parse_text,
         "birth_date": birth_date,
-        "gender": parsing.gender,
-        "city": parsing.text,
+        "gender": parsing.parse_gender,
+        "city": parsing.parse_text,
     }
     for name, read_value in readers.items():
         names = PROFILE[name]
@@ -641,14 +641,14 @@ def _optin(entry: _Found, default: bool | None) -> tuple[str, bool]:
     if not isinstance(entry.value, Mapping):
         if default is None:
             raise Invalid(entry.path, "is not an object")
-        return parsing.text(*entry), default
+        return parsing.parse_text(*entry), default
     fields = [_object(entry.path, entry.value)]
     channel = _find(fields, "type", "name")
     flag = _find(fields, "flag")
     if channel is None or (flag is None and default is None):
         raise Invalid(entry.path, "has no type or no flag")
-    own = parsing.boolean(*flag) if flag else True
-    return parsing.text(*channel), own and default is not False
+    own = parsing.parse_boolean(*flag) if flag else True
+    return parsing.parse_text(*channel), own and default is not False
 
 
 def _custom(person: list[_Object], field_errors: list[FieldError]) -> dict[str, Json]:
@@ -679,7 +679,7 @@ def _custom_property(entry: _Found, path: str) -> tuple[str, Json]:
     value = _find(given, "value") or next(_all(given, "value"), None)
     if found is None or value is None:
         raise Invalid(entry.path, "has no name or no value")
-    name = parsing.text(*found)
+    name = parsing.parse_text(*found)
     if name.lower() in _RESERVED_NAMES or name.lower().startswith(_RESERVED_PREFIXES):
         raise Invalid(f"{path}.{name[:64]}", "has a reserved name")
     return name, value.value
@@ -799,20 +799,20 @@ def _tidy(value: Json, field: str) -> Json:
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, float):
-        return parsing.plain(value)
+        return parsing.canonical_number(value)
     kept = without_personal(value, field.rpartition(".")[2])
     return kept if kept is not None else {} if isinstance(value, Mapping) else []
 
 
 def _level(value: Json, field: str) -> Json:
     """Keep a level an object, so that the property has one type for ever."""
-    return {"name": parsing.text(value, field)} if isinstance(value, str) else _tidy(value, field)
+    return {"name": parsing.parse_text(value, field)} if isinstance(value, str) else _tidy(value, field)
 
 
 _PROPERTY_READERS: Mapping[str, Callable[[Json, str], Json]] = {
-    **dict.fromkeys(("amount", "points", "lockedPoints", "statusPoints"), parsing.number),
-    **dict.fromkeys(("redeemCount", "maxRedeemCount"), parsing.number),
-    **dict.fromkeys(("transactionTime", "valueTime", "validFrom", "validTo"), parsing.iso),
+    **dict.fromkeys(("amount", "points", "lockedPoints", "statusPoints"), parsing.parse_number),
+    **dict.fromkeys(("redeemCount", "maxRedeemCount"), parsing.parse_number),
+    **dict.fromkeys(("transactionTime", "valueTime", "validFrom", "validTo"), parsing.parse_iso_time),
     **dict.fromkeys(("level", "previousLevel"), _level),
 }
 
@@ -822,17 +822,17 @@ def _purchase(body: list[_Object], properties: Mapping[str, Json], rules: Rules,
     reversal = _reverses_earn(body)
     if reversal is None:
         return None
-    amount = parsing.number(*_needed(body, "amount"))
+    amount = parsing.parse_number(*_needed(body, "amount"))
     product = (_original_id(body) if reversal or amount < 0 else None) or _needed(body, "transactionId")
     currency = _find(body, "currencyCode", "currency") or _Found(rules.default_currency, _path(body, "currencyCode"))
     if currency.value is None:
         raise Invalid(currency.path, "is missing, and the program has no default")
     spent = _find(body, "transactionTime") if "transactionTime" in properties else None
     return Purchase(
-        product_id=parsing.text(*product),
+        product_id=parsing.parse_text(*product),
         price=0.0 - abs(amount) if reversal else float(amount),
-        currency=parsing.currency(*currency),
-        time=parsing.occurred(*spent, time) if spent else time,
+        currency=parsing.parse_currency(*currency),
+        time=parsing.parse_event_time(*spent, time) if spent else time,
         properties={
             name: value
             for name, value in properties.items()
@@ -844,14 +844,14 @@ def _purchase(body: list[_Object], properties: Mapping[str, Json], rules: Rules,
 def _reverses_earn(body: list[_Object]) -> bool | None:
     """Tell whether a transaction is an EARN transaction (False), takes one back (True), or is another one (None)."""
     found = _needed(body, "transactionType")
-    word = _plain(parsing.text(*found))
+    word = _plain(parsing.parse_text(*found))
     base = _REVERSAL.sub("", word).removeprefix("of")
     reversal = base != word or _is_taken_back(body)
     if reversal and base in {"", "transaction"}:
         original = _find(_inner(body, *_ORIGINALS), "transactionType")
         if original is None:
             raise Invalid(found.path, "does not tell what type of transaction is taken back")
-        base = _plain(parsing.text(*original))
+        base = _plain(parsing.parse_text(*original))
     return reversal if base in {"earn", "earntransaction"} else None
 
 

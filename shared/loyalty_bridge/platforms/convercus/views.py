@@ -138,7 +138,7 @@ def _tag(language: str) -> str:
 def _base(tag: str) -> str:
     """Give the language of a tag, whichever of its codes the tag has."""
     try:
-        return parsing.language(tag, "")
+        return parsing.parse_language(tag, "")
     except Invalid:
         return tag.partition("-")[0]
 
@@ -161,14 +161,14 @@ def _scalar(value: Json) -> Json:
     if isinstance(value, bool):
         return value
     try:
-        return parsing.text(value, "") if isinstance(value, str) else parsing.number(value, "")
+        return parsing.parse_text(value, "") if isinstance(value, str) else parsing.parse_number(value, "")
     except Invalid:
         return None
 
 
 def _number(value: Json) -> int | float | None:
     try:
-        return parsing.number(value, "")
+        return parsing.parse_number(value, "")
     except Invalid:
         return None
 
@@ -184,7 +184,7 @@ def _word(value: Json) -> str:
 def _date(value: Json) -> str | None:
     """Show a time in ISO 8601, a day as it is."""
     try:
-        moment = parsing.instant(value, "")
+        moment = parsing.parse_time(value, "")
     except Invalid:
         return None
     shown = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -192,4 +192,4 @@ def _date(value: Json) -> str | None:
 
 
 def _moment(value: Json) -> datetime | None:
-    return None if parsing.is_blank(value) else parsing.instant(value, "")
+    return None if parsing.is_blank(value) else parsing.parse_time(value, "")

@@ -256,7 +256,7 @@ def _guest(user: Any) -> Guest:
     external_id = str("" if user[name] is None else user[name]).strip() if name in user else None
     joined = None
     with suppress(Invalid):
-        joined = parsing.instant(user.get("user_joined_at"), "").timestamp()
+        joined = parsing.parse_time(user.get("user_joined_at"), "").timestamp()
     return Guest(int(user_id), **texts, external_source_id=external_id, joined=joined)
 
 

@@ -83,47 +83,47 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 def _id(value: Json, field: str) -> int | str:
     """Keep one type for an id, whether it comes as a number or as the text of one."""
-    written = parsing.text(value, field)
+    written = parsing.parse_text(value, field)
     is_number = re.fullmatch(r"0|[1-9][0-9]{0,18}", written, re.ASCII) and int(written) < 2**63
     return int(written) if is_number else written
 
 
 ATTRIBUTES: Mapping[str, Callable[[Json, str], Json]] = {
-    "user_status": parsing.text,
-    "guest_type": parsing.text,
-    "signup_channel": parsing.text,
-    "joined_at": parsing.iso,
-    "anniversary": parsing.birth_date,
-    "secondary_email": parsing.email,
-    "sms_subscription": parsing.boolean,
-    "state": parsing.text,
-    "zip_code": parsing.text,
-    "referral_code": parsing.text,
-    "favourite_store_numbers": parsing.text,
+    "user_status": parsing.parse_text,
+    "guest_type": parsing.parse_text,
+    "signup_channel": parsing.parse_text,
+    "joined_at": parsing.parse_iso_time,
+    "anniversary": parsing.parse_birth_date,
+    "secondary_email": parsing.parse_email,
+    "sms_subscription": parsing.parse_boolean,
+    "state": parsing.parse_text,
+    "zip_code": parsing.parse_text,
+    "referral_code": parsing.parse_text,
+    "favourite_store_numbers": parsing.parse_text,
 }
 """The user's fields that become attributes, under their name with the prefix ``punchh_``, beside its id; a null
 removes."""
 
 BALANCES: Mapping[str, Callable[[Json, str], Json]] = {
-    "current_membership_level_name": parsing.text,
-    "last_visit": parsing.iso,
+    "current_membership_level_name": parsing.parse_text,
+    "last_visit": parsing.parse_iso_time,
     **dict.fromkeys(
         (
             *("banked_currency", "loyalty_points", "net_balance", "net_debits", "pending_points", "total_credits"),
             *("total_debits", "total_lifetime_points", "total_point_credits", "total_redeemable_visits"),
             *("total_visits", "unbanked_points", "unredeemed_cards"),
         ),
-        parsing.number,
+        parsing.parse_number,
     ),
 }
 """Fields of the user's ``account_balance``. A null means that the program does not count it, and is left out."""
 
 ENVELOPE: Mapping[str, Callable[[Json, str], Json]] = {
-    "event_type": parsing.text,
-    "action": parsing.text,
+    "event_type": parsing.parse_text,
+    "action": parsing.parse_text,
     "business_id": _id,
-    "business_uuid": parsing.text,
-    "business_slug": parsing.text,
+    "business_uuid": parsing.parse_text,
+    "business_slug": parsing.parse_text,
 }
 _OF_BUSINESS = ("business_id", "business_uuid", "business_slug")
 _RESERVED = frozenset({
@@ -152,7 +152,7 @@ _CREDENTIAL_PATH = re.compile(
 )
 _JSON_WEB_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 
-events = parsing.events
+events = parsing.split_events
 
 
 def member(event: Json, _rules: Rules | None = None) -> str | None:
@@ -201,7 +201,7 @@ def user_id_of(aliases: Iterable[str]) -> int | None:
     return max((int(id_) for id_ in ids if id_.isdecimal()), default=None)
 
 
-def known_as(event: Json) -> tuple[str, ...]:
+def aliases_of(event: Json) -> tuple[str, ...]:
     """Tell the aliases by which later events may mean this event's member; raises `Invalid` as `member` does."""
     opened = _opened(event)
     if opened.member is None:
@@ -211,7 +211,7 @@ def known_as(event: Json) -> tuple[str, ...]:
     return tuple(alias for alias in (user, email) if alias)
 
 
-def left_by(_: Json) -> tuple[str, ...]:
+def ended_aliases(_: Json) -> tuple[str, ...]:
     """Tell none: an external id that moves is told by who has it next."""
     return ()
 
@@ -237,8 +237,8 @@ def event_id(event: Json) -> str:
     """
     if not isinstance(event, Mapping):
         raise Invalid("record", "is not an object")
-    if not parsing.is_no_id(found := event.get("content_id")):
-        return parsing.text(found, "content_id")
+    if not parsing.is_missing_id(found := event.get("content_id")):
+        return parsing.parse_text(found, "content_id")
     content = [event.get(name) for name in ("event_name", "event_type", "action", "timestamp", "payload")]
     return f"sha256:{hashlib.sha256(json.dumps(content, sort_keys=True, separators=(',', ':')).encode()).hexdigest()}"
 
@@ -256,7 +256,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
         The external id: the event's own, or the one that its `alias` means. In the second case the update's id ends in
         ``/<member>``, while the property ``event_id`` stays the source's.
     received
-        When the event arrived (aware, UTC); stands in for a time that is missing, see `reading.occurred`.
+        When the event arrived (aware, UTC); stands in for a time that is missing, see `parsing.parse_event_time`.
 
     Raises
     ------
@@ -266,7 +266,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
     opened = _opened(event)
     source_id = event_id(event)
     told = opened.envelope.get("timestamp")
-    time = received if parsing.is_blank(told) else parsing.occurred(told, "timestamp", received)
+    time = received if parsing.is_blank(told) else parsing.parse_event_time(told, "timestamp", received)
     field_errors = [*opened.field_errors]
     properties: dict[str, Json] = {"event_id": source_id, **_described(opened, field_errors)}
     profile: dict[ProfileField, Json] = {}
@@ -323,7 +323,7 @@ def _opened(event: Json) -> _Opened:
         raise Invalid("record", "is not an object")
     if parsing.is_blank(event.get("event_name")):
         raise Invalid("event_name", "is missing")
-    family = parsing.text(event["event_name"], "event_name").lower()
+    family = parsing.parse_text(event["event_name"], "event_name").lower()
     # Samples of transactional notifications are printed so.
     family = "transactional_notifications" if family == "_notifications" else family
     payload = event.get("payload")
@@ -379,7 +379,7 @@ def _is_said_beside(value: Json, other: Json) -> bool:
 
 
 def _id_of(path: str, fields: Mapping[str, Json], name: str) -> str | None:
-    return None if parsing.is_blank(fields.get(name)) else parsing.member_id(fields[name], f"{path}.{name}")
+    return None if parsing.is_blank(fields.get(name)) else parsing.parse_member_id(fields[name], f"{path}.{name}")
 
 
 def _is_deleted(opened: _Opened) -> bool:
@@ -538,20 +538,20 @@ def _profile(
     opened: _Opened, rules: Rules, received: datetime, field_errors: list[FieldError]
 ) -> dict[ProfileField, Json]:
     def phone(value: Json, field: str) -> Json:
-        return parsing.phone(value, rules.default_country, field)
+        return parsing.parse_phone(value, rules.default_country, field)
 
     def birth_date(value: Json, field: str) -> Json:
-        return parsing.birth_date(value, field, not_after=received.date() + timedelta(days=1))
+        return parsing.parse_birth_date(value, field, not_after=received.date() + timedelta(days=1))
 
     readers: Mapping[ProfileField, Callable[[Json, str], Json]] = {
-        "email": parsing.email,
+        "email": parsing.parse_email,
         "phone": phone,
-        "first_name": parsing.text,
-        "last_name": parsing.text,
+        "first_name": parsing.parse_text,
+        "last_name": parsing.parse_text,
         "birth_date": birth_date,
         "gender": _gender,
-        "city": parsing.text,
-        "language": parsing.language,
+        "city": parsing.parse_text,
+        "language": parsing.parse_language,
     }
     profile: dict[ProfileField, Json] = {}
     for field, name in PROFILE.items():
@@ -573,8 +573,8 @@ def _profile(
 
 def _flag(opened: _Opened, name: str) -> bool | None:
     value = opened.user.get(name)
-    return None if parsing.is_blank(value) else parsing.boolean(value, f"{opened.path}.{name}")
+    return None if parsing.is_blank(value) else parsing.parse_boolean(value, f"{opened.path}.{name}")
 
 
 def _gender(value: Json, field: str) -> str | None:
-    return "P" if str(value).strip().lower() == "declined" else parsing.gender(value, field)
+    return "P" if str(value).strip().lower() == "declined" else parsing.parse_gender(value, field)

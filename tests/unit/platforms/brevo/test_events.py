@@ -380,7 +380,7 @@ def test_reading_refuses_an_event_of_nobody_too() -> None:
 def test_no_member_goes_by_a_second_name() -> None:
     event = delivery("subscription_created")
 
-    assert (brevo.alias(event), brevo.known_as(event)) == (None, ())
+    assert (brevo.alias(event), brevo.aliases_of(event)) == (None, ())
 
 
 @pytest.mark.parametrize(

@@ -377,7 +377,7 @@ def test_an_event_without_account_is_known_by_its_user(sent: Json, alias: str | 
     ],
 )
 def test_only_an_owner_teaches_which_user_means_the_account(sent: Json, taught: str | None) -> None:
-    assert convercus.known_as(sent) == ((taught,) if taught else ())
+    assert convercus.aliases_of(sent) == ((taught,) if taught else ())
 
 
 def test_an_event_of_a_user_becomes_one_update_for_each_account() -> None:
@@ -867,7 +867,9 @@ def test_an_event_that_cannot_be_placed_is_refused(changes: dict[str, Json], fie
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("function", [convercus.member, convercus.alias, convercus.known_as, convercus.event_id, read])
+@pytest.mark.parametrize(
+    "function", [convercus.member, convercus.alias, convercus.aliases_of, convercus.event_id, read]
+)
 @pytest.mark.parametrize("sent", [None, 5, "text", ["E-1"]])
 def test_what_is_no_object_is_refused_as_an_event(function: Any, sent: Json) -> None:
     with pytest.raises(Invalid, match="record"):
@@ -892,7 +894,7 @@ def test_a_huge_event_is_read() -> None:
     properties: Json = [{"name": f"p{index}", "value": "x" * 100} for index in range(5_000)]
     data = json.dumps(event("user_changed", {"customProperties": properties})).encode()
 
-    sent = convercus.events(parsing.parse(data))[0]
+    sent = convercus.events(parsing.parse_json(data))[0]
 
     assert isinstance(sent, dict)
     assert len(read(sent).custom) == 5_000
@@ -939,7 +941,7 @@ ENVELOPES = st.fixed_dictionaries(
 @example(event("account_transaction", transaction(amount=10**400)))
 def test_whatever_is_sent_is_read_or_refused(sent: dict[str, Any]) -> None:
     try:
-        convercus.known_as(sent)
+        convercus.aliases_of(sent)
         update = read(sent, member=convercus.member(sent) or convercus.alias(sent) or "none")
     except Invalid:
         return

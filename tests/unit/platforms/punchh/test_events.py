@@ -303,7 +303,7 @@ def test_business_fields_come_from_the_payload_where_the_envelope_has_none() -> 
 
 
 @pytest.mark.parametrize(
-    ("payload", "member", "alias", "known_as"),
+    ("payload", "member", "alias", "aliases_of"),
     [
         ({"user": user(email=None)}, "C-1", None, "user:111111111"),
         ({"user": user(external_source_id=4711, email=" ")}, "4711", None, "user:111111111"),
@@ -318,13 +318,13 @@ def test_business_fields_come_from_the_payload_where_the_envelope_has_none() -> 
     ],
 )
 def test_the_member_is_the_external_id_and_else_the_user(
-    payload: Json, member: str | None, alias: str | None, known_as: str | None
+    payload: Json, member: str | None, alias: str | None, aliases_of: str | None
 ) -> None:
     delivery = event("rewards", payload)
 
-    found = (punchh.member(delivery), punchh.alias(delivery), punchh.known_as(delivery))
+    found = (punchh.member(delivery), punchh.alias(delivery), punchh.aliases_of(delivery))
 
-    assert found == (member, alias, (known_as,) if known_as else ())
+    assert found == (member, alias, (aliases_of,) if aliases_of else ())
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_an_event_with_id_and_address_teaches_the_address_that_a_redemption_has(
 
     alias = punchh.alias(redemption)
 
-    assert punchh.known_as(told) == ("user:111111111", alias)
+    assert punchh.aliases_of(told) == ("user:111111111", alias)
     assert alias
     assert "jane" not in alias.lower()
 
@@ -353,7 +353,7 @@ def test_an_event_with_id_and_address_teaches_the_address_that_a_redemption_has(
 def test_a_deleted_guest_teaches_no_address() -> None:
     told = event("users", user(email="jane@example.com"), action="delete")
 
-    assert punchh.known_as(told) == ("user:111111111",)
+    assert punchh.aliases_of(told) == ("user:111111111",)
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_what_names_nobody_is_refused_since_nothing_is_worth_waiting_for(
     with pytest.raises(Invalid) as refused:
         punchh.alias(delivery)
 
-    assert (punchh.member(delivery), punchh.known_as(delivery)) == (None, ())
+    assert (punchh.member(delivery), punchh.aliases_of(delivery)) == (None, ())
     assert (refused.value.field, refused.value.reason) == ("payload", reason)
 
 
@@ -638,7 +638,7 @@ def test_null_or_blank_removes_an_attribute_but_not_a_balance() -> None:
 def test_ids_of_64_bits_keep_every_digit_and_one_type(number: int, write: Any) -> None:
     body = json.dumps(event("checkins", {"user_id": write(number), "reward_id": number})).encode()
 
-    update = read(parsing.parse(body))
+    update = read(parsing.parse_json(body))
 
     assert properties(update)["punchh_user_id"] == number == update.attributes["punchh_user_id"]
     assert properties(update)["reward_id"] == number
@@ -786,7 +786,7 @@ def test_finding_the_member_refuses_or_finds_and_never_fails(payload: dict[str, 
     delivery = event("rewards", payload)
     try:
         found = punchh.member(delivery)
-        other = punchh.known_as(delivery) if found else punchh.alias(delivery)
+        other = punchh.aliases_of(delivery) if found else punchh.alias(delivery)
     except Invalid:
         return
 
@@ -813,7 +813,7 @@ def test_a_large_delivery_is_read_in_linear_time() -> None:
     items: list[Json] = [{"item_name": f"https://x.com/?{'a?' * 20}b=c", "item_qty": n} for n in range(20_000)]
     body = json.dumps(event("checkins", {"user_id": 1, "note": "://?" * 500_000, "menu_items": items})).encode()
 
-    update = read(parsing.parse(body))
+    update = read(parsing.parse_json(body))
 
     assert len(properties(update)["menu_items"]) == 20_000  # type: ignore[arg-type]
 
