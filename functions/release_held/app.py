@@ -9,6 +9,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from loyalty_bridge.parking.release import run_schedule
 from loyalty_bridge.parking.single_run import alone
+from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.settings import DeliverySettings, settings
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ metrics = Metrics()
 def handler(_event: dict[str, Any], context: LambdaContext) -> None:
     """Tend all programs, unless another invocation does."""
     told, left = settings(DeliverySettings), context.get_remaining_time_in_millis() / 1000
-    counts = alone(told, "release_held", left, lambda: run_schedule(told, left - RESERVE_SECONDS))
+    counts = alone(told, "release_held", left, lambda: run_schedule(told, left - RESERVE_SECONDS, check_connection))
     for name, count in counts.items():
         metrics.add_metric(name, MetricUnit.Count, count)
     logger.info("tended", extra=dict(counts))

@@ -31,6 +31,7 @@ from loyalty_bridge.operations.redrive import Which
 from loyalty_bridge.parking import release
 from loyalty_bridge.parking.parked_records import Kind
 from loyalty_bridge.pipeline import forwarder
+from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.programs import api_keys, repository
 from loyalty_bridge.programs.connection import merged
 from loyalty_bridge.settings import DeliverySettings, PlanSettings
@@ -164,7 +165,7 @@ def _delivering(world: World) -> None:
 
 
 def _tend(world: World) -> None:
-    world.counts += release.run_schedule(world.settings, 5)
+    world.counts += release.run_schedule(world.settings, 5, check_connection)
     if world.faults.is_dead:
         raise Crash
 

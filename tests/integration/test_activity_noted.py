@@ -18,6 +18,7 @@ from loyalty_bridge.infra import aws
 from loyalty_bridge.model import UNKNOWN_PROGRAM
 from loyalty_bridge.parking import release as drain
 from loyalty_bridge.pipeline import forwarder
+from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.programs import delivery_state
 from loyalty_bridge.settings import DeliverySettings, ProgramSettings
 from simulators import brevo
@@ -348,7 +349,7 @@ def test_what_is_held_is_noted_once_and_again_when_it_is_drained_and_sent(
 ) -> None:
     connect(stores, braze.url, key="another-key-5678")
     deliver(stores, event(eventId="e-1"))
-    drain.run_schedule(stores, 20)
+    drain.run_schedule(stores, 20, check_connection)
 
     held = noted(stores, "forward_events")
     assert (held.events, held.calls) == ({"received": 1, "held": 1}, {"broken": 1})
@@ -359,7 +360,7 @@ def test_what_is_held_is_noted_once_and_again_when_it_is_drained_and_sent(
     }
 
     braze.workspace("another-key-5678")
-    drain.run_schedule(stores, 20)
+    drain.run_schedule(stores, 20, check_connection)
     for record in webhooks.queued(stores):
         activity.write(stores, forwarder.forward({"Records": [record]}, stores, 30).tally)
 

@@ -21,6 +21,7 @@ from loyalty_bridge.operations.redrive import Which
 from loyalty_bridge.parking import parked_records, release
 from loyalty_bridge.parking.parked_records import Kind, ParkedBatch, ParkedRecord
 from loyalty_bridge.pipeline import forwarder
+from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.programs import delivery_state, repository
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
@@ -110,7 +111,7 @@ class World:
         return next(parked_records.batches(self.settings, self.shelf, "p0"))
 
     def tend_and_deliver(self) -> Counter[str]:
-        done = release.run_schedule(self.settings, 20)
+        done = release.run_schedule(self.settings, 20, check_connection)
         while self.queue.messages:
             batch = self.queue.batch(10)
             self.queue.settle(batch, forwarder.forward(batch, self.settings, 30).again)
@@ -160,15 +161,15 @@ def test_a_line_of_the_index_that_cannot_be_read_hides_no_record(world: World) -
 def test_an_object_that_cannot_be_fetched_now_delays_its_own_program_only(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = parked_records._stored
+    whole = aws.stored_object
 
-    def stored(settings: DeliverySettings, key: str) -> bytes | None:
+    def stored(bucket: str, key: str) -> bytes | None:
         if "/p0/" in key:
-            raise Unavailable("the kept records: SlowDown")
-        return whole(settings, key)
+            raise Unavailable("S3: SlowDown")
+        return whole(bucket, key)
 
     with monkeypatch.context() as patch:
-        patch.setattr(parked_records, "_stored", stored)
+        patch.setattr(aws, "stored_object", stored)
         during = world.tend_and_deliver()
     before = world.there("p0")
     world.tend_and_deliver()
@@ -216,7 +217,7 @@ def test_records_wait_no_longer_for_one_that_was_held_again_and_lost(
     come("lost")
     deliver()
     delivery_state.start_release(stores, "demo")
-    release.run_schedule(stores, 20)
+    release.run_schedule(stores, 20, check_connection)
     deliver()  # held once more
     come("later")
     deliver()
@@ -224,7 +225,7 @@ def test_records_wait_no_longer_for_one_that_was_held_again_and_lost(
     braze.workspace("key").faults.clear()
 
     for _ in range(4):
-        release.run_schedule(stores, 20)
+        release.run_schedule(stores, 20, check_connection)
         deliver()
 
     assert [one.object["properties"]["event_id"] for one in braze.workspace("key").events] == ["later"]

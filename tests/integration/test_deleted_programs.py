@@ -18,6 +18,7 @@ from loyalty_bridge.infra import aws
 from loyalty_bridge.model import UNKNOWN_PROGRAM
 from loyalty_bridge.parking import parked_records, release, removal
 from loyalty_bridge.pipeline import forwarder, identities
+from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.programs import api_keys, deletion, repository
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
@@ -79,7 +80,7 @@ class World:
 
     def rest(self) -> None:
         for _ in range(4):
-            release.run_schedule(self.settings, 20)
+            release.run_schedule(self.settings, 20, check_connection)
             self.deliver()
 
     def at_new(self) -> set[str]:
@@ -223,7 +224,7 @@ def test_what_there_was_no_time_to_remove_is_removed_by_the_schedule_and_the_id_
     at_once = repository.load(world.settings, ["demo"])
     with pytest.raises(Conflict):
         connect(world.settings, world.braze.url, "demo", "new")
-    release.run_schedule(world.settings, 20)
+    release.run_schedule(world.settings, 20, check_connection)
     connect(world.settings, world.braze.url, "demo", "new")
 
     assert (done, at_once) == (False, {})

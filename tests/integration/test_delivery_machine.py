@@ -29,6 +29,7 @@ from loyalty_bridge.infra import aws, dynamodb
 from loyalty_bridge.model import UNKNOWN_PROGRAM
 from loyalty_bridge.parking import blocked_groups, parked_records, release
 from loyalty_bridge.pipeline import delivery_log, engagement_client, forwarder, sender
+from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.pipeline.sender import ProgramSender
 from loyalty_bridge.programs import delivery_state, repository
 from loyalty_bridge.settings import DeliverySettings
@@ -274,7 +275,7 @@ class Machine(RuleBasedStateMachine):
             self._tend()
 
     def _tend(self) -> None:
-        release.run_schedule(self.settings, 20)
+        release.run_schedule(self.settings, 20, check_connection)
 
     def _deliver(self, size: int) -> None:
         if self.busy:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from loyalty_bridge.errors import Conflict
+from loyalty_bridge.event_queue import bodies
 from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.event_queue.publisher import INLINE_BYTES
 from loyalty_bridge.infra import aws
@@ -37,7 +38,7 @@ Transport = Callable[..., dict[str, Any]]
 def enveloped(settings: DeliverySettings, body: bytes, program: str = "demo", member: str = "") -> str:
     """Put a body into an envelope as the bridge does, in S3 if it is large."""
     record = SourceRecord(program, body, RECEIVED, member)
-    return encode(record, lambda large: parked_records.put_body(settings, large), INLINE_BYTES)
+    return encode(record, lambda large: bodies.save(settings, large), INLINE_BYTES)
 
 
 def members(braze: Braze) -> list[str]:

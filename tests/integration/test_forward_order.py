@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.event_queue import bodies
 from loyalty_bridge.event_queue.envelope import SourceRecord, encode
-from loyalty_bridge.parking import parked_records
 from loyalty_bridge.pipeline.forwarder import SETTLE_SECONDS, forward
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
@@ -127,9 +127,9 @@ def unreachable(stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch) -> st
     def get_body(*_: object) -> bytes:
         raise Unavailable("the kept records: SlowDown")
 
-    monkeypatch.setattr(parked_records, "get_body", get_body)
+    monkeypatch.setattr(bodies, "load", get_body)
     record = SourceRecord("demo", b"{}", datetime.now(UTC))
-    return encode(record, lambda body: parked_records.put_body(stores, body), 0)
+    return encode(record, lambda body: bodies.save(stores, body), 0)
 
 
 @in_both_transports

@@ -19,6 +19,7 @@ from loyalty_bridge.parking import parked_records, release
 from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline import forwarder, sender
 from loyalty_bridge.pipeline.batch import InvocationBatch
+from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.pipeline.forwarder import SETTLE_SECONDS, Outcome
 from loyalty_bridge.programs import delivery_state, repository
 from loyalty_bridge.programs.delivery_state import DeliveryState
@@ -67,7 +68,7 @@ class World:
             self.tend()
 
     def tend(self) -> Counter[str]:
-        return +release.run_schedule(self.settings, 20)
+        return +release.run_schedule(self.settings, 20, check_connection)
 
     def revoke(self, times: int | None = None) -> None:
         self.braze.workspace(KEY).misbehave(kind="status", status=401, times=times)
@@ -627,7 +628,7 @@ def test_programs_that_answer_slowly_do_not_keep_the_others_from_being_drained(
     for program in slow:
         braze.workspace(program).misbehave(kind="slow", seconds=8, times=None)
 
-    counts = release.run_schedule(stores, 5)
+    counts = release.run_schedule(stores, 5, check_connection)
 
     assert (counts["probed"], counts["went_live"]) == (4, 1)
     assert repository.load(stores, ["good"])["good"].delivery_state.state == "live"

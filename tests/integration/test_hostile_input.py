@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from loyalty_bridge.errors import Invalid
+from loyalty_bridge.event_queue import bodies
 from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.infra import aws
 from loyalty_bridge.model import UNKNOWN_PROGRAM, FieldError
@@ -131,7 +132,7 @@ def test_stored_bodies_are_read_as_far_as_memory_allows_and_the_rest_comes_again
         SourceRecord("demo", json.dumps(event(eventId=f"e{n}", accountId=f"A{n}")).encode(), datetime.now(UTC))
         for n in range(3)
     ]
-    batch = queued(*[encode(one, lambda body: parked_records.put_body(stores, body), 0) for one in records])
+    batch = queued(*[encode(one, lambda body: bodies.save(stores, body), 0) for one in records])
 
     outcome = forwarder.forward(batch, stores, 30)
 

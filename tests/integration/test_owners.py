@@ -23,6 +23,7 @@ from loyalty_bridge.infra import aws
 from loyalty_bridge.operations.members import forget
 from loyalty_bridge.parking import blocked_groups, release
 from loyalty_bridge.pipeline import identities
+from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.pipeline.identities import MOST_MEMBERS, AliasAssertion
 from loyalty_bridge.programs import delivery_state
@@ -132,7 +133,7 @@ def let_wait(stores: DeliverySettings, queue: Queue, record: dict[str, Any], *be
     deliver(stores, queue, record)
     assert len(on_shelf(stores, "waiting")) == 1
     deliver(stores, queue, *before)
-    release.run_schedule(stores, 40)
+    release.run_schedule(stores, 40, check_connection)
 
 
 def let_be_held(stores: DeliverySettings, queue: Queue, record: dict[str, Any], *before: dict[str, Any]) -> None:
@@ -142,7 +143,7 @@ def let_be_held(stores: DeliverySettings, queue: Queue, record: dict[str, Any], 
     deliver(stores, queue, record)
     assert len(on_shelf(stores, "held")) == 1
     identities.learn(stores, [taught(one) for one in before[1:]], time.monotonic() + 20)
-    release.run_schedule(stores, 40)
+    release.run_schedule(stores, 40, check_connection)
 
 
 def let_be_under_way(stores: DeliverySettings, queue: Queue, record: dict[str, Any], *before: dict[str, Any]) -> None:
@@ -478,7 +479,7 @@ def test_what_is_sent_on_and_what_is_kept_is_there_once_though_a_store_fails_sev
             ways.settle(batch, outcome.again)
             if outcome.again:
                 break
-        release.run_schedule(told, 40)
+        release.run_schedule(told, 40, check_connection)
 
     received = Counter(one.object["external_id"] for one in braze.workspace(KEY).events)
     assert received == {f"account-{number}": 1 for number in range(9)}

@@ -14,6 +14,7 @@ import pytest
 
 from loyalty_bridge.parking.release import run_schedule
 from loyalty_bridge.pipeline import intake
+from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.settings import DeliverySettings
 from simulators import punchh_sender
@@ -190,7 +191,7 @@ def test_a_redemption_finds_its_guest_by_the_address_that_a_users_event_told(
 
     waited = deliver(stores, redemption, at=now)
     deliver(stores, event(ANN, now - 120, "users"), at=now)
-    run_schedule(stores, 20)
+    run_schedule(stores, 20, check_connection)
     forwarded(stores)
 
     assert waited["waiting"] == len(PROGRAMS)
@@ -368,7 +369,7 @@ def test_an_event_of_a_user_id_waits_until_somebody_tells_whose_it_is(
 
     early = deliver(stores, checkin, at=now)
     told = deliver(stores, event(ANN, now - 60, "users"), at=now)
-    brought_back = run_schedule(stores, 30)
+    brought_back = run_schedule(stores, 30, check_connection)
     forwarded(stores)
 
     assert (early["waiting"], told["accepted_event"], brought_back["brought_back"]) == (2, 2, 2)

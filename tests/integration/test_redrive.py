@@ -21,6 +21,7 @@ from loyalty_bridge.operations.redrive import Moved, Which
 from loyalty_bridge.operations.trace import trace
 from loyalty_bridge.parking import parked_records, release, removal
 from loyalty_bridge.parking.parked_records import ParkedRecord
+from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.pipeline.forwarder import Outcome, forward
 from loyalty_bridge.pipeline.intake import KNOWN_AFTER
 from loyalty_bridge.programs import delivery_state, repository
@@ -93,7 +94,7 @@ def test_an_array_that_was_held_is_judged_element_by_element_when_it_passes(
 
     held = forward(streamed(f"[{json.dumps(event(eventId='good'))}, {bad}]"), stores, 30)
     delivery_state.start_release(stores, "demo")
-    release.run_schedule(stores, 20)
+    release.run_schedule(stores, 20, check_connection)
     deliver_all(stores)
 
     assert (held.counts["held"], there(braze)) == (1, ["good"])
@@ -110,10 +111,10 @@ def test_a_record_of_a_user_waits_until_its_account_is_known_and_is_delivered_th
     connect(stores, braze.url)
     first = forward(fresh(of_user()), stores, 30)
 
-    too_early = release.run_schedule(stores, 20)
+    too_early = release.run_schedule(stores, 20, check_connection)
     again = deliver(stores)
     forward(fresh(membership()), stores, 30)
-    in_time = release.run_schedule(stores, 20)
+    in_time = release.run_schedule(stores, 20, check_connection)
     deliver_all(stores)
 
     assert (first.again, first.counts["waiting"], first.counts["requests"]) == ([], 1, 0)
@@ -156,7 +157,7 @@ def test_a_waiting_record_keeps_the_times_at_which_it_came_and_was_looked_for_fi
     forward(queued(of_user(), sent=(sent := 1_772_359_200_000)), stores, 30)
     (first,) = on_shelf(stores, "waiting", "demo")
 
-    release.run_schedule(stores, 20)
+    release.run_schedule(stores, 20, check_connection)
     deliver(stores)
 
     (entry,) = on_shelf(stores, "waiting", "demo")
@@ -169,7 +170,7 @@ def test_a_record_that_comes_late_waits_for_its_person_all_the_same(stores: Deli
 
     late = forward(queued(of_user()), stores, 30)  # sent months ago
     forward(queued(membership()), stores, 30)
-    release.run_schedule(stores, 20)
+    release.run_schedule(stores, 20, check_connection)
     deliver_all(stores)
 
     assert late.counts["waiting"] == 1
@@ -187,7 +188,7 @@ def test_a_record_that_waited_before_it_was_held_waits_anew_when_it_passes(
     held = forward(fresh(encode(waited, lambda _: "", 1_000_000)), stores, 30)
 
     delivery_state.start_release(stores, "demo")
-    release.run_schedule(stores, 20)
+    release.run_schedule(stores, 20, check_connection)
     passed = deliver(stores)  # who it is may have been held behind it
 
     assert (held.counts["held"], passed.counts["waiting"], refused(stores)) == (1, 1, {})

@@ -17,6 +17,7 @@ from loyalty_bridge.infra import dynamodb as tables
 from loyalty_bridge.parking import parked_records, release
 from loyalty_bridge.pipeline import deduplication, forwarder
 from loyalty_bridge.pipeline.batch import InvocationBatch
+from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.pipeline.forwarder import HOLD_AFTER_SECONDS, SETTLE_SECONDS
 from loyalty_bridge.pipeline.sender import ProgramSender, send
 from loyalty_bridge.programs import delivery_state, repository, secrets
@@ -370,7 +371,7 @@ def test_records_of_a_broken_connection_are_given_back_when_they_cannot_be_kept(
     queue.settle(batch, repeated.again)
     braze.workspace(KEY).faults.clear()
     while queue.messages or on_shelf(stores, "held"):
-        release.run_schedule(stores, 20)
+        release.run_schedule(stores, 20, check_connection)
         batch = queue.batch(10)
         queue.settle(batch, forwarder.forward(batch, stores, 30).again)
 
@@ -410,8 +411,8 @@ def test_a_secret_that_does_not_open_for_minutes_holds_its_program_until_it_does
         given_back = forwarder.forward(batch, stores, 30)
         patch.setattr(forwarder, "InvocationBatch", partial(InvocationBatch, now=time.time() + HOLD_AFTER_SECONDS + 1))
         held = forwarder.forward(batch, stores, 30)
-        not_probed = release.run_schedule(stores, 20)
-    probed = release.run_schedule(stores, 20)
+        not_probed = release.run_schedule(stores, 20, check_connection)
+    probed = release.run_schedule(stores, 20, check_connection)
     batch = queue.batch(10)
     forwarder.forward(batch, stores, 30)
 
@@ -457,7 +458,7 @@ def test_a_clock_that_jumps_changes_no_order_and_loses_nothing(
         forwarder.forward(queued(event("user_logged_in", eventId=f"e{number}")), stores, 30)
     held = [json.loads(entry.record.body)["eventId"] for entry in on_shelf(stores, "held")]
     braze.workspace(KEY).faults.clear()
-    release.run_schedule(stores, 20)
+    release.run_schedule(stores, 20, check_connection)
     forwarder.forward(queue.batch(10), stores, 30)
 
     assert held == ["e0", "e1", "e2"]
@@ -500,9 +501,9 @@ def test_a_schedule_that_cannot_drain_says_so_and_drains_the_next_time(
     with monkeypatch.context() as patch:
         break_(patch)
 
-        failed = release.run_schedule(stores, 20)
+        failed = release.run_schedule(stores, 20, check_connection)
     still_held = len(on_shelf(stores, "held"))
-    released = release.run_schedule(stores, 20)
+    released = release.run_schedule(stores, 20, check_connection)
     batch = queue.batch(10)
     forwarder.forward(batch, stores, 30)
 
@@ -528,8 +529,8 @@ def test_what_only_a_part_was_put_of_is_put_again_and_arrives_once(
     braze.workspace(KEY).misbehave(kind="status", status=401)
     forwarder.forward(queued(*[event("user_logged_in", eventId=f"e{n}") for n in range(3)]), stores, 30)
 
-    failed = release.run_schedule(stores, 20)
-    release.run_schedule(stores, 20)
+    failed = release.run_schedule(stores, 20, check_connection)
+    release.run_schedule(stores, 20, check_connection)
     outcome = forwarder.forward(queue.batch(10), stores, 30)
 
     assert (failed["unavailable"], failed["released"]) == (1, 0)

@@ -14,6 +14,7 @@ from loyalty_bridge.infra import aws
 from loyalty_bridge.operations import programs as administer
 from loyalty_bridge.parking import release
 from loyalty_bridge.pipeline import forwarder
+from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.programs import api_keys, repository
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
@@ -117,13 +118,13 @@ def test_records_are_held_in_order_until_the_settings_can_be_read(world: World, 
     world.come("e1", "e2")
 
     outcome = world.deliver()
-    tended = +release.run_schedule(world.settings, 20)
+    tended = +release.run_schedule(world.settings, 20, check_connection)
     listed = {program.id: administer.row(program)["state"] for program in repository.every(world.settings)}
     meanwhile = world.there("good"), world.there("odd"), world.held()
     world.write(world.before)
     world.come("e3")
     world.deliver()
-    release.run_schedule(world.settings, 20)
+    release.run_schedule(world.settings, 20, check_connection)
     world.deliver()
 
     assert meanwhile == (["e1", "e2"], [], ["e1", "e2"])
@@ -139,11 +140,11 @@ def test_records_are_held_until_an_operator_writes_an_unreadable_gate_anew(world
     world.come("e1")
 
     world.deliver()
-    release.run_schedule(world.settings, 20)
+    release.run_schedule(world.settings, 20, check_connection)
     kept_as_it_was = {name: world.item("gate").get(name) for name in damage}
     meanwhile = world.there("good"), world.there("odd"), world.held()
     administer.resume(world.settings, repository.load(world.settings, ["odd"])["odd"])
-    release.run_schedule(world.settings, 20)
+    release.run_schedule(world.settings, 20, check_connection)
     world.deliver()
 
     assert kept_as_it_was == damage
@@ -159,9 +160,9 @@ def test_what_was_held_is_looked_for_however_long_the_settings_could_not_be_read
     world.deliver()
     world.write(world.item("gate") | {"watch_until": {"N": "1"}})  # a day ago
 
-    release.run_schedule(world.settings, 20)
+    release.run_schedule(world.settings, 20, check_connection)
     world.write(world.before)
-    release.run_schedule(world.settings, 20)
+    release.run_schedule(world.settings, 20, check_connection)
     world.deliver()
 
     assert world.there("odd") == ["e1"]
@@ -194,7 +195,7 @@ def test_a_deletion_that_cannot_be_read_holds_up_nothing_and_its_id_can_be_used(
         | damage
     )
 
-    tended = release.run_schedule(world.settings, 20)
+    tended = release.run_schedule(world.settings, 20, check_connection)
     connect(world.settings, world.braze.url, "gone", "key-of-good")
     world.deliver()
 

@@ -15,6 +15,7 @@ from loyalty_bridge.event_queue.envelope import SourceRecord
 from loyalty_bridge.infra import aws
 from loyalty_bridge.parking import parked_records, release
 from loyalty_bridge.parking.parked_records import ParkedRecord
+from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.programs import delivery_state, repository
 from loyalty_bridge.settings import DeliverySettings
@@ -80,7 +81,7 @@ def test_every_program_has_its_turn_within_the_time_however_much_waits_of_one(
         release, "time", SimpleNamespace(time=time.time, monotonic=lambda: 100.0 if len(put) > 8 else 0.0)
     )
 
-    counts = release.run_schedule(stores, 40)
+    counts = release.run_schedule(stores, 40, check_connection)
 
     assert set(put) == set(programs)
     assert counts["brought_back"] == len(put) < 20
@@ -96,7 +97,7 @@ def test_what_comes_back_without_its_person_has_its_next_turn_in_the_next_run(
     record = SourceRecord("one", json.dumps(of_user("one")).encode(), datetime.now(UTC))
     parked_records.park(stores, "waiting", "one", [ParkedRecord(record, group="one#U1")], later.timestamp())
 
-    counts = release.run_schedule(stores, 20)
+    counts = release.run_schedule(stores, 20, check_connection)
 
     assert counts["brought_back"] == 3
     assert len(on_shelf(stores, "waiting", "one")) == 1
@@ -106,9 +107,9 @@ def test_records_are_looked_for_as_long_as_some_may_wait(stores: DeliverySetting
     connect(stores, braze.url, "demo")
     forward(queued(of_user("demo")), stores, 30)
 
-    first = release.run_schedule(stores, 20)["brought_back"]
+    first = release.run_schedule(stores, 20, check_connection)["brought_back"]
     batch = queue.batch(10)
     forward(batch, stores, 30)
-    second = release.run_schedule(stores, 20)["brought_back"]
+    second = release.run_schedule(stores, 20, check_connection)["brought_back"]
 
     assert (first, second) == (1, 1)

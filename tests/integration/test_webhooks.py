@@ -13,11 +13,10 @@ from typing import Any, Literal
 import pytest
 
 from loyalty_bridge.errors import Invalid
-from loyalty_bridge.event_queue import envelope
+from loyalty_bridge.event_queue import bodies, envelope
 from loyalty_bridge.event_queue.envelope import SourceRecord, group_of
 from loyalty_bridge.infra import aws
 from loyalty_bridge.operations import programs as administer
-from loyalty_bridge.parking import parked_records
 from loyalty_bridge.programs import repository
 from loyalty_bridge.settings import DeliverySettings
 from simulators import brevo, punchh_sender
@@ -59,7 +58,7 @@ def programs(stores: DeliverySettings) -> None:
 def unsealed(settings: DeliverySettings) -> list[tuple[str, SourceRecord]]:
     """Take what lies on the queue: each event's record with its group."""
     arrivals = envelope.inbound_messages({"Records": queued(settings)})
-    opened = [(one.group, envelope.decode(one, lambda key: parked_records.get_body(settings, key))) for one in arrivals]
+    opened = [(one.group, envelope.decode(one, lambda key: bodies.load(settings, key))) for one in arrivals]
     return [(group, own) for group, record in opened for own in each_alone(record)]
 
 

@@ -11,10 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loyalty_bridge.errors import Unavailable
+from loyalty_bridge.event_queue import bodies
 from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.infra import aws
 from loyalty_bridge.infra.http_client import backoff
-from loyalty_bridge.parking import parked_records
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
@@ -62,7 +62,7 @@ def publish(settings: DeliverySettings, records: Iterable[Addressed | tuple[Sour
         # Not the body's hash: what is put again on purpose within five minutes must not vanish.
         _Sealed(
             group,
-            encode(record, lambda body: parked_records.put_body(settings, body), INLINE_BYTES).encode(),
+            encode(record, lambda body: bodies.save(settings, body), INLINE_BYTES).encode(),
             id_ or _new_id(),
         )
         for record, group, id_ in (Addressed(*one) for one in records)

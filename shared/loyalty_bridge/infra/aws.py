@@ -180,3 +180,13 @@ def reaching(what: str, but: type[BaseException] | tuple[()] = ()) -> Iterator[N
         response = getattr(error, "response", None) or {}  # a time-out has the attribute, and None in it
         code = response.get("Error", {}).get("Code", type(error).__name__)
         raise Unavailable(f"{what}: {code}") from error
+
+
+def stored_object(bucket: str, key: str) -> bytes | None:
+    """Read an object; return None if it does not exist (S3 reports that only to roles that may list the bucket)."""
+    client = s3()
+    try:
+        with reaching("S3", but=client.exceptions.NoSuchKey):
+            return client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except client.exceptions.NoSuchKey:
+        return None

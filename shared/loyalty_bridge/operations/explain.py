@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.errors import Invalid
-from loyalty_bridge.event_queue import envelope
+from loyalty_bridge.event_queue import bodies, envelope
 from loyalty_bridge.event_queue.envelope import InboundMessage
 from loyalty_bridge.model import Json
-from loyalty_bridge.parking import parked_records
 from loyalty_bridge.pipeline import attribute_state, deduplication, intake
 from loyalty_bridge.pipeline.intake import MappedEvent
 from loyalty_bridge.pipeline.planning import Delivery, MemberBatch, plan
@@ -60,7 +59,7 @@ def explain(settings: DeliverySettings, data: bytes, program_id: str = "") -> di
     if program_id:
         record = envelope.SourceRecord(program_id, data, arrival.sent)
     else:
-        record = envelope.decode(arrival, lambda key: parked_records.get_body(settings, key))
+        record = envelope.decode(arrival, lambda key: bodies.load(settings, key))
     program = repository.load(settings, [record.program]).get(record.program)
     if program is None:
         raise Invalid("programId", "is not the id of a program")

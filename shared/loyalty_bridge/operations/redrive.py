@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.errors import Invalid, NotFound
-from loyalty_bridge.event_queue import envelope, publisher
+from loyalty_bridge.event_queue import bodies, envelope, publisher
 from loyalty_bridge.event_queue.envelope import InboundMessage
 from loyalty_bridge.infra import aws
 from loyalty_bridge.parking import parked_records
@@ -291,7 +291,7 @@ def _from_dead_letters(message: Mapping[str, Any]) -> InboundMessage:
 def _put_again(settings: DeliverySettings, arrival: InboundMessage) -> None:
     """Put an entry on the event queue or stream again as what came when it came first; what is no record, as it is."""
     try:
-        record = envelope.decode(arrival, lambda key: parked_records.get_body(settings, key))
+        record = envelope.decode(arrival, lambda key: bodies.load(settings, key))
     except Invalid:
         publisher.publish_raw(settings, arrival.data, arrival.group)
     else:

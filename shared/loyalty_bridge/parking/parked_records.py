@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import re
 import time
 import uuid
 import zlib
@@ -20,7 +19,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from loyalty_bridge.errors import Invalid
 from loyalty_bridge.event_queue.envelope import SourceRecord, instant_of, milliseconds_of
 from loyalty_bridge.infra import aws
 from loyalty_bridge.model import FieldError
@@ -33,7 +31,6 @@ MOST_REASONS = 50
 """Different reasons that the index tells of a bundle; of one that has more, any may be among its records."""
 _MOST_ENDS_BYTES = 200_000
 """An item of DynamoDB takes 400 KB; only senders of very long group names reach this."""
-_BODY = re.compile("bodies/[0-9a-f]{32}")
 
 Kind = Literal["held", "rejected", "waiting"]
 
@@ -203,7 +200,7 @@ def records(settings: DeliverySettings, bundle: ParkedBatch) -> list[ParkedRecor
     Unavailable
         When S3 does not answer.
     """
-    body = _stored(settings, _object(bundle.program, bundle.shelf, bundle.position))
+    body = aws.stored_object(settings.parked_bucket, _object(bundle.program, bundle.shelf, bundle.position))
     if body is None:
         return [_damaged(bundle, b"", f"the object with its {bundle.count} records is missing")]
     text = _unzipped(body)
@@ -227,46 +224,6 @@ def remove(settings: DeliverySettings, bundle: ParkedBatch) -> None:
     with aws.reaching("the kept records"):
         aws.dynamodb().delete_item(TableName=settings.parked_table, Key=key)
         aws.s3().delete_object(Bucket=settings.parked_bucket, Key=name)
-
-
-def put_body(settings: DeliverySettings, body: bytes) -> str:
-    """Store a body that is too large for the transport; gives its key.
-
-    Raises
-    ------
-    Unavailable
-        A store does not answer.
-    """
-    key = f"bodies/{uuid.uuid4().hex}"
-    with aws.reaching("the kept records"):
-        aws.s3().put_object(Bucket=settings.parked_bucket, Key=key, Body=body)
-    return key
-
-
-def get_body(settings: DeliverySettings, key: str) -> bytes:
-    """Read a stored body.
-
-    Raises
-    ------
-    Invalid
-        The key is not that of a body, or there is none any more.
-    Unavailable
-        S3 does not answer.
-    """
-    body = _stored(settings, key) if _BODY.fullmatch(key) else None
-    if body is None:
-        raise Invalid("stored", "does not name a stored body")
-    return body
-
-
-def _stored(settings: DeliverySettings, key: str) -> bytes | None:
-    """Read an object; None where there is none (S3 says so only to roles that may list the bucket)."""
-    client = aws.s3()
-    try:
-        with aws.reaching("the kept records", but=client.exceptions.NoSuchKey):
-            return client.get_object(Bucket=settings.parked_bucket, Key=key)["Body"].read()
-    except client.exceptions.NoSuchKey:
-        return None
 
 
 def _unzipped(body: bytes) -> bytes:

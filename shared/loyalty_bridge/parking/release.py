@@ -1,8 +1,8 @@
-"""What happens by schedule: records whose person was not known come back, and held programs are probed and released.
+"""The scheduled release: requeue waiting records, probe held programs, and put their held records back in order.
 
-Drained records go through the transport again, marked with their shelf position, so that they pass the gate while new
-ones still queue up behind them. Bundles leave the shelf after the transport has them: a crash between repeats them,
-and the ledger sends each once.
+A released record goes through the queue or stream again, with its place among the held records: so it passes the block
+of its group, while newer records are still held behind it. A parked batch is removed after the queue or stream has its
+records: a crash in between publishes them twice, and the delivery log sends each once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice, takewhile
@@ -24,196 +24,215 @@ from loyalty_bridge.event_queue.envelope import SourceRecord
 from loyalty_bridge.infra import aws
 from loyalty_bridge.parking import parked_records, removal
 from loyalty_bridge.parking.parked_records import ParkedBatch
-from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.programs import delivery_state, repository
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from loyalty_bridge.programs.connection import Program
     from loyalty_bridge.settings import DeliverySettings
 
 RECORDS_PER_RUN = 6000
-"""A hundred a second for each program: a destination that has just come back is not run over."""
+"""A hundred a second for each program: a destination that has just recovered is not overloaded."""
 NEARLY_EMPTY = 20
-"""With no more bundles than this left the gate opens; they, and what is held meanwhile, still pass in order."""
+"""With at most this many parked batches left the program goes live; blocked groups keep the rest in order."""
 ENDPOINT = "release_held"
-"""Under which the activity is noted."""
+"""The function's name in statistics and error history."""
 _TURN = 10
-"""Bundles of waiting records that one program brings back before the next has its turn."""
+"""Waiting batches that are requeued for one program before the next program has its turn."""
 
 
-def run_schedule(settings: DeliverySettings, seconds_left: float) -> Counter[str]:
-    """Do what is due for all programs, and note it for their activity; gives what happened, how often."""
-    tally = Recorder()
-    counts = _tend(settings, time.monotonic() + seconds_left, tally)
-    write(settings, tally)
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run of the schedule.
+
+    Attributes
+    ----------
+    deadline
+        When the run has to end (of `time.monotonic`).
+    check_connection
+        Whether a program's connection works.
+    """
+
+    settings: DeliverySettings
+    deadline: float
+    check_connection: Callable[[Program], bool]
+    recorder: Recorder = field(default_factory=Recorder)
+
+
+def run_schedule(
+    settings: DeliverySettings, seconds_left: float, check_connection: Callable[[Program], bool]
+) -> Counter[str]:
+    """Requeue waiting records, probe held programs and release what they hold; return what happened, how often.
+
+    Parameters
+    ----------
+    check_connection
+        Whether a program's connection works, by a request that changes nothing at its destination.
+    """
+    run = _Run(settings, time.monotonic() + seconds_left, check_connection)
+    counts = _run_all(run)
+    write(settings, run.recorder)
     return counts
 
 
-def _tend(settings: DeliverySettings, until: float, tally: Recorder) -> Counter[str]:
+def _run_all(run: _Run) -> Counter[str]:
     counts: Counter[str] = Counter(programs=0, programs_held=0)
     try:
-        counts["deleted"] = removal.go_on(settings, (3 * time.monotonic() + until) / 4)
+        counts["deleted"] = removal.go_on(run.settings, (3 * time.monotonic() + run.deadline) / 4)
     except Unavailable:
         counts["unavailable"] += 1  # the next run goes on
     try:
-        programs = list(repository.every(settings))
+        programs = list(repository.every(run.settings))
     except Unavailable:
         counts["unavailable"] += 1
         return counts
     counts["programs"] = len(programs)
-    _bring_back(settings, programs, (time.monotonic() + until) / 2, counts, tally)
+    counts.update(_requeue_waiting(run, programs))
     counts["programs_held"] = sum(
         bool(program.unreadable) or program.delivery_state.state != "live" for program in programs
     )
-    due = [
-        program
-        for program in programs
-        if program.unreadable
-        or (
-            (program.delivery_state.state != "live" or program.delivery_state.watch_until > time.time())
-            and not program.missing()
-        )
-    ]
-    random.shuffle(due)  # of more than are tended at once, the others have their turn in the next minutes
-    for done in aws.side_by_side(partial(_tend_one, settings, until, tally), due):
+    due = [program for program in programs if _is_due(program)]
+    random.shuffle(due)  # if time runs out before the last, the next run begins with others
+    for done in aws.side_by_side(partial(_run_program, run), due):
         counts.update(done)
     return counts
 
 
-def _tend_one(settings: DeliverySettings, until: float, tally: Recorder, program: Program) -> Counter[str]:
+def _is_due(program: Program) -> bool:
+    state = program.delivery_state
+    may_hold = state.state != "live" or state.watch_until > time.time()
+    return bool(program.unreadable) or (may_hold and not program.missing())
+
+
+def _run_program(run: _Run, program: Program) -> Counter[str]:
     done: Counter[str] = Counter()
-    if time.monotonic() >= until:
+    if time.monotonic() >= run.deadline:
         return done
     try:
-        _tend_program(settings, program, until, done, tally)
+        _probe_and_release(run, program, done)
     except Unavailable as error:
         done["unavailable"] += 1
-        tally.problem(program.id, ENDPOINT, "", "unavailable", str(error))
-    _note(tally, program, done)
+        run.recorder.problem(program.id, ENDPOINT, "", "unavailable", str(error))
+    _record(run.recorder, program, done)
     return done
 
 
-def _note(tally: Recorder, program: Program, done: Counter[str]) -> None:
-    """Note for the activity what was done for a program."""
-    tally.event(program.id, ENDPOINT, "released", count=done["released"])
+def _record(recorder: Recorder, program: Program, done: Counter[str]) -> None:
+    """Record the outcome of one program for its activity."""
+    recorder.event(program.id, ENDPOINT, "released", count=done["released"])
     if program.unreadable:
-        tally.problem(program.id, ENDPOINT, "", "unreadable", program.unreadable)
+        recorder.problem(program.id, ENDPOINT, "", "unreadable", program.unreadable)
     if done["probed"]:
-        tally.call(program.id, ENDPOINT, "broken" if done["still_failing"] else "ok")
+        recorder.call(program.id, ENDPOINT, "broken" if done["still_failing"] else "ok")
     if done["still_failing"]:
-        tally.problem(
+        recorder.problem(
             program.id, ENDPOINT, program.connection.engagement.platform, "held", program.delivery_state.reason
         )
 
 
-def _bring_back(
-    settings: DeliverySettings, programs: Sequence[Program], until: float, counts: Counter[str], tally: Recorder
-) -> None:
-    """Put the records that wait for their person on the transport again, the programs in turns, until a deadline."""
+def _requeue_waiting(run: _Run, programs: Sequence[Program]) -> Counter[str]:
+    """Publish the waiting records again, the programs in turns, until half of the time is over."""
     began = datetime.now(UTC)
+    deadline = (time.monotonic() + run.deadline) / 2
+    counts: Counter[str] = Counter()
 
     def turn(waiting: Iterator[ParkedBatch]) -> Counter[str]:
         done: Counter[str] = Counter()
         try:
-            for bundle in islice(waiting, _TURN):
-                if time.monotonic() >= until:
+            for batch in islice(waiting, _TURN):
+                if time.monotonic() >= deadline:
                     break
-                done["bundles"] += 1
-                put = _put_back(settings, bundle, tally)
-                done["brought_back"] += put["records"]
-                done["damaged"] += put["damaged"]
+                done["batches"] += 1
+                published = _requeue(run, batch)
+                done["brought_back"] += published["records"]
+                done["damaged"] += published["damaged"]
         except Unavailable:
-            done["unavailable"] += 1  # what was not put stays where it is until the next run
+            done["unavailable"] += 1  # the rest stays parked until the next run
         return done
 
-    # What comes back without its person has a later place, and its turn in the next run.
+    # A record that is parked again in this run gets a later time, and is left to the next run.
     waiting = [
-        takewhile(lambda bundle: bundle.at <= began, parked_records.batches(settings, "waiting", program.id))
+        takewhile(lambda batch: batch.at <= began, parked_records.batches(run.settings, "waiting", program.id))
         for program in programs
         if program.delivery_state.waiting_until > time.time()
     ]
     random.shuffle(waiting)
-    while waiting and time.monotonic() < until:
+    while waiting and time.monotonic() < deadline:
         turns = aws.side_by_side(turn, waiting)
-        waiting = [one for one, done in zip(waiting, turns, strict=True) if done.pop("bundles", 0) == _TURN]
+        waiting = [one for one, done in zip(waiting, turns, strict=True) if done.pop("batches", 0) == _TURN]
         for done in turns:
             counts.update(done)
+    return counts
 
 
-def _tend_program(
-    settings: DeliverySettings, program: Program, until: float, counts: Counter[str], tally: Recorder
-) -> None:
-    if program.unreadable:  # its records are held until it can be read, and must be looked for then
-        delivery_state.extend_watch(settings, program.id, program.delivery_state, time.time())
+def _probe_and_release(run: _Run, program: Program, counts: Counter[str]) -> None:
+    state = program.delivery_state
+    if program.unreadable:  # its records stay held until this version can read it, and a later run must find them
+        delivery_state.extend_watch(run.settings, program.id, state, time.time())
         return
-    if program.delivery_state.state == "held":
-        if program.delivery_state.not_before > time.time():
-            return  # the destination has said for how long it takes nothing
+    if state.state == "held":
+        if state.not_before > time.time():
+            return  # the destination has named a time before which it takes nothing
         counts["probed"] += 1
-        if not check_connection(program):
+        if not run.check_connection(program):
             counts["still_failing"] += 1
             return
-        delivery_state.start_release(settings, program.id)
-    if release(settings, program.id, until, counts, tally) and program.delivery_state.state != "live":
-        delivery_state.activate(settings, program.id, time.time())
+        delivery_state.start_release(run.settings, program.id)
+    if _release(run, program.id, counts) and state.state != "live":
+        delivery_state.activate(run.settings, program.id, time.time())
         counts["went_live"] += 1
 
 
-def release(settings: DeliverySettings, program: str, until: float, counts: Counter[str], tally: Recorder) -> bool:
-    """Put a program's held records on the transport, in order, at a bounded rate; tells whether (nearly) all went.
-
-    Raises
-    ------
-    Unavailable
-        A store or the transport does not answer; what was not put stays.
-    """
+def _release(run: _Run, program: str, counts: Counter[str]) -> bool:
+    """Publish a program's held records, in order, at a bounded rate; return whether (nearly) all are published."""
     left = RECORDS_PER_RUN
-    while left > 0 and time.monotonic() < until:
-        shelf = list(islice(parked_records.batches(settings, "held", program), NEARLY_EMPTY + 1))
-        for bundle in shelf:
-            put = _put_back(settings, bundle, tally)
-            counts["released"] += put["records"]
-            counts["damaged"] += put["damaged"]
-            left -= put["records"]
-            if left <= 0 or time.monotonic() >= until:
+    while left > 0 and time.monotonic() < run.deadline:
+        held = list(islice(parked_records.batches(run.settings, "held", program), NEARLY_EMPTY + 1))
+        for batch in held:
+            published = _requeue(run, batch)
+            counts["released"] += published["records"]
+            counts["damaged"] += published["damaged"]
+            left -= published["records"]
+            if left <= 0 or time.monotonic() >= run.deadline:
                 return False
-        if len(shelf) <= NEARLY_EMPTY:
+        if len(held) <= NEARLY_EMPTY:
             return True
     return False
 
 
-def _put_back(settings: DeliverySettings, bundle: ParkedBatch, tally: Recorder) -> Counter[str]:
-    """Put a bundle on the transport, then take it off its shelf; gives how many of its records were put, and lost.
+def _requeue(run: _Run, batch: ParkedBatch) -> Counter[str]:
+    """Publish the records of a parked batch, then remove it; return how many were published, and how many are damaged.
 
-    What is missing or damaged goes to the refused records, so that it blocks nothing and an operator sees it.
+    A damaged or missing record is parked as rejected, so that it blocks nothing and an operator sees it.
     """
-    entries = parked_records.records(settings, bundle)
+    entries = parked_records.records(run.settings, batch)
     damaged = [entry for entry in entries if entry.is_damaged]
     records = [
         (
-            replace(entry.record, released=parked_records.place(bundle.position, number, entry.record.released))
-            if bundle.shelf == "held"
+            replace(entry.record, released=parked_records.place(batch.position, number, entry.record.released))
+            if batch.shelf == "held"
             else entry.record,
             entry.group,
         )
         for number, entry in enumerate(entries)
         if not entry.is_damaged
     ]
-    publisher.publish(settings, records)
+    publisher.publish(run.settings, records)
     if damaged:
-        parked_records.park(settings, "rejected", bundle.program, damaged, time.time())
-        there = {record.released for record, _ in records}
+        parked_records.park(run.settings, "rejected", batch.program, damaged, time.time())
+        published = {record.released for record, _ in records}
         # Later records of their groups wait for these places: an empty record settles each of them.
         publisher.publish(
-            settings,
+            run.settings,
             [
-                (SourceRecord(bundle.program, b"", bundle.at, released=end), group)
-                for group, end in bundle.ends.items()
-                if end not in there
+                (SourceRecord(batch.program, b"", batch.at, released=end), group)
+                for group, end in batch.ends.items()
+                if end not in published
             ],
         )
         for entry in damaged:
             reason = f"{entry.field_errors[0].field}: {entry.field_errors[0].reason}"
-            tally.problem(bundle.program, ENDPOINT, "", "rejected", reason, entry.event_id)
-    parked_records.remove(settings, bundle)
+            run.recorder.problem(batch.program, ENDPOINT, "", "rejected", reason, entry.event_id)
+    parked_records.remove(run.settings, batch)
     return Counter(records=len(records), damaged=len(damaged))

@@ -11,10 +11,10 @@ from math import inf
 from typing import TYPE_CHECKING, Literal
 
 from loyalty_bridge.errors import Invalid, Unavailable
-from loyalty_bridge.event_queue import envelope
+from loyalty_bridge.event_queue import bodies, envelope
 from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord, group_of
 from loyalty_bridge.model import UNKNOWN_PROGRAM, first_errors
-from loyalty_bridge.parking import blocked_groups, parked_records
+from loyalty_bridge.parking import blocked_groups
 from loyalty_bridge.pipeline import delivery_log, identities
 from loyalty_bridge.pipeline.batch import InvocationBatch
 from loyalty_bridge.pipeline.identities import AliasAssertion
@@ -99,7 +99,7 @@ def decode(batch: InvocationBatch, arrivals: list[InboundMessage]) -> Opened:
         nonlocal fetched
         if fetched >= FETCHED_BYTES:
             raise Unavailable("more stored bodies than are read at once")
-        body = parked_records.get_body(batch.settings, key)
+        body = bodies.load(batch.settings, key)
         fetched += len(body)
         return body
 
