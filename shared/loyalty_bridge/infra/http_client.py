@@ -7,28 +7,34 @@ socket when the time is up.
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from loyalty_bridge.errors import NotSent, OutcomeUnknown
-from loyalty_bridge.platforms.base import Reply
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
 
 CONNECT_SECONDS = 3.0
+MAX_WAIT_SECONDS = 3600.0
+"""No platform documents a limit over a longer time, so no true reply asks for a longer wait."""
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 IDLE_SECONDS = 4.0
 """A connection that was idle for longer is not used again. Many servers close one after 5 s (Node.js, Apache), and a
 function that was frozen does not see it: https://nodejs.org/api/http.html#serverkeepalivetimeout"""
+
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 
 _watched = threading.local()
 """Of each thread's exchange: its deadline, whether all is sent, and the watchdog's timer with the socket it shuts."""
@@ -42,6 +48,66 @@ class Request:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete HTTP reply; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json_object(self) -> Mapping[str, Any] | None:
+        """Return the body as a JSON object: empty if it is other JSON, None if it is not JSON at all."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+        return value if isinstance(value, dict) else {}
+
+    def retry_after(self, *headers: str, now: float | None = None) -> float | None:
+        """Return how many seconds the server asks to wait, from 0 to `MAX_WAIT_SECONDS`.
+
+        A header may hold seconds, an epoch or, by HTTP itself, a date
+        (https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3).
+
+        Parameters
+        ----------
+        headers
+            Names in order of preference; by default ``retry-after``.
+        now
+            Epoch seconds.
+
+        Returns
+        -------
+        float | None
+            None when no header can be read.
+        """
+        now = time.time() if now is None else now
+        pauses = (_seconds(self.headers.get(name, "").strip(), now) for name in headers or ("retry-after",))
+        return next((min(max(pause, 0.0), MAX_WAIT_SECONDS) for pause in pauses if pause is not None), None)
+
+    def rate_limit_pause(self, now: float) -> float:
+        """Return the seconds until the next window of a used-up rate limit, or 0; `now` is in epoch seconds.
+
+        Braze and MoEngage send these headers with every reply: https://www.braze.com/docs/api/api_limits,
+        https://www.moengage.com/docs/api/rate-limits
+        """
+        is_used_up = self.headers.get("x-ratelimit-remaining", "").strip() == "0"
+        return (self.retry_after("x-ratelimit-reset", now=now) or 0.0) if is_used_up else 0.0
+
+
+def _seconds(text: str, now: float) -> float | None:
+    if _NUMBER.fullmatch(text):
+        return float(text) - now if float(text) > 1_000_000_000 else float(text)
+    from email.utils import parsedate_to_datetime
+
+    try:
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 Send: TypeAlias = Callable[[Request, float], Reply]

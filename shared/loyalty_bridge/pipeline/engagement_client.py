@@ -21,8 +21,9 @@ from loyalty_bridge.programs.repository import STATE_KEY
 from loyalty_bridge.programs.secrets import decrypt
 
 if TYPE_CHECKING:
+    from loyalty_bridge.infra.http_client import Reply
     from loyalty_bridge.pipeline.planning import OutboundObject
-    from loyalty_bridge.platforms.base import Reply, WireObject
+    from loyalty_bridge.platforms.base import WireObject
 
 LIMIT_REQUESTS, LIMIT_SECONDS = 3000, 3.0
 """What Braze takes from all of a customer's programs together: https://www.braze.com/docs/api/api_limits"""

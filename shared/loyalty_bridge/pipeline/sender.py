@@ -21,7 +21,7 @@ from itertools import groupby
 from typing import Any
 
 from loyalty_bridge.errors import OutcomeUnknown, Unavailable
-from loyalty_bridge.infra.http_client import backoff
+from loyalty_bridge.infra.http_client import Reply, backoff
 from loyalty_bridge.pipeline.packing import pack
 from loyalty_bridge.pipeline.planning import OutboundObject, apart, attribute_objects
 from loyalty_bridge.platforms.base import (
@@ -29,7 +29,6 @@ from loyalty_bridge.platforms.base import (
     Broken,
     EngagementPlatform,
     Rejected,
-    Reply,
     SplitRequired,
     Transient,
     Verdict,
@@ -281,7 +280,7 @@ def _judged(lane: ProgramSender, objects: Sequence[WireObject], exchange: Callab
         return Transient(str(error), is_unknown=True)
     except Unavailable as error:
         return _NotSent(str(error))
-    if rest := reply.rest(time.time()):
+    if rest := reply.rate_limit_pause(time.time()):
         _postpone(lane, rest)
     return lane.destination.judge(reply, objects, time.time())
 

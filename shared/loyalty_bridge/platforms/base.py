@@ -1,4 +1,4 @@
-"""The interfaces of loyalty and engagement platforms, and the types that they share. Pure: no AWS, no HTTP.
+"""The interfaces of loyalty and engagement platforms, and the types that they share. Pure: no AWS, no HTTP calls.
 
 A loyalty platform is a module with the names of `LoyaltyPlatform`; an engagement platform is one with the names of
 `EngagementPlatform`. `platforms.registry` lists both.
@@ -6,19 +6,13 @@ A loyalty platform is a module with the names of `LoyaltyPlatform`; an engagemen
 
 from __future__ import annotations
 
-import json
-import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
+from loyalty_bridge.infra.http_client import Reply
 from loyalty_bridge.model import FieldError, Json, MemberUpdate
-
-MAX_WAIT_SECONDS = 3600.0
-"""No platform documents a limit over a longer time, so no true reply means a longer wait."""
-_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 
 AttributePath: TypeAlias = tuple[str, ...]
 """``(name,)``, or ``(name, key)`` for one key of an object that is merged key by key."""
@@ -46,66 +40,6 @@ class Translation:
     event: WireObject | None = None
     purchase: WireObject | None = None
     field_errors: tuple[FieldError, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An HTTP answer; header names are lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def said(self) -> Mapping[str, Any] | None:
-        """Read the body: None when it is not JSON, and empty when it is JSON but no object."""
-        try:
-            said = json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
-        return said if isinstance(said, dict) else {}
-
-    def wait(self, *names: str, now: float | None = None) -> float | None:
-        """Read for how many seconds the other side asks to wait: never below 0 nor above `MAX_WAIT_SECONDS`.
-
-        One header is documented as seconds, as an epoch and, by HTTP itself, as a date
-        (https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3).
-
-        Parameters
-        ----------
-        names
-            Headers in order of preference; ``retry-after`` when none is named.
-        now
-            Epoch seconds.
-
-        Returns
-        -------
-        float | None
-            None when no header can be read.
-        """
-        now = time.time() if now is None else now
-        waits = (_seconds(self.headers.get(name, "").strip(), now) for name in names or ("retry-after",))
-        return next((min(max(wait, 0.0), MAX_WAIT_SECONDS) for wait in waits if wait is not None), None)
-
-    def rest(self, now: float) -> float:
-        """Seconds (`now` in epoch seconds) until the next window of a rate limit that is used up; 0 when it is not.
-
-        Braze and MoEngage send these headers with every reply: https://www.braze.com/docs/api/api_limits,
-        https://www.moengage.com/docs/api/rate-limits
-        """
-        is_used_up = self.headers.get("x-ratelimit-remaining", "").strip() == "0"
-        return (self.wait("x-ratelimit-reset", now=now) or 0.0) if is_used_up else 0.0
-
-
-def _seconds(text: str, now: float) -> float | None:
-    if _NUMBER.fullmatch(text):
-        return float(text) - now if float(text) > 1_000_000_000 else float(text)
-    from email.utils import parsedate_to_datetime
-
-    try:
-        until = parsedate_to_datetime(text)
-        return (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp() - now
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 # What a reply means for the request that it answers.

@@ -31,8 +31,7 @@ from loyalty_bridge.errors import ConnectionBroken, NotSent, Unavailable
 from loyalty_bridge.infra import aws
 
 if TYPE_CHECKING:
-    from loyalty_bridge.infra.http_client import Request, Send
-    from loyalty_bridge.platforms.base import Reply
+    from loyalty_bridge.infra.http_client import Reply, Request, Send
     from loyalty_bridge.programs.connection import Program
     from loyalty_bridge.settings import ProgramSettings
 

@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loyalty_bridge.errors import NotSent, OutcomeUnknown
+from loyalty_bridge.infra.http_client import Reply
 from loyalty_bridge.model import Json, Part
 from loyalty_bridge.pipeline.attribute_state import AttributeState
 from loyalty_bridge.pipeline.planning import Delivery, MemberBatch, OutboundObject, plan
 from loyalty_bridge.pipeline.sender import ATTEMPTS, MAX_SET_ASIDE, REPLY_SECONDS, UNKNOWN_ATTEMPTS, ProgramSender, send
-from loyalty_bridge.platforms.base import AttributePath, Reply, WireObject
+from loyalty_bridge.platforms.base import AttributePath, WireObject
 from loyalty_bridge.platforms.braze import mapping as braze
 from tests.support.deliveries import BAD, attributes, nested, take, work
 

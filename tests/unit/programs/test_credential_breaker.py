@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from loyalty_bridge.errors import ConnectionBroken, NotSent, OutcomeUnknown
-from loyalty_bridge.infra.http_client import Request
-from loyalty_bridge.platforms.base import Reply
+from loyalty_bridge.infra.http_client import Reply, Request
 from loyalty_bridge.programs import credential_breaker, repository
 from loyalty_bridge.programs.connection import Connection, Program
 from loyalty_bridge.programs.credential_breaker import LIMIT, MOST, PAUSE_SECONDS, TRY_SECONDS, Breaker, GuardedClient

@@ -28,6 +28,7 @@ import msgspec
 from msgspec.json import encode
 
 from loyalty_bridge.errors import Invalid
+from loyalty_bridge.infra.http_client import Reply
 from loyalty_bridge.member_ids import check_member_id
 from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, Part, ProfileField, Purchase
 from loyalty_bridge.platforms.base import (
@@ -35,7 +36,6 @@ from loyalty_bridge.platforms.base import (
     AttributePath,
     Broken,
     Rejected,
-    Reply,
     SplitRequired,
     Translation,
     Verdict,
@@ -235,14 +235,14 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     now
         Epoch seconds.
     """
-    status, said = reply.status, reply.said()
+    status, said = reply.status, reply.json_object()
     message = said.get("message") if said else None
     is_ok = 200 <= status < 300
     if is_ok and (not reply.body.strip() or (isinstance(message, str) and message.strip().lower() in _TAKEN)):
         return _accepted(said or {}, objects)
     is_refusal = (is_ok and isinstance(message, str)) or (status in {400, 422} and said is not None)
     if status == 429:
-        wait = reply.wait("x-ratelimit-retry-after", "retry-after", "x-ratelimit-reset", now=now)
+        wait = reply.retry_after("x-ratelimit-retry-after", "retry-after", "x-ratelimit-reset", now=now)
         return Wait(wait, "429: over the rate limit")
     if status == 413 or (is_refusal and b"max input length exceeded" in reply.body.lower()):
         return SplitRequired(f"{status}: too much in one request")

@@ -37,9 +37,8 @@ from loyalty_bridge.infra.http_client import Request, backoff
 from loyalty_bridge.platforms import parsing
 
 if TYPE_CHECKING:
-    from loyalty_bridge.infra.http_client import Send
+    from loyalty_bridge.infra.http_client import Reply, Send
     from loyalty_bridge.model import Json
-    from loyalty_bridge.platforms.base import Reply
 
 LEGACY_LIFE_SECONDS = 86400.0
 """For how long the token of the older login is good (https://convercus.com/coupon-api-documentation)."""
@@ -428,7 +427,7 @@ def _judged(reply: Reply, turned_away: Sequence[int]) -> Reply:
         return reply
     # https://www.rfc-editor.org/rfc/rfc9110#section-15.6.4
     if status == 429 or status in turned_away or (status == 503 and reply.headers.get("retry-after", "").strip()):
-        raise NotSent(f"Convercus turns requests away (HTTP {status})", retry_after=reply.wait())
+        raise NotSent(f"Convercus turns requests away (HTTP {status})", retry_after=reply.retry_after())
     if 400 <= status < 500 and status != 408:
         raise _refusal(reply)
     raise OutcomeUnknown(f"Convercus failed (HTTP {status})")

@@ -26,6 +26,7 @@ import msgspec
 from msgspec.json import encode
 
 from loyalty_bridge.errors import Invalid
+from loyalty_bridge.infra.http_client import Reply
 from loyalty_bridge.member_ids import check_member_id
 from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, Part, ProfileField, Purchase
 from loyalty_bridge.platforms.base import (
@@ -33,7 +34,6 @@ from loyalty_bridge.platforms.base import (
     AttributePath,
     Broken,
     Rejected,
-    Reply,
     SplitRequired,
     Transient,
     Translation,
@@ -260,7 +260,7 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     now
         Epoch seconds.
     """
-    status, said = reply.status, reply.said()
+    status, said = reply.status, reply.json_object()
     error = said.get("error") if said else None
     error = error if isinstance(error, Mapping) else {}
     reason = _reason(reply, said, error)
@@ -270,7 +270,7 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     kind = str(error.get("type"))
     verdict: Verdict = failed(status, reason)
     if status == 429 or (has_failed and kind in _RATE_TYPES):
-        verdict = Wait(reply.wait("retry-after", "x-ratelimit-reset", now=now), reason)
+        verdict = Wait(reply.retry_after("retry-after", "x-ratelimit-reset", now=now), reason)
     elif (status == 413 or (has_failed and kind == "PayloadTooLarge")) and len(objects) > 1:
         verdict = SplitRequired(reason)
     elif status in _BROKEN_STATUSES or 300 <= status < 400 or (has_failed and _is_about_account(error)):

@@ -25,8 +25,7 @@ from loyalty_bridge.infra.http_client import Request
 from loyalty_bridge.platforms import parsing
 
 if TYPE_CHECKING:
-    from loyalty_bridge.infra.http_client import Send
-    from loyalty_bridge.platforms.base import Reply
+    from loyalty_bridge.infra.http_client import Reply, Send
 
 ALREADY_MEMBER = "already_a_member"
 """The code with which a signup is refused when the e-mail address has an account."""
@@ -186,7 +185,7 @@ def user_information(
     """
     who = {"user_id": user_id} if email is None else {"email": email}
     reply = send(_as_admin("GET", f"{api.base_url}/api2/dashboard/users/info", who, admin_key), deadline)
-    if reply.status == 404 and reply.said() is not None:
+    if reply.status == 404 and reply.json_object() is not None:
         return None
     return _guest(_taken(reply, who))
 
@@ -217,7 +216,7 @@ def coupon_code(send: Send, api: Api, guest: Guest, *, campaign_id: str, token: 
     url = f"{api.base_url}/request_coupons/{quote(token, safe='')}.json?sign={_jwt(claims, token)}"
     headers = {"Accept": "application/json", "User-Agent": ADMIN_USER_AGENT}
     reply = send(Request("GET", url, headers), deadline)
-    answer = reply.said() or {}
+    answer = reply.json_object() or {}
     code = answer.get("coupon")
     if 200 <= reply.status < 300 and isinstance(code, str) and code.strip():
         return code.strip()
@@ -266,7 +265,7 @@ def _taken(reply: Reply, sent: Mapping[str, Any]) -> Mapping[str, Any]:
     Punchh documents no form for errors: https://developers.partech.com/docs/dev-portal-mobile shows ``errors`` as a
     text, an array and an object, and ``error``. A 302 is what an admin without the permission gets.
     """
-    status, said = reply.status, reply.said()
+    status, said = reply.status, reply.json_object()
     if 200 <= status < 300:
         if said is None:
             raise OutcomeUnknown("Punchh's answer is not JSON")
@@ -274,7 +273,7 @@ def _taken(reply: Reply, sent: Mapping[str, Any]) -> Mapping[str, Any]:
     if status in {401, 403, 412} or 300 <= status < 400 or (status in {404, 405} and said is None):
         raise ConnectionBroken(f"Punchh answered {status}")
     if status == 429 or (status == 503 and reply.headers.get("retry-after", "").strip()):
-        raise NotSent(f"Punchh answered {status}", retry_after=reply.wait())
+        raise NotSent(f"Punchh answered {status}", retry_after=reply.retry_after())
     if status == 408 or status >= 500:
         raise OutcomeUnknown(f"Punchh answered {status}")
     raise UpstreamRejected(status, *_refusal(said or {}, sent))

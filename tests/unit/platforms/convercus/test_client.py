@@ -23,8 +23,7 @@ from loyalty_bridge.errors import (
     Unavailable,
     UpstreamRejected,
 )
-from loyalty_bridge.infra.http_client import Request, open_transport
-from loyalty_bridge.platforms.base import Reply
+from loyalty_bridge.infra.http_client import Reply, Request, open_transport
 from loyalty_bridge.platforms.convercus import client as convercus_client
 from loyalty_bridge.platforms.convercus.client import Api, Calls, Client, Membership, login
 from simulators.convercus import Convercus, sandbox

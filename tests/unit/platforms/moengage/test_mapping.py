@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loyalty_bridge.errors import Invalid
+from loyalty_bridge.infra.http_client import Reply
 from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, ProfileField, Purchase
 from loyalty_bridge.pipeline.packing import pack
 from loyalty_bridge.platforms.base import (
     Accepted,
     Broken,
     Rejected,
-    Reply,
     SplitRequired,
     Transient,
     Translation,

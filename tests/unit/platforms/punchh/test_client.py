@@ -13,8 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from loyalty_bridge.errors import ConnectionBroken, Invalid, NotSent, OutcomeUnknown, UpstreamRejected
-from loyalty_bridge.infra.http_client import Request, open_transport
-from loyalty_bridge.platforms.base import Reply
+from loyalty_bridge.infra.http_client import Reply, Request, open_transport
 from loyalty_bridge.platforms.punchh.client import (
     ALREADY_MEMBER,
     Api,
