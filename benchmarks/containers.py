@@ -147,7 +147,7 @@ def _prepared(way: Way, programs: Programs, noted: list[int], stack: ExitStack) 
 
 def _forward(batch: Batch) -> None:
     outcome = forward(batch, SETTINGS, 60)
-    if outcome.again or outcome.counts["rejected"] or outcome.counts["not_written_down"]:
+    if outcome.again or outcome.counts["rejected"] or outcome.counts["delivery_not_recorded"]:
         sys.exit(f"not everything was sent: {outcome.counts} {outcome.problems}")
 
 

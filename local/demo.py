@@ -119,7 +119,7 @@ def _totals(bundle: Deployed) -> None:
     for reason, count in sorted(_refused().items()):
         say(f"  {count:4} × {reason}")
     counts = _counts(bundle)
-    told, sent = counts["attributes_told"], counts["attributes_sent"]
+    told, sent = counts["attributes_received"], counts["attributes_sent"]
     if told:
         say(
             f"attribute values told by the events: {told:,}; sent: {sent:,}; "

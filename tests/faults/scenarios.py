@@ -187,7 +187,7 @@ def _check_events(world: World) -> list[str]:
     wrong += [f"{name} is not refused" for name in NEVER - refused]
     doubled = sum(count - 1 for count in arrived.values() if count > 1)
     # The documented window: an answer was lost, or the process ended between the answer and the delivery log.
-    in_window = world.counts["outcome_unknown"] or world.notes.get("crashed") or world.counts["not_written_down"]
+    in_window = world.counts["outcome_unknown"] or world.notes.get("crashed") or world.counts["delivery_not_recorded"]
     if doubled and not in_window:
         wrong.append(f"{doubled} events are doubled, and that is not counted")
     at_two = Counter(one.object["properties"]["event_id"] for one in world.braze.workspace("key-of-two").events)
@@ -377,7 +377,9 @@ def _checking_webhooks(program: str) -> Callable[[World], list[str]]:
         arrived = Counter(one.object["properties"]["event_id"] for one in workspace.events)
         wrong = [world.notes["wrong"]] if "wrong" in world.notes else []
         wrong += [f"{name} is lost" for name in events if not arrived[name]]
-        in_window = world.counts["outcome_unknown"] or world.notes.get("crashed") or world.counts["not_written_down"]
+        in_window = (
+            world.counts["outcome_unknown"] or world.notes.get("crashed") or world.counts["delivery_not_recorded"]
+        )
         return wrong + [f"{name} is doubled" for name, count in arrived.items() if count > 1 and not in_window]
 
     return check

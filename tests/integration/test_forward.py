@@ -66,6 +66,6 @@ def test_a_second_delivery_of_an_event_sends_nothing(stores: DeliverySettings, b
     outcome = forward(batch, stores, 30)
 
     assert outcome.again == []
-    assert outcome.counts["repeated"] == 2
+    assert outcome.counts["duplicates"] == 2
     assert len(braze.workspace(KEY).events) == 2
     assert len(braze.workspace(KEY).requests) == 1

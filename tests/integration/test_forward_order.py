@@ -178,7 +178,7 @@ def test_a_record_that_cannot_be_put_on_the_transport_for_its_accounts_waits_and
 
     outcome = forward(grouped(queued(note(1), person, note(2)), "group"), no_queue, 30)
 
-    assert (outcome.again, outcome.counts["waiting"], outcome.counts["sent_on"]) == ([], 1, 0)
+    assert (outcome.again, outcome.counts["waiting"], outcome.counts["republished"]) == ([], 1, 0)
     assert order(braze) == [0, 1, 2]
 
 

@@ -47,7 +47,7 @@ def test_each_program_sends_to_its_own_workspace_only(stores: DeliverySettings, 
 
 
 @pytest.mark.parametrize(
-    ("fault", "held", "given_back"),
+    ("fault", "held", "returned"),
     [
         pytest.param({"kind": "status", "status": 401}, 2, 0, id="bad key"),
         pytest.param({"kind": "status", "status": 403, "html": True}, 2, 0, id="no access"),
@@ -58,7 +58,7 @@ def test_each_program_sends_to_its_own_workspace_only(stores: DeliverySettings, 
     ],
 )
 def test_a_program_that_fails_keeps_its_records_while_the_others_go_on(
-    stores: DeliverySettings, braze: Braze, fault: dict[str, Any], held: int, given_back: int
+    stores: DeliverySettings, braze: Braze, fault: dict[str, Any], held: int, returned: int
 ) -> None:
     connect(stores, braze.url, "bad", OTHER)
     connect(stores, braze.url, "good", KEY)
@@ -71,7 +71,7 @@ def test_a_program_that_fails_keeps_its_records_while_the_others_go_on(
     bad, good = braze.workspace(OTHER).requests[0], braze.workspace(KEY).requests[0]
     assert good.received_at - bad.received_at < 2.5
     assert outcome.counts["accepted_event"] == 2
-    assert outcome.again == ["message-0", "message-2"][:given_back]
+    assert outcome.again == ["message-0", "message-2"][:returned]
     assert (len(on_shelf(stores, "held", "bad")), len(on_shelf(stores, "held", "good"))) == (held, 0)
     assert outcome.problems.keys() == {"bad"}
     assert repository.load(stores, ["good"])["good"].delivery_state.state == "live"

@@ -57,7 +57,7 @@ def test_a_reply_of_success_settles_the_record_for_good(
 
     assert (first.again, second.again) == ([], [])
     assert (first.counts["accepted_attributes"], first.counts["accepted_event"], first.counts["requests"]) == (1, 1, 1)
-    assert (second.counts["repeated"], second.counts["requests"]) == (1, 0)
+    assert (second.counts["duplicates"], second.counts["requests"]) == (1, 0)
     assert names(braze) == ["convercus_balance_changed"]
     assert nothing_kept(stores)
 
@@ -117,7 +117,7 @@ def test_a_failure_that_lasts_gives_the_records_back_and_marks_nothing(
     assert failed.again == [one["kinesis"]["sequenceNumber"] for one in batch["Records"]]
     assert (failed.counts["accepted_event"], failed.counts["rejected"], failed.counts["held"]) == (0, 0, 0)
     assert failed.problems.keys() == {"demo"}
-    assert (repeated.again, repeated.counts["repeated"]) == ([], 0)
+    assert (repeated.again, repeated.counts["duplicates"]) == ([], 0)
     assert sorted(names(braze)) == ["convercus_balance_changed", "convercus_user_logged_in"]
     assert nothing_kept(stores)
 
@@ -257,7 +257,7 @@ def test_what_was_refused_is_not_in_the_ledger(stores: DeliverySettings, braze: 
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.counts["repeated"], outcome.counts["accepted_event"]) == (0, 1)
+    assert (outcome.counts["duplicates"], outcome.counts["accepted_event"]) == (0, 1)
     assert names(braze) == ["convercus_balance_changed"]
 
 

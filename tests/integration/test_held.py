@@ -576,7 +576,7 @@ def test_a_delivery_without_a_request_does_not_count_as_a_success(
     again = queued(event("user_logged_in", eventId="e1", accountId="A1"))
     repeated = forwarder.forward(again, world.settings, 30)
 
-    assert (repeated.again, repeated.counts["repeated"], repeated.counts["requests"]) == ([], 1, 0)
+    assert (repeated.again, repeated.counts["duplicates"], repeated.counts["requests"]) == ([], 1, 0)
     assert world.gate().failing_since == failing_since > 0
 
 
@@ -612,7 +612,7 @@ def test_of_twenty_programs_one_broken_and_one_slow_the_others_are_delivered_at_
     assert outcome.problems.keys() == {"program-03", "program-11"}
     assert held == 1  # the stream brings the others again: they lie behind one of the slow program
     assert outcome.again == [f"{number:056d}" for number, one in enumerate(events) if one["programId"] == "program-11"]
-    assert (later.again, later.counts["repeated"], later.counts["held"]) == ([], 9, 1)
+    assert (later.again, later.counts["duplicates"], later.counts["held"]) == ([], 9, 1)
 
 
 def test_programs_that_answer_slowly_do_not_keep_the_others_from_being_drained(

@@ -95,9 +95,9 @@ def test_without_memory_nothing_is_sent_and_everything_is_given_back(
     repeated = forwarder.forward(batch, stores, 30)
 
     assert failed.again == [record["kinesis"]["sequenceNumber"] for record in batch["Records"]]
-    assert (failed.counts["given_back"], failed.counts["requests"], failed.counts["rejected"]) == (3, 0, 0)
+    assert (failed.counts["returned"], failed.counts["requests"], failed.counts["rejected"]) == (3, 0, 0)
     assert "secret" not in str(failed.problems)
-    assert (repeated.again, repeated.counts["repeated"], there(braze)) == ([], 0, ["e0", "e1", "e2"])
+    assert (repeated.again, repeated.counts["duplicates"], there(braze)) == ([], 0, ["e0", "e1", "e2"])
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_what_dynamodb_leaves_undone_is_taken_up_again(
         first = forwarder.forward(batch, stores, 30)
     second = forwarder.forward(batch, stores, 30)
 
-    assert (first.again, first.counts["not_written_down"]) == ([], 0)
-    assert (second.counts["repeated"], second.counts["requests"]) == (5, 0)
+    assert (first.again, first.counts["delivery_not_recorded"]) == ([], 0)
+    assert (second.counts["duplicates"], second.counts["requests"]) == (5, 0)
     assert there(braze) == [f"e{number}" for number in range(5)]
 
 
@@ -135,7 +135,7 @@ def test_what_dynamodb_leaves_undone_for_long_gives_the_batch_back_in_time(
     outcome = forwarder.forward(queued(*some_events(9)), stores, BRIEFLY)
 
     assert time.monotonic() - began < 4
-    assert (outcome.counts["given_back"], outcome.counts["requests"]) == (9, 0)
+    assert (outcome.counts["returned"], outcome.counts["requests"]) == (9, 0)
 
 
 @pytest.mark.parametrize("tables", [("DeliveryLogTable",), ("DeliveryLogTable", "MembersTable")])
@@ -152,7 +152,7 @@ def test_what_was_accepted_and_cannot_be_written_down_is_acknowledged_and_counte
     outcome = forwarder.forward(queued(*some_events()), stores, 30)
 
     assert outcome.again == []  # a repeat would double them for certain
-    assert outcome.counts["not_written_down"] == 3 * len(tables)
+    assert outcome.counts["delivery_not_recorded"] == 3 * len(tables)
     assert there(braze) == ["e0", "e1", "e2"]
 
 
@@ -195,7 +195,7 @@ def test_the_newest_value_stays_though_a_write_fails_once(
         first = forwarder.forward(queued(balance(500, 30)), stores, 30)
     forwarder.forward(queued(balance(100, 10)), stores, 30)
 
-    assert (first.again, first.counts["not_written_down"]) == ([], 0)
+    assert (first.again, first.counts["delivery_not_recorded"]) == ([], 0)
     assert points(braze) == 500
 
 
@@ -214,7 +214,7 @@ def test_attributes_come_again_when_their_state_could_not_be_written_and_events_
     second = forwarder.forward(batch, stores, 30)
     forwarder.forward(queued(balance(100, 10)), stores, 30)
 
-    assert (first.again, first.counts["not_written_down"]) == (["message-0"], 1)
+    assert (first.again, first.counts["delivery_not_recorded"]) == (["message-0"], 1)
     assert (second.again, second.counts["accepted_attributes"]) == ([], 1)
     assert len(there(braze)) == 2
     assert points(braze) == 500
@@ -375,7 +375,7 @@ def test_records_of_a_broken_connection_are_given_back_when_they_cannot_be_kept(
         batch = queue.batch(10)
         queue.settle(batch, forwarder.forward(batch, stores, 30).again)
 
-    assert (len(failed.again), failed.counts["given_back"], failed.counts["accepted_event"]) == (3, 3, 0)
+    assert (len(failed.again), failed.counts["returned"], failed.counts["accepted_event"]) == (3, 3, 0)
     assert (repeated.again, repeated.counts["held"]) == ([], 3)
     assert there(braze) == ["e0", "e1", "e2"]
     assert repository.load(stores, ["demo"])["demo"].delivery_state.state == "live"
@@ -392,7 +392,7 @@ def test_what_is_refused_is_given_back_until_it_can_be_kept(
         failed = forwarder.forward(batch, stores, 30)
     kept_later = forwarder.forward(batch, stores, 30)
 
-    assert (failed.again, failed.counts["keep_failed"], failed.counts["rejected"]) == (["message-0"], 1, 0)
+    assert (failed.again, failed.counts["park_failed"], failed.counts["rejected"]) == (["message-0"], 1, 0)
     assert (kept_later.again, kept_later.counts["rejected"], list(refused(stores))) == ([], 1, ["bad"])
     assert there(braze) == ["good"]
 
@@ -435,8 +435,12 @@ def test_another_workspace_gets_everything_though_the_ledger_and_the_state_know_
     moved = forwarder.forward(batch, stores, 30)
     repeated = forwarder.forward(batch, stores, 30)
 
-    assert (moved.counts["repeated"], moved.counts["accepted_attributes"], moved.counts["accepted_event"]) == (0, 1, 1)
-    assert (repeated.counts["repeated"], repeated.counts["requests"]) == (1, 0)
+    assert (moved.counts["duplicates"], moved.counts["accepted_attributes"], moved.counts["accepted_event"]) == (
+        0,
+        1,
+        1,
+    )
+    assert (repeated.counts["duplicates"], repeated.counts["requests"]) == (1, 0)
     assert (there(braze), there(braze, "other")) == (["e1"], ["e1"])
     profile = braze.workspace("other").profile(external_id="A1")
     assert profile
@@ -534,6 +538,6 @@ def test_what_only_a_part_was_put_of_is_put_again_and_arrives_once(
     outcome = forwarder.forward(queue.batch(10), stores, 30)
 
     assert (failed["unavailable"], failed["released"]) == (1, 0)
-    assert (len(queue.messages), outcome.counts["repeated"]) == (4, 1)
+    assert (len(queue.messages), outcome.counts["duplicates"]) == (4, 1)
     assert there(braze) == ["e0", "e1", "e2"]
     assert not list(parked_records.batches(stores, "held", "demo"))

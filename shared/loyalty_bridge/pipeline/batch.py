@@ -164,7 +164,7 @@ class InvocationBatch:
         try:
             yield
         except Unavailable:
-            self.counts["keep_failed"] += len(arrivals)
+            self.counts["park_failed"] += len(arrivals)
             for arrival in arrivals:
                 self.give_back(arrival)
 
@@ -215,9 +215,9 @@ class InvocationBatch:
             return
         try:
             publisher.publish(self.settings, [addressed for _, addressed in final])
-            self.counts["sent_on"] += len(arrivals)
+            self.counts["republished"] += len(arrivals)
         except Unavailable:
-            self.counts["not_sent_on"] += len(arrivals)
+            self.counts["not_republished"] += len(arrivals)
             events = {(arrival.receipt, one.record.body): (arrival, one.record) for arrival, one in final}
             self._waiting = [(arrival, replace(copy, member="")) for arrival, copy in events.values()]
             self.keep_waiting(programs)

@@ -84,7 +84,7 @@ def load(batch: InvocationBatch, mapped: Sequence[MappedEvent]) -> dict[str, lis
         program, work = one.program, one.work
         before = known.accepted.get(work.log_key, set())
         if before or work.log_key in seen:
-            batch.counts["repeated"] += 1
+            batch.counts["duplicates"] += 1
         if work.log_key in seen:
             batch.note(work.record, "suppressed")
             continue  # twice in one batch: the first of them brings it

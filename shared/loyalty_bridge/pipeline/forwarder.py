@@ -117,7 +117,7 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
                 outcome.problems[program_id] = problem
             outcome.latencies += _latencies(works)
             _note(batch, program_id, lane, works, problem)
-            batch.counts["not_written_down"] += written.lost
+            batch.counts["delivery_not_recorded"] += written.lost
             for work in written.again:
                 batch.give_back(work.arrival)
         batch.let_pass(opened)
@@ -129,7 +129,7 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
     _end_leases(batch)
     _delay(batch)
     outcome.again = list(dict.fromkeys(arrival.entry for arrival in batch.again.values()))
-    batch.counts["given_back"] = len(outcome.again)
+    batch.counts["returned"] = len(outcome.again)
     return outcome
 
 
@@ -137,7 +137,7 @@ def _end_leases(batch: InvocationBatch) -> None:
     try:
         member_leases.give_back(batch, time.monotonic() + 1)
     except Unavailable:
-        batch.counts["leases_not_ended"] += len(batch.leases)  # they end by themselves
+        batch.counts["leases_not_released"] += len(batch.leases)  # they end by themselves
 
 
 def _unlock(
@@ -213,7 +213,7 @@ def _send(
         return error
     lane.workers = workers
     only_changed = program.connection.only_changed
-    lane.count("attributes_told", sum(one.told() for one in members))
+    lane.count("attributes_received", sum(one.told() for one in members))
     groups = [plan(one, lane.destination, lane.rules, only_changed=only_changed) for one in members]
     lane.count("attributes_sent", sum(group[0].write.values() for group in groups if group and group[0].write))
     send(lane, [group for group in groups if group])
