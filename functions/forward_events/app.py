@@ -30,6 +30,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         metrics.add_metric("accepted_after_event", MetricUnit.Seconds, since_event)
     for program, problem in outcome.problems.items():
         logger.warning("not sent", extra={"program": program, "problem": problem})
-    activity.write(told, outcome.tally)
+    activity.write(told, outcome.recorder)
     logger.info("forwarded", extra=dict(outcome.counts))
     return {"batchItemFailures": [{"itemIdentifier": receipt} for receipt in outcome.again]}

@@ -300,7 +300,7 @@ def test_deliveries_are_noted_as_calls_and_what_cannot_be_used_as_events(
 def deliver(settings: DeliverySettings, *bodies: Any) -> forwarder.Outcome:
     """Forward a batch and write what is noted, as the function does."""
     outcome = forwarder.forward(queued(*bodies), settings, 30)
-    activity.write(settings, outcome.tally)
+    activity.write(settings, outcome.recorder)
     return outcome
 
 
@@ -362,7 +362,7 @@ def test_what_is_held_is_noted_once_and_again_when_it_is_drained_and_sent(
     braze.workspace("another-key-5678")
     drain.run_schedule(stores, 20, check_connection)
     for record in webhooks.queued(stores):
-        activity.write(stores, forwarder.forward({"Records": [record]}, stores, 30).tally)
+        activity.write(stores, forwarder.forward({"Records": [record]}, stores, 30).recorder)
 
     assert noted(stores, "forward_events").events == {"received": 1, "held": 1, "sent": 1}
     assert noted(stores, "release_held").events == {"released": 1}

@@ -479,9 +479,9 @@ def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
     open_lane = engagement_client.open_sender
 
     def opened(*args: Any) -> ProgramSender:
-        lane = open_lane(*args)
-        lane.post = made.around(lane.post, may_fail=False, may_wait=False)
-        return lane
+        sender = open_lane(*args)
+        sender.post = made.around(sender.post, may_fail=False, may_wait=False)
+        return sender
 
     monkeypatch.setattr(forwarder, "open_sender", opened)
     return made

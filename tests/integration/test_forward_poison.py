@@ -218,4 +218,4 @@ def test_what_is_not_counted_as_processed_is_shown_to_the_operator(stores: Deliv
     outcome = forward(queued(event("balance_changed")), stores, 30)
 
     assert (outcome.again, outcome.counts["not_processed"]) == ([], 1)
-    assert [(one.code, seen.count) for one, seen in outcome.tally.problems.items()] == [("not_processed", 1)]
+    assert [(one.code, seen.count) for one, seen in outcome.recorder.problems.items()] == [("not_processed", 1)]

@@ -306,10 +306,10 @@ def test_a_program_that_hangs_does_not_delay_the_marks_of_the_others(
         connect(stores, braze.url, program, braze.workspace(program).key)
     settled = deduplication.save
 
-    def hang(lane: ProgramSender, groups: Any) -> None:
+    def hang(sender: ProgramSender, groups: Any) -> None:
         if any(b"A-hanging" in item.object.body for group in groups for item in group):
             assert written.wait(20), "the marks of the others wait for a program that hangs"
-        send(lane, groups)
+        send(sender, groups)
 
     def note(batch: InvocationBatch, program: Program, members: Any) -> deduplication.Written:
         done = settled(batch, program, members)

@@ -40,7 +40,7 @@ def test_each_program_counts_them_by_type_of_event(stores: DeliverySettings, bra
     again = SALE | {"eventId": "again"}
 
     for outcome in (forward(queued(SALE, again), stores, 30), forward(queued(event("coupon_assigned")), stores, 30)):
-        activity.write(stores, outcome.tally)
+        activity.write(stores, outcome.recorder)
 
     found = activity.unknown_fields(stores, "demo", 7)
     assert [(one.event, one.field, one.sent, one.count) for one in found] == [

@@ -57,8 +57,8 @@ def programs(stores: DeliverySettings) -> None:
 
 def unsealed(settings: DeliverySettings) -> list[tuple[str, SourceRecord]]:
     """Take what lies on the queue: each event's record with its group."""
-    arrivals = envelope.inbound_messages({"Records": queued(settings)})
-    opened = [(one.group, envelope.decode(one, lambda key: bodies.load(settings, key))) for one in arrivals]
+    messages = envelope.inbound_messages({"Records": queued(settings)})
+    opened = [(one.group, envelope.decode(one, lambda key: bodies.load(settings, key))) for one in messages]
     return [(group, own) for group, record in opened for own in each_alone(record)]
 
 

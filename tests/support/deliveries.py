@@ -20,11 +20,11 @@ BAD = "not-for-braze"
 
 
 def millisecond(second: int) -> int:
-    """Tell the time of a `work` as the member state counts it."""
+    """Tell the time of a `new_delivery` as the member state counts it."""
     return int((START + timedelta(seconds=second)).timestamp() * 1000)
 
 
-def work(
+def new_delivery(
     second: int = 0,
     attributes: Mapping[AttributePath, Json] | None = None,
     *,
@@ -41,7 +41,7 @@ def work(
         purchase=_object("purchases", member, product_id=purchase) if purchase else None,
     )
     return Delivery(
-        arrival=InboundMessage("receipt", "", member, time, b""),
+        message=InboundMessage("receipt", "", member, time, b""),
         record=SourceRecord("demo", b"{}", time),
         update=MemberUpdate(event_id="event", member=member, time=time),
         translation=translation,

@@ -112,9 +112,9 @@ RecordEvent = tuple[SourceRecord, Json]
 def inbound_messages(event: Mapping[str, Any]) -> list[InboundMessage]:
     """Read a Lambda event of SQS or Kinesis; what producers packed into one record of a stream is taken apart."""
     return [
-        arrival
+        message
         for entry in event["Records"]
-        for arrival in (_from_stream(entry) if "kinesis" in entry else [_from_queue(entry)])
+        for message in (_from_stream(entry) if "kinesis" in entry else [_from_queue(entry)])
     ]
 
 
@@ -150,7 +150,7 @@ def _from_stream(entry: Mapping[str, Any]) -> list[InboundMessage]:
     ]
 
 
-def decode(arrival: InboundMessage, fetch: Callable[[str], bytes]) -> SourceRecord:
+def decode(message: InboundMessage, fetch: Callable[[str], bytes]) -> SourceRecord:
     """Open an entry.
 
     Parameters
@@ -163,21 +163,21 @@ def decode(arrival: InboundMessage, fetch: Callable[[str], bytes]) -> SourceReco
     Invalid
         It is not JSON, does not tell its program, or is an envelope or an aggregated record that cannot be opened.
     """
-    if arrival.data.startswith(aggregates.MAGIC):
+    if message.data.startswith(aggregates.MAGIC):
         raise Invalid("record", "is packed as the Kinesis Producer Library does, but damaged")
-    document, unusable = parsing.parse_each(arrival.data)
+    document, unusable = parsing.parse_each(message.data)
     if not (isinstance(document, Mapping) and document.get(_MARK) == 1):
-        return SourceRecord(_program(document), arrival.data, arrival.sent, document=None if unusable else document)
+        return SourceRecord(_program(document), message.data, message.sent, document=None if unusable else document)
     program = _program_id(document.get("program"), "program")
     member = parsing.parse_text(document["member"], "member") if "member" in document else ""
     released = parsing.parse_text(document["released"], "released") if "released" in document else ""
-    if released and not _is_place(released, arrival.sent):
+    if released and not _is_place(released, message.sent):
         raise Invalid("released", "is not the place of a held record")
     stored = document.get("stored")
     try:
         # Whoever may write to the transport can write an envelope: what is said to come later than it came is not.
-        received = min(instant_of(document["received"]), arrival.sent)
-        sought = min(instant_of(document["sought"]), arrival.sent) if "sought" in document else None
+        received = min(instant_of(document["received"]), message.sent)
+        sought = min(instant_of(document["sought"]), message.sent) if "sought" in document else None
         body = fetch(str(stored)) if stored else base64.b64decode(str(document["body"]), validate=True)
     except (KeyError, ValueError, OverflowError):
         raise Invalid("record", "is not a complete envelope") from None

@@ -55,11 +55,11 @@ def explain(settings: DeliverySettings, data: bytes, program_id: str = "") -> di
     Unavailable
         A store does not answer.
     """
-    arrival = InboundMessage("explain", "", "", datetime.now(UTC), data)
+    message = InboundMessage("explain", "", "", datetime.now(UTC), data)
     if program_id:
-        record = envelope.SourceRecord(program_id, data, arrival.sent)
+        record = envelope.SourceRecord(program_id, data, message.sent)
     else:
-        record = envelope.decode(arrival, lambda key: bodies.load(settings, key))
+        record = envelope.decode(message, lambda key: bodies.load(settings, key))
     program = repository.load(settings, [record.program]).get(record.program)
     if program is None:
         raise Invalid("programId", "is not the id of a program")
@@ -70,61 +70,62 @@ def explain(settings: DeliverySettings, data: bytes, program_id: str = "") -> di
         "program": program.id,
         "not_connected_because_missing": program.missing(),
         "gate": program.delivery_state.unreadable or program.delivery_state.state,
-        "events": [_event(settings, arrival, record, event, program) for _, event in told]
+        "events": [_event(settings, message, record, event, program) for _, event in told]
         + [_refused(refusal) for _, refusal in unusable],
     }
 
 
 def _event(
-    settings: DeliverySettings, arrival: InboundMessage, record: envelope.SourceRecord, event: Json, program: Program
+    settings: DeliverySettings, message: InboundMessage, record: envelope.SourceRecord, event: Json, program: Program
 ) -> dict[str, Any]:
     try:
         member_id = record.member or program.source.member(event, program.connection.loyalty.rules)
         if member_id is None:
             return {**_EVENT, "sent_on_to_the_accounts_of": intake.person(program, event)}
-        work = intake.translate(arrival, record, event, program, member_id)
+        delivery = intake.translate(message, record, event, program, member_id)
     except Invalid as refusal:
         return _refused(refusal)
-    known = deduplication.look_up(settings, [MappedEvent(program, work, ())], time.monotonic() + _SECONDS)
-    work.recall(
-        known.accepted.get(work.log_key, set()),
+    known = deduplication.look_up(settings, [MappedEvent(program, delivery, ())], time.monotonic() + _SECONDS)
+    delivery.recall(
+        known.accepted.get(delivery.log_key, set()),
         trust_attributes=not program.connection.only_changed,
     )
     member = known.member(program, attribute_state.key(program.id, member_id))
-    member.works.append(work)
-    return _told(program, work, member)
+    member.deliveries.append(delivery)
+    return _told(program, delivery, member)
 
 
 def _refused(refusal: Invalid) -> dict[str, Any]:
     return {**_EVENT, "rejected": [{"part": "record", "field": refusal.field, "reason": refusal.reason}]}
 
 
-def _told(program: Program, work: Delivery, member: MemberBatch) -> dict[str, Any]:
+def _told(program: Program, delivery: Delivery, member: MemberBatch) -> dict[str, Any]:
     before = dict(member.state.marks)
-    accepted_before = sorted(work.accepted)
+    accepted_before = sorted(delivery.accepted)
     side = program.connection
     speaks = ENGAGEMENT[side.engagement.platform]
     items = plan(member, speaks, side.engagement.rules, only_changed=side.only_changed)
-    time_of_event = int(work.update.time.timestamp() * 1000)
+    time_of_event = int(delivery.update.time.timestamp() * 1000)
     sent = {path for item in items if item.write for _, share in item.write.shares for path in share}
     held_back: Mapping[str, str] = {
         ".".join(path): "a newer value is there"
         if path in before and before[path].time > time_of_event
         else "unchanged"
-        for path in work.translation.attributes
+        for path in delivery.translation.attributes
         if path not in sent
     }
     return {
         **_EVENT,
-        "event_id": work.update.event_id,
-        "member": work.update.member,
-        "time": work.update.time.isoformat(),
+        "event_id": delivery.update.event_id,
+        "member": delivery.update.member,
+        "time": delivery.update.time.isoformat(),
         "accepted_before": accepted_before,
         "wire": [{"array": item.object.array, "object": json.loads(item.object.body)} for item in items],
-        "not_sent": {**held_back, **{one.field: one.withheld for one in work.update.unknown if one.withheld}},
-        "sent_as_it_is": [one.field for one in work.update.unknown if not one.withheld],
+        "not_sent": {**held_back, **{one.field: one.withheld for one in delivery.update.unknown if one.withheld}},
+        "sent_as_it_is": [one.field for one in delivery.update.unknown if not one.withheld],
         "rejected": [
-            {"part": refusal.part, "field": refusal.field, "reason": refusal.reason} for refusal in work.field_errors
+            {"part": refusal.part, "field": refusal.field, "reason": refusal.reason}
+            for refusal in delivery.field_errors
         ],
         "bytes": sum(len(item.object.body) for item in items),
     }

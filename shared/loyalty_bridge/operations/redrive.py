@@ -267,11 +267,11 @@ def redrive_crashed(settings: DeliverySettings, seconds: float = math.inf) -> Mo
                 break
             body = aws.s3().get_object(Bucket=settings.parked_bucket, Key=key)["Body"].read()
             try:
-                arrivals = envelope.inbound_messages(_payload(json.loads(body)))
+                inbound = envelope.inbound_messages(_payload(json.loads(body)))
             except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
                 continue  # damaged: it stays, and is counted, so that a person can look at it
-            for arrival in arrivals:
-                _put_again(settings, arrival)
+            for entry in inbound:
+                _put_again(settings, entry)
                 moved += 1
             aws.s3().delete_object(Bucket=settings.parked_bucket, Key=key)
     return Moved(moved, sum(crashed(settings).values()) if time.monotonic() >= until else 0)
@@ -288,14 +288,14 @@ def _from_dead_letters(message: Mapping[str, Any]) -> InboundMessage:
     )
 
 
-def _put_again(settings: DeliverySettings, arrival: InboundMessage) -> None:
+def _put_again(settings: DeliverySettings, message: InboundMessage) -> None:
     """Put an entry on the event queue or stream again as what came when it came first; what is no record, as it is."""
     try:
-        record = envelope.decode(arrival, lambda key: bodies.load(settings, key))
+        record = envelope.decode(message, lambda key: bodies.load(settings, key))
     except Invalid:
-        publisher.publish_raw(settings, arrival.data, arrival.group)
+        publisher.publish_raw(settings, message.data, message.group)
     else:
-        publisher.publish(settings, [(record, arrival.group)])
+        publisher.publish(settings, [(record, message.group)])
 
 
 def _stream_failures(settings: DeliverySettings) -> Iterator[str]:

@@ -43,7 +43,7 @@ def send_sample(program: Program, member: str) -> dict[str, Any]:
     )
     side = program.connection.engagement
     speaks = ENGAGEMENT[side.platform]
-    work = Delivery(
+    delivery = Delivery(
         InboundMessage("sample", "", "", now, b""),
         SourceRecord(program.id, b"", now),
         update,
@@ -52,7 +52,7 @@ def send_sample(program: Program, member: str) -> dict[str, Any]:
         {"event"},
     )
     items: list[OutboundObject] = plan(
-        MemberBatch("", AttributeState(b"sample"), [work]), speaks, side.rules, only_changed=False
+        MemberBatch("", AttributeState(b"sample"), [delivery]), speaks, side.rules, only_changed=False
     )
     until = time.monotonic() + _SECONDS
     try:

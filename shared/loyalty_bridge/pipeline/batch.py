@@ -68,7 +68,7 @@ class InvocationBatch:
     waits: dict[str, float] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     lines: dict[tuple[str, str], BlockedGroup] = field(default_factory=dict)
-    tally: Recorder = field(default_factory=Recorder)
+    recorder: Recorder = field(default_factory=Recorder)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     leases: set[str] = field(default_factory=set)
     _behind: dict[str, list[tuple[InboundMessage, SourceRecord]]] = field(default_factory=dict)
@@ -88,38 +88,38 @@ class InvocationBatch:
         """When to stop reading: half of the time is for what was read."""
         return self.began + (self.until - self.began) / 2
 
-    def number(self, arrivals: Sequence[InboundMessage]) -> None:
+    def number(self, messages: Sequence[InboundMessage]) -> None:
         """Take note of the order in which the entries came."""
-        self._order = {arrival.receipt: place for place, arrival in enumerate(arrivals)}
-        for place, arrival in enumerate(arrivals):
-            self._first_of_entry.setdefault(arrival.entry, place)
+        self._order = {message.receipt: place for place, message in enumerate(messages)}
+        for place, message in enumerate(messages):
+            self._first_of_entry.setdefault(message.entry, place)
 
-    def give_back(self, arrival: InboundMessage) -> None:
+    def give_back(self, message: InboundMessage) -> None:
         """Let the transport deliver an entry again; what comes later in its group must not overtake it."""
-        self.again[arrival.receipt] = arrival
-        place = self._order[arrival.receipt]
-        self._blocked[arrival.group] = min(place, self._blocked.get(arrival.group, place))
+        self.again[message.receipt] = message
+        place = self._order[message.receipt]
+        self._blocked[message.group] = min(place, self._blocked.get(message.group, place))
 
     def first_of_stream(self) -> InboundMessage | None:
         """Give the first entry to which a stream goes back."""
-        of_stream = [arrival for arrival in self.again.values() if not arrival.handle]
-        return min(of_stream, key=lambda arrival: self._order[arrival.receipt], default=None)
+        of_stream = [message for message in self.again.values() if not message.handle]
+        return min(of_stream, key=lambda message: self._order[message.receipt], default=None)
 
-    def overtakes(self, arrival: InboundMessage) -> bool:
+    def overtakes(self, message: InboundMessage) -> bool:
         """Tell whether an earlier entry of the group is given back."""
-        place = self._order[arrival.receipt]
-        return self._blocked.get(arrival.group, place) < place
+        place = self._order[message.receipt]
+        return self._blocked.get(message.group, place) < place
 
-    def _comes_again(self, arrival: InboundMessage) -> bool:
+    def _comes_again(self, message: InboundMessage) -> bool:
         """Tell whether the transport delivers an entry again: a stream goes back to the first one it is given back."""
-        if arrival.handle:
-            return arrival.receipt in self.again
+        if message.handle:
+            return message.receipt in self.again
         places = [self._first_of_entry[given.entry] for given in self.again.values()]
-        return bool(places) and min(places) <= self._order[arrival.receipt]
+        return bool(places) and min(places) <= self._order[message.receipt]
 
     def note(self, record: SourceRecord, outcome: str, program: str = "") -> None:
         """Note for the activity what became of an event; one that was held before was received then."""
-        self.tally.event(program or record.program, ENDPOINT, *(() if record.released else ("received",)), outcome)
+        self.recorder.event(program or record.program, ENDPOINT, *(() if record.released else ("received",)), outcome)
 
     def note_unknown(self, program: Program, update: MemberUpdate) -> None:
         """Count the fields of an event that its mapping does not name, by the event's type."""
@@ -128,9 +128,9 @@ class InvocationBatch:
             if one.expected:
                 continue
             reason = f"{kind}: {one.field}: {one.withheld or 'is sent'}"
-            self.tally.problem(program.id, ENDPOINT, platform, UNKNOWN_FIELD, reason)
+            self.recorder.problem(program.id, ENDPOINT, platform, UNKNOWN_FIELD, reason)
 
-    def refuse(self, arrival: InboundMessage, entry: ParkedRecord, *, is_whole: bool = True, shelf: str = "") -> None:
+    def refuse(self, message: InboundMessage, entry: ParkedRecord, *, is_whole: bool = True, shelf: str = "") -> None:
         """Note a record that can never be delivered as it is, as a whole or in part.
 
         Parameters
@@ -138,20 +138,20 @@ class InvocationBatch:
         shelf
             The program on whose shelf it is kept, where that is not its own.
         """
-        self._refused[shelf or entry.record.program].append((arrival, entry, is_whole))
+        self._refused[shelf or entry.record.program].append((message, entry, is_whole))
 
     def refuse_whole(
-        self, arrival: InboundMessage, record: SourceRecord, refusal: Invalid, event_id: str = "", *, shelf: str = ""
+        self, message: InboundMessage, record: SourceRecord, refusal: Invalid, event_id: str = "", *, shelf: str = ""
     ) -> None:
         """Note a record of which nothing can be used."""
         reasons = (FieldError("event", refusal.field, refusal.reason),)
-        self.refuse(arrival, ParkedRecord(record, event_id, arrival.group, reasons, PARTS), shelf=shelf)
+        self.refuse(message, ParkedRecord(record, event_id, message.group, reasons, PARTS), shelf=shelf)
 
     def keep_refused(self) -> None:
         """Store what was refused, but not of entries that come again: those are judged again."""
         for program, noted in self._refused.items():
             final = [one for one in noted if not self._comes_again(one[0])]
-            with self._keeping([arrival for arrival, _, _ in final]):
+            with self._keeping([message for message, _, _ in final]):
                 if final:
                     parked_records.park(self.settings, "rejected", program, [entry for _, entry, _ in final], self.now)
                     self.counts["rejected"] += len(final)
@@ -159,14 +159,14 @@ class InvocationBatch:
                     self._note_refused(program, entry, is_whole)
 
     @contextmanager
-    def _keeping(self, arrivals: Sequence[InboundMessage]) -> Iterator[None]:
+    def _keeping(self, messages: Sequence[InboundMessage]) -> Iterator[None]:
         """Give entries back when what is to be kept of them cannot be."""
         try:
             yield
         except Unavailable:
-            self.counts["park_failed"] += len(arrivals)
-            for arrival in arrivals:
-                self.give_back(arrival)
+            self.counts["park_failed"] += len(messages)
+            for message in messages:
+                self.give_back(message)
 
     def _note_refused(self, program: str, entry: ParkedRecord, is_whole: bool) -> None:
         if is_whole:
@@ -177,31 +177,31 @@ class InvocationBatch:
             is_theirs = one.field == one.part
             platform = known.engagement if is_theirs else known.loyalty
             reason = f"{one.field}: {'refused by the destination' if is_theirs else one.reason}"
-            self.tally.problem(known.program, ENDPOINT, platform, "rejected", reason, entry.event_id)
+            self.recorder.problem(known.program, ENDPOINT, platform, "rejected", reason, entry.event_id)
 
-    def wait(self, arrival: InboundMessage, record: SourceRecord) -> None:
+    def wait(self, message: InboundMessage, record: SourceRecord) -> None:
         """Note a record whose person is not known yet; it comes back by schedule."""
-        self._waiting.append((arrival, record))
+        self._waiting.append((message, record))
 
     def keep_waiting(self, programs: Mapping[str, Program]) -> None:
         """Store the records that wait for their person to become known; the schedule is asked to look for them."""
         by_program: defaultdict[str, list[tuple[InboundMessage, SourceRecord]]] = defaultdict(list)
-        for arrival, record in self._waiting:
-            if not self._comes_again(arrival):
-                by_program[record.program].append((arrival, record))
+        for message, record in self._waiting:
+            if not self._comes_again(message):
+                by_program[record.program].append((message, record))
         for program_id, final in by_program.items():
-            with self._keeping([arrival for arrival, _ in final]):
+            with self._keeping([message for message, _ in final]):
                 delivery_state.wait(self.settings, program_id, programs[program_id].delivery_state, self.now)
-                entries = [ParkedRecord(record, group=arrival.group) for arrival, record in final]
+                entries = [ParkedRecord(record, group=message.group) for message, record in final]
                 parked_records.park(self.settings, "waiting", program_id, entries, self.now)
                 self.counts["waiting"] += len(entries)
 
-    def send_on(self, arrival: InboundMessage, record: SourceRecord, group: str, event_id: str) -> None:
+    def send_on(self, message: InboundMessage, record: SourceRecord, group: str, event_id: str) -> None:
         """Note a record that is to be put on the transport for a member whom it does not name."""
         # The same each time the entry is delivered, so that the queue recognises a copy that is there already.
-        parts = json.dumps([arrival.receipt, event_id, record.member])
+        parts = json.dumps([message.receipt, event_id, record.member])
         id_ = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-        self._sent_on.append((arrival, Addressed(record, group, id_)))
+        self._sent_on.append((message, Addressed(record, group, id_)))
 
     def put_sent_on(self, programs: Mapping[str, Program]) -> None:
         """Put what is to be sent on, but not of entries that come again; what the transport does not take waits.
@@ -209,17 +209,17 @@ class InvocationBatch:
         This comes after all that is kept: put before, the copies would pile up while a store refuses to keep something
         else of the batch. Given back for the transport, an entry would let what was kept be kept once more.
         """
-        final = [(arrival, addressed) for arrival, addressed in self._sent_on if not self._comes_again(arrival)]
-        arrivals = {arrival.receipt: arrival for arrival, _ in final}
+        final = [(message, addressed) for message, addressed in self._sent_on if not self._comes_again(message)]
+        messages = {message.receipt: message for message, _ in final}
         if not final:
             return
         try:
             publisher.publish(self.settings, [addressed for _, addressed in final])
-            self.counts["republished"] += len(arrivals)
+            self.counts["republished"] += len(messages)
         except Unavailable:
-            self.counts["not_republished"] += len(arrivals)
-            events = {(arrival.receipt, one.record.body): (arrival, one.record) for arrival, one in final}
-            self._waiting = [(arrival, replace(copy, member="")) for arrival, copy in events.values()]
+            self.counts["not_republished"] += len(messages)
+            events = {(message.receipt, one.record.body): (message, one.record) for message, one in final}
+            self._waiting = [(message, replace(copy, member="")) for message, copy in events.values()]
             self.keep_waiting(programs)
 
     def hold(self, program: str, behind: list[tuple[InboundMessage, SourceRecord]], problem: str = "") -> None:
@@ -231,7 +231,7 @@ class InvocationBatch:
             Why whatever comes next is to be held, too; empty when these only wait behind others.
         """
         self._behind.setdefault(program, []).extend(behind)
-        self._held |= {arrival.receipt for arrival, _ in behind}
+        self._held |= {message.receipt for message, _ in behind}
         if problem:
             self._broken[program] = problem
 
@@ -239,7 +239,7 @@ class InvocationBatch:
         """Keep what is to be held, but not of entries that come again; where that fails, give them back."""
         for program_id, noted in self._behind.items():
             final = [one for one in noted if not self._comes_again(one[0])]
-            with self._keeping([arrival for arrival, _ in final]):
+            with self._keeping([message for message, _ in final]):
                 if final:
                     self._keep_held(programs[program_id], final)
                 if program_id in self._broken:
@@ -252,18 +252,18 @@ class InvocationBatch:
         a group finds the mark and waits behind them. The schedule is told to look for them before all that.
         """
         by_position: defaultdict[str, list[tuple[InboundMessage, SourceRecord]]] = defaultdict(list)
-        for arrival, record in sorted(behind, key=lambda one: one[1].released or "~"):  # the new ones last
-            by_position[record.released.rpartition(".")[0]].append((arrival, record))
+        for message, record in sorted(behind, key=lambda one: one[1].released or "~"):  # the new ones last
+            by_position[record.released.rpartition(".")[0]].append((message, record))
         left = [record.released for _, record in behind if record.released]
         lines = {
-            arrival.group: self.lines.get((program.id, arrival.group), BlockedGroup()).left_by(left)
-            for arrival, _ in behind
+            message.group: self.lines.get((program.id, message.group), BlockedGroup()).left_by(left)
+            for message, _ in behind
         }
         # Behind what is held of their groups, though it was held by a container whose clock is ahead.
         now = max([self.now, *((int(line.last[:13]) + 1.5) / 1000 for line in lines.values() if line.last)])
         delivery_state.extend_watch(self.settings, program.id, program.delivery_state, self.now)
         for position, records in by_position.items():
-            entries = [ParkedRecord(record, group=arrival.group) for arrival, record in records]
+            entries = [ParkedRecord(record, group=message.group) for message, record in records]
             places = parked_records.park(self.settings, "held", program.id, entries, now, position)
             ends = {entry.group: place for entry, place in zip(entries, places, strict=True)}
             lines |= {group: lines[group].joined_at(end, again=bool(position)) for group, end in ends.items()}
@@ -274,12 +274,12 @@ class InvocationBatch:
 
     def let_pass(self, opened: list[tuple[InboundMessage, SourceRecord]]) -> None:
         """Let what waits behind released records pass, when they are settled; those to be held once more come after."""
-        for arrival, record in opened:
-            if record.released and arrival.receipt not in self.again and arrival.receipt not in self._held:
+        for message, record in opened:
+            if record.released and message.receipt not in self.again and message.receipt not in self._held:
                 try:
-                    self._let_pass(record, arrival.group)
+                    self._let_pass(record, message.group)
                 except Unavailable:
-                    self.give_back(arrival)
+                    self.give_back(message)
 
     def _let_pass(self, record: SourceRecord, group: str) -> None:
         before = self.lines.get((record.program, group), BlockedGroup())

@@ -57,7 +57,7 @@ def look_up(settings: DeliverySettings, mapped: Iterable[MappedEvent], deadline:
     """
     keys: dict[Any, tuple[str, dict[str, Any]]] = {}
     for one in mapped:
-        keys[one.work.log_key] = (settings.delivery_log_table, {"event": {"B": one.work.log_key}})
+        keys[one.delivery.log_key] = (settings.delivery_log_table, {"event": {"B": one.delivery.log_key}})
         for name in _names(one):
             keys[name] = (settings.members_table, {"member": {"S": name}})
     found = dynamodb.read(list(keys.values()), deadline)
@@ -75,35 +75,35 @@ def load(batch: InvocationBatch, mapped: Sequence[MappedEvent]) -> dict[str, lis
     Unavailable
         DynamoDB does not give all, or a secret does not open: nothing may be sent then.
     """
-    mapped = member_leases.only_leased(batch, mapped, _member_key, lambda one: one.work.arrival)
+    mapped = member_leases.only_leased(batch, mapped, _member_key, lambda one: one.delivery.message)
     known = look_up(batch.settings, mapped, batch.until)
     mapped = _learn(batch, mapped, known)
     programs: dict[str, dict[str, MemberBatch]] = {}
     seen: set[bytes] = set()
     for one in mapped:
-        program, work = one.program, one.work
-        before = known.accepted.get(work.log_key, set())
-        if before or work.log_key in seen:
+        program, delivery = one.program, one.delivery
+        before = known.accepted.get(delivery.log_key, set())
+        if before or delivery.log_key in seen:
             batch.counts["duplicates"] += 1
-        if work.log_key in seen:
-            batch.note(work.record, "suppressed")
+        if delivery.log_key in seen:
+            batch.note(delivery.record, "suppressed")
             continue  # twice in one batch: the first of them brings it
-        seen.add(work.log_key)
-        work.recall(before, trust_attributes=not program.connection.only_changed)
+        seen.add(delivery.log_key)
+        delivery.recall(before, trust_attributes=not program.connection.only_changed)
         members = programs.setdefault(program.id, {})
         key = _member_key(one)
         if key not in members:
             members[key] = known.member(program, key)
-        members[key].works.append(work)
+        members[key].deliveries.append(delivery)
     return {program: list(members.values()) for program, members in programs.items()}
 
 
 def _member_key(one: MappedEvent) -> str:
-    return attribute_state.key(one.program.id, one.work.update.member)
+    return attribute_state.key(one.program.id, one.delivery.update.member)
 
 
 def _names(one: MappedEvent) -> list[str]:
-    member = one.work.update.member
+    member = one.delivery.update.member
     named = {told.item for told in one.teaches()}
     if one.sent_for:
         named |= {
@@ -121,8 +121,8 @@ def _learn(batch: InvocationBatch, mapped: Sequence[MappedEvent], known: Known) 
     # What comes again taught its ids when it came first, and must not teach them once more.
     new: dict[bytes, MappedEvent] = {}
     for one in mapped:
-        if one.work.log_key not in known.accepted:
-            new.setdefault(one.work.log_key, one)
+        if one.delivery.log_key not in known.accepted:
+            new.setdefault(one.delivery.log_key, one)
     taught = [told for one in new.values() for told in one.teaches()]
     identities.learn(
         batch.settings,
@@ -134,12 +134,12 @@ def _learn(batch: InvocationBatch, mapped: Sequence[MappedEvent], known: Known) 
         about[told.item].append(told)
     left = []
     for one in mapped:
-        name = identities.key_of_aliases(one.program.generation, one.work.update.member)
+        name = identities.key_of_aliases(one.program.generation, one.delivery.update.member)
         owner = identities.owner(known.items.get(name, {}), about[name])
         until = _meant_until(one, known, owner) if one.sent_for else inf
-        if one.work.update.time.timestamp() > until:
+        if one.delivery.update.time.timestamp() > until:
             gone = Invalid(one.program.source.UNRESOLVED_ERROR[0], "no longer means the account")
-            batch.refuse_whole(one.work.arrival, one.work.record, gone, one.work.update.event_id)
+            batch.refuse_whole(one.delivery.message, one.delivery.record, gone, one.delivery.update.event_id)
             continue
         persons = {alias for alias in (*one.aliases, *one.ended_aliases) if owned(one.program, alias)}
         if until < inf or (owner and owner.alias and persons - {owner.alias}):
@@ -153,7 +153,7 @@ def _meant_until(one: MappedEvent, known: Known, owner: identities.Owner | None)
     if owned(one.program, one.sent_for):
         return identities.owned_until(one.sent_for, owner)
     item = known.items.get(identities.key(one.program.generation, one.sent_for), {})
-    return identities.meant_until(item, one.work.update.member)
+    return identities.meant_until(item, one.delivery.update.member)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +191,15 @@ def save(batch: InvocationBatch, program: Program, members: Iterable[MemberBatch
     forgotten = {item["member"]["S"] for _, item in lost}
     accepted: defaultdict[bytes, set[Part]] = defaultdict(set)
     for member in members:
-        for work in member.works:
-            parts = work.accepted - ({"attributes"} - work.accepted_before if member.key in forgotten else set())
-            if parts != work.accepted_before:
-                accepted[work.log_key] |= parts
-                for part in parts if work.copy_of else ():
+        for delivery in member.deliveries:
+            parts = delivery.accepted - (
+                {"attributes"} - delivery.accepted_before if member.key in forgotten else set()
+            )
+            if parts != delivery.accepted_before:
+                accepted[delivery.log_key] |= parts
+                for part in parts if delivery.copy_of else ():
                     accepted[
-                        delivery_log.key_of_copies(program.id, program.destination_version, work.copy_of, part)
+                        delivery_log.key_of_copies(program.id, program.destination_version, delivery.copy_of, part)
                     ].add(part)
     items = [
         (batch.settings.delivery_log_table, delivery_log.to_item(event, done, batch.now))
@@ -206,12 +208,12 @@ def save(batch: InvocationBatch, program: Program, members: Iterable[MemberBatch
     unmarked = dynamodb.unwritten(items, max(until, time.monotonic() + WRITE_SECONDS / 3))
     without_mark = {item["event"]["B"] for _, item in unmarked}
     again = frozenset(
-        work
+        delivery
         for member in members
         if member.key in forgotten
-        for work in member.works
-        if "attributes" in work.accepted - work.accepted_before and not work.missing
+        for delivery in member.deliveries
+        if "attributes" in delivery.accepted - delivery.accepted_before and not delivery.missing
         # An event that the ledger does not know would be sent twice.
-        if work.log_key not in without_mark or work.accepted == {"attributes"}
+        if delivery.log_key not in without_mark or delivery.accepted == {"attributes"}
     )
     return Written(len(lost) + len(unmarked), again)

@@ -70,7 +70,7 @@ class Outcome:
     counts: Counter[str]
     latencies: list[tuple[float, float]] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
-    tally: Recorder = field(default_factory=Recorder)
+    recorder: Recorder = field(default_factory=Recorder)
 
 
 def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: float) -> Outcome:
@@ -84,13 +84,13 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
         What the invocation has left.
     """
     batch = InvocationBatch(settings, time.monotonic() + seconds_left - SETTLE_SECONDS)
-    arrivals = envelope.inbound_messages(event)
-    batch.number(arrivals)
-    batch.counts["received"] = len(arrivals)
-    outcome = Outcome([], batch.counts, tally=batch.tally)
+    messages = envelope.inbound_messages(event)
+    batch.number(messages)
+    batch.counts["received"] = len(messages)
+    outcome = Outcome([], batch.counts, recorder=batch.recorder)
     programs: Mapping[str, Program] = {}
     try:
-        opened = intake.decode(batch, arrivals)
+        opened = intake.decode(batch, messages)
         opened = [
             *member_leases.only_leased(
                 batch, opened, lambda one: f"{one[1].program}#{one[0].group}", lambda one: one[0]
@@ -101,25 +101,30 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
             buffer.register_program(program)
             if program.unreadable:
                 outcome.problems[program.id] = program.unreadable
-                batch.tally.problem(program.id, ENDPOINT, "", "unreadable", program.unreadable)
+                batch.recorder.problem(program.id, ENDPOINT, "", "unreadable", program.unreadable)
         admitted = _unlock(batch, intake.admit(batch, opened, programs), programs, outcome.problems)
         members = deduplication.load(batch, intake.read(batch, admitted, programs))
     except Unavailable as error:  # nothing was sent, so nothing is lost and nothing doubled
         outcome.problems["*"] = str(error)
-        batch.tally.problem(UNKNOWN_PROGRAM, ENDPOINT, "", "unavailable", str(error))
-        for arrival in arrivals:
-            batch.give_back(arrival)
+        batch.recorder.problem(UNKNOWN_PROGRAM, ENDPOINT, "", "unavailable", str(error))
+        for message in messages:
+            batch.give_back(message)
     else:
-        for program_id, (lane, written) in _deliver(batch, members, programs).items():
-            works = [work for member in members[program_id] for work in member.works if work not in written.again]
-            problem = _settle(batch, programs[program_id], lane, works)
+        for program_id, (sender, written) in _deliver(batch, members, programs).items():
+            deliveries = [
+                delivery
+                for member in members[program_id]
+                for delivery in member.deliveries
+                if delivery not in written.again
+            ]
+            problem = _settle(batch, programs[program_id], sender, deliveries)
             if problem:
                 outcome.problems[program_id] = problem
-            outcome.latencies += _latencies(works)
-            _note(batch, program_id, lane, works, problem)
+            outcome.latencies += _latencies(deliveries)
+            _note(batch, program_id, sender, deliveries, problem)
             batch.counts["delivery_not_recorded"] += written.lost
-            for work in written.again:
-                batch.give_back(work.arrival)
+            for delivery in written.again:
+                batch.give_back(delivery.message)
         batch.let_pass(opened)
         batch.keep_held(programs)
     # What needs the most stores comes first: where one refuses, nothing was kept that would be kept again next time.
@@ -128,7 +133,7 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
     batch.put_sent_on(programs)
     _end_leases(batch)
     _delay(batch)
-    outcome.again = list(dict.fromkeys(arrival.entry for arrival in batch.again.values()))
+    outcome.again = list(dict.fromkeys(message.entry for message in batch.again.values()))
     batch.counts["returned"] = len(outcome.again)
     return outcome
 
@@ -165,12 +170,12 @@ def _unlock(
     for program_id, why in problems_of.items():
         if why:
             problems[program_id] = why
-            batch.tally.problem(program_id, ENDPOINT, "", "unavailable", why)
-            left = [(arrival, record) for arrival, record in admitted if record.program == program_id]
-            admitted = [(arrival, record) for arrival, record in admitted if record.program != program_id]
+            batch.recorder.problem(program_id, ENDPOINT, "", "unavailable", why)
+            left = [(message, record) for message, record in admitted if record.program == program_id]
+            admitted = [(message, record) for message, record in admitted if record.program != program_id]
             if why == NO_TIME:
-                for arrival, _ in left:
-                    batch.give_back(arrival)
+                for message, _ in left:
+                    batch.give_back(message)
             else:
                 _leave(batch, programs[program_id], left, why, broken=False)
     return admitted
@@ -190,8 +195,8 @@ def _deliver(
     workers = max(1, _THREADS // at_once // _THREADS_OF_A_REQUEST)
 
     def run(program_id: str) -> tuple[ProgramSender | Unavailable, Written]:
-        lane = _send(batch, programs[program_id], members[program_id], workers)
-        return lane, deduplication.save(batch, programs[program_id], members[program_id])
+        sender = _send(batch, programs[program_id], members[program_id], workers)
+        return sender, deduplication.save(batch, programs[program_id], members[program_id])
 
     if len(members) <= 1:
         return {program_id: run(program_id) for program_id in members}
@@ -208,52 +213,54 @@ def _send(
     # Of what is left, half at least is for the replies: a request that is cut off may be doubled.
     until = min(now + WAIT_SECONDS, (now + batch.until) / 2)
     try:
-        lane = open_sender(program, until, batch.until, int(batch.settings.forwarder_concurrency))
+        sender = open_sender(program, until, batch.until, int(batch.settings.forwarder_concurrency))
     except Unavailable as error:
         return error
-    lane.workers = workers
+    sender.workers = workers
     only_changed = program.connection.only_changed
-    lane.count("attributes_received", sum(one.told() for one in members))
-    groups = [plan(one, lane.destination, lane.rules, only_changed=only_changed) for one in members]
-    lane.count("attributes_sent", sum(group[0].write.values() for group in groups if group and group[0].write))
-    send(lane, [group for group in groups if group])
-    return lane
+    sender.count("attributes_received", sum(one.told() for one in members))
+    groups = [plan(one, sender.destination, sender.rules, only_changed=only_changed) for one in members]
+    sender.count("attributes_sent", sum(group[0].write.values() for group in groups if group and group[0].write))
+    send(sender, [group for group in groups if group])
+    return sender
 
 
-def _settle(batch: InvocationBatch, program: Program, lane: ProgramSender | Unavailable, works: list[Delivery]) -> str:
+def _settle(
+    batch: InvocationBatch, program: Program, sender: ProgramSender | Unavailable, deliveries: list[Delivery]
+) -> str:
     """Settle one program's works; tells why some were not sent."""
-    problem, broken = (str(lane), False) if isinstance(lane, Unavailable) else (lane.failing, lane.broken)
-    if isinstance(lane, ProgramSender):
-        batch.counts += lane.counts
-    left = [(work.arrival, work.record) for work in works if work.missing]
-    wait = lane.not_before - time.monotonic() if isinstance(lane, ProgramSender) else 0.0
+    problem, broken = (str(sender), False) if isinstance(sender, Unavailable) else (sender.failing, sender.broken)
+    if isinstance(sender, ProgramSender):
+        batch.counts += sender.counts
+    left = [(delivery.message, delivery.record) for delivery in deliveries if delivery.missing]
+    wait = sender.not_before - time.monotonic() if isinstance(sender, ProgramSender) else 0.0
     try:
-        for work in works:
-            if not work.missing:
-                _finish(batch, work)
+        for delivery in deliveries:
+            if not delivery.missing:
+                _finish(batch, delivery)
         if left and problem == NO_TIME:
-            for arrival, _ in left:
-                batch.give_back(arrival)
+            for message, _ in left:
+                batch.give_back(message)
         elif left:
             _leave(batch, program, left, problem, broken=broken, wait=wait)
-        takes_all = isinstance(lane, ProgramSender) and lane.counts["requests"] and (not left or problem == NO_TIME)
+        takes_all = isinstance(sender, ProgramSender) and sender.counts["requests"] and (not left or problem == NO_TIME)
         if takes_all and program.delivery_state.failing_since:
             delivery_state.note_success(batch.settings, program.id)
     except Unavailable as error:
         problem = f"{problem}; {error}"
-        for work in works:
-            batch.give_back(work.arrival)
+        for delivery in deliveries:
+            batch.give_back(delivery.message)
     return problem
 
 
-def _finish(batch: InvocationBatch, work: Delivery) -> None:
+def _finish(batch: InvocationBatch, delivery: Delivery) -> None:
     """Settle a work of which nothing is missing: what was refused is kept."""
-    if work.field_errors:
-        there = [part for part, present in parts(work.translation).items() if present]
-        lacking = tuple(dict.fromkeys([*(p for p in there if p not in work.accepted), *_never_there(work)]))
-        field_errors = tuple(work.field_errors)
-        entry = ParkedRecord(work.record, work.update.event_id, work.arrival.group, field_errors, lacking)
-        batch.refuse(work.arrival, entry, is_whole=not (work.is_sent or work.accepted_before))
+    if delivery.field_errors:
+        there = [part for part, present in parts(delivery.translation).items() if present]
+        lacking = tuple(dict.fromkeys([*(p for p in there if p not in delivery.accepted), *_never_there(delivery)]))
+        field_errors = tuple(delivery.field_errors)
+        entry = ParkedRecord(delivery.record, delivery.update.event_id, delivery.message.group, field_errors, lacking)
+        batch.refuse(delivery.message, entry, is_whole=not (delivery.is_sent or delivery.accepted_before))
 
 
 def _leave(
@@ -279,53 +286,53 @@ def _leave(
     if not broken and (not program.delivery_state.failing_since or not_before > program.delivery_state.not_before + 1):
         delivery_state.note_failure(batch.settings, program.id, batch.now, not_before)
     # A stream delivers again at once, and gives up what it has delivered often.
-    too_often = is_long and not all(arrival.handle for arrival, _ in left)
+    too_often = is_long and not all(message.handle for message, _ in left)
     if broken or too_often or failing_for > HOLD_AFTER_SECONDS:
         batch.hold(program.id, left, problem)
         return
-    for arrival, _ in left:
-        batch.give_back(arrival)
-        batch.waits[arrival.receipt] = wait
+    for message, _ in left:
+        batch.give_back(message)
+        batch.waits[message.receipt] = wait
 
 
-def _never_there(work: Delivery) -> list[str]:
+def _never_there(delivery: Delivery) -> list[str]:
     """Name the parts that could not even be translated."""
-    there = parts(work.translation)
-    return [refusal.part for refusal in work.field_errors if not there[refusal.part]]
+    there = parts(delivery.translation)
+    return [refusal.part for refusal in delivery.field_errors if not there[refusal.part]]
 
 
 def _note(
-    batch: InvocationBatch, program: str, lane: ProgramSender | Unavailable, works: list[Delivery], problem: str
+    batch: InvocationBatch, program: str, sender: ProgramSender | Unavailable, deliveries: list[Delivery], problem: str
 ) -> None:
     """Note for the activity what became of a program's works."""
-    tally, platform = batch.tally, buffer.program_labels(program).engagement
-    for work in works:
-        if work.missing:
-            tally.problem(program, ENDPOINT, platform, "not_sent", problem, work.update.event_id)
-        elif work.is_sent:
-            batch.note(work.record, "sent")
-        elif work.accepted_before or not work.field_errors:
-            batch.note(work.record, "suppressed")
-    for since_arrival, _ in _latencies(works):
-        tally.latency(program, ENDPOINT, since_arrival)
-    if isinstance(lane, ProgramSender):
-        tally.count(program, ENDPOINT, {f"calls.{how}": count for how, count in lane.replies.items()})
-        if lost := lane.replies["outcome_unknown"]:
+    recorder, platform = batch.recorder, buffer.program_labels(program).engagement
+    for delivery in deliveries:
+        if delivery.missing:
+            recorder.problem(program, ENDPOINT, platform, "not_sent", problem, delivery.update.event_id)
+        elif delivery.is_sent:
+            batch.note(delivery.record, "sent")
+        elif delivery.accepted_before or not delivery.field_errors:
+            batch.note(delivery.record, "suppressed")
+    for since_arrival, _ in _latencies(deliveries):
+        recorder.latency(program, ENDPOINT, since_arrival)
+    if isinstance(sender, ProgramSender):
+        recorder.count(program, ENDPOINT, {f"calls.{how}": count for how, count in sender.replies.items()})
+        if lost := sender.replies["outcome_unknown"]:
             why = "it is not known whether a request was taken: what it held may be sent twice"
-            tally.problem(program, ENDPOINT, platform, "outcome_unknown", why, count=lost)
-        if missing := lane.counts["not_processed"]:
+            recorder.problem(program, ENDPOINT, platform, "outcome_unknown", why, count=lost)
+        if missing := sender.counts["not_processed"]:
             why = (
                 "fewer objects were processed than sent, and none is named: blocked names or users are among the causes"
             )
-            tally.problem(program, ENDPOINT, platform, "not_processed", why, count=missing)
+            recorder.problem(program, ENDPOINT, platform, "not_processed", why, count=missing)
 
 
-def _latencies(works: list[Delivery]) -> list[tuple[float, float]]:
+def _latencies(deliveries: list[Delivery]) -> list[tuple[float, float]]:
     now = time.time()
     return [
-        (now - work.arrival.sent.timestamp(), now - work.update.time.timestamp())
-        for work in works
-        if work.accepted != work.accepted_before
+        (now - delivery.message.sent.timestamp(), now - delivery.update.time.timestamp())
+        for delivery in deliveries
+        if delivery.accepted != delivery.accepted_before
     ]
 
 
@@ -336,7 +343,7 @@ def _delay(batch: InvocationBatch) -> None:
     """
     if first := batch.first_of_stream():
         redelivery.of_stream(first.entry, batch.began, batch.until + SETTLE_SECONDS / 2)
-    handles = [arrival for arrival in batch.again.values() if arrival.handle]
+    handles = [message for message in batch.again.values() if message.handle]
     if not handles:
         return
     try:
@@ -346,12 +353,12 @@ def _delay(batch: InvocationBatch) -> None:
                 Entries=[
                     {
                         "Id": str(number),
-                        "ReceiptHandle": arrival.handle,
+                        "ReceiptHandle": message.handle,
                         "VisibilityTimeout": redelivery.of_queue(
-                            arrival.receives, batch.waits.get(arrival.receipt, 0.0)
+                            message.receives, batch.waits.get(message.receipt, 0.0)
                         ),
                     }
-                    for number, arrival in enumerate(handles)
+                    for number, message in enumerate(handles)
                 ],
             )
     except Unavailable:

@@ -46,7 +46,7 @@ class MappedEvent:
     """
 
     program: Program
-    work: Delivery
+    delivery: Delivery
     aliases: tuple[str, ...]
     ended_aliases: tuple[str, ...] = ()
     sent_for: str = ""
@@ -55,7 +55,12 @@ class MappedEvent:
         """Tell under which ids its member is known, or no longer."""
         return [
             AliasAssertion(
-                self.program.generation, alias, self.work.update.member, self.work.update.time, self._one(alias), ended
+                self.program.generation,
+                alias,
+                self.delivery.update.member,
+                self.delivery.update.time,
+                self._one(alias),
+                ended,
             )
             for ended, named in ((False, self.aliases), (True, self.ended_aliases))
             for alias in named
@@ -79,7 +84,7 @@ class UnresolvedRecord:
     """A record that names only the person, and by which alias."""
 
     program: Program
-    arrival: InboundMessage
+    message: InboundMessage
     record: SourceRecord
     event: Json
     alias: str
@@ -90,7 +95,7 @@ class UnresolvedRecord:
         return self.program.generation, self.alias
 
 
-def decode(batch: InvocationBatch, arrivals: list[InboundMessage]) -> Opened:
+def decode(batch: InvocationBatch, messages: list[InboundMessage]) -> Opened:
     """Open the entries; what is no record is refused, what cannot be fetched (or not now) is given back."""
     opened: Opened = []
     fetched = 0
@@ -103,22 +108,22 @@ def decode(batch: InvocationBatch, arrivals: list[InboundMessage]) -> Opened:
         fetched += len(body)
         return body
 
-    for arrival in arrivals:
-        if batch.overtakes(arrival) or _is_late(batch, arrival, arrivals[0]):
-            batch.give_back(arrival)
+    for message in messages:
+        if batch.overtakes(message) or _is_late(batch, message, messages[0]):
+            batch.give_back(message)
             continue
         try:
-            opened.append((arrival, envelope.decode(arrival, fetch)))
+            opened.append((message, envelope.decode(message, fetch)))
         except Invalid as refusal:
-            batch.refuse_whole(arrival, SourceRecord(UNKNOWN_PROGRAM, arrival.data, arrival.sent), refusal)
+            batch.refuse_whole(message, SourceRecord(UNKNOWN_PROGRAM, message.data, message.sent), refusal)
         except Unavailable:
-            batch.give_back(arrival)
+            batch.give_back(message)
     return opened
 
 
-def _is_late(batch: InvocationBatch, arrival: InboundMessage, first: InboundMessage) -> bool:
+def _is_late(batch: InvocationBatch, message: InboundMessage, first: InboundMessage) -> bool:
     """Tell whether an entry has to come again for want of time; the first never has, and comes wholly."""
-    return arrival.entry != first.entry and time.monotonic() >= batch.read_until
+    return message.entry != first.entry and time.monotonic() >= batch.read_until
 
 
 def admit(batch: InvocationBatch, opened: Opened, programs: Mapping[str, Program]) -> Opened:
@@ -136,43 +141,43 @@ def admit(batch: InvocationBatch, opened: Opened, programs: Mapping[str, Program
         or program.delivery_state.state != "live"
         or program.delivery_state.watch_until > batch.now
     }
-    groups = {(record.program, arrival.group) for arrival, record in opened if record.program in watched}
+    groups = {(record.program, message.group) for message, record in opened if record.program in watched}
     if groups:
         batch.lines = blocked_groups.load(batch.settings, groups, batch.until)
     admitted: Opened = []
     waiting: defaultdict[str, Opened] = defaultdict(list)
     passing: defaultdict[str, set[str]] = defaultdict(set)
-    for arrival, record in opened:
+    for message, record in opened:
         program = programs.get(record.program)
         if program is None:
             unknown = Invalid("programId", "is not the id of a program")
-            batch.refuse_whole(arrival, record, unknown, shelf=UNKNOWN_PROGRAM)
+            batch.refuse_whole(message, record, unknown, shelf=UNKNOWN_PROGRAM)
         elif program.since and record.received < program.since:
             before = Invalid("programId", "was that of a program which was deleted after this came")
-            batch.refuse_whole(arrival, record, before, shelf=UNKNOWN_PROGRAM)
+            batch.refuse_whole(message, record, before, shelf=UNKNOWN_PROGRAM)
         elif program.unreadable:
-            waiting[record.program].append((arrival, record))
+            waiting[record.program].append((message, record))
         elif program.missing():
             batch.counts["not_connected"] += 1
             batch.note(record, "not_connected")
-        elif _waits(batch, program, arrival, record, passing[arrival.group]):
-            waiting[record.program].append((arrival, record))
+        elif _waits(batch, program, message, record, passing[message.group]):
+            waiting[record.program].append((message, record))
         else:
-            admitted.append((arrival, record))
-            passing[arrival.group].add(record.released)
+            admitted.append((message, record))
+            passing[message.group].add(record.released)
     for program_id, behind in waiting.items():
         batch.hold(program_id, behind)
     return admitted
 
 
 def _waits(
-    batch: InvocationBatch, program: Program, arrival: InboundMessage, record: SourceRecord, passing: set[str]
+    batch: InvocationBatch, program: Program, message: InboundMessage, record: SourceRecord, passing: set[str]
 ) -> bool:
     """Tell whether a record waits: a new one behind held ones of its group, a released one behind those held again.
 
     `passing` are the places of the released records of its group that pass before it.
     """
-    line = batch.lines.get((program.id, arrival.group))
+    line = batch.lines.get((program.id, message.group))
     if not record.released:
         return program.delivery_state.state == "held" or line is not None
     earlier = line is not None and any(place < record.released for place in line.again - passing)
@@ -183,16 +188,16 @@ def read(batch: InvocationBatch, admitted: Opened, programs: Mapping[str, Progra
     """Map each event of each record; what cannot be mapped is refused, and its neighbours go on."""
     mapped: list[MappedEvent] = []
     sought: list[UnresolvedRecord] = []
-    for arrival, record in admitted:
-        if batch.overtakes(arrival) or _is_late(batch, arrival, admitted[0][0]):
-            batch.give_back(arrival)
+    for message, record in admitted:
+        if batch.overtakes(message) or _is_late(batch, message, admitted[0][0]):
+            batch.give_back(message)
             continue
         program = programs[record.program]
         told, unusable = envelope.split(record, program.source)
         refused = [(own, refusal, "") for own, refusal in unusable]
         for own, event in told:
             try:
-                one = _read_one(batch, arrival, own, event, program)
+                one = _read_one(batch, message, own, event, program)
             except Invalid as refusal:
                 refused.append((own, refusal, _event_id(program, event)))
                 continue
@@ -200,43 +205,45 @@ def read(batch: InvocationBatch, admitted: Opened, programs: Mapping[str, Progra
                 mapped.append(one)
             else:
                 sought.append(one)
-        _refuse(batch, arrival, refused)
+        _refuse(batch, message, refused)
     if not sought:
         return mapped
     _send_on(batch, sought, [told for one in mapped for told in one.teaches()])
     for one in mapped:
-        if batch.overtakes(one.work.arrival):
-            batch.give_back(one.work.arrival)
-    return [one for one in mapped if not batch.overtakes(one.work.arrival)]
+        if batch.overtakes(one.delivery.message):
+            batch.give_back(one.delivery.message)
+    return [one for one in mapped if not batch.overtakes(one.delivery.message)]
 
 
 def _read_one(
-    batch: InvocationBatch, arrival: InboundMessage, record: SourceRecord, event: Json, program: Program
+    batch: InvocationBatch, message: InboundMessage, record: SourceRecord, event: Json, program: Program
 ) -> MappedEvent | UnresolvedRecord:
     _check_program(event, record.program)
     member = record.member or program.source.member(event, program.connection.loyalty.rules)
     if member is None:
-        return UnresolvedRecord(program, arrival, record, event, person(program, event))
-    work = translate(arrival, record, event, program, member)
-    batch.note_unknown(program, work.update)
-    if work.update.event and work.update.event.name == program.source.UNKNOWN_EVENT:
+        return UnresolvedRecord(program, message, record, event, person(program, event))
+    delivery = translate(message, record, event, program, member)
+    batch.note_unknown(program, delivery.update)
+    if delivery.update.event and delivery.update.event.name == program.source.UNKNOWN_EVENT:
         batch.counts["unknown_events"] += 1
     # Of a record that was sent on, the member is not its own statement.
     sent_for = program.source.alias(event) or "" if record.member else ""
-    return MappedEvent(program, work, program.source.aliases_of(event), program.source.ended_aliases(event), sent_for)
+    return MappedEvent(
+        program, delivery, program.source.aliases_of(event), program.source.ended_aliases(event), sent_for
+    )
 
 
 def _refuse(
-    batch: InvocationBatch, arrival: InboundMessage, refused: Sequence[tuple[SourceRecord, Invalid, str]]
+    batch: InvocationBatch, message: InboundMessage, refused: Sequence[tuple[SourceRecord, Invalid, str]]
 ) -> None:
     """Refuse events of one record: each on its own, but what goes beyond `MOST_ALONE` together, as an array."""
     for record, refusal, event_id in refused[:MOST_ALONE]:
-        batch.refuse_whole(arrival, record, refusal, event_id)
+        batch.refuse_whole(message, record, refusal, event_id)
     if rest := refused[MOST_ALONE:]:
         first, why, _ = rest[0]
         together = replace(first, body=b"[%b]" % b",".join(record.body for record, _, _ in rest), document=None)
         reason = f"is one of {len(rest)} more that cannot be used; of the first, {why.field} {why.reason}"
-        batch.refuse_whole(arrival, together, Invalid("record", reason))
+        batch.refuse_whole(message, together, Invalid("record", reason))
 
 
 def person(program: Program, event: Json) -> str:
@@ -271,7 +278,7 @@ def _send_on(batch: InvocationBatch, sought: Sequence[UnresolvedRecord], taught:
         )
     except Unavailable:
         for one in sought:
-            batch.give_back(one.arrival)
+            batch.give_back(one.message)
         return
     for one in sought:
         program = one.program
@@ -279,9 +286,9 @@ def _send_on(batch: InvocationBatch, sought: Sequence[UnresolvedRecord], taught:
         try:
             for member in _members(batch, one, known[one.name]):
                 copy = replace(one.record, member=member, released="")
-                batch.send_on(one.arrival, copy, group_of(program.id, member), event_id)
+                batch.send_on(one.message, copy, group_of(program.id, member), event_id)
         except Invalid as refusal:
-            batch.refuse_whole(one.arrival, one.record, refusal, event_id)
+            batch.refuse_whole(one.message, one.record, refusal, event_id)
 
 
 def _members(batch: InvocationBatch, sought: UnresolvedRecord, members: Mapping[str, float] | None) -> list[str]:
@@ -297,8 +304,8 @@ def _members(batch: InvocationBatch, sought: UnresolvedRecord, members: Mapping[
     def meant(member: str, until: float) -> bool:
         if until in {0, inf}:
             return until == inf
-        work = translate(sought.arrival, sought.record, sought.event, program, member)
-        return work.update.time.timestamp() <= until
+        delivery = translate(sought.message, sought.record, sought.event, program, member)
+        return delivery.update.time.timestamp() <= until
 
     ambiguous = program.source.AMBIGUOUS_ERRORS.get(sought.alias.partition(":")[0])
     if ambiguous and (members is None or len(members) > 1):
@@ -312,22 +319,22 @@ def _members(batch: InvocationBatch, sought: UnresolvedRecord, members: Mapping[
         since = sought.record.sought or now
         if now - since >= KNOWN_AFTER:
             raise Invalid(*program.source.UNRESOLVED_ERROR)
-        batch.wait(sought.arrival, replace(sought.record, sought=since))
+        batch.wait(sought.message, replace(sought.record, sought=since))
     return found
 
 
 def without_person(one: MappedEvent) -> None:
     """Take out of an update what it says about its person, who no longer owns the account."""
-    update = one.work.update
+    update = one.delivery.update
     attributes = {name: it for name, it in update.attributes.items() if name not in one.program.source.OWNER_ATTRIBUTES}
     update = replace(update, profile={}, custom={}, attributes=attributes)
     side = one.program.connection.engagement
-    one.work.update, one.work.translation = update, ENGAGEMENT[side.platform].translate(update, side.rules)
-    if not one.work.translation.attributes:
-        one.work.missing.discard("attributes")
+    one.delivery.update, one.delivery.translation = update, ENGAGEMENT[side.platform].translate(update, side.rules)
+    if not one.delivery.translation.attributes:
+        one.delivery.missing.discard("attributes")
 
 
-def translate(arrival: InboundMessage, record: SourceRecord, event: Json, program: Program, member: str) -> Delivery:
+def translate(message: InboundMessage, record: SourceRecord, event: Json, program: Program, member: str) -> Delivery:
     """Map one event of one member.
 
     Raises
@@ -344,7 +351,7 @@ def translate(arrival: InboundMessage, record: SourceRecord, event: Json, progra
         update = _arrived(update, record.received)
     translation = speaks.translate(update, side.engagement.rules)
     return Delivery(
-        arrival=arrival,
+        message=message,
         record=record,
         update=update,
         translation=translation,

@@ -26,7 +26,7 @@ class Delivery:
         Whether the destination has taken something of it now.
     """
 
-    arrival: InboundMessage
+    message: InboundMessage
     record: SourceRecord
     update: MemberUpdate
     translation: Translation
@@ -75,12 +75,14 @@ class MemberBatch:
 
     key: str
     state: AttributeState
-    works: list[Delivery] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
     learned: dict[AttributePath, AttributeVersion] = field(default_factory=dict)
 
     def told(self) -> int:
         """Count the attribute values that its works tell."""
-        return sum(len(work.translation.attributes) for work in self.works if "attributes" in work.missing)
+        return sum(
+            len(delivery.translation.attributes) for delivery in self.deliveries if "attributes" in delivery.missing
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -103,8 +105,8 @@ class AttributeUpdate:
         self.objects_left -= 1
         if self.objects_left == 0:
             self.member.learned |= self.marks
-            for work, _ in self.shares:
-                work.accept("attributes")
+            for delivery, _ in self.shares:
+                delivery.accept("attributes")
 
 
 @dataclass(slots=True, eq=False)
@@ -113,17 +115,17 @@ class OutboundObject:
 
     object: WireObject
     part: Part
-    work: Delivery
+    delivery: Delivery
     write: AttributeUpdate | None = None
 
 
 def attribute_objects(write: AttributeUpdate, destination: EngagementPlatform, rules: Any) -> list[OutboundObject]:
     """Make the wire objects of a write."""
     values = {path: value for _, share in write.shares for path, value in share.items()}
-    work = write.shares[-1][0]
-    objects = destination.attribute_objects(work.translation.identity, values, rules)
+    delivery = write.shares[-1][0]
+    objects = destination.attribute_objects(delivery.translation.identity, values, rules)
     write.objects_left = len(objects)
-    return [OutboundObject(one, "attributes", work, write) for one in objects]
+    return [OutboundObject(one, "attributes", delivery, write) for one in objects]
 
 
 IDENTITY = "convercus_account_id"
@@ -140,37 +142,37 @@ def plan(
     write = _merge(member, only_changed=only_changed, is_alias=is_alias)
     if write:
         items += attribute_objects(write, destination, rules)
-    for work in member.works:
-        for part, one in (("event", work.translation.event), ("purchase", work.translation.purchase)):
-            if one and part in work.missing:
-                items.append(OutboundObject(one, part, work))
+    for delivery in member.deliveries:
+        for part, one in (("event", delivery.translation.event), ("purchase", delivery.translation.purchase)):
+            if one and part in delivery.missing:
+                items.append(OutboundObject(one, part, delivery))
     return items
 
 
 def _merge(member: MemberBatch, *, only_changed: bool, is_alias: bool) -> AttributeUpdate | None:
-    works = [work for work in member.works if "attributes" in work.missing]
+    deliveries = [delivery for delivery in member.deliveries if "attributes" in delivery.missing]
     newest: dict[AttributePath, AttributeVersion] = {}
-    for work in works:
-        time = _milliseconds(work)
-        for path, value in work.translation.attributes.items():
+    for delivery in deliveries:
+        time = _milliseconds(delivery)
+        for path, value in delivery.translation.attributes.items():
             if member.state.newest(path, time) and (path not in newest or newest[path].time <= time):
                 newest[path] = member.state.mark(time, value)
     marks = {path: mark for path, mark in newest.items() if not only_changed or member.state.changes(path, mark)}
-    if marks or (is_alias and any(work.missing - {"attributes"} for work in member.works)):
+    if marks or (is_alias and any(delivery.missing - {"attributes"} for delivery in member.deliveries)):
         marks |= {path: mark for path, mark in newest.items() if path[0] == IDENTITY}
     member.learned |= {path: mark for path, mark in newest.items() if path not in marks}
     shares = []
-    for work in sorted(works, key=_milliseconds):  # stable: of equal times, the later record stays later
-        time = _milliseconds(work)
+    for delivery in sorted(deliveries, key=_milliseconds):  # stable: of equal times, the later record stays later
+        time = _milliseconds(delivery)
         share = {
             path: value
-            for path, value in work.translation.attributes.items()
+            for path, value in delivery.translation.attributes.items()
             if path in marks and member.state.newest(path, time)
         }
         if share:
-            shares.append((work, share))
+            shares.append((delivery, share))
         else:
-            work.accept("attributes", is_sent=False)
+            delivery.accept("attributes", is_sent=False)
     return AttributeUpdate(member, shares, marks) if shares else None
 
 
@@ -182,15 +184,15 @@ def apart(write: AttributeUpdate) -> list[AttributeUpdate]:
     return [
         AttributeUpdate(
             write.member,
-            [(work, share)],
-            {path: write.member.state.mark(_milliseconds(work), value) for path, value in share.items()},
+            [(delivery, share)],
+            {path: write.member.state.mark(_milliseconds(delivery), value) for path, value in share.items()},
         )
-        for work, share in write.shares
+        for delivery, share in write.shares
     ]
 
 
-def _milliseconds(work: Delivery) -> int:
-    return int(work.update.time.timestamp() * 1000)
+def _milliseconds(delivery: Delivery) -> int:
+    return int(delivery.update.time.timestamp() * 1000)
 
 
 def parts(translation: Translation) -> Mapping[Part, bool]:

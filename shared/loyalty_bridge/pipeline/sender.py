@@ -137,44 +137,48 @@ class _Culprit:
     is_unknown: bool
 
 
-def send(lane: ProgramSender, groups: Sequence[Sequence[OutboundObject]]) -> None:
+def send(sender: ProgramSender, groups: Sequence[Sequence[OutboundObject]]) -> None:
     """Send each member's items; members in parallel, one member's in order."""
-    if lane.was_failing and groups:
-        _check_before(lane)
-    for requests in _pack(lane, groups):
-        if lane.failing:
+    if sender.was_failing and groups:
+        _check_before(sender)
+    for requests in _pack(sender, groups):
+        if sender.failing:
             return  # the rest of a member's items must not overtake
         if len(requests) == 1:
-            _settle(lane, requests[0])
+            _settle(sender, requests[0])
             continue
-        _settle_all(lane, requests)
+        _settle_all(sender, requests)
 
 
-def _pack(lane: ProgramSender, groups: Sequence[Sequence[OutboundObject]]) -> list[list[list[OutboundObject]]]:
-    rules, destination = lane.rules, lane.destination
+def _pack(sender: ProgramSender, groups: Sequence[Sequence[OutboundObject]]) -> list[list[list[OutboundObject]]]:
+    rules, destination = sender.rules, sender.destination
     return pack(groups, lambda item: destination.weigh(item.object, rules), destination.capacity(rules))
 
 
-def _settle_all(lane: ProgramSender, requests: Sequence[Sequence[OutboundObject]], *, suspected: bool = False) -> None:
+def _settle_all(
+    sender: ProgramSender, requests: Sequence[Sequence[OutboundObject]], *, suspected: bool = False
+) -> None:
     """Send requests that no member shares, side by side; the parts of one request only while no other's are."""
-    if suspected and not lane.taking_apart.acquire(blocking=False):  # each request's own threads would be too many
+    if suspected and not sender.taking_apart.acquire(blocking=False):  # each request's own threads would be too many
         for request in requests:
-            _settle(lane, request, suspected=True)
+            _settle(sender, request, suspected=True)
         return
     try:
-        _settle_side_by_side(lane, requests, suspected=suspected)
+        _settle_side_by_side(sender, requests, suspected=suspected)
     finally:
         if suspected:
-            lane.taking_apart.release()
+            sender.taking_apart.release()
 
 
-def _settle_side_by_side(lane: ProgramSender, requests: Sequence[Sequence[OutboundObject]], *, suspected: bool) -> None:
-    with ThreadPoolExecutor(min(WORKERS, lane.workers, len(requests))) as pool:
-        for _ in pool.map(lambda request: _settle(lane, request, suspected=suspected), requests):
+def _settle_side_by_side(
+    sender: ProgramSender, requests: Sequence[Sequence[OutboundObject]], *, suspected: bool
+) -> None:
+    with ThreadPoolExecutor(min(WORKERS, sender.workers, len(requests))) as pool:
+        for _ in pool.map(lambda request: _settle(sender, request, suspected=suspected), requests):
             pass
 
 
-def _settle(lane: ProgramSender, request: Sequence[OutboundObject], *, suspected: bool = False) -> None:
+def _settle(sender: ProgramSender, request: Sequence[OutboundObject], *, suspected: bool = False) -> None:
     """Send one request, and what it splits into, one after the other.
 
     Parameters
@@ -185,87 +189,87 @@ def _settle(lane: ProgramSender, request: Sequence[OutboundObject], *, suspected
     queue = deque([(list(request), suspected)])
     while queue:
         items, suspected = queue.popleft()
-        verdict = _attempt(lane, items, suspected=suspected)
+        verdict = _attempt(sender, items, suspected=suspected)
         if isinstance(verdict, Accepted):
-            parts = _settle_each(lane, items, verdict)
+            parts = _settle_each(sender, items, verdict)
         elif isinstance(verdict, Rejected | SplitRequired):
-            parts = _split(lane, items, verdict)
+            parts = _split(sender, items, verdict)
         elif isinstance(verdict, _Culprit) and len(items) > 1:
             suspected = True
             parts = _singled_out(items) if verdict.is_unknown else _halves(items)
-            if len({part[0].work.update.member for part in parts}) == len(parts):
-                _settle_all(lane, parts, suspected=True)
+            if len({part[0].delivery.update.member for part in parts}) == len(parts):
+                _settle_all(sender, parts, suspected=True)
                 parts = []
-        elif isinstance(verdict, _Culprit) and lane.may_set_aside():
-            parts = _in_order(lane, _reject(lane, items[0], verdict.reason))
+        elif isinstance(verdict, _Culprit) and sender.may_set_aside():
+            parts = _in_order(sender, _reject(sender, items[0], verdict.reason))
         else:
-            lane.stop(verdict.reason, broken=isinstance(verdict, Broken))
+            sender.stop(verdict.reason, broken=isinstance(verdict, Broken))
             return
         queue.extendleft((part, suspected) for part in reversed(parts))
 
 
 def _singled_out(items: list[OutboundObject]) -> list[list[OutboundObject]]:
     """Take a request apart by member, or a member's by object: with fewer repeats of each object than halving has."""
-    members = [list(mine) for _, mine in groupby(items, key=lambda item: item.work.update.member)]
+    members = [list(mine) for _, mine in groupby(items, key=lambda item: item.delivery.update.member)]
     return members if len(members) > 1 else [[item] for item in items]
 
 
-def _attempt(lane: ProgramSender, items: Sequence[OutboundObject], *, suspected: bool) -> Verdict | _Culprit:
+def _attempt(sender: ProgramSender, items: Sequence[OutboundObject], *, suspected: bool) -> Verdict | _Culprit:
     """Send until the destination decides, the request proves to be what makes it fail, or time is up."""
     verdict: Verdict = Transient(NO_TIME)
     failures = unknowns = 0
     for attempt in range(ATTEMPTS):
-        if lane.failing:
-            return Broken(lane.failing) if lane.broken else Transient(lane.failing)
-        until = max(lane.until, lane.reply_until - REPLY_SECONDS) if attempt or suspected else lane.until
-        if (delay := _wait_to_begin(lane, until)) is not None:
+        if sender.failing:
+            return Broken(sender.failing) if sender.broken else Transient(sender.failing)
+        until = max(sender.until, sender.reply_until - REPLY_SECONDS) if attempt or suspected else sender.until
+        if (delay := _wait_to_begin(sender, until)) is not None:
             return verdict if attempt else delay
-        verdict = _exchange(lane, items)
+        verdict = _exchange(sender, items)
         if isinstance(verdict, Wait):
-            _postpone(lane, max(verdict.seconds or 0.0, backoff(attempt)))  # "0", or a time that is past, is none
+            _postpone(sender, max(verdict.seconds or 0.0, backoff(attempt)))  # "0", or a time that is past, is none
         elif isinstance(verdict, Transient):
             failures, unknowns = failures + 1, unknowns + verdict.is_unknown
-            _postpone(lane, backoff(attempt))
+            _postpone(sender, backoff(attempt))
             is_last = unknowns == UNKNOWN_ATTEMPTS or failures == ATTEMPTS
-            is_cut_short = verdict.is_unknown and time.monotonic() >= (until if suspected else lane.until)
+            is_cut_short = verdict.is_unknown and time.monotonic() >= (until if suspected else sender.until)
             is_suspect = is_last or is_cut_short or (len(items) > 1 and (suspected or failures == 2))
-            if (len(items) > 1 or is_last or suspected) and is_suspect and _takes_data(lane):
+            if (len(items) > 1 or is_last or suspected) and is_suspect and _takes_data(sender):
                 doubt = " (it may have been taken)" if verdict.is_unknown else ""
                 return _Culprit(f"{verdict.reason}; other data is taken{doubt}", verdict.is_unknown)
             if is_last:
                 return verdict
         else:
-            if isinstance(verdict, Broken) and verdict.is_foreign and _takes_data(lane):
+            if isinstance(verdict, Broken) and verdict.is_foreign and _takes_data(sender):
                 return _Culprit(f"{verdict.reason}; other data is taken", is_unknown=False)
             break
     return verdict
 
 
-def _wait_to_begin(lane: ProgramSender, until: float) -> Verdict | None:
+def _wait_to_begin(sender: ProgramSender, until: float) -> Verdict | None:
     """Wait until a request may begin; when that would be too late, tell why."""
-    pause = lane.not_before - time.monotonic()
+    pause = sender.not_before - time.monotonic()
     if pause > 0:
-        if lane.not_before >= until:
+        if sender.not_before >= until:
             return Wait(pause, "the destination lets us wait")
-        lane.sleep(pause)
-    if time.monotonic() >= until or not lane.turn(until):
+        sender.sleep(pause)
+    if time.monotonic() >= until or not sender.turn(until):
         return Transient(NO_TIME)
     return None
 
 
-def _exchange(lane: ProgramSender, items: Sequence[OutboundObject]) -> Verdict:
-    deadline = min(lane.reply_until, time.monotonic() + REPLY_SECONDS)
-    lane.count("requests")
-    verdict = _judged(lane, [item.object for item in items], lambda: lane.post(items, deadline))
+def _exchange(sender: ProgramSender, items: Sequence[OutboundObject]) -> Verdict:
+    deadline = min(sender.reply_until, time.monotonic() + REPLY_SECONDS)
+    sender.count("requests")
+    verdict = _judged(sender, [item.object for item in items], lambda: sender.post(items, deadline))
     if isinstance(verdict, Accepted) and verdict.unprocessed:
-        lane.count("not_processed", verdict.unprocessed)
+        sender.count("not_processed", verdict.unprocessed)
     if isinstance(verdict, Transient) and verdict.is_unknown:
-        lane.count("outcome_unknown")
-        lane.ended("outcome_unknown")
+        sender.count("outcome_unknown")
+        sender.ended("outcome_unknown")
     elif isinstance(verdict, _NotSent):
-        lane.ended("not_sent")
+        sender.ended("not_sent")
     else:
-        lane.ended(_WORDS[type(verdict)])
+        sender.ended(_WORDS[type(verdict)])
     return verdict
 
 
@@ -273,7 +277,7 @@ class _NotSent(Transient):
     """A request that certainly did not arrive."""
 
 
-def _judged(lane: ProgramSender, objects: Sequence[WireObject], exchange: Callable[[], Reply]) -> Verdict:
+def _judged(sender: ProgramSender, objects: Sequence[WireObject], exchange: Callable[[], Reply]) -> Verdict:
     try:
         reply = exchange()
     except OutcomeUnknown as error:
@@ -281,30 +285,30 @@ def _judged(lane: ProgramSender, objects: Sequence[WireObject], exchange: Callab
     except Unavailable as error:
         return _NotSent(str(error))
     if rest := reply.rate_limit_pause(time.time()):
-        _postpone(lane, rest)
-    return lane.destination.judge(reply, objects, time.time())
+        _postpone(sender, rest)
+    return sender.destination.judge(reply, objects, time.time())
 
 
-def _takes_data(lane: ProgramSender) -> bool:
+def _takes_data(sender: ProgramSender) -> bool:
     """Ask whether the destination takes data, with an object that changes nothing."""
-    return not isinstance(_checked(lane), Transient | Wait | Broken)
+    return not isinstance(_checked(sender), Transient | Wait | Broken)
 
 
-def _check_before(lane: ProgramSender) -> None:
+def _check_before(sender: ProgramSender) -> None:
     """Stop a program that failed before if its destination still takes nothing."""
-    verdict = _wait_to_begin(lane, lane.until) or _checked(lane)
+    verdict = _wait_to_begin(sender, sender.until) or _checked(sender)
     if isinstance(verdict, Wait):
-        _postpone(lane, verdict.seconds if verdict.seconds is not None else backoff(0))
+        _postpone(sender, verdict.seconds if verdict.seconds is not None else backoff(0))
     if isinstance(verdict, Transient | Wait | Broken):
-        lane.stop(verdict.reason, broken=isinstance(verdict, Broken))
+        sender.stop(verdict.reason, broken=isinstance(verdict, Broken))
 
 
-def _checked(lane: ProgramSender) -> Verdict:
-    check, deadline = lane.check, min(lane.reply_until, time.monotonic() + CHECK_SECONDS)
-    if check is None or not lane.turn(deadline):
+def _checked(sender: ProgramSender) -> Verdict:
+    check, deadline = sender.check, min(sender.reply_until, time.monotonic() + CHECK_SECONDS)
+    if check is None or not sender.turn(deadline):
         return Transient(NO_TIME)
-    lane.count("checks")
-    return _judged(lane, [lane.destination.harmless()], lambda: check(deadline))
+    sender.count("checks")
+    return _judged(sender, [sender.destination.harmless()], lambda: check(deadline))
 
 
 _WORDS: dict[type[Verdict], str] = {
@@ -317,54 +321,58 @@ _WORDS: dict[type[Verdict], str] = {
 }
 
 
-def _postpone(lane: ProgramSender, seconds: float) -> None:
-    with lane.lock:
-        lane.not_before = max(lane.not_before, time.monotonic() + seconds)
+def _postpone(sender: ProgramSender, seconds: float) -> None:
+    with sender.lock:
+        sender.not_before = max(sender.not_before, time.monotonic() + seconds)
 
 
-def _settle_each(lane: ProgramSender, items: Sequence[OutboundObject], verdict: Accepted) -> list[list[OutboundObject]]:
+def _settle_each(
+    sender: ProgramSender, items: Sequence[OutboundObject], verdict: Accepted
+) -> list[list[OutboundObject]]:
     """Settle the items of a request that was taken; give the requests for what has to be sent in another form."""
     again: list[OutboundObject] = []
     for position, item in enumerate(items):
         if position in verdict.rejected:
-            again += _reject(lane, item, verdict.rejected[position])
+            again += _reject(sender, item, verdict.rejected[position])
         else:
-            _accept(lane, item)
-    return _in_order(lane, again)
+            _accept(sender, item)
+    return _in_order(sender, again)
 
 
-def _in_order(lane: ProgramSender, items: list[OutboundObject]) -> list[list[OutboundObject]]:
+def _in_order(sender: ProgramSender, items: list[OutboundObject]) -> list[list[OutboundObject]]:
     """Cut items into requests to be sent one after the other: what was taken apart may be more than one takes."""
-    return [request for wave in _pack(lane, [items]) for request in wave] if items else []
+    return [request for wave in _pack(sender, [items]) for request in wave] if items else []
 
 
-def _accept(lane: ProgramSender, item: OutboundObject) -> None:
-    lane.count(f"accepted_{item.part}")
+def _accept(sender: ProgramSender, item: OutboundObject) -> None:
+    sender.count(f"accepted_{item.part}")
     if item.write:
         item.write.accept()
     else:
-        item.work.accept(item.part)
+        item.delivery.accept(item.part)
 
 
-def _reject(lane: ProgramSender, item: OutboundObject, reason: str) -> list[OutboundObject]:
+def _reject(sender: ProgramSender, item: OutboundObject, reason: str) -> list[OutboundObject]:
     """Refuse an item; one that several records share is sent again for each of them alone."""
     if item.write and len(item.write.shares) > 1:
-        return [one for write in apart(item.write) for one in attribute_objects(write, lane.destination, lane.rules)]
-    item.work.refuse(item.part, reason)
+        return [
+            one for write in apart(item.write) for one in attribute_objects(write, sender.destination, sender.rules)
+        ]
+    item.delivery.refuse(item.part, reason)
     return []
 
 
 def _split(
-    lane: ProgramSender, items: list[OutboundObject], verdict: Rejected | SplitRequired
+    sender: ProgramSender, items: list[OutboundObject], verdict: Rejected | SplitRequired
 ) -> list[list[OutboundObject]]:
     """Cut a request that was refused as a whole, until the culprit is alone."""
     culprits = verdict.rejected if isinstance(verdict, Rejected) else {}
     if culprits:
         rest = [item for position, item in enumerate(items) if position not in culprits]
-        alone = [one for position in sorted(culprits) for one in _reject(lane, items[position], culprits[position])]
-        return [*_in_order(lane, alone), *([rest] if rest else [])]
+        alone = [one for position in sorted(culprits) for one in _reject(sender, items[position], culprits[position])]
+        return [*_in_order(sender, alone), *([rest] if rest else [])]
     if len(items) == 1:
-        return _in_order(lane, _reject(lane, items[0], verdict.reason))
+        return _in_order(sender, _reject(sender, items[0], verdict.reason))
     return _halves(items)
 
 

@@ -80,10 +80,10 @@ def test_groups_of_different_members_and_programs_differ() -> None:
 def test_an_entry_tells_its_group_its_time_and_its_bytes(make: Any) -> None:
     told = event(accountId="A7")
 
-    [arrival] = inbound_messages(make(told))
+    [message] = inbound_messages(make(told))
 
-    assert (arrival.group, arrival.sent, json.loads(arrival.data)) == ("A7", SENT, told)
-    assert bool(arrival.handle) == (make is queued)
+    assert (message.group, message.sent, json.loads(message.data)) == ("A7", SENT, told)
+    assert bool(message.handle) == (make is queued)
 
 
 def test_an_entry_of_a_queue_without_groups_is_a_group_of_its_own() -> None:
@@ -183,9 +183,9 @@ def test_the_places_that_records_get_are_taken_however_often_they_are_held() -> 
 
 
 def test_neither_an_entry_nor_a_record_shows_a_members_data() -> None:
-    arrival = arrived(b'{"programId": "demo", "email": "ida@example.org"}')
+    message = arrived(b'{"programId": "demo", "email": "ida@example.org"}')
 
-    shown = f"{arrival!r} {decode(arrival, no_fetch)!r}"
+    shown = f"{message!r} {decode(message, no_fetch)!r}"
 
     assert "ida" not in shown
 

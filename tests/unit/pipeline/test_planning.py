@@ -16,7 +16,7 @@ from loyalty_bridge.pipeline.attribute_state import AttributeState, AttributeVer
 from loyalty_bridge.pipeline.planning import Delivery, MemberBatch, apart, plan
 from loyalty_bridge.platforms.base import AttributePath
 from loyalty_bridge.platforms.braze import mapping as braze
-from tests.support.deliveries import attributes, millisecond, nested, take, work
+from tests.support.deliveries import attributes, millisecond, nested, new_delivery, take
 
 SECRET = b"secret"
 RULES = braze.Rules()
@@ -64,7 +64,7 @@ class Destination:
         return attribute_state.from_item(self.item, 1, SECRET)
 
     def deliver(self, updates: list[Update], outcome: Try = "done") -> list[Delivery]:
-        member = MemberBatch("A1", self.known(), [work(second, values) for second, values in updates])
+        member = MemberBatch("A1", self.known(), [new_delivery(second, values) for second, values in updates])
         items = plan(member, braze, RULES, only_changed=self.only_changed)
         self.sent = [path for item in items[:1] if item.write for path in item.write.marks]
         for item in items if outcome != "lost" else []:
@@ -74,7 +74,7 @@ class Destination:
         if outcome != "crashed":
             member.state.marks |= member.learned
             self.item = attribute_state.to_item("A1", 1, member.state)
-        return member.works
+        return member.deliveries
 
     def shown(self) -> dict[str, Any]:
         return {name: value for name, value in self.profile.items() if name != "external_id"}
@@ -100,9 +100,9 @@ def test_any_order_of_updates_ends_with_the_newest_values(
     for batch, failures in plan_of:
         tries: list[Try] = [*failures, "done"]
         for outcome in tries:
-            works = delivery.deliver(batch, outcome)
+            deliveries = delivery.deliver(batch, outcome)
         reference.deliver(batch)
-        assert not any(one.missing for one in works)
+        assert not any(one.missing for one in deliveries)
 
     assert delivery.shown() == nested(reference.values())
     assert delivery.known().marks == reference.marks()
@@ -141,11 +141,11 @@ def test_what_comes_again_changes_nothing_and_is_not_sent(batch: list[Update], d
     delivery.deliver(distinct)
     before = delivery.shown(), delivery.item
 
-    works = delivery.deliver(data.draw(st.lists(st.sampled_from(distinct), min_size=1)))
+    deliveries = delivery.deliver(data.draw(st.lists(st.sampled_from(distinct), min_size=1)))
 
     assert delivery.sent == []
     assert (delivery.shown(), delivery.item) == before
-    assert not any(one.missing for one in works)
+    assert not any(one.missing for one in deliveries)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_the_account_id_is_sent_along_since_a_device_may_have_changed_it(
 ) -> None:
     known = AttributeState(SECRET)
     known.marks.update({path: known.mark(millisecond(1), value) for path, value in ((TIER, "silver"), (ACCOUNT, "A1"))})
-    member = MemberBatch("A1", known, [work(2, {**told, ACCOUNT: "A1"}, event=event)])
+    member = MemberBatch("A1", known, [new_delivery(2, {**told, ACCOUNT: "A1"}, event=event)])
     rules = braze.Rules(identifier_type="user_alias" if alias else "external_id")
 
     items = plan(member, braze, rules, only_changed=True)
@@ -237,26 +237,26 @@ def test_a_value_that_changes_and_changes_back_within_a_batch_is_not_sent_but_it
     delivery = Destination(only_changed=True)
     delivery.deliver([(1, {TIER: "gold"})])
 
-    works = delivery.deliver([(2, {TIER: "silver"}), (3, {TIER: "gold"})])
+    deliveries = delivery.deliver([(2, {TIER: "silver"}), (3, {TIER: "gold"})])
     delivery.deliver([(2, {TIER: "silver"})])
 
     assert delivery.sent == []
-    assert not any(one.missing for one in works)
+    assert not any(one.missing for one in deliveries)
     assert delivery.known().marks[TIER].time == millisecond(3)
 
 
 def test_nothing_is_known_of_a_writing_that_was_not_taken() -> None:
     delivery = Destination(only_changed=True)
 
-    works = delivery.deliver([(1, {TIER: "gold"}), (2, {POINTS: 1})], "lost")
+    deliveries = delivery.deliver([(1, {TIER: "gold"}), (2, {POINTS: 1})], "lost")
 
-    assert [one.missing for one in works] == [{"attributes"}, {"attributes"}]
+    assert [one.missing for one in deliveries] == [{"attributes"}, {"attributes"}]
     assert delivery.known().marks == {}
 
 
 @given(st.lists(updates, min_size=1, max_size=5))
 def test_a_writing_taken_apart_ends_as_the_merged_one(batch: list[Update]) -> None:
-    member = MemberBatch("A1", AttributeState(SECRET), [work(second, values) for second, values in batch])
+    member = MemberBatch("A1", AttributeState(SECRET), [new_delivery(second, values) for second, values in batch])
     items = plan(member, braze, RULES, only_changed=True)
     reference = Reference()
     reference.deliver(batch)
@@ -273,11 +273,13 @@ def test_a_writing_taken_apart_ends_as_the_merged_one(batch: list[Update]) -> No
 
     assert profile == nested(reference.values())
     assert member.learned == reference.marks()
-    assert not any(one.missing for one in member.works)
+    assert not any(one.missing for one in member.deliveries)
 
 
 def test_a_writing_is_taken_apart_once_though_several_of_its_objects_are_refused() -> None:
-    member = MemberBatch("A1", AttributeState(SECRET), [work(1, {TIER: "gold"}), work(2, {TIER: "silver"})])
+    member = MemberBatch(
+        "A1", AttributeState(SECRET), [new_delivery(1, {TIER: "gold"}), new_delivery(2, {TIER: "silver"})]
+    )
     (item,) = plan(member, braze, RULES, only_changed=True)
     assert item.write
 
@@ -298,7 +300,7 @@ def test_a_writing_is_taken_apart_once_though_several_of_its_objects_are_refused
     ],
 )
 def test_a_work_lacks_what_the_ledger_does_not_name(accepted: Any, trust: bool, missing: Any) -> None:
-    one = work(1, {TIER: "gold"}, event="e", purchase="p")
+    one = new_delivery(1, {TIER: "gold"}, event="e", purchase="p")
 
     one.recall(accepted, trust_attributes=trust)
 
@@ -307,7 +309,7 @@ def test_a_work_lacks_what_the_ledger_does_not_name(accepted: Any, trust: bool, 
 
 
 def test_attributes_that_were_refused_in_part_are_not_complete() -> None:
-    one = work(1, {TIER: "gold"})
+    one = new_delivery(1, {TIER: "gold"})
     one.refuse("attributes", "some field is wrong")
 
     one.accept("attributes")
@@ -316,9 +318,12 @@ def test_attributes_that_were_refused_in_part_are_not_complete() -> None:
 
 
 def test_objects_are_planned_in_the_order_in_which_they_take_effect() -> None:
-    works = [work(2, {TIER: "gold"}, event="e1", purchase="p1"), work(1, {TIER: "silver"}, event="e2")]
+    deliveries = [
+        new_delivery(2, {TIER: "gold"}, event="e1", purchase="p1"),
+        new_delivery(1, {TIER: "silver"}, event="e2"),
+    ]
 
-    items = plan(MemberBatch("A1", AttributeState(SECRET), works), braze, RULES, only_changed=True)
+    items = plan(MemberBatch("A1", AttributeState(SECRET), deliveries), braze, RULES, only_changed=True)
 
     assert [item.part for item in items] == ["attributes", "event", "purchase", "event"]
-    assert [item.work for item in items[1:]] == [works[0], works[0], works[1]]
+    assert [item.delivery for item in items[1:]] == [deliveries[0], deliveries[0], deliveries[1]]
