@@ -27,7 +27,7 @@ from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.event_queue.envelope import group_of
 from loyalty_bridge.infra import aws, dynamodb
 from loyalty_bridge.operations import redrive
-from loyalty_bridge.operations.redrive import Which
+from loyalty_bridge.operations.redrive import RecordFilter
 from loyalty_bridge.parking import release
 from loyalty_bridge.parking.parked_records import Kind
 from loyalty_bridge.pipeline import forwarder
@@ -235,7 +235,7 @@ def _redriving(world: World) -> None:
 def _redrive(world: World) -> None:
     if "sale" in world.parked()["rejected"]:
         with suppress(Unavailable):  # the operator sees it, and redrives again
-            redrive.redrive(world.settings, "one", Which("currency"))
+            redrive.redrive(world.settings, "one", RecordFilter("currency"))
     if world.faults.is_dead:
         raise Crash
     _delivering(world)
@@ -268,7 +268,7 @@ def _in_stream(record: dict[str, Any], number: int) -> dict[str, Any]:
 
 def _redrive_crashed(world: World) -> None:
     with suppress(Unavailable):  # the operator sees it, and redrives again
-        redrive.redrive_crashed(world.settings)
+        redrive.redrive_dead_letters(world.settings)
     if world.faults.is_dead:
         raise Crash
     _delivering(world)
@@ -276,7 +276,7 @@ def _redrive_crashed(world: World) -> None:
 
 def _is_redriven_after_crash(world: World) -> bool:
     with world.faults.looking():
-        crashed = redrive.crashed(world.settings)
+        crashed = redrive.count_dead_letters(world.settings)
     return _is_delivered(world) and not crashed["batches"]
 
 

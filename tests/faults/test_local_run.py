@@ -111,7 +111,7 @@ def test_a_program_of_a_persons_own_works(staying: dict[str, Any], tmp_path: Pat
 
     bridge("program", "put", "mine", str(tmp_path / "mine.json"))
     bridge("program", "test", "mine")
-    templates = bridge("program", "templates", "mine")
+    templates = bridge("program", "setup", "mine")
     key = json.loads(bridge("key", "create", "mine", "--name", "mine", "--json"))["key"]
     url = f"{staying['api']}/v1/programs/mine"
     assigned = requests.post(

@@ -325,7 +325,7 @@ CALLS: tuple[tuple[str, str, Any], ...] = (
     ("DELETE", "/programs/demo", None),
     ("POST", "/programs/demo/test", None),
     ("POST", "/programs/demo/sample", {"member": "tester"}),
-    ("POST", "/programs/demo/resume", None),
+    ("POST", "/programs/demo/held/release", None),
     ("GET", "/programs/demo/keys", None),
     ("POST", "/programs/demo/keys", {}),
     ("DELETE", "/programs/demo/keys/0123456789ab", None),
@@ -349,8 +349,8 @@ CALLS: tuple[tuple[str, str, Any], ...] = (
     ("GET", "/programs/-/rejected", None),
     ("POST", "/programs/-/rejected/redrive", {}),
     ("GET", "/programs/-/audit", None),
-    ("GET", "/crashed", None),
-    ("POST", "/crashed/redrive", None),
+    ("GET", "/dead-letters", None),
+    ("POST", "/dead-letters/redrive", None),
 )
 
 
@@ -471,20 +471,20 @@ def test_records_of_unknown_programs_are_for_an_operator_of_all(site: Site, stor
     assert len(call(site, "GET", "/programs/-/rejected").json()["rejected"]) == 1
 
 
-def test_a_held_program_is_resumed(site: Site, stores: DeliverySettings) -> None:
+def test_a_held_program_is_released(site: Site, stores: DeliverySettings) -> None:
     connect(stores, "http://127.0.0.1:9")
-    live = call(site, "POST", "/programs/demo/resume")
+    live = call(site, "POST", "/programs/demo/held/release")
     delivery_state.hold(stores, "demo", "the key is refused", 1_772_359_200)
     forward(queued(event()), stores, 30)
 
     held = call(site, "GET", "/programs/demo/held").json()["held"]
     shown = call(site, "GET", "/programs/demo").json()
-    resumed = call(site, "POST", "/programs/demo/resume")
+    released = call(site, "POST", "/programs/demo/held/release")
 
     assert live.json()["error"] == "not_connected"
     assert [one["records"] for one in held] == [1]
     assert (shown["state"], shown["gate_reason"]) == ("held", "the key is refused")
-    assert resumed.status_code == 200
+    assert released.status_code == 200
     assert call(site, "GET", "/programs/demo").json()["state"] == "releasing"
 
 

@@ -197,7 +197,7 @@ def test_pages_fit_the_screen_and_their_text_is_legible(
         "/programs/demo",
         "/programs/demo/connection",
         "/programs/demo/records",
-        "/programs/demo/templates",
+        "/programs/demo/setup",
     ):
         page.goto(f"{site.url}/admin{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path

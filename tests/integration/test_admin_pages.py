@@ -539,7 +539,7 @@ def test_the_templates_for_braze_are_those_of_the_docs_with_this_programs_addres
 ) -> None:
     connect(stores, braze.url)
 
-    page = site.browser().get(f"{site.url}/admin/programs/demo/templates", timeout=20).text
+    page = site.browser().get(f"{site.url}/admin/programs/demo/setup", timeout=20).text
 
     documented = (ROOT / "docs" / "braze.md").read_text()
     documented = documented.replace("<SERVICE_HOST>", "api.example.com").replace("<PROGRAM_ID>", "demo")
@@ -557,7 +557,7 @@ def test_the_templates_for_moengage_are_those_of_the_docs_with_this_programs_add
     side = {"loyalty": {"platform": "punchh"}, "engagement": {"platform": "moengage"}}
     site.call("PUT", "/programs/diner", {"version": 0, "connection": side})
 
-    page = site.browser().get(f"{site.url}/admin/programs/diner/templates", timeout=20).text
+    page = site.browser().get(f"{site.url}/admin/programs/diner/setup", timeout=20).text
 
     documented = (ROOT / "docs" / "moengage.md").read_text()
     documented = documented.replace("<SERVICE_HOST>", "api.example.com").replace("<PROGRAM_ID>", "diner")

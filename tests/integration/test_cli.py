@@ -461,7 +461,7 @@ def test_the_connection_is_tried(bridge: Bridge, stores: DeliverySettings, braze
 def test_what_is_to_be_pasted_names_the_program(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
 
-    code, told, _ = bridge("program", "templates", "demo")
+    code, told, _ = bridge("program", "setup", "demo")
 
     assert code == 0
     assert "https://api.example.com/v1/programs/demo/campaigns/" in told
@@ -473,7 +473,7 @@ def test_every_change_is_noted_with_who_made_it(put: Bridge, bridge: Bridge, bra
     _, made, _ = bridge("key", "create", "demo", "--name", "canvas", "--json")
     key = json.loads(made)
     bridge("key", "revoke", "demo", key["id"], "--yes")
-    assert bridge("held", "drain", "demo")[0] == 1
+    assert bridge("held", "release", "demo")[0] == 1
     bridge("member", "forget", "demo", "A1", "--yes")
 
     _, told, _ = bridge("program", "audit", "demo", "--json")
@@ -481,7 +481,7 @@ def test_every_change_is_noted_with_who_made_it(put: Bridge, bridge: Bridge, bra
     lines = json.loads(told)
     assert [(line["what"], line["outcome"]) for line in lines] == [
         ("forget_member", "done"),
-        ("resume", "not done (NotConnected)"),
+        ("release_held", "not done (NotConnected)"),
         ("revoke_key", "done"),
         ("create_key", "done"),
         ("save_connection", "done"),

@@ -17,7 +17,7 @@ from loyalty_bridge.event_queue.envelope import SourceRecord
 from loyalty_bridge.infra import aws
 from loyalty_bridge.model import FieldError
 from loyalty_bridge.operations import redrive
-from loyalty_bridge.operations.redrive import Which
+from loyalty_bridge.operations.redrive import RecordFilter
 from loyalty_bridge.parking import parked_records, release
 from loyalty_bridge.parking.parked_records import Kind, ParkedBatch, ParkedRecord
 from loyalty_bridge.pipeline import forwarder
@@ -190,9 +190,9 @@ def test_a_damaged_bundle_of_refused_records_can_be_listed_redriven_and_dropped(
     parked_records.park(stores, "rejected", "demo", entries, time.time())
     damage(stores, next(parked_records.batches(stores, "rejected", "demo")), second_line(b"{"))
 
-    listed = [row["event_id"] for row in redrive.rows(stores, "demo", Which())]
-    shown = redrive.described(stores, "demo", "e2")["event_id"]
-    moved = redrive.redrive(stores, "demo", Which())
+    listed = [row["event_id"] for row in redrive.rows(stores, "demo", RecordFilter())]
+    shown = redrive.describe(stores, "demo", "e2")["event_id"]
+    moved = redrive.redrive(stores, "demo", RecordFilter())
 
     assert (listed[0], listed[2], listed[1].partition(":")[0]) == ("e0", "e2", "bundle")
     assert (shown, moved.records) == ("e2", LINES)

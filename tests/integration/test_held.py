@@ -14,7 +14,7 @@ import pytest
 
 from loyalty_bridge.event_queue.envelope import SourceRecord, group_of
 from loyalty_bridge.infra import aws
-from loyalty_bridge.operations import programs as administer
+from loyalty_bridge.operations import programs
 from loyalty_bridge.parking import parked_records, release
 from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline import forwarder, sender
@@ -488,9 +488,9 @@ def test_another_destination_is_not_waited_for_as_the_one_before_told(world: Wor
     if other == "address":
         address = world.braze.url.replace("127.0.0.1", "localhost")
         settings = replace(world.settings, allowed_hosts="localhost")
-        administer.put(settings, "demo", {"engagement": {"api_endpoint": address}}, {})
+        programs.save(settings, "demo", {"engagement": {"api_endpoint": address}}, {})
     else:
-        administer.put(world.settings, "demo", {}, {"braze_api_key": new_key})
+        programs.save(world.settings, "demo", {}, {"braze_api_key": new_key})
     world.tend()
     world.deliver_all()
 
@@ -508,7 +508,7 @@ def test_a_save_that_leaves_the_destination_as_it_is_does_not_shorten_its_wait(w
     asked = len(world.braze.workspace(KEY).requests)
 
     change = {"loyalty": {"default_optins": ["Newsletter"]}, "engagement": {"api_endpoint": world.braze.url}}
-    administer.put(world.settings, "demo", change, {})
+    programs.save(world.settings, "demo", change, {})
     world.tend()
     world.come("e2")
     world.deliver()

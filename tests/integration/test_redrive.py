@@ -17,7 +17,7 @@ from loyalty_bridge.infra import aws
 from loyalty_bridge.infra.dynamodb import write
 from loyalty_bridge.model import UNKNOWN_PROGRAM, FieldError
 from loyalty_bridge.operations import redrive
-from loyalty_bridge.operations.redrive import Moved, Which
+from loyalty_bridge.operations.redrive import Moved, RecordFilter
 from loyalty_bridge.operations.trace import trace
 from loyalty_bridge.parking import parked_records, release, removal
 from loyalty_bridge.parking.parked_records import ParkedRecord
@@ -309,7 +309,7 @@ def test_what_came_before_its_program_was_connected_is_redriven_into_it(
     forward(fresh(encode(record, lambda _: "", 1_000_000) if sealed else early), stores, 30)
     connect(stores, braze.url)
 
-    redriven = redrive.redrive(stores, UNKNOWN_PROGRAM, Which())
+    redriven = redrive.redrive(stores, UNKNOWN_PROGRAM, RecordFilter())
     deliver_all(stores)
 
     assert redriven.records == 1
@@ -328,7 +328,7 @@ def test_what_has_expired_does_not_stand_in_the_way_of_the_rest(stores: Delivery
     forward(fresh(sale(currencyCode=None)), stores, 30)
 
     with_currency(stores, before)
-    redriven = redrive.redrive(stores, "demo", Which())
+    redriven = redrive.redrive(stores, "demo", RecordFilter())
 
     assert redriven.records == 1
     assert not on_shelf(stores, "rejected")
@@ -353,7 +353,7 @@ def test_a_reason_that_the_index_has_no_room_for_is_found_all_the_same(stores: D
     rare = ParkedRecord(record, "rare", "", (FieldError("event", "field", "of its own"),))
     parked_records.park(stores, "rejected", "demo", [*common, rare], time.time())
 
-    found = [entry for _, meant in redrive.refused(stores, "demo", Which("of its own")) for entry in meant]
+    found = [entry for _, meant in redrive.rejected(stores, "demo", RecordFilter("of its own")) for entry in meant]
 
     assert [entry.event_id for entry in found] == ["rare"]
 
@@ -374,7 +374,7 @@ def test_a_redriven_record_brings_only_what_is_missing(stores: DeliverySettings,
     told = refused(stores)
     with_currency(stores, program)
 
-    redriven = redrive.redrive(stores, "demo", Which())
+    redriven = redrive.redrive(stores, "demo", RecordFilter())
     deliver_all(stores)
 
     assert [(part, field) for part, field, _ in told["sale"]] == [("purchase", "payload.currencyCode")]
@@ -391,7 +391,7 @@ def test_a_record_that_is_redriven_in_vain_is_refused_as_before_and_doubles_noth
     forward(queued(sale()), stores, 30)
     before = refused(stores)
 
-    redrive.redrive(stores, "demo", Which())
+    redrive.redrive(stores, "demo", RecordFilter())
     deliver_all(stores)
 
     assert refused(stores) == before
@@ -405,7 +405,7 @@ def test_a_record_of_no_program_that_is_redriven_in_vain_stays_as_it_came(
     forward(queued(event("user_logged_in", programId="unknown")), stores, 30)
     before = on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
 
-    redrive.redrive(stores, UNKNOWN_PROGRAM, Which())
+    redrive.redrive(stores, UNKNOWN_PROGRAM, RecordFilter())
     deliver_all(stores)
 
     (after,) = on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
@@ -420,7 +420,7 @@ def test_a_redriven_attribute_does_not_overwrite_a_newer_value(stores: DeliveryS
     forward(queued(old), stores, 30)
     forward(queued(new), stores, 30)
 
-    redrive.redrive(stores, "demo", Which())
+    redrive.redrive(stores, "demo", RecordFilter())
     deliver_all(stores)
 
     profile = braze.workspace(KEY).profile(external_id="A1")
@@ -440,11 +440,11 @@ def test_only_the_records_that_are_meant_are_redriven_or_dropped(stores: Deliver
     forward(queued(*bad), stores, 30)
     later = datetime.now(UTC) + timedelta(hours=1)
 
-    assert redrive.redrive(stores, "demo", Which(since=later)).records == 0
-    assert redrive.drop(stores, "demo", Which(until=later - timedelta(hours=2))).records == 0
-    assert redrive.drop(stores, "demo", Which("eventType", until=later)).records == 1
+    assert redrive.redrive(stores, "demo", RecordFilter(since=later)).records == 0
+    assert redrive.drop(stores, "demo", RecordFilter(until=later - timedelta(hours=2))).records == 0
+    assert redrive.drop(stores, "demo", RecordFilter("eventType", until=later)).records == 1
     assert refused(stores).keys() == {"no-currency", "no-currency-2", "no-time"}
-    assert redrive.redrive(stores, "demo", Which("currencyCode")).records == 2
+    assert redrive.redrive(stores, "demo", RecordFilter("currencyCode")).records == 2
     assert list(refused(stores)) == ["no-time"]
 
 
@@ -454,7 +454,7 @@ def test_records_stay_refused_when_they_cannot_be_put_on_the_transport(stores: D
     nowhere = replace(stores, events_queue_url=f"{stores.events_queue_url}-gone")
 
     with pytest.raises(Unavailable):
-        redrive.redrive(nowhere, "demo", Which())
+        redrive.redrive(nowhere, "demo", RecordFilter())
 
     assert list(refused(stores)) == ["sale"]
 
@@ -479,13 +479,13 @@ def test_dead_letters_come_back_in_the_order_of_their_groups(dead_letters: Deliv
             MessageGroupId=one["accountId"],
             MessageDeduplicationId=f"{number}",
         )
-    before = redrive.crashed(dead_letters)
+    before = redrive.count_dead_letters(dead_letters)
 
-    moved = redrive.redrive_crashed(dead_letters)
+    moved = redrive.redrive_dead_letters(dead_letters)
     deliver_all(dead_letters)
 
     assert (before, moved.records) == ({"messages": 12, "batches": 0}, 12)
-    assert redrive.crashed(dead_letters) == {"messages": 0, "batches": 0}
+    assert redrive.count_dead_letters(dead_letters) == {"messages": 0, "batches": 0}
     by_member = [[name for name in there(braze) if int(name[1:]) % 2 == member] for member in (0, 1)]
     assert by_member == [["e0", "e2", "e4", "e6", "e8", "e10"], ["e1", "e3", "e5", "e7", "e9", "e11"]]
 
@@ -512,12 +512,12 @@ def test_batches_given_up_of_the_stream_come_back(stores: DeliverySettings, braz
     batch = streamed(*[event("user_logged_in", eventId=f"e{number}") for number in range(3)], "\ud800 is no text")
     key = f"{redrive.STREAM_FAILURES}mapping/shardId-000000000000/2026/03/01/2026-03-01T10.00.00-id"
     aws.s3().put_object(Bucket=stores.parked_bucket, Key=key, Body=failure_of_stream(batch, as_text=as_text))
-    before = redrive.crashed(stores)
+    before = redrive.count_dead_letters(stores)
 
-    moved = redrive.redrive_crashed(stores)
+    moved = redrive.redrive_dead_letters(stores)
     deliver_all(stores)
 
-    assert (before["batches"], moved.records, redrive.crashed(stores)["batches"]) == (1, 4, 0)
+    assert (before["batches"], moved.records, redrive.count_dead_letters(stores)["batches"]) == (1, 4, 0)
     assert there(braze) == ["e0", "e1", "e2"]
     assert len(on_shelf(stores, "rejected", UNKNOWN_PROGRAM)) == 1
 
@@ -544,7 +544,7 @@ def test_what_crashed_comes_back_with_the_time_when_it_came_first(
     forward(queued(newer | {"occurredAt": datetime.now(UTC).isoformat()}, sent=milliseconds()), dead_letters, 30)
     time.sleep(0.01)  # and that of the redrive later still
 
-    moved = redrive.redrive_crashed(dead_letters)
+    moved = redrive.redrive_dead_letters(dead_letters)
     deliver_all(dead_letters)
 
     profile = braze.workspace(KEY).profile(external_id="A1")
@@ -564,7 +564,7 @@ def test_what_crashed_before_its_program_was_deleted_is_not_the_new_program_s(
     time.sleep(0.005)  # times are whole milliseconds
     connect(dead_letters, braze.url)
 
-    redrive.redrive_crashed(dead_letters)
+    redrive.redrive_dead_letters(dead_letters)
     deliver_all(dead_letters)
 
     assert there(braze) == []
@@ -586,9 +586,9 @@ def test_a_damaged_batch_of_the_stream_stays_and_the_others_go_on(
     for name, body in (("1", damaged), ("2", whole)):
         aws.s3().put_object(Bucket=stores.parked_bucket, Key=f"{redrive.STREAM_FAILURES}{name}", Body=body)
 
-    moved = redrive.redrive_crashed(stores)
+    moved = redrive.redrive_dead_letters(stores)
 
-    assert (moved.records, redrive.crashed(stores)["batches"]) == (1, 1)
+    assert (moved.records, redrive.count_dead_letters(stores)["batches"]) == (1, 1)
 
 
 def test_what_crashed_stays_when_it_cannot_be_put_on_the_transport(stores: DeliverySettings, braze: Braze) -> None:
@@ -601,9 +601,9 @@ def test_what_crashed_stays_when_it_cannot_be_put_on_the_transport(stores: Deliv
     nowhere = replace(stores, events_queue_url=f"{stores.events_queue_url}-gone")
 
     with pytest.raises(Unavailable):
-        redrive.redrive_crashed(nowhere)
+        redrive.redrive_dead_letters(nowhere)
 
-    assert redrive.crashed(stores)["batches"] == 1
+    assert redrive.count_dead_letters(stores)["batches"] == 1
 
 
 def test_a_redrive_without_time_for_all_bundles_goes_on_with_the_next_call(
@@ -613,8 +613,8 @@ def test_a_redrive_without_time_for_all_bundles_goes_on_with_the_next_call(
     for number in range(3):
         forward(queued(event("teleported", eventId=f"e{number}")), stores, 30)
 
-    none = redrive.redrive(stores, "demo", Which(), seconds=0)
-    rest = redrive.redrive(stores, "demo", Which())
+    none = redrive.redrive(stores, "demo", RecordFilter(), seconds=0)
+    rest = redrive.redrive(stores, "demo", RecordFilter())
 
     assert (none, rest) == (Moved(0, left=3), Moved(3))
 
@@ -626,6 +626,6 @@ def test_what_crashed_and_does_not_fit_into_the_time_stays(stores: DeliverySetti
         Bucket=stores.parked_bucket, Key=key, Body=failure_of_stream(streamed(event(eventId="e")), as_text=True)
     )
 
-    moved = redrive.redrive_crashed(stores, seconds=0)
+    moved = redrive.redrive_dead_letters(stores, seconds=0)
 
-    assert (moved, redrive.crashed(stores)["batches"]) == (Moved(0, left=1), 1)
+    assert (moved, redrive.count_dead_letters(stores)["batches"]) == (Moved(0, left=1), 1)

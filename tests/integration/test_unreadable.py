@@ -11,7 +11,7 @@ import pytest
 
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.infra import aws
-from loyalty_bridge.operations import programs as administer
+from loyalty_bridge.operations import programs
 from loyalty_bridge.parking import release
 from loyalty_bridge.pipeline import forwarder
 from loyalty_bridge.pipeline.engagement_client import check_connection
@@ -119,7 +119,7 @@ def test_records_are_held_in_order_until_the_settings_can_be_read(world: World, 
 
     outcome = world.deliver()
     tended = +release.run_schedule(world.settings, 20, check_connection)
-    listed = {program.id: administer.row(program)["state"] for program in repository.every(world.settings)}
+    listed = {program.id: programs.row(program)["state"] for program in repository.every(world.settings)}
     meanwhile = world.there("good"), world.there("odd"), world.held()
     world.write(world.before)
     world.come("e3")
@@ -143,7 +143,7 @@ def test_records_are_held_until_an_operator_writes_an_unreadable_gate_anew(world
     release.run_schedule(world.settings, 20, check_connection)
     kept_as_it_was = {name: world.item("gate").get(name) for name in damage}
     meanwhile = world.there("good"), world.there("odd"), world.held()
-    administer.resume(world.settings, repository.load(world.settings, ["odd"])["odd"])
+    programs.release(world.settings, repository.load(world.settings, ["odd"])["odd"])
     release.run_schedule(world.settings, 20, check_connection)
     world.deliver()
 
@@ -176,12 +176,12 @@ def test_unreadable_settings_are_replaced_as_a_whole_and_never_in_part(world: Wo
     }
 
     with pytest.raises(Invalid, match="engagement"):
-        administer.put(world.settings, "odd", {"loyalty": whole["loyalty"]}, {})
-    saved = administer.put(world.settings, "odd", whole, {})
+        programs.save(world.settings, "odd", {"loyalty": whole["loyalty"]}, {})
+    saved = programs.save(world.settings, "odd", whole, {})
     world.come("e1")
     world.deliver()
 
-    assert (administer.state(saved), world.there("odd")) == ("streaming", ["e1"])
+    assert (programs.state_of(saved), world.there("odd")) == ("streaming", ["e1"])
 
 
 @pytest.mark.parametrize(

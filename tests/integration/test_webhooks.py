@@ -16,7 +16,7 @@ from loyalty_bridge.errors import Invalid
 from loyalty_bridge.event_queue import bodies, envelope
 from loyalty_bridge.event_queue.envelope import SourceRecord, group_of
 from loyalty_bridge.infra import aws
-from loyalty_bridge.operations import programs as administer
+from loyalty_bridge.operations import programs
 from loyalty_bridge.programs import repository
 from loyalty_bridge.settings import DeliverySettings
 from simulators import brevo, punchh_sender
@@ -49,7 +49,7 @@ of_both = pytest.mark.parametrize("platform", ["punchh", "loyalty"])
 
 
 @pytest.fixture(autouse=True)
-def programs(stores: DeliverySettings) -> None:
+def connected_programs(stores: DeliverySettings) -> None:
     """Connect a program of each platform, called as its webhook."""
     connect(stores, {"platform": "punchh"}, BRAZE, program="punchh")
     connect(stores, {"platform": "brevo"}, BRAZE, program="loyalty")
@@ -561,7 +561,7 @@ def test_another_way_to_show_a_credential_wants_the_credential_again(
     refused = None
 
     try:
-        administer.put(stores, "changing", {"loyalty": change}, secrets)
+        programs.save(stores, "changing", {"loyalty": change}, secrets)
     except Invalid as refusal:
         refused = refusal
 

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loyalty_bridge.errors import Invalid
-from loyalty_bridge.operations.setup_guide import snippets
+from loyalty_bridge.operations.setup_guide import setup_guide
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.programs.connection import Connection, Program, merged
 from loyalty_bridge.settings import OperatorSettings
@@ -181,7 +181,7 @@ def test_the_page_names_the_member_by_what_a_device_cannot_write_where_it_can(id
     names: dict[str, Any] = dict.fromkeys(OperatorSettings.__dataclass_fields__, "")
     settings = OperatorSettings(**names)
 
-    texts = "\n".join(text for one in snippets(settings, Program("demo", connection)) for _, text in one.texts)
+    texts = "\n".join(text for one in setup_guide(settings, Program("demo", connection)) for _, text in one.texts)
 
     assert texts.count(member) == 5
     assert texts.count("user_id") + texts.count("convercus_account_id") == 5

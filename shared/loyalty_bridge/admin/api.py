@@ -19,10 +19,8 @@ from loyalty_bridge.errors import BridgeError, Invalid, NotFound
 from loyalty_bridge.http_api import requests, responses
 from loyalty_bridge.http_api.openapi import RETRY_AFTER
 from loyalty_bridge.http_api.requests import ApiRequest
-from loyalty_bridge.operations import inputs
-from loyalty_bridge.operations import programs as administer
-from loyalty_bridge.operations import service as desk
-from loyalty_bridge.operations.service import OperatorContext
+from loyalty_bridge.operations import inputs, programs, service
+from loyalty_bridge.operations.context import OperatorContext
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -48,19 +46,19 @@ class Endpoint(NamedTuple):
     status: int = 200
 
 
-def _which(call: ApiRequest) -> inputs.WhichRefused:
+def _which(call: ApiRequest) -> inputs.RejectedSelection:
     told = {name: call.query[name] for name in ("reason", "since", "until") if call.query.get(name)}
-    return requests.checked(told, inputs.WhichRefused)
+    return requests.checked(told, inputs.RejectedSelection)
 
 
-def _statistics(at: OperatorContext, call: ApiRequest, _: object) -> dict[str, Any]:
+def _statistics(ctx: OperatorContext, call: ApiRequest, _: object) -> dict[str, Any]:
     period = requests.checked({name: call.query[name] for name in ("days",) if name in call.query}, inputs.Period)
-    return reports.to_dict(call.program, desk.statistics(at, call.program, period.days))
+    return reports.to_dict(call.program, service.load_statistics(ctx, call.program, period.days))
 
 
-def _errors(at: OperatorContext, call: ApiRequest, _: object) -> dict[str, Any]:
-    told = {name: call.query[name] for name in inputs.WhichErrors.model_fields if call.query.get(name)}
-    found = desk.errors(at, call.program, requests.checked(told, inputs.WhichErrors))
+def _errors(ctx: OperatorContext, call: ApiRequest, _: object) -> dict[str, Any]:
+    told = {name: call.query[name] for name in inputs.ErrorSelection.model_fields if call.query.get(name)}
+    found = service.list_errors(ctx, call.program, requests.checked(told, inputs.ErrorSelection))
     return {"errors": [line.told() for line in found.lines], "next": found.next}
 
 
@@ -71,17 +69,19 @@ def _needed(call: ApiRequest, name: str) -> str:
     return value
 
 
-def _save(at: OperatorContext, call: ApiRequest, body: inputs.SaveConnection) -> dict[str, Any]:
-    saved = desk.save(at, call.program, body.connection, body.secrets, body.version, new_workspace=body.new_workspace)
-    return administer.described(saved)
+def _save(ctx: OperatorContext, call: ApiRequest, body: inputs.SaveConnection) -> dict[str, Any]:
+    saved = service.save_connection(
+        ctx, call.program, body.connection, body.secrets, body.version, new_workspace=body.new_workspace
+    )
+    return programs.describe(saved)
 
 
-def _explain(at: OperatorContext, call: ApiRequest, body: inputs.ExplainRecord) -> dict[str, Any]:
-    return desk.explain_record(at, call.program, json.dumps(body.record).encode())
+def _explain(ctx: OperatorContext, call: ApiRequest, body: inputs.ExplainRecord) -> dict[str, Any]:
+    return service.explain_record(ctx, call.program, json.dumps(body.record).encode())
 
 
-def _decide(at: OperatorContext, call: ApiRequest, body: inputs.Decide) -> None:
-    desk.decide(at, call.program, call.path["action"], happened=body.happened, result=body.result)
+def _decide(ctx: OperatorContext, call: ApiRequest, body: inputs.Decide) -> None:
+    service.decide_action(ctx, call.program, call.path["action"], happened=body.happened, result=body.result)
 
 
 _WHICH = {"reason": False, "since": False, "until": False}
@@ -90,10 +90,10 @@ ENDPOINTS = (
         "get",
         "/me",
         "Who is signed in, and of which programs the operator",
-        lambda at, *_: {
-            "subject": at.operator.subject,
-            "all_programs": at.operator.all_programs,
-            "programs": sorted(at.operator.programs),
+        lambda ctx, *_: {
+            "subject": ctx.operator.subject,
+            "all_programs": ctx.operator.all_programs,
+            "programs": sorted(ctx.operator.programs),
         },
         response_schemas.Me,
     ),
@@ -101,14 +101,14 @@ ENDPOINTS = (
         "get",
         "/programs",
         "The operator's programs",
-        lambda at, *_: {"programs": [administer.row(program) for program in desk.programs(at)]},
+        lambda ctx, *_: {"programs": [programs.row(program) for program in service.list_programs(ctx)]},
         response_schemas.Programs,
     ),
     Endpoint(
         "get",
         ONE,
         "A program's connection, what is missing, and its gate; secrets by their last four characters",
-        lambda at, call, _: administer.described(desk.find(at, call.program)),
+        lambda ctx, call, _: programs.describe(service.find_program(ctx, call.program)),
         response_schemas.Program,
     ),
     Endpoint(
@@ -118,43 +118,43 @@ ENDPOINTS = (
         "delete",
         ONE,
         "Delete a program with its keys, records and members; its records that are still on their way are rejected",
-        lambda at, call, _: desk.delete(at, call.program),
+        lambda ctx, call, _: service.delete_program(ctx, call.program),
         response_schemas.Done,
     ),
     Endpoint(
         "post",
         f"{ONE}/test",
         "Ask the destination whether it takes the key, without changing anything",
-        lambda at, call, _: desk.test_connection(at, call.program),
+        lambda ctx, call, _: service.test_connection(ctx, call.program),
         response_schemas.Works,
     ),
     Endpoint(
         "post",
         f"{ONE}/sample",
         "Send the event loyalty_bridge_sample for a (test) member; tells what the destination answers",
-        lambda at, call, body: desk.send_sample(at, call.program, body.member),
+        lambda ctx, call, body: service.send_sample(ctx, call.program, body.member),
         response_schemas.Sample,
         inputs.SendSample,
     ),
     Endpoint(
         "post",
-        f"{ONE}/resume",
-        "Let held records pass from the next minute on, without waiting for the probe",
-        lambda at, call, _: desk.resume(at, call.program),
+        f"{ONE}/held/release",
+        "Release the held records from the next minute on, without waiting for the check of the connection",
+        lambda ctx, call, _: service.release_held(ctx, call.program),
         response_schemas.Done,
     ),
     Endpoint(
         "get",
         f"{ONE}/keys",
         "The program's keys, oldest first",
-        lambda at, call, _: {"keys": desk.list_keys(at, call.program)},
+        lambda ctx, call, _: {"keys": service.list_keys(ctx, call.program)},
         response_schemas.Keys,
     ),
     Endpoint(
         "post",
         f"{ONE}/keys",
         "Make a key; it is in this answer and never again",
-        lambda at, call, body: desk.create_key(at, call.program, body.name, body.scopes),
+        lambda ctx, call, body: service.create_key(ctx, call.program, body.name, body.scopes),
         response_schemas.NewKey,
         inputs.CreateKey,
         status=201,
@@ -163,7 +163,7 @@ ENDPOINTS = (
         "delete",
         f"{ONE}/keys/{{key}}",
         "Revoke a key: the next call with it is refused",
-        lambda at, call, _: desk.revoke_key(at, call.program, call.path["key"]),
+        lambda ctx, call, _: service.revoke_key(ctx, call.program, call.path["key"]),
         response_schemas.Done,
     ),
     Endpoint(
@@ -178,7 +178,7 @@ ENDPOINTS = (
         "get",
         f"{ONE}/trace",
         "Tell what happened to an event, or to a member's events",
-        lambda at, call, _: desk.trace_id(at, call.program, _needed(call, "id")),
+        lambda ctx, call, _: service.trace_id(ctx, call.program, _needed(call, "id")),
         response_schemas.Traced,
         query={"id": True},
     ),
@@ -198,20 +198,20 @@ ENDPOINTS = (
         "The program `-`: of no known program",
         _errors,
         response_schemas.Errors,
-        query=dict.fromkeys(inputs.WhichErrors.model_fields, False),
+        query=dict.fromkeys(inputs.ErrorSelection.model_fields, False),
     ),
     Endpoint(
         "get",
         f"{ONE}/actions",
         "The actions whose outcome is unknown, oldest first",
-        lambda at, call, _: {"actions": desk.list_actions(at, call.program)},
+        lambda ctx, call, _: {"actions": service.list_actions(ctx, call.program)},
         response_schemas.Actions,
     ),
     Endpoint(
         "get",
         f"{ONE}/actions/{{action}}",
         "What is known of an action, and under which reference it was sent",
-        lambda at, call, _: desk.show_action(at, call.program, call.path["action"]),
+        lambda ctx, call, _: service.show_action(ctx, call.program, call.path["action"]),
         response_schemas.Action,
     ),
     Endpoint(
@@ -225,15 +225,15 @@ ENDPOINTS = (
     Endpoint(
         "get",
         f"{ONE}/held",
-        f"What is held, in order; the first {desk.SHOWN}",
-        lambda at, call, _: {"held": desk.list_held(at, call.program)},
+        f"What is held, in order; the first {service.SHOWN}",
+        lambda ctx, call, _: {"held": service.list_held(ctx, call.program)},
         response_schemas.Held,
     ),
     Endpoint(
         "get",
         f"{ONE}/rejected",
-        f"Rejected records with their reasons; the first {desk.SHOWN}. The program `-`: of no known program",
-        lambda at, call, _: {"rejected": desk.list_refused(at, call.program, _which(call).which())},
+        f"Rejected records with their reasons; the first {service.SHOWN}. The program `-`: of no known program",
+        lambda ctx, call, _: {"rejected": service.list_rejected(ctx, call.program, _which(call).which())},
         response_schemas.RejectedRecords,
         query=_WHICH,
     ),
@@ -241,7 +241,7 @@ ENDPOINTS = (
         "get",
         f"{ONE}/rejected/record",
         "A rejected record itself: a member's data; who looked is in the audit",
-        lambda at, call, _: desk.show_refused(at, call.program, _needed(call, "event_id")),
+        lambda ctx, call, _: service.show_rejected(ctx, call.program, _needed(call, "event_id")),
         response_schemas.RejectedRecord,
         query={"event_id": True},
     ),
@@ -249,23 +249,23 @@ ENDPOINTS = (
         "post",
         f"{ONE}/rejected/redrive",
         "Put rejected records on their way again, after what was wrong has been mended",
-        lambda at, call, body: asdict(desk.redrive_refused(at, call.program, body.which())),
+        lambda ctx, call, body: asdict(service.redrive_rejected(ctx, call.program, body.which())),
         response_schemas.Moved,
-        inputs.WhichRefused,
+        inputs.RejectedSelection,
     ),
     Endpoint(
         "post",
         f"{ONE}/rejected/drop",
         "Forget rejected records for good",
-        lambda at, call, body: asdict(desk.drop_refused(at, call.program, body.which())),
+        lambda ctx, call, body: asdict(service.drop_rejected(ctx, call.program, body.which())),
         response_schemas.Moved,
-        inputs.WhichRefused,
+        inputs.RejectedSelection,
     ),
     Endpoint(
         "post",
         f"{ONE}/members/resync",
         "Let the next event of a member send all attributes that it tells, changed or not",
-        lambda at, call, body: desk.resync_member(at, call.program, body.member),
+        lambda ctx, call, body: service.resync_member(ctx, call.program, body.member),
         response_schemas.Done,
         inputs.OfMember,
     ),
@@ -273,7 +273,7 @@ ENDPOINTS = (
         "post",
         f"{ONE}/members/forget",
         "Remove what is remembered of a member",
-        lambda at, call, body: desk.forget_member(at, call.program, body.member),
+        lambda ctx, call, body: service.forget_member(ctx, call.program, body.member),
         response_schemas.Done,
         inputs.OfMember,
     ),
@@ -281,21 +281,21 @@ ENDPOINTS = (
         "get",
         f"{ONE}/audit",
         "Who changed what, newest first, also of a deleted program. The program `-`: what concerns all programs",
-        lambda at, call, _: {"audit": desk.audit(at, call.program)},
+        lambda ctx, call, _: {"audit": service.list_audit(ctx, call.program)},
         response_schemas.Audit,
     ),
     Endpoint(
         "get",
-        "/crashed",
-        "What crashed the forwarder: messages of the queue, batches of the stream",
-        lambda at, *_: desk.crashed(at),
-        response_schemas.Crashed,
+        "/dead-letters",
+        "The dead letters: messages of the queue and batches of the stream that the forwarder failed on",
+        lambda ctx, *_: service.count_dead_letters(ctx),
+        response_schemas.DeadLetters,
     ),
     Endpoint(
         "post",
-        "/crashed/redrive",
-        "Put what crashed the forwarder on the transport again",
-        lambda at, *_: asdict(desk.redrive_crashed(at)),
+        "/dead-letters/redrive",
+        "Put the dead letters back on the event queue or stream",
+        lambda ctx, *_: asdict(service.redrive_dead_letters(ctx)),
         response_schemas.Moved,
     ),
 )
@@ -317,9 +317,9 @@ def routes(settings: AdminSettings) -> list[Route]:
 
 def _work(settings: AdminSettings, one: Endpoint) -> web.Work:
     def work(request: Request, call: ApiRequest) -> Response:
-        at = web.desk(settings, request, bearer=True)
+        ctx = web.operator_context(settings, request, bearer=True)
         body = requests.body(call, one.takes) if one.takes else None
-        told = one.work(at, call, body)
+        told = one.work(ctx, call, body)
         return JSONResponse({"done": True} if told is None else told, one.status)
 
     return work
@@ -403,7 +403,7 @@ def _fails(one: Endpoint) -> Iterable[int]:
     yield from (400,) if one.takes or one.query else ()
     yield 401
     yield from (403,) if changes else ()
-    yield from (404,) if "{" in one.path or "crashed" in one.path else ()
+    yield from (404,) if "{" in one.path or "dead-letters" in one.path else ()
     yield from (409,) if changes else ()
     yield from (413,) if one.takes else ()
     yield from (500, 503)

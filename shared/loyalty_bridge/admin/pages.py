@@ -21,11 +21,9 @@ from loyalty_bridge.http_api import requests, responses
 from loyalty_bridge.http_api.requests import ApiRequest
 from loyalty_bridge.infra import aws
 from loyalty_bridge.model import UNKNOWN_PROGRAM
-from loyalty_bridge.operations import inputs
-from loyalty_bridge.operations import programs as administer
-from loyalty_bridge.operations import service as desk
-from loyalty_bridge.operations.service import OperatorContext
-from loyalty_bridge.operations.setup_guide import snippets
+from loyalty_bridge.operations import inputs, programs, service
+from loyalty_bridge.operations.context import OperatorContext
+from loyalty_bridge.operations.setup_guide import setup_guide
 from loyalty_bridge.programs.connection import PUNCHH_COUPON_TOKEN, Connection, Program, program_id
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ NOTES = {
     "saved": "The connection is saved.",
     "unchosen": "The connection is saved, and streams once its default opt-ins are chosen.",
     "deleted": "The program is deleted. What is left of its records and members is removed within minutes.",
-    "resumed": "Held records pass from the next minute on.",
+    "released": "The held records are released from the next minute on.",
     "revoked": "The key is revoked: the next call with it is refused.",
     "decided": "The action is decided.",
     "resynced": "The member's next event sends all attributes that it tells.",
@@ -84,7 +82,7 @@ def _templates() -> Environment:
         "engagement": forms.ENGAGEMENT,
         "label": forms.label,
         "path": lambda *parts: "/".join([HOME, *(quote(part, safe="") for part in parts)]),
-        "at": None,
+        "ctx": None,
         "program": None,
         "note": "",
         "here": "",
@@ -153,31 +151,31 @@ def _sign_in(settings: AdminSettings, request: Request, call: ApiRequest) -> Res
     # Only to a path of the page: anything else could lead away from it.
     inside = back_to == HOME or (back_to.startswith(f"{HOME}/") and "\\" not in back_to and back_to.isprintable())
     url, attempt = sign_in.begin(settings, web.origin(request), back_to if inside else HOME)
-    return web.keep(request, RedirectResponse(url, 303), web.ATTEMPT, attempt, sign_in.ATTEMPT_SECONDS)
+    return web.set_cookie(request, RedirectResponse(url, 303), web.ATTEMPT, attempt, sign_in.ATTEMPT_SECONDS)
 
 
 def _signed_in(settings: AdminSettings, request: Request, call: ApiRequest) -> Response:
-    attempt = request.cookies.get(web.cookie(request, web.ATTEMPT), "")
+    attempt = request.cookies.get(web.cookie_name(request, web.ATTEMPT), "")
     try:
         operator, back_to = sign_in.finish(settings, web.origin(request), call.query, attempt)
     except Unauthorized as error:
         return render("message", 401, title="You are not signed in", text=f"{error}.", link=f"{HOME}/sign-in")
-    if former := request.cookies.get(web.cookie(request, web.SESSION), ""):
+    if former := request.cookies.get(web.cookie_name(request, web.SESSION), ""):
         sign_in.close_session(settings, former)
     key = sign_in.open_session(settings, operator)
-    return web.keep(request, RedirectResponse(back_to, 303), web.SESSION, key, sign_in.SESSION_SECONDS)
+    return web.set_cookie(request, RedirectResponse(back_to, 303), web.SESSION, key, sign_in.SESSION_SECONDS)
 
 
 def _sign_out(settings: AdminSettings, request: Request, _: ApiRequest) -> Response:
     web.check_origin(request)
-    key = request.cookies.get(web.cookie(request, web.SESSION), "")
+    key = request.cookies.get(web.cookie_name(request, web.SESSION), "")
     if key:
         sign_in.close_session(settings, key)
     # Not a redirect: a form may lead to this page only, and the issuer has a session of its own to end.
     url = sign_in.sign_out_url(settings, web.origin(request))
     answer = render("message", title="Signing out", text="Your session is over.", link=url, onward=True)
     answer.headers["refresh"] = f"0; url={url}"
-    return web.keep(request, answer, web.SESSION, "", 0)
+    return web.set_cookie(request, answer, web.SESSION, "", 0)
 
 
 def _signed_out(*_: object) -> Response:
@@ -195,52 +193,52 @@ def _static(request: Request, call: ApiRequest) -> Response:
 # Programs and their connections.
 
 
-def _programs(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    found = desk.programs(at)
-    counts = aws.side_by_side(lambda program: desk.waiting(at, program), found)
-    cards = [(program, administer.state(program), count) for program, count in zip(found, counts, strict=True)]
-    return render("programs", at=at, cards=cards, note=call.query.get("done", ""))
+def _programs(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    found = service.list_programs(ctx)
+    counts = aws.side_by_side(lambda program: service.count_open(ctx, program), found)
+    cards = [(program, programs.state_of(program), count) for program, count in zip(found, counts, strict=True)]
+    return render("programs", ctx=ctx, cards=cards, note=call.query.get("done", ""))
 
 
-def _new(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
+def _new(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     name = program_id(call.query.get("program", "").strip())
-    if not at.operator.may(name):
+    if not ctx.operator.may(name):
         raise NotFound(f"you are not the operator of a program {name}")
     return _to("programs", name, "connection")
 
 
-def _overview(_: Request, call: ApiRequest, at: OperatorContext, **more: Any) -> Response:
-    program = desk.find(at, call.program)
+def _overview(_: Request, call: ApiRequest, ctx: OperatorContext, **more: Any) -> Response:
+    program = service.find_program(ctx, call.program)
     return render(
         "program",
-        at=at,
+        ctx=ctx,
         program=program,
         here="overview",
-        state=administer.state(program),
-        waits=desk.waiting(at, program),
+        state=programs.state_of(program),
+        waits=service.count_open(ctx, program),
         note=call.query.get("done", ""),
         **({"tested": None, "sample": None, "member": "", "problem": ""} | more),
     )
 
 
-def _test(request: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    return _overview(request, call, at, tested=desk.test_connection(at, call.program)["works"])
+def _test(request: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    return _overview(request, call, ctx, tested=service.test_connection(ctx, call.program)["works"])
 
 
-def _sample(request: Request, call: ApiRequest, at: OperatorContext) -> Response:
+def _sample(request: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     member = typed(call, "member")
     if not member:
-        return _overview(request, call, at, problem="Name a (test) member.")
-    return _overview(request, call, at, sample=desk.send_sample(at, call.program, member), member=member)
+        return _overview(request, call, ctx, problem="Name a (test) member.")
+    return _overview(request, call, ctx, sample=service.send_sample(ctx, call.program, member), member=member)
 
 
-def _resume(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    desk.resume(at, call.program)
-    return _to("programs", call.program, done="resumed")
+def _release_held(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    service.release_held(ctx, call.program)
+    return _to("programs", call.program, done="released")
 
 
-def _connection(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    program = _existing(at, call.program)
+def _connection(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    program = _existing(ctx, call.program)
     side = Connection() if program is None or isinstance(program.stored, str) else program.stored
     loyalty = call.query.get("loyalty", side.loyalty.platform)
     engagement = call.query.get("engagement", side.engagement.platform)
@@ -250,7 +248,7 @@ def _connection(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     for name, platform in (("loyalty", loyalty), ("engagement", engagement)):
         if settings[name]["platform"] != platform:
             settings[name] = _defaults(name, platform)
-    return _connection_form(at, call.program, program, loyalty, engagement, settings, note=call.query.get("done", ""))
+    return _connection_form(ctx, call.program, program, loyalty, engagement, settings, note=call.query.get("done", ""))
 
 
 def _defaults(side: str, platform: str) -> Any:
@@ -258,18 +256,18 @@ def _defaults(side: str, platform: str) -> Any:
     return msgspec.to_builtins(fresh)[side]
 
 
-def _existing(at: OperatorContext, program: str) -> Program | None:
+def _existing(ctx: OperatorContext, program: str) -> Program | None:
     """Read a program that may be new: the operator may make it then."""
     try:
-        return desk.find(at, program)
+        return service.find_program(ctx, program)
     except NotFound:
-        if not at.operator.may(program_id(program)):
+        if not ctx.operator.may(program_id(program)):
             raise
         return None
 
 
 def _connection_form(
-    at: OperatorContext,
+    ctx: OperatorContext,
     name: str,
     program: Program | None,
     loyalty: str,
@@ -284,7 +282,7 @@ def _connection_form(
     return render(
         "connection",
         409 if conflict else 400 if error else 200,
-        at=at,
+        ctx=ctx,
         name=name,
         program=program,
         here="connection",
@@ -306,7 +304,7 @@ def _is_at(told: str, path: str) -> bool:
     return told == path or told.startswith(f"{path}.")
 
 
-def _save(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
+def _save(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     sent = form(call)
     loyalty, engagement, seen = (typed(call, name) for name in ("loyalty", "engagement", "version"))
     if loyalty not in forms.LOYALTY or engagement not in forms.ENGAGEMENT or not forms.is_number(seen):
@@ -314,179 +312,179 @@ def _save(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
     change, secrets = forms.read(sent, loyalty, engagement)
     new_workspace = typed(call, "new_workspace") == "on"
     try:
-        saved = desk.save(at, call.program, change, secrets, int(seen), new_workspace=new_workspace)
+        saved = service.save_connection(ctx, call.program, change, secrets, int(seen), new_workspace=new_workspace)
     except Invalid as error:
-        program = _existing(at, call.program)
-        return _connection_form(at, call.program, program, loyalty, engagement, change, error)
+        program = _existing(ctx, call.program)
+        return _connection_form(ctx, call.program, program, loyalty, engagement, change, error)
     except Conflict as error:
-        program = _existing(at, call.program)
-        return _connection_form(at, call.program, program, loyalty, engagement, change, conflict=str(error))
+        program = _existing(ctx, call.program)
+        return _connection_form(ctx, call.program, program, loyalty, engagement, change, conflict=str(error))
     unchosen = {one.path for one in forms.fields(loyalty, engagement) if one.kind == "several"} & {*saved.missing()}
     if unchosen:
         return _to("programs", call.program, "connection", done="unchosen")
     return _to("programs", call.program, done="saved")
 
 
-def _confirm_delete(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    return render("delete", at=at, program=desk.find(at, call.program), wrong=False)
+def _confirm_delete(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    return render("delete", ctx=ctx, program=service.find_program(ctx, call.program), wrong=False)
 
 
-def _delete(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    program = desk.find(at, call.program)
+def _delete(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    program = service.find_program(ctx, call.program)
     if typed(call, "confirm") != program.id:
-        return render("delete", 400, at=at, program=program, wrong=True)
-    desk.delete(at, program.id)
+        return render("delete", 400, ctx=ctx, program=program, wrong=True)
+    service.delete_program(ctx, program.id)
     return _to(done="deleted")
 
 
 # Keys.
 
 
-def _keys(_: Request, call: ApiRequest, at: OperatorContext, made: Mapping[str, Any] | None = None) -> Response:
-    program = desk.find(at, call.program)
-    known = desk.list_keys(at, program.id)
+def _keys(_: Request, call: ApiRequest, ctx: OperatorContext, made: Mapping[str, Any] | None = None) -> Response:
+    program = service.find_program(ctx, call.program)
+    known = service.list_keys(ctx, program.id)
     note = call.query.get("done", "")
-    return render("keys", 201 if made else 200, at=at, program=program, here="keys", keys=known, made=made, note=note)
+    return render("keys", 201 if made else 200, ctx=ctx, program=program, here="keys", keys=known, made=made, note=note)
 
 
-def _create_key(request: Request, call: ApiRequest, at: OperatorContext) -> Response:
+def _create_key(request: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     told: dict[str, Any] = {"name": typed(call, "name")}
     if chosen := form(call).get("scopes"):  # a blank one is always sent, so that choosing none is not choosing all
         told["scopes"] = [scope for scope in chosen if scope]
     body = requests.checked(told, inputs.CreateKey)
-    return _keys(request, call, at, desk.create_key(at, call.program, body.name, body.scopes))
+    return _keys(request, call, ctx, service.create_key(ctx, call.program, body.name, body.scopes))
 
 
-def _confirm_revoke(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    program = desk.find(at, call.program)
-    key = next((one for one in desk.list_keys(at, program.id) if one["id"] == call.path["key"]), None)
+def _confirm_revoke(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    program = service.find_program(ctx, call.program)
+    key = next((one for one in service.list_keys(ctx, program.id) if one["id"] == call.path["key"]), None)
     if key is None:
         raise NotFound(f"{program.id} has no such key")
-    return render("revoke", at=at, program=program, here="keys", key=key)
+    return render("revoke", ctx=ctx, program=program, here="keys", key=key)
 
 
-def _revoke(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    desk.revoke_key(at, call.program, call.path["key"])
+def _revoke(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    service.revoke_key(ctx, call.program, call.path["key"])
     return _to("programs", call.program, "keys", done="revoked")
 
 
 # Records that were not delivered.
 
 
-def _which(told: Mapping[str, str]) -> inputs.WhichRefused:
+def _which(told: Mapping[str, str]) -> inputs.RejectedSelection:
     return requests.checked(
-        {name: told[name] for name in ("reason", "since", "until") if told.get(name)}, inputs.WhichRefused
+        {name: told[name] for name in ("reason", "since", "until") if told.get(name)}, inputs.RejectedSelection
     )
 
 
-def _of_shelf(at: OperatorContext, program: str) -> Program:
+def _of_shelf(ctx: OperatorContext, program: str) -> Program:
     """Read the program of records, activity or errors; those of unknown programs are told on their own."""
-    nobodys = desk.shelf(at, program) == UNKNOWN_PROGRAM
-    return Program(UNKNOWN_PROGRAM, Connection()) if nobodys else desk.find(at, program)
+    nobodys = service.require_scope(ctx, program) == UNKNOWN_PROGRAM
+    return Program(UNKNOWN_PROGRAM, Connection()) if nobodys else service.find_program(ctx, program)
 
 
-def _records(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    program = _of_shelf(at, call.program)
+def _records(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    program = _of_shelf(ctx, call.program)
     chosen = {name: call.query.get(name, "") for name in ("reason", "since", "until")}
     return render(
         "records",
-        at=at,
+        ctx=ctx,
         program=program,
         here="records",
-        held=[] if program.id == UNKNOWN_PROGRAM else desk.list_held(at, program.id),
-        rejected=desk.list_refused(at, program.id, _which(chosen).which()),
+        held=[] if program.id == UNKNOWN_PROGRAM else service.list_held(ctx, program.id),
+        rejected=service.list_rejected(ctx, program.id, _which(chosen).which()),
         chosen=chosen,
-        limit=desk.SHOWN,
+        limit=service.SHOWN,
         note=call.query.get("done", ""),
     )
 
 
-def _record(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    program = _of_shelf(at, call.program)
-    told = desk.show_refused(at, program.id, call.query.get("event_id", ""))
-    return render("record", at=at, program=program, here="records", told=told)
+def _record(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    program = _of_shelf(ctx, call.program)
+    told = service.show_rejected(ctx, program.id, call.query.get("event_id", ""))
+    return render("record", ctx=ctx, program=program, here="records", told=told)
 
 
-def _confirm_records(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
+def _confirm_records(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     _known(call.path["what"], "redrive", "drop")
-    program = _of_shelf(at, call.program)
+    program = _of_shelf(ctx, call.program)
     chosen = {name: call.query.get(name, "") for name in ("reason", "since", "until")}
-    meant = desk.list_refused(at, program.id, _which(chosen).which())
+    meant = service.list_rejected(ctx, program.id, _which(chosen).which())
     return render(
         "confirm_records",
-        at=at,
+        ctx=ctx,
         program=program,
         here="records",
         what=call.path["what"],
         count=len(meant),
-        limit=desk.SHOWN,
+        limit=service.SHOWN,
         chosen=chosen,
     )
 
 
-def _act_on_records(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
+def _act_on_records(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     _known(call.path["what"], "redrive", "drop")
     which = _which({name: typed(call, name) for name in ("reason", "since", "until")}).which()
     if call.path["what"] == "redrive":
-        done, moved = "redriven", desk.redrive_refused(at, call.program, which)
+        done, moved = "redriven", service.redrive_rejected(ctx, call.program, which)
     else:
-        done, moved = "dropped", desk.drop_refused(at, call.program, which)
+        done, moved = "dropped", service.drop_rejected(ctx, call.program, which)
     return _to("programs", call.program, "records", done=f"{done}_in_part" if moved.left else done)
 
 
 # Actions without a known outcome.
 
 
-def _actions(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    program = desk.find(at, call.program)
-    found = desk.list_actions(at, program.id)
-    return render("actions", at=at, program=program, here="actions", actions=found, note=call.query.get("done", ""))
+def _actions(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    program = service.find_program(ctx, call.program)
+    found = service.list_actions(ctx, program.id)
+    return render("actions", ctx=ctx, program=program, here="actions", actions=found, note=call.query.get("done", ""))
 
 
-def _action(_: Request, call: ApiRequest, at: OperatorContext, error: Invalid | None = None) -> Response:
-    program = desk.find(at, call.program)
-    told = desk.show_action(at, program.id, call.path["action"])
-    return render("action", 400 if error else 200, at=at, program=program, here="actions", told=told, error=error)
+def _action(_: Request, call: ApiRequest, ctx: OperatorContext, error: Invalid | None = None) -> Response:
+    program = service.find_program(ctx, call.program)
+    told = service.show_action(ctx, program.id, call.path["action"])
+    return render("action", 400 if error else 200, ctx=ctx, program=program, here="actions", told=told, error=error)
 
 
-def _decide(request: Request, call: ApiRequest, at: OperatorContext) -> Response:
+def _decide(request: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     told = {"happened": typed(call, "happened"), "result": typed(call, "result")}
     try:
         body = requests.checked(told, inputs.Decide)
-        desk.decide(at, call.program, call.path["action"], happened=body.happened, result=body.result)
+        service.decide_action(ctx, call.program, call.path["action"], happened=body.happened, result=body.result)
     except Invalid as error:
-        return _action(request, call, at, error)
+        return _action(request, call, ctx, error)
     return _to("programs", call.program, "actions", done="decided")
 
 
 # Looking things up.
 
 
-def _lookup(_: Request, call: ApiRequest, at: OperatorContext, **more: Any) -> Response:
-    program = desk.find(at, call.program)
+def _lookup(_: Request, call: ApiRequest, ctx: OperatorContext, **more: Any) -> Response:
+    program = service.find_program(ctx, call.program)
     name = call.query.get("id", "").strip()
-    context = {"name": name, "traced": desk.trace_id(at, program.id, name) if name else None}
+    context = {"name": name, "traced": service.trace_id(ctx, program.id, name) if name else None}
     context |= {"record": "", "explained": None, "error": None} | more
     status = 400 if context["error"] else 200
-    return render("lookup", status, at=at, program=program, here="lookup", note=call.query.get("done", ""), **context)
+    return render("lookup", status, ctx=ctx, program=program, here="lookup", note=call.query.get("done", ""), **context)
 
 
-def _explain(request: Request, call: ApiRequest, at: OperatorContext) -> Response:
+def _explain(request: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     record = typed(call, "record")
     try:
-        explained = desk.explain_record(at, call.program, record.encode())
+        explained = service.explain_record(ctx, call.program, record.encode())
     except Invalid as error:
-        return _lookup(request, call, at, record=record, error=error)
-    return _lookup(request, call, at, record=record, explained=explained)
+        return _lookup(request, call, ctx, record=record, error=error)
+    return _lookup(request, call, ctx, record=record, explained=explained)
 
 
-def _member(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
+def _member(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     _known(call.path["what"], "resync", "forget")
     member = requests.checked({"member": typed(call, "member")}, inputs.OfMember).member
     if call.path["what"] == "resync":
-        desk.resync_member(at, call.program, member)
+        service.resync_member(ctx, call.program, member)
         return _to("programs", call.program, "lookup", done="resynced")
-    desk.forget_member(at, call.program, member)
+    service.forget_member(ctx, call.program, member)
     return _to("programs", call.program, "lookup", done="forgotten")
 
 
@@ -497,69 +495,69 @@ MAX_FIELDS = 100
 """Of the fields that the mapping does not name, on one page."""
 
 
-def _activity(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    program = _of_shelf(at, call.program)
+def _activity(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    program = _of_shelf(ctx, call.program)
     days = requests.checked({"days": call.query.get("days", "7")}, inputs.Period).days
-    told = desk.statistics(at, program.id, days)
+    told = service.load_statistics(ctx, program.id, days)
     return render(
         "activity",
-        at=at,
+        ctx=ctx,
         program=program,
         here="activity",
         days=days,
         periods=PERIODS,
         charts=charts.of(told),
         endpoints={name: reports.numbers(counts) for name, counts in reports.totals(told).items()},
-        unknown_fields=desk.unknown_fields(at, program.id, days)[:MAX_FIELDS],
+        unknown_fields=service.list_unknown_fields(ctx, program.id, days)[:MAX_FIELDS],
     )
 
 
-def _errors(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    program = _of_shelf(at, call.program)
+def _errors(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    program = _of_shelf(ctx, call.program)
     chosen = {name: call.query.get(name, "") for name in ("code", "endpoint", "direction", "since", "until")}
     told = {name: text for name, text in {**chosen, "page": call.query.get("page", "")}.items() if text}
-    found = desk.errors(at, program.id, requests.checked(told, inputs.WhichErrors))
-    return render("errors", at=at, program=program, here="errors", chosen=chosen, found=found)
+    found = service.list_errors(ctx, program.id, requests.checked(told, inputs.ErrorSelection))
+    return render("errors", ctx=ctx, program=program, here="errors", chosen=chosen, found=found)
 
 
-def _error(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    program = _of_shelf(at, call.program)
-    line = desk.error(at, program.id, call.query.get("line", ""))
-    return render("error", at=at, program=program, here="errors", line=line)
+def _error(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    program = _of_shelf(ctx, call.program)
+    line = service.find_error(ctx, program.id, call.query.get("line", ""))
+    return render("error", ctx=ctx, program=program, here="errors", line=line)
 
 
-def _snippets(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    program = desk.find(at, call.program)
-    groups = list(snippets(at.settings, program))
-    return render("snippets", at=at, program=program, here="templates", groups=groups)
+def _setup(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    program = service.find_program(ctx, call.program)
+    groups = list(setup_guide(ctx.settings, program))
+    return render("setup", ctx=ctx, program=program, here="setup", groups=groups)
 
 
-def _audit(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    found = desk.audit(at, call.program)
-    program = None if call.program == UNKNOWN_PROGRAM else _existing(at, call.program)
+def _audit(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    found = service.list_audit(ctx, call.program)
+    program = None if call.program == UNKNOWN_PROGRAM else _existing(ctx, call.program)
     # A deleted program, or all of them: there is nothing else to be seen of it.
-    return render("audit", at=at, program=program or Program(call.program, Connection()), here="audit", lines=found)
+    return render("audit", ctx=ctx, program=program or Program(call.program, Connection()), here="audit", lines=found)
 
 
-def _crashed(_: Request, call: ApiRequest, at: OperatorContext) -> Response:
-    return render("crashed", at=at, counts=desk.crashed(at), note=call.query.get("done", ""))
+def _dead_letters(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
+    return render("dead_letters", ctx=ctx, counts=service.count_dead_letters(ctx), note=call.query.get("done", ""))
 
 
-def _redrive_crashed(_: Request, __: ApiRequest, at: OperatorContext) -> Response:
-    moved = desk.redrive_crashed(at)
-    return _to("crashed", done="redriven_in_part" if moved.left else "redriven")
+def _redrive_dead_letters(_: Request, __: ApiRequest, ctx: OperatorContext) -> Response:
+    moved = service.redrive_dead_letters(ctx)
+    return _to("dead-letters", done="redriven_in_part" if moved.left else "redriven")
 
 
 ONE = "/programs/{programId}"
 PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", "", _programs),
     ("GET", "/new", _new),
-    ("GET", "/crashed", _crashed),
-    ("POST", "/crashed/redrive", _redrive_crashed),
+    ("GET", "/dead-letters", _dead_letters),
+    ("POST", "/dead-letters/redrive", _redrive_dead_letters),
     ("GET", ONE, _overview),
     ("POST", f"{ONE}/test", _test),
     ("POST", f"{ONE}/sample", _sample),
-    ("POST", f"{ONE}/resume", _resume),
+    ("POST", f"{ONE}/held/release", _release_held),
     ("GET", f"{ONE}/connection", _connection),
     ("POST", f"{ONE}/connection", _save),
     ("GET", f"{ONE}/delete", _confirm_delete),
@@ -581,7 +579,7 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", f"{ONE}/activity", _activity),
     ("GET", f"{ONE}/errors", _errors),
     ("GET", f"{ONE}/error", _error),
-    ("GET", f"{ONE}/templates", _snippets),
+    ("GET", f"{ONE}/setup", _setup),
     ("GET", f"{ONE}/audit", _audit),
 )
 
@@ -590,7 +588,7 @@ def routes(settings: AdminSettings) -> list[Route]:
     """Make the routes of the page; every other path below it is a 404 page."""
 
     def signed(page: Page) -> web.Work:
-        return lambda request, call: page(request, call, web.desk(settings, request))
+        return lambda request, call: page(request, call, web.operator_context(settings, request))
 
     def unknown(*_: object) -> Response:
         raise NotFound("there is no such page")

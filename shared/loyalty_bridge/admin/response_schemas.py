@@ -261,7 +261,7 @@ class Audit(_Answer):
     audit: list[AuditLine]
 
 
-class Crashed(_Answer):
+class DeadLetters(_Answer):
     """What crashed the forwarder."""
 
     messages: int

@@ -93,7 +93,7 @@ def finish(settings: AdminSettings, origin: str, query: Mapping[str, str], attem
         _log_refusal("authorization", query.get("error"))
         raise Unauthorized("the issuer did not sign you in")
     token = _exchange(settings, origin, query["code"], verifier)
-    return operators.operator(settings, operators.claims(settings, token, nonce=nonce)), back_to
+    return operators.operator_of(settings, operators.verified_claims(settings, token, nonce=nonce)), back_to
 
 
 def _exchange(settings: AdminSettings, origin: str, code: str, verifier: str) -> str:
@@ -117,7 +117,7 @@ def _exchange(settings: AdminSettings, origin: str, code: str, verifier: str) ->
             headers["authorization"] = _basic(settings.sign_in_client, kept["SecretString"])
             client = {}  # an issuer may refuse a client that is named twice
     request = Request("POST", configuration["token_endpoint"], headers, urlencode(form | client).encode())
-    status, told = operators.ask(request)
+    status, told = operators.call_issuer(request)
     token = told.get("id_token") if status == 200 else None
     if not isinstance(token, str):
         _log_refusal(f"token, {status}", told.get("error"))

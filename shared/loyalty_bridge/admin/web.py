@@ -15,7 +15,7 @@ from loyalty_bridge.errors import BridgeError, Forbidden, PayloadTooLarge, Unaut
 from loyalty_bridge.http_api import responses
 from loyalty_bridge.http_api.requests import ApiRequest
 from loyalty_bridge.operations import operators
-from loyalty_bridge.operations.service import OperatorContext
+from loyalty_bridge.operations.context import OperatorContext
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -39,7 +39,7 @@ def origin(request: Request) -> str:
     return f"{request.url.scheme}://{request.headers.get('host', '')}"
 
 
-def cookie(request: Request, name: str) -> str:
+def cookie_name(request: Request, name: str) -> str:
     """Name a cookie; the prefix lets no other host, path or unencrypted page set it.
 
     https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-the-__host-prefix
@@ -47,10 +47,10 @@ def cookie(request: Request, name: str) -> str:
     return f"__Host-{name}" if request.url.scheme == "https" else name
 
 
-def keep(request: Request, response: Response, name: str, value: str, seconds: int) -> Response:
+def set_cookie(request: Request, response: Response, name: str, value: str, seconds: int) -> Response:
     """Set a cookie that no script can read; the sign-in comes back from another site, hence ``Lax``."""
     response.set_cookie(
-        cookie(request, name),
+        cookie_name(request, name),
         value,
         max_age=seconds,
         path="/",
@@ -61,7 +61,7 @@ def keep(request: Request, response: Response, name: str, value: str, seconds: i
     return response
 
 
-def desk(settings: AdminSettings, request: Request, *, bearer: bool = False) -> OperatorContext:
+def operator_context(settings: AdminSettings, request: Request, *, bearer: bool = False) -> OperatorContext:
     """Tell who asks: by the session's cookie or, for scripts, by a token of the issuer.
 
     Raises
@@ -75,10 +75,10 @@ def desk(settings: AdminSettings, request: Request, *, bearer: bool = False) -> 
     """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if bearer and scheme.lower() == "bearer":
-        claims = operators.claims(settings, token.strip())
-        return OperatorContext(settings, operators.operator(settings, claims))
+        claims = operators.verified_claims(settings, token.strip())
+        return OperatorContext(settings, operators.operator_of(settings, claims))
     check_origin(request)
-    key = request.cookies.get(cookie(request, SESSION), "")
+    key = request.cookies.get(cookie_name(request, SESSION), "")
     if not key:
         raise Unauthorized("not signed in")
     return OperatorContext(settings, sign_in.session(settings, key))

@@ -9,7 +9,7 @@ import typer
 from loyalty_bridge.actions import decisions, idempotency
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
-from loyalty_bridge.operations import service as desk
+from loyalty_bridge.operations import service
 
 commands = typer.Typer(no_args_is_help=True, help="Actions whose outcome is unknown.")
 ActionArgument = Annotated[str, typer.Argument(metavar="ID", help="As `bridge action list` shows it.")]
@@ -47,4 +47,4 @@ def decide(
     record = decisions.find(stack.settings(), find(program).id, action_id)
     if not yes:
         typer.confirm(f"Decide that {record.action} {'happened' if happened else 'did not happen'}?", abort=True)
-    desk.decide(stack.desk(), program, action_id, happened=happened, result=result)
+    service.decide_action(stack.context(), program, action_id, happened=happened, result=result)

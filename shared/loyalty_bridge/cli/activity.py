@@ -14,7 +14,7 @@ from loyalty_bridge.activity.recorder import EVENTS
 from loyalty_bridge.activity.store import DAYS
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, show
-from loyalty_bridge.operations import service as desk
+from loyalty_bridge.operations import service
 
 ActivityArgument = Annotated[
     str, typer.Argument(metavar="PROGRAM", help="Id of the program; - for what belongs to no known program.")
@@ -27,7 +27,7 @@ def stats(program: ActivityArgument, days: DaysOption = 30, json_output: JsonOpt
 
     Example: bridge stats demo --days 7
     """
-    told = desk.statistics(stack.desk(), program, days)
+    told = service.load_statistics(stack.context(), program, days)
     if json_output:
         show(reports.to_dict(program, told), as_json=True)
         return
@@ -56,7 +56,7 @@ def errors(
     since = datetime.now(UTC).date() - timedelta(days=days - 1)
     found = activity.errors(
         stack.settings(),
-        desk.shelf(stack.desk(), program),
+        service.require_scope(stack.context(), program),
         since=since,
         code=code,
         direction=direction,

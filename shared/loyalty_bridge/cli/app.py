@@ -17,7 +17,7 @@ from loyalty_bridge.cli import action, activity, key, member, parked, program, s
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, content, find, printable, show
 from loyalty_bridge.errors import BridgeError, Unavailable
 from loyalty_bridge.infra import aws
-from loyalty_bridge.operations import service as desk
+from loyalty_bridge.operations import service
 from loyalty_bridge.operations.explain import explain as explain_record
 from loyalty_bridge.operations.learn import learn as learn_of
 from loyalty_bridge.operations.trace import trace as trace_id
@@ -29,7 +29,7 @@ bridge.add_typer(key.commands, name="key")
 bridge.add_typer(action.commands, name="action")
 bridge.add_typer(parked.held, name="held")
 bridge.add_typer(parked.rejected, name="rejected")
-bridge.add_typer(parked.crashed, name="crashed")
+bridge.add_typer(parked.dead_letters, name="dead-letters")
 bridge.command("stats")(activity.stats)
 bridge.command("errors")(activity.errors)
 
@@ -58,7 +58,7 @@ def send_sample(
 
     Example: bridge send-sample demo --member test-member
     """
-    answer = desk.send_sample(stack.desk(), program, member)
+    answer = service.send_sample(stack.context(), program, member)
     show(answer, json_output)
     if answer.get("verdict") != "accepted":
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ import typer
 
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, show
-from loyalty_bridge.operations import service as desk
+from loyalty_bridge.operations import service
 from loyalty_bridge.programs.api_keys import SCOPES
 
 commands = typer.Typer(no_args_is_help=True, help="Keys with which campaigns call the bridge.")
@@ -29,13 +29,13 @@ def create(
 
     Example: bridge key create demo --name braze-production
     """
-    show(desk.create_key(stack.desk(), program, name, scope or SCOPES), json_output)
+    show(service.create_key(stack.context(), program, name, scope or SCOPES), json_output)
 
 
 @commands.command("list")
 def list_all(program: ProgramArgument, json_output: JsonOption = False) -> None:
     """List a program's keys by their ids, oldest first."""
-    show(desk.list_keys(stack.desk(), program), json_output)
+    show(service.list_keys(stack.context(), program), json_output)
 
 
 @commands.command("revoke")
@@ -47,4 +47,4 @@ def revoke(
     """Revoke a key: the next call with it gets a 401, which Braze does not repeat."""
     if not yes:
         typer.confirm(f"Revoke the key {key_id} of {program}?", abort=True)
-    desk.revoke_key(stack.desk(), program, key_id)
+    service.revoke_key(stack.context(), program, key_id)

@@ -8,7 +8,7 @@ import typer
 
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import ProgramArgument, YesOption
-from loyalty_bridge.operations import service as desk
+from loyalty_bridge.operations import service
 
 commands = typer.Typer(no_args_is_help=True, help="What the bridge remembers of a member.")
 MemberArgument = Annotated[str, typer.Argument(metavar="MEMBER", help="Id of the member in the program.")]
@@ -17,7 +17,7 @@ MemberArgument = Annotated[str, typer.Argument(metavar="MEMBER", help="Id of the
 @commands.command("resync")
 def resync(program: ProgramArgument, member: MemberArgument) -> None:
     """Let the next event of a member send all attributes that it tells, changed or not."""
-    desk.resync_member(stack.desk(), program, member)
+    service.resync_member(stack.context(), program, member)
 
 
 @commands.command("forget")
@@ -28,4 +28,4 @@ def forget(program: ProgramArgument, member: MemberArgument, yes: YesOption = Fa
     """
     if not yes:
         typer.confirm(f"Forget {member}?", abort=True)
-    desk.forget_member(stack.desk(), program, member)
+    service.forget_member(stack.context(), program, member)

@@ -1,4 +1,4 @@
-"""``bridge held``, ``bridge rejected`` and ``bridge crashed``: what was not delivered."""
+"""``bridge held``, ``bridge rejected`` and ``bridge dead-letters``: what was not delivered."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import typer
 
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
-from loyalty_bridge.operations import redrive
-from loyalty_bridge.operations import service as desk
-from loyalty_bridge.operations.redrive import Which
+from loyalty_bridge.operations import redrive, service
+from loyalty_bridge.operations.redrive import RecordFilter
 from loyalty_bridge.parking import parked_records
 
 held = typer.Typer(no_args_is_help=True, help="Records of programs whose destination fails.")
 rejected = typer.Typer(no_args_is_help=True, help="Records that can never be accepted as they are.")
-crashed = typer.Typer(no_args_is_help=True, help="What crashed the forwarder.")
+dead_letters = typer.Typer(no_args_is_help=True, help="Records that the forwarder failed on.")
 
 ReasonOption = Annotated[str, typer.Option(help="Only those whose reason contains this.")]
 SinceOption = Annotated[datetime | None, typer.Option(help="Only those rejected at or after this (UTC).")]
@@ -36,10 +35,10 @@ def list_held(program: ProgramArgument, json_output: JsonOption = False) -> None
     )
 
 
-@held.command("drain")
-def drain(program: ProgramArgument) -> None:
-    """Let held records pass from the next minute on, without waiting for the probe."""
-    desk.resume(stack.desk(), program)
+@held.command("release")
+def release(program: ProgramArgument) -> None:
+    """Release held records from the next minute on, without waiting for the check of the connection."""
+    service.release_held(stack.context(), program)
 
 
 @rejected.command("list")
@@ -54,14 +53,14 @@ def list_refused(
 
     Example: bridge rejected list demo --reason phone --since 2026-03-01
     """
-    shelf = desk.shelf(stack.desk(), program)
+    shelf = service.require_scope(stack.context(), program)
     show(list(redrive.rows(stack.settings(), shelf, _which(reason, since, until))), json_output)
 
 
 @rejected.command("show")
 def show_refused(program: ShelfArgument, event_id: Annotated[str, typer.Argument(metavar="EVENT_ID")]) -> None:
     """Show a rejected record itself. It is a member's data: mind where it goes."""
-    show(desk.show_refused(stack.desk(), program, event_id), as_json=True)
+    show(service.show_rejected(stack.context(), program, event_id), as_json=True)
 
 
 @rejected.command("redrive")
@@ -69,7 +68,7 @@ def redrive_refused(
     program: ShelfArgument, reason: ReasonOption = "", since: SinceOption = None, until: UntilOption = None
 ) -> None:
     """Put rejected records on the event queue or stream again, after the cause was corrected."""
-    moved = desk.redrive_refused(stack.desk(), program, _which(reason, since, until), math.inf)
+    moved = service.redrive_rejected(stack.context(), program, _which(reason, since, until), math.inf)
     typer.echo(f"{moved.records} records are on their way again")
 
 
@@ -84,21 +83,23 @@ def drop(
     """Forget rejected records for good."""
     if not yes:
         typer.confirm("Forget these records for good?", abort=True)
-    moved = desk.drop_refused(stack.desk(), program, _which(reason, since, until), math.inf)
+    moved = service.drop_rejected(stack.context(), program, _which(reason, since, until), math.inf)
     typer.echo(f"{moved.records} records are forgotten")
 
 
-@crashed.command("list")
-def list_crashed(json_output: JsonOption = False) -> None:
-    """Count what crashed the forwarder: messages of the queue, batches of the stream."""
-    show(redrive.crashed(stack.settings()), json_output)
+@dead_letters.command("list")
+def count_dead_letters(json_output: JsonOption = False) -> None:
+    """Count the dead letters: messages of the queue, batches of the stream."""
+    show(redrive.count_dead_letters(stack.settings()), json_output)
 
 
-@crashed.command("redrive")
-def redrive_crashed() -> None:
-    """Put what crashed the forwarder on the transport again."""
-    typer.echo(f"{desk.redrive_crashed(stack.desk(), math.inf).records} records are on their way again")
+@dead_letters.command("redrive")
+def redrive_dead_letters() -> None:
+    """Put the dead letters back on the event queue or stream."""
+    typer.echo(f"{service.redrive_dead_letters(stack.context(), math.inf).records} records are on their way again")
 
 
-def _which(reason: str, since: datetime | None, until: datetime | None) -> Which:
-    return Which(reason, since.replace(tzinfo=UTC) if since else None, until.replace(tzinfo=UTC) if until else None)
+def _which(reason: str, since: datetime | None, until: datetime | None) -> RecordFilter:
+    return RecordFilter(
+        reason, since.replace(tzinfo=UTC) if since else None, until.replace(tzinfo=UTC) if until else None
+    )

@@ -10,9 +10,8 @@ import typer
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, content, find, printable, show
 from loyalty_bridge.errors import Invalid
-from loyalty_bridge.operations import programs as administer
-from loyalty_bridge.operations import service as desk
-from loyalty_bridge.operations.setup_guide import snippets
+from loyalty_bridge.operations import programs, service
+from loyalty_bridge.operations.setup_guide import setup_guide
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.programs import repository
 
@@ -41,21 +40,21 @@ def put(
     if not isinstance(change, dict):
         raise Invalid("file", "is not a JSON object")
     secrets = change.pop("secrets", {})
-    saved = desk.save(stack.desk(), program, change, secrets, None, new_workspace=new_workspace)
-    show(administer.described(saved), json_output)
+    saved = service.save_connection(stack.context(), program, change, secrets, None, new_workspace=new_workspace)
+    show(programs.describe(saved), json_output)
 
 
 @commands.command("show")
 def show_one(program: ProgramArgument, json_output: JsonOption = False) -> None:
     """Show a program's connection, what is missing, and its gate; of secrets, the last four characters."""
-    show(administer.described(find(program)), json_output)
+    show(programs.describe(find(program)), json_output)
 
 
 @commands.command("list")
 def list_all(json_output: JsonOption = False) -> None:
     """List the programs."""
-    programs = sorted(repository.every(stack.settings()), key=lambda program: program.id)
-    show([administer.row(program) for program in programs], json_output)
+    found = sorted(repository.every(stack.settings()), key=lambda program: program.id)
+    show([programs.row(program) for program in found], json_output)
 
 
 @commands.command("delete")
@@ -67,22 +66,22 @@ def delete(program: ProgramArgument, yes: YesOption = False) -> None:
     find(program)
     if not yes:
         typer.confirm(f"Delete the program {program}?", abort=True)
-    desk.delete(stack.desk(), program)
+    service.delete_program(stack.context(), program)
 
 
 @commands.command("test")
 def try_connection(program: ProgramArgument, json_output: JsonOption = False) -> None:
     """Ask the engagement platform whether it takes the key, by a request that changes nothing."""
-    answer = desk.test_connection(stack.desk(), program)
+    answer = service.test_connection(stack.context(), program)
     show(answer, json_output)
     if not answer["works"]:
         raise typer.Exit(1)
 
 
-@commands.command("templates")
-def templates(program: ProgramArgument) -> None:
+@commands.command("setup")
+def setup(program: ProgramArgument) -> None:
     """Show what is to be pasted into the platforms, with this program's URLs."""
-    for one in snippets(stack.settings(), find(program)):
+    for one in setup_guide(stack.settings(), find(program)):
         typer.echo(printable(f"{one.title}: {one.where}\n"))
         for label, text in one.texts:
             typer.echo(printable(f"{label}\n{indent(text, '    ')}\n"))
@@ -94,4 +93,4 @@ def audit(
     json_output: JsonOption = False,
 ) -> None:
     """List who changed what of a program, by the page or the command line, newest first."""
-    show(desk.audit(stack.desk(), program), json_output)
+    show(service.list_audit(stack.context(), program), json_output)

@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from loyalty_bridge.errors import NotConnected, NotFound
+from loyalty_bridge.operations.context import OperatorContext
 from loyalty_bridge.operations.operators import Operator
-from loyalty_bridge.operations.service import OperatorContext
 from loyalty_bridge.settings import OperatorSettings, read
 
 ENDPOINTS = (Path(".local/endpoints.json"), Path(__file__).parents[3] / ".local/endpoints.json")
@@ -50,7 +50,7 @@ def settings() -> OperatorSettings:
     return read(OperatorSettings, _outputs())
 
 
-def desk() -> OperatorContext:
+def context() -> OperatorContext:
     """Give the desk of whoever runs the command: AWS says who that is, and lets them do what their role may."""
     import boto3
 

@@ -18,16 +18,14 @@ from loyalty_bridge.infra import aws
 from loyalty_bridge.model import UNKNOWN_PROGRAM
 
 if TYPE_CHECKING:
-    from loyalty_bridge.operations.operators import Operator
+    from loyalty_bridge.operations.context import OperatorContext
     from loyalty_bridge.settings import OperatorSettings
 
 DAYS = 400
 
 
 @contextmanager
-def audited(
-    settings: OperatorSettings, operator: Operator, what: str, program: str = UNKNOWN_PROGRAM, about: str = ""
-) -> Iterator[None]:
+def audited(ctx: OperatorContext, what: str, program: str = UNKNOWN_PROGRAM, about: str = "") -> Iterator[None]:
     """Note a change before it is made, and after it how it ended; what cannot be noted is not done.
 
     Parameters
@@ -46,19 +44,19 @@ def audited(
     line: dict[str, Any] = {
         "program": {"S": program},
         "at": {"S": f"{datetime.fromtimestamp(now, UTC).isoformat(timespec='milliseconds')}#{uuid.uuid4().hex[:8]}"},
-        "who": {"S": operator.subject},
+        "who": {"S": ctx.operator.subject},
         "what": {"S": what},
         "about": {"S": about[:1000]},
         "outcome": {"S": "begun"},
         "expires": {"N": str(int(now) + DAYS * 86400)},
     }
-    _put(settings, line)
+    _put(ctx.settings, line)
     try:
         yield
     except BridgeError as error:
-        _put(settings, line | {"outcome": {"S": f"not done ({type(error).__name__})"}})
+        _put(ctx.settings, line | {"outcome": {"S": f"not done ({type(error).__name__})"}})
         raise
-    _put(settings, line | {"outcome": {"S": "done"}})
+    _put(ctx.settings, line | {"outcome": {"S": "done"}})
 
 
 def _put(settings: OperatorSettings, line: dict[str, Any]) -> None:
@@ -66,7 +64,7 @@ def _put(settings: OperatorSettings, line: dict[str, Any]) -> None:
         aws.dynamodb().put_item(TableName=settings.audit_table, Item=line)
 
 
-def lines(settings: OperatorSettings, program: str, limit: int = 200) -> list[dict[str, str]]:
+def list_lines(settings: OperatorSettings, program: str, limit: int = 200) -> list[dict[str, str]]:
     """List what was changed of a program, newest first.
 
     Raises

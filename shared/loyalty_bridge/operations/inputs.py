@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from loyalty_bridge.activity.store import DAYS
-from loyalty_bridge.operations.redrive import Which
+from loyalty_bridge.operations.redrive import RecordFilter
 from loyalty_bridge.programs.api_keys import SCOPES, Scope
 
 Id = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
@@ -79,7 +79,7 @@ class Period(_Body):
     days: Annotated[int, Field(ge=1, le=DAYS)] = 30
 
 
-class WhichErrors(_Body):
+class ErrorSelection(_Body):
     """Which errors are meant: all that are not left out."""
 
     since: date | None = None
@@ -95,7 +95,7 @@ class WhichErrors(_Body):
     """Where the page before ended."""
 
 
-class WhichRefused(_Body):
+class RejectedSelection(_Body):
     """Which refused records are meant: all that are not left out."""
 
     reason: Annotated[str, StringConstraints(max_length=200)] = ""
@@ -103,6 +103,6 @@ class WhichRefused(_Body):
     since: Moment | None = None
     until: Moment | None = None
 
-    def which(self) -> Which:
+    def which(self) -> RecordFilter:
         """Give the choice as the shelves know it."""
-        return Which(self.reason, self.since, self.until)
+        return RecordFilter(self.reason, self.since, self.until)

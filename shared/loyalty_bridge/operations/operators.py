@@ -76,7 +76,7 @@ def configuration(settings: AdminSettings) -> Mapping[str, str]:
 
     issuer = settings.sign_in_issuer
     url = settings.sign_in_configuration or f"{issuer.rstrip('/')}/.well-known/openid-configuration"
-    status, told = ask(Request("GET", _safe(url), {"accept": "application/json"}))
+    status, told = call_issuer(Request("GET", _safe(url), {"accept": "application/json"}))
     if status != 200 or told.get("issuer") != issuer:
         raise Unavailable("the issuer's configuration is not one of this issuer")
     if any(not isinstance(told.get(name), str) for name in _NEEDED):
@@ -103,7 +103,7 @@ def _transport() -> Send:
     return open_transport(2)
 
 
-def ask(request: Request) -> tuple[int, Mapping[str, Any]]:
+def call_issuer(request: Request) -> tuple[int, Mapping[str, Any]]:
     """Send a request to the issuer; gives the status and the JSON object that it answers.
 
     Raises
@@ -173,7 +173,7 @@ def _key_set(url: str, seconds: float) -> list[Mapping[str, Any]]:
 
     if url in _key_sets and not clocks.is_past(_key_sets[url][0], seconds):
         return _key_sets[url][1]
-    status, told = ask(Request("GET", url, {"accept": "application/json"}))
+    status, told = call_issuer(Request("GET", url, {"accept": "application/json"}))
     listed = told.get("keys")
     keys: list[Mapping[str, Any]] = [
         key
@@ -186,7 +186,7 @@ def _key_set(url: str, seconds: float) -> list[Mapping[str, Any]]:
     return keys
 
 
-def claims(settings: AdminSettings, token: str, *, nonce: str | None = None) -> Mapping[str, Any]:
+def verified_claims(settings: AdminSettings, token: str, *, nonce: str | None = None) -> Mapping[str, Any]:
     """Check a token of the issuer for this client; gives its claims.
 
     Parameters
@@ -236,7 +236,7 @@ def _unverified(token: str) -> Mapping[str, Any]:
     return told
 
 
-def operator(settings: AdminSettings, claims: Mapping[str, Any]) -> Operator:
+def operator_of(settings: AdminSettings, claims: Mapping[str, Any]) -> Operator:
     """Tell who somebody is by the groups in the claims: of no group, the operator of no program."""
     told = claims.get(settings.sign_in_groups)
     listed = [told] if isinstance(told, str) else told if isinstance(told, list) else []

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import ProgramSettings
 
 
-def put(
+def save(
     settings: ProgramSettings,
     program: str,
     change: Mapping[str, Any],
@@ -62,17 +62,17 @@ def put(
     before = repository.load(settings, [program]).get(program)
     if seen is not None and seen != (before.version if before else 0):
         raise Conflict(repository.conflict_message(program))
-    connection = merged(_settings(before, change) if before else Connection(), change)
-    secrets = _checked(secrets, connection)
+    connection = merged(_settings_to_change(before, change) if before else Connection(), change)
+    secrets = _check_secrets(secrets, connection)
     check_credentials(connection, secrets)
     if before and not isinstance(before.stored, str):
-        _check_stored(before, connection, secrets)
+        _check_stored_credentials(before, connection, secrets)
     connection = endpoint_policy.validate_endpoints(connection, settings.allowed_hosts)
     saved = repository.save(settings, before, program, connection, secrets, new_workspace=new_workspace)
     if before:
         is_new = (
             isinstance(before.stored, str)
-            or _address(before.stored) != _address(connection)
+            or _destination_of(before.stored) != _destination_of(connection)
             or not set(secrets).isdisjoint(SECRETS[connection.engagement.platform])
         )
         if before.delivery_state.state == "held" and (is_new or before.delivery_state.not_before <= time.time()):
@@ -82,7 +82,7 @@ def put(
     return saved
 
 
-def _check_stored(before: Program, connection: Connection, given: Mapping[str, str]) -> None:
+def _check_stored_credentials(before: Program, connection: Connection, given: Mapping[str, str]) -> None:
     """Check that the webhook credentials that stay are still what deliveries show.
 
     Raises
@@ -100,7 +100,7 @@ def _check_stored(before: Program, connection: Connection, given: Mapping[str, s
         raise Invalid("loyalty.webhook_auth", f"changes how the credential is shown: put secrets.{stay[0]} again, too")
 
 
-def _settings(before: Program, change: Mapping[str, Any]) -> Connection:
+def _settings_to_change(before: Program, change: Mapping[str, Any]) -> Connection:
     """Give the settings that a change builds on; unreadable ones are replaced, but only as a whole.
 
     Raises
@@ -115,12 +115,12 @@ def _settings(before: Program, change: Mapping[str, Any]) -> Connection:
     return before.stored
 
 
-def _address(connection: Connection) -> dict[str, Any]:
+def _destination_of(connection: Connection) -> dict[str, Any]:
     """Tell where a connection's updates go."""
     return {name: value for name, value in msgspec.to_builtins(connection.engagement).items() if name != "rules"}
 
 
-def _checked(given: Any, connection: Connection) -> Mapping[str, str]:
+def _check_secrets(given: Any, connection: Connection) -> Mapping[str, str]:
     """Give the secrets without the blanks around them: what is copied often ends in a line break."""
     if not isinstance(given, Mapping):
         raise Invalid("secrets", "is not an object")
@@ -137,7 +137,7 @@ def _checked(given: Any, connection: Connection) -> Mapping[str, str]:
     return {name: secret.strip() for name, secret in given.items()}
 
 
-def state(program: Program) -> str:
+def state_of(program: Program) -> str:
     """Tell in a word how a program is: ``unreadable``, ``incomplete``, ``streaming``, ``held`` or ``releasing``."""
     if program.unreadable:
         return "unreadable"
@@ -146,13 +146,13 @@ def state(program: Program) -> str:
     return "streaming" if program.delivery_state.state == "live" else program.delivery_state.state
 
 
-def described(program: Program) -> dict[str, Any]:
+def describe(program: Program) -> dict[str, Any]:
     """Describe a program; of its secrets, the last four characters."""
     settings: Any = {"loyalty": {}, "engagement": {}} if isinstance(program.stored, str) else program.stored
     return {
         "program": program.id,
         "version": program.version,
-        "state": state(program),
+        "state": state_of(program),
         "missing": [] if program.unreadable else program.missing(),
         "gate_reason": program.unreadable or program.delivery_state.reason,
         **msgspec.to_builtins(settings),
@@ -168,13 +168,13 @@ def row(program: Program) -> dict[str, Any]:
     return {
         "program": program.id,
         "platforms": f"{side.loyalty.platform} → {side.engagement.platform}" if side else "",
-        "state": state(program),
+        "state": state_of(program),
         "missing": "" if program.unreadable else ", ".join(program.missing()),
     }
 
 
-def resume(settings: ProgramSettings, program: Program) -> None:
-    """Let held records pass from the next minute on, without waiting for the probe.
+def release(settings: ProgramSettings, program: Program) -> None:
+    """Release held records from the next minute on, without waiting for the probe.
 
     Raises
     ------

@@ -40,7 +40,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
 
 
 @dataclass(frozen=True, slots=True)
-class Which:
+class RecordFilter:
     """Which refused records are meant.
 
     Attributes
@@ -83,7 +83,9 @@ class Moved:
     left: int = 0
 
 
-def refused(settings: DeliverySettings, program: str, which: Which) -> Iterator[tuple[ParkedBatch, list[ParkedRecord]]]:
+def rejected(
+    settings: DeliverySettings, program: str, which: RecordFilter
+) -> Iterator[tuple[ParkedBatch, list[ParkedRecord]]]:
     """List the refused records that are meant, bundle by bundle.
 
     Raises
@@ -96,7 +98,7 @@ def refused(settings: DeliverySettings, program: str, which: Which) -> Iterator[
             yield bundle, [entry for entry in parked_records.records(settings, bundle) if which.entry(entry)]
 
 
-def rows(settings: DeliverySettings, program: str, which: Which) -> Iterator[dict[str, Any]]:
+def rows(settings: DeliverySettings, program: str, which: RecordFilter) -> Iterator[dict[str, Any]]:
     """Describe the refused records that are meant, each in a line of a list.
 
     Raises
@@ -104,7 +106,7 @@ def rows(settings: DeliverySettings, program: str, which: Which) -> Iterator[dic
     Unavailable
         A store does not answer.
     """
-    for bundle, entries in refused(settings, program, which):
+    for bundle, entries in rejected(settings, program, which):
         for entry in entries:
             yield {
                 "at": bundle.at.isoformat(timespec="seconds"),
@@ -114,7 +116,7 @@ def rows(settings: DeliverySettings, program: str, which: Which) -> Iterator[dic
             }
 
 
-def described(settings: DeliverySettings, program: str, event_id: str) -> dict[str, Any]:
+def describe(settings: DeliverySettings, program: str, event_id: str) -> dict[str, Any]:
     """Show a refused record itself: a member's data.
 
     Raises
@@ -147,7 +149,7 @@ def _reasons(entry: ParkedRecord) -> str:
     return "; ".join([*first, *([f"and {more} more"] if more else [])])
 
 
-def redrive(settings: DeliverySettings, program: str, which: Which, seconds: float = math.inf) -> Moved:
+def redrive(settings: DeliverySettings, program: str, which: RecordFilter, seconds: float = math.inf) -> Moved:
     """Put refused records on the event queue or stream again, bundle by bundle.
 
     Parameters
@@ -160,7 +162,7 @@ def redrive(settings: DeliverySettings, program: str, which: Which, seconds: flo
     Unavailable
         A store or the transport does not answer: what was not put on the transport is still refused.
     """
-    return _take_off(
+    return _remove(
         settings,
         program,
         which,
@@ -169,7 +171,7 @@ def redrive(settings: DeliverySettings, program: str, which: Which, seconds: flo
     )
 
 
-def drop(settings: DeliverySettings, program: str, which: Which, seconds: float = math.inf) -> Moved:
+def drop(settings: DeliverySettings, program: str, which: RecordFilter, seconds: float = math.inf) -> Moved:
     """Delete refused records for good, bundle by bundle.
 
     Parameters
@@ -182,13 +184,13 @@ def drop(settings: DeliverySettings, program: str, which: Which, seconds: float 
     Unavailable
         A store does not answer.
     """
-    return _take_off(settings, program, which, seconds, lambda _: None)
+    return _remove(settings, program, which, seconds, lambda _: None)
 
 
-def _take_off(
+def _remove(
     settings: DeliverySettings,
     program: str,
-    which: Which,
+    which: RecordFilter,
     seconds: float,
     act: Callable[[Sequence[ParkedRecord]], None],
 ) -> Moved:
@@ -211,8 +213,8 @@ def _take_off(
     return Moved(taken)
 
 
-def crashed(settings: DeliverySettings) -> dict[str, int]:
-    """Count what crashed the forwarder: messages in the dead-letter queue, batches given up of the stream.
+def count_dead_letters(settings: DeliverySettings) -> dict[str, int]:
+    """Count the dead letters: messages of the dead-letter queue, batches that Lambda gave up.
 
     Raises
     ------
@@ -220,18 +222,18 @@ def crashed(settings: DeliverySettings) -> dict[str, int]:
         A store does not answer.
     """
     counts = {"messages": 0, "batches": 0}
-    with aws.reaching("what crashed"):
+    with aws.reaching("the dead letters"):
         if settings.dead_letter_queue_url:
             told = aws.sqs().get_queue_attributes(
                 QueueUrl=settings.dead_letter_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
             )
             counts["messages"] = int(told["Attributes"]["ApproximateNumberOfMessages"])
-        counts["batches"] = sum(1 for _ in _stream_failures(settings))
+        counts["batches"] = sum(1 for _ in _stream_dead_letters(settings))
     return counts
 
 
-def redrive_crashed(settings: DeliverySettings, seconds: float = math.inf) -> Moved:
-    """Put records that crashed the forwarder on the event queue or stream again; damaged batches of the stream stay.
+def redrive_dead_letters(settings: DeliverySettings, seconds: float = math.inf) -> Moved:
+    """Put dead letters on the event queue or stream again; damaged batches of the stream stay.
 
     Parameters
     ----------
@@ -245,7 +247,7 @@ def redrive_crashed(settings: DeliverySettings, seconds: float = math.inf) -> Mo
     """
     until = time.monotonic() + seconds
     moved = 0
-    with aws.reaching("what crashed"):
+    with aws.reaching("the dead letters"):
         while settings.dead_letter_queue_url and time.monotonic() < until:
             messages = aws.sqs().receive_message(
                 QueueUrl=settings.dead_letter_queue_url,
@@ -257,12 +259,12 @@ def redrive_crashed(settings: DeliverySettings, seconds: float = math.inf) -> Mo
             if not batch:
                 break
             for message in batch:  # one by one: the order within a group is the queue's
-                _put_again(settings, _from_dead_letters(message))
+                _republish(settings, _dead_letter_message(message))
                 aws.sqs().delete_message(
                     QueueUrl=settings.dead_letter_queue_url, ReceiptHandle=message["ReceiptHandle"]
                 )
             moved += len(batch)
-        for key in list(_stream_failures(settings)):
+        for key in list(_stream_dead_letters(settings)):
             if time.monotonic() >= until:
                 break
             body = aws.s3().get_object(Bucket=settings.parked_bucket, Key=key)["Body"].read()
@@ -271,13 +273,13 @@ def redrive_crashed(settings: DeliverySettings, seconds: float = math.inf) -> Mo
             except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
                 continue  # damaged: it stays, and is counted, so that a person can look at it
             for entry in inbound:
-                _put_again(settings, entry)
+                _republish(settings, entry)
                 moved += 1
             aws.s3().delete_object(Bucket=settings.parked_bucket, Key=key)
-    return Moved(moved, sum(crashed(settings).values()) if time.monotonic() >= until else 0)
+    return Moved(moved, sum(count_dead_letters(settings).values()) if time.monotonic() >= until else 0)
 
 
-def _from_dead_letters(message: Mapping[str, Any]) -> InboundMessage:
+def _dead_letter_message(message: Mapping[str, Any]) -> InboundMessage:
     attributes = message["Attributes"]
     return InboundMessage(
         receipt=message["MessageId"],
@@ -288,7 +290,7 @@ def _from_dead_letters(message: Mapping[str, Any]) -> InboundMessage:
     )
 
 
-def _put_again(settings: DeliverySettings, message: InboundMessage) -> None:
+def _republish(settings: DeliverySettings, message: InboundMessage) -> None:
     """Put an entry on the event queue or stream again as what came when it came first; what is no record, as it is."""
     try:
         record = envelope.decode(message, lambda key: bodies.load(settings, key))
@@ -298,7 +300,7 @@ def _put_again(settings: DeliverySettings, message: InboundMessage) -> None:
         publisher.publish(settings, [(record, message.group)])
 
 
-def _stream_failures(settings: DeliverySettings) -> Iterator[str]:
+def _stream_dead_letters(settings: DeliverySettings) -> Iterator[str]:
     pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=settings.parked_bucket, Prefix=STREAM_FAILURES)
     return (one["Key"] for page in pages for one in page.get("Contents", []))
 

@@ -60,7 +60,7 @@ _CONNECTED_CONTENT = """{% connected_content
 
 
 @dataclass(frozen=True, slots=True)
-class Snippets:
+class SetupSection:
     """What belongs together: where it goes, and texts with their labels."""
 
     title: str
@@ -68,13 +68,13 @@ class Snippets:
     texts: tuple[tuple[str, str], ...]
 
 
-def snippets(settings: OperatorSettings, program: Program) -> Iterator[Snippets]:
+def setup_guide(settings: OperatorSettings, program: Program) -> Iterator[SetupSection]:
     """Give what a program's platforms need."""
     side = program.connection.loyalty
     api = f"{settings.api_url}/v1/programs/{program.id}"
     match side:
         case PunchhSide():
-            yield Snippets(
+            yield SetupSection(
                 "Punchh",
                 f"In the Webhooks Manager. Authentication: {side.webhook_auth}, with this connection's credential.",
                 (
@@ -86,14 +86,14 @@ def snippets(settings: OperatorSettings, program: Program) -> Iterator[Snippets]
                 yield from _moengage(api)
         case BrevoSide():
             url = f"{settings.loyalty_webhook_base_url}/v1/programs/{program.id}/webhooks/loyalty"
-            yield Snippets(
+            yield SetupSection(
                 "Brevo Loyalty",
                 "Integrations, Webhooks, Add webhook, with the events of Loyalty. "
                 f"Authentication: {side.webhook_auth}, with this connection's credential.",
                 (("URL to notify", url),),
             )
         case ConvercusSide():
-            yield Snippets(
+            yield SetupSection(
                 "Convercus", "Events come by the queue, the stream, or HTTP.", tuple(_feeds(settings, program))
             )
             if isinstance(program.connection.engagement, BrazeSide):
@@ -112,8 +112,8 @@ def _feeds(settings: OperatorSettings, program: Program) -> Iterator[tuple[str, 
     yield "Headers", _HEADERS
 
 
-def _moengage(api: str) -> Iterator[Snippets]:
-    yield Snippets(
+def _moengage(api: str) -> Iterator[SetupSection]:
+    yield SetupSection(
         "MoEngage: sign members up",
         "Create Campaign, Connectors, Custom: method POST, body type JSON.",
         (
@@ -122,7 +122,7 @@ def _moengage(api: str) -> Iterator[Snippets]:
             ("Body", _SIGN_UP),
         ),
     )
-    yield Snippets(
+    yield SetupSection(
         "MoEngage: show a coupon code",
         "Settings, Advanced Settings, Content API, Add: name punchh_coupon, method GET, "
         "URL parameters member (the user's id) and campaign.",
@@ -140,9 +140,9 @@ def _member(side: BrazeSide) -> str:
     return "custom_attribute.${convercus_account_id}" if is_alias else "${user_id}"
 
 
-def _braze(api: str, member: str) -> Iterator[Snippets]:
+def _braze(api: str, member: str) -> Iterator[SetupSection]:
     named = f"{api}/members/{{{{{member} | url_param_escape}}}}"
-    yield Snippets(
+    yield SetupSection(
         "Braze: webhooks",
         "In a webhook campaign, or in a Canvas step with a webhook message: method POST, raw text. "
         "Keep the filter behind every value.",
@@ -158,7 +158,7 @@ def _braze(api: str, member: str) -> Iterator[Snippets]:
     )
     profile = (f"{named}/profile", ":cache_max_age 300", "member")
     coupons = (f"{named}/coupons?lang={{{{${{language}} | url_param_escape}}}}", ":no_cache", "offers")
-    yield Snippets(
+    yield SetupSection(
         "Braze: Connected Content",
         "At the beginning of a message. Ask for a field that must be there, such as member.member_id.",
         tuple(

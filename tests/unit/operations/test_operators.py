@@ -18,7 +18,7 @@ from loyalty_bridge.admin import sign_in
 from loyalty_bridge.errors import Unauthorized, Unavailable
 from loyalty_bridge.infra import aws
 from loyalty_bridge.operations import operators
-from loyalty_bridge.operations.operators import Operator, claims, configuration, operator
+from loyalty_bridge.operations.operators import Operator, configuration, operator_of, verified_claims
 from loyalty_bridge.settings import AdminSettings
 from simulators.server import Answer, Request, json_answer, serving
 from tests.support.issuer import CLIENT, Issuer, issuing, public_key
@@ -49,7 +49,7 @@ GOOD: dict[str, Make] = {
 
 @pytest.mark.parametrize("case", GOOD)
 def test_a_good_token_tells_who_it_is(issuer: Issuer, case: str) -> None:
-    told = claims(settings(issuer.url), GOOD[case](issuer))
+    told = verified_claims(settings(issuer.url), GOOD[case](issuer))
 
     assert told["sub"] == "person-1"
 
@@ -94,7 +94,7 @@ BAD: dict[str, Make] = {
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_token_is_nobodys(issuer: Issuer, case: str) -> None:
     with pytest.raises(Unauthorized) as raised:
-        claims(settings(issuer.url), BAD[case](issuer))
+        verified_claims(settings(issuer.url), BAD[case](issuer))
 
     assert str(raised.value) == "the token is not valid"
 
@@ -109,10 +109,10 @@ def test_a_bad_token_is_nobodys(issuer: Issuer, case: str) -> None:
     ids=["of another sign-in", "without a nonce", "an access token"],
 )
 def test_only_the_id_token_of_the_sign_in_that_was_begun_signs_in(issuer: Issuer, make: Make) -> None:
-    assert claims(settings(issuer.url), issuer.token(nonce="begun"), nonce="begun")
+    assert verified_claims(settings(issuer.url), issuer.token(nonce="begun"), nonce="begun")
 
     with pytest.raises(Unauthorized):
-        claims(settings(issuer.url), make(issuer), nonce="begun")
+        verified_claims(settings(issuer.url), make(issuer), nonce="begun")
 
 
 def test_keys_that_cannot_be_read_say_nothing_about_a_token(issuer: Issuer) -> None:
@@ -121,7 +121,7 @@ def test_keys_that_cannot_be_read_say_nothing_about_a_token(issuer: Issuer) -> N
         configuration(told)
 
     with pytest.raises(Unavailable):
-        claims(told, token)
+        verified_claims(told, token)
 
 
 @pytest.mark.parametrize("end", ["", "/", "/application/o/bridge/"])
@@ -148,7 +148,7 @@ def test_keys_that_break_off_say_nothing_about_a_token(
         monkeypatch.setattr(operators, "configuration", lambda *_: {"jwks_uri": url})
 
         with pytest.raises(Unavailable):
-            claims(settings(issuer.url), issuer.token())
+            verified_claims(settings(issuer.url), issuer.token())
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_configuration_that_is_not_the_issuers_is_not_used(change: dict[str, A
 def test_groups_tell_the_programs_and_whoever_is_in_none_gets_none(
     groups: Any, all_programs: bool, programs: set[str]
 ) -> None:
-    told = operator(settings("https://issuer.example"), {"sub": "person-1", "cognito:groups": groups})
+    told = operator_of(settings("https://issuer.example"), {"sub": "person-1", "cognito:groups": groups})
 
     assert told == Operator("person-1", all_programs=all_programs, programs=frozenset(programs))
 
@@ -195,7 +195,7 @@ def test_groups_tell_the_programs_and_whoever_is_in_none_gets_none(
 def test_claim_and_group_have_the_names_that_are_set() -> None:
     own = settings("https://issuer.example", sign_in_groups="roles", operators_group="crm")
 
-    told = operator(own, {"sub": "person-1", "roles": ["crm:demo"], "cognito:groups": ["loyalty-bridge"]})
+    told = operator_of(own, {"sub": "person-1", "roles": ["crm:demo"], "cognito:groups": ["loyalty-bridge"]})
 
     assert told == Operator("person-1", programs=frozenset({"demo"}))
 
@@ -229,7 +229,7 @@ def test_a_key_set_without_a_usable_key_says_nothing_about_a_token(keys: Answer)
         own.keys = keys
 
         with pytest.raises(Unavailable):
-            claims(settings(own.url), own.token())
+            verified_claims(settings(own.url), own.token())
 
 
 @pytest.mark.parametrize(
@@ -253,10 +253,10 @@ def test_a_single_key_needs_no_name(keys: list[dict[str, Any]], kid: str | None,
         told, token = settings(own.url), own.token(kid=kid)
 
         if is_good:
-            assert claims(told, token)["sub"] == "person-1"
+            assert verified_claims(told, token)["sub"] == "person-1"
         else:
             with pytest.raises(Unauthorized):
-                claims(told, token)
+                verified_claims(told, token)
 
 
 def test_a_key_that_is_new_is_found_and_unknown_names_do_not_let_the_keys_be_read_each_time(
@@ -267,14 +267,14 @@ def test_a_key_that_is_new_is_found_and_unknown_names_do_not_let_the_keys_be_rea
         told, token = settings(own.url), own.token()
         for _ in range(3):
             with pytest.raises(Unauthorized):
-                claims(told, token)
+                verified_claims(told, token)
         own.keys = None
         with pytest.raises(Unauthorized):
-            claims(told, token)
+            verified_claims(told, token)
         real = time.monotonic
         monkeypatch.setattr(time, "monotonic", lambda: real() + operators.KEYS_AGAIN_SECONDS + 1)
 
-        found = claims(told, token)
+        found = verified_claims(told, token)
 
     assert found["sub"] == "person-1"
 
@@ -284,10 +284,10 @@ def test_a_token_with_an_odd_use_is_not_valid(issuer: Issuer, use: Any) -> None:
     token = issuer.token(token_use=use)
 
     if use is None:
-        assert claims(settings(issuer.url), token)
+        assert verified_claims(settings(issuer.url), token)
     else:
         with pytest.raises(Unauthorized):
-            claims(settings(issuer.url), token)
+            verified_claims(settings(issuer.url), token)
 
 
 @pytest.mark.parametrize(
