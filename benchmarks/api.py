@@ -1,7 +1,7 @@
 """What a call costs: each function under Lambda's runtime interface emulator, beside a bare handler in the same run.
 
 Cold: from the first request of a new process to its answer. Warm: p50 and p99 of the requests after it. Beyond: the p50
-without that of the bare handler, and without the exchanges with the loyalty platform's sandbox: the same ones, made
+without that of the bare handler, and without the exchanges with the loyalty platform's simulator: the same ones, made
 anew with requests alone, over a connection that is open for look-ups and one of its own for each action. Trips: to
 DynamoDB, which is `benchmarks.dynamodb`, in memory. Client: what so many calls of DynamoDB's client take by
 themselves, which is most of it and goes up and down with the machine. Imports: a look-up's against those of Powertools'
@@ -65,7 +65,7 @@ class Bundle:
     key
         Of the connected program.
     convercus
-        Where the loyalty platform's sandbox is.
+        Where the loyalty platform's simulator is.
     asked
         What the loyalty platform was asked so far.
     """
@@ -83,7 +83,7 @@ class Bundle:
 
 @contextmanager
 def bundle() -> Iterator[Bundle]:
-    """Run the stand-in and the sandbox, and connect a program."""
+    """Run the stand-in and the simulator, and connect a program."""
     asked: list[Request] = []
     answer = Convercus.answer
 
@@ -94,7 +94,7 @@ def bundle() -> Iterator[Bundle]:
     with (
         patch.object(Convercus, "answer", noting),
         process("benchmarks.dynamodb", "0") as aws_url,
-        convercus.sandbox(expires_in=3600) as upstream,
+        convercus.simulate(expires_in=3600) as upstream,
     ):
         way = stack.credentials(aws_url)
         tables = {_variable(name): name for name in resources("AWS::DynamoDB::Table")}
@@ -191,7 +191,7 @@ def imports(rounds: int) -> dict[str, float]:
 
 
 def exchanges(url: str, asked: Sequence[Request], count: int, *, kept: bool) -> float:
-    """Give the median milliseconds of exchanges with the sandbox, made anew with requests alone.
+    """Give the median milliseconds of exchanges with the simulator, made anew with requests alone.
 
     Parameters
     ----------

@@ -173,4 +173,4 @@ def stand_in(latency: float) -> Iterator[DynamoDb]:
 
 
 if __name__ == "__main__":
-    run(stand_in(float(sys.argv[1])), None)
+    run(stand_in(float(sys.argv[1])))

@@ -3,7 +3,7 @@
 Kinesis batches of 1,000 records (`benchmarks.traffic`) are made before the clock starts. They are handled by as
 many containers as Lambda would run for one shard, which is the template's parallelization factor
 (`benchmarks.containers` tells the three ways in which they do it). The platform, Braze or MoEngage, is its
-sandbox in a process of its own, over TLS, as it is reached, or without (``--plain``); it counts objects and replies
+simulator in a process of its own, over TLS, as it is reached, or without (``--plain``); it counts objects and replies
 after 0, 50 or 100 ms.
 DynamoDB is `benchmarks.dynamodb` in a process of its own, which replies after 5 ms. Ledger and member state are
 empty at the start of each run, so every member is new and every value is written: with them, it is what it costs at
@@ -88,13 +88,13 @@ class Measured:
 def measure(way: Way, shares: Sequence[Sequence[Batch]], programs: Programs, reply_ms: int, aws_url: str) -> Measured:
     """Let each container handle its share of the batches, and ask the two servers what they have seen."""
     for program in programs.values():
-        _sandbox(program, "PUT", json={"latency": reply_ms / 1000, **_key_of(program)})
-        _sandbox(program, "POST", "/reset")
+        _simulator(program, "PUT", json={"latency": reply_ms / 1000, **_key_of(program)})
+        _simulator(program, "POST", "/reset")
     requests.delete(f"{aws_url}/counts", timeout=10).raise_for_status()
 
     told = containers.run(way, shares, programs)
 
-    seen = [_sandbox(program, "GET") for program in programs.values()]
+    seen = [_simulator(program, "GET") for program in programs.values()]
     counts = requests.get(f"{aws_url}/counts", timeout=10).json()
     events = sum(len(batch["Records"]) for share in shares for batch in share)
     return Measured(
@@ -124,9 +124,9 @@ def median(runs: Sequence[Measured]) -> Measured:
     return Measured(**(told[0] | numbers))
 
 
-def _sandbox(program: Program, method: str, path: str = "", **options: Any) -> Any:
-    """Tell or ask the sandbox something about a program's workspace; its key is the program's id."""
-    url = f"{program.connection.engagement.api_endpoint}/_sandbox/workspaces/{program.id}{path}"
+def _simulator(program: Program, method: str, path: str = "", **options: Any) -> Any:
+    """Tell or ask the simulator something about a program's workspace; its key is the program's id."""
+    url = f"{program.connection.engagement.api_endpoint}/_simulator/workspaces/{program.id}{path}"
     reply = requests.request(method, url, timeout=60, **options)
     reply.raise_for_status()
     return reply.json()

@@ -1,4 +1,4 @@
-"""The sandbox of an engagement platform for the benchmark, in a process of its own: it counts and checks nothing.
+"""The simulator of an engagement platform for the benchmark, in a process of its own: it counts and checks nothing.
 
 Over TLS, as the platform is reached, when it is told a certificate:
 ``python -m benchmarks.platforms braze|moengage [CERTIFICATE]``.
@@ -35,5 +35,5 @@ def over_tls(platform: str, certificate: Path) -> Iterator[Braze | MoEngage]:
 
 if __name__ == "__main__":
     _, platform, *certificate = sys.argv
-    plain = moengage.sandbox if platform == "moengage" else braze.sandbox
-    run(over_tls(platform, Path(certificate[0])) if certificate else plain(validate=False), None)
+    plain = moengage.simulate if platform == "moengage" else braze.simulate
+    run(over_tls(platform, Path(certificate[0])) if certificate else plain(validate=False))

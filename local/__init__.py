@@ -1,1 +1,1 @@
-"""The local run: sandbox platforms and the demo. Nothing here is deployed."""
+"""The local run: simulated platforms and the demo. Nothing here is deployed."""

@@ -1,4 +1,4 @@
-"""The bundle, running in a local AWS beside sandbox platforms, with connected demo programs."""
+"""The bundle, running in a local AWS beside simulated platforms, with connected demo programs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from local import stack
 from local.page import PASSWORD, USER, page
 from local.routes import create_routes
 from simulators.braze import Braze
-from simulators.braze import sandbox as sandbox_braze
-from simulators.brevo import sandbox as sandbox_brevo
+from simulators.braze import simulate as simulate_braze
+from simulators.brevo import simulate as simulate_brevo
 from simulators.convercus import Convercus
-from simulators.convercus import sandbox as sandbox_convercus
+from simulators.convercus import simulate as simulate_convercus
 from simulators.moengage import MoEngage
-from simulators.moengage import sandbox as sandbox_moengage
+from simulators.moengage import simulate as simulate_moengage
 from simulators.punchh import Punchh
-from simulators.punchh import sandbox as sandbox_punchh
+from simulators.punchh import simulate as simulate_punchh
 from simulators.punchh_business import Campaign
 
 PROGRAMS = {"demo-queue": "sqs", "demo-stream": "kinesis"}
@@ -120,7 +120,7 @@ class Deployed:
 
 @contextmanager
 def deployed(containers: str = "") -> Iterator[Deployed]:
-    """Build, start the local AWS and the sandboxes, deploy, connect the programs; stop everything at the end.
+    """Build, start the local AWS and the simulators, deploy, connect the programs; stop everything at the end.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def deployed(containers: str = "") -> Iterator[Deployed]:
     running: list[Deployed] = []
 
     def on_event(event: Mapping[str, Any]) -> None:
-        """Carry what the sandbox Convercus tells to the transport, as its feed does."""
+        """Carry what the simulated Convercus tells to the transport, as its feed does."""
         group = group_of(event["programId"], event["accountId"])
         running[0].put(event["programId"], [(json.dumps(event), group)])
 
@@ -141,11 +141,11 @@ def deployed(containers: str = "") -> Iterator[Deployed]:
         ExitStack() as held,
         stack.alone(),
         stack.local_aws() as endpoint,
-        sandbox_braze() as braze,
-        sandbox_convercus(programs=PROGRAMS, client_secret=SECRET, on_event=on_event) as convercus,
-        sandbox_punchh() as punchh,
-        sandbox_moengage() as moengage,
-        sandbox_brevo() as brevo,
+        simulate_braze() as braze,
+        simulate_convercus(programs=PROGRAMS, client_secret=SECRET, on_event=on_event) as convercus,
+        simulate_punchh() as punchh,
+        simulate_moengage() as moengage,
+        simulate_brevo() as brevo,
     ):
         say("building the bundle …")
         stack.build()
@@ -160,7 +160,7 @@ def deployed(containers: str = "") -> Iterator[Deployed]:
         address = held.enter_context(page(endpoint, outputs))
         bundle = Deployed(outputs, braze, convercus, punchh, moengage, outputs["ApiUrl"], address, {}, {})
         running.append(bundle)
-        sandboxes = {
+        platform_urls = {
             "braze": braze.url,
             "moengage": moengage.url,
             "convercus": convercus.url,
@@ -182,11 +182,11 @@ def deployed(containers: str = "") -> Iterator[Deployed]:
                 "stream": outputs.get("EventsStream"),
                 "tables": {name: outputs[name] for name in outputs if name.endswith("Table")},
                 "bucket": outputs["ParkedBucket"],
-                **sandboxes,
+                **platform_urls,
                 "programs": [*PROGRAMS, *MOENGAGE.values(), *WEBHOOKS],
             }
         )
-        stack.write_env_vars([endpoint, *sandboxes.values()], containers)
+        stack.write_env_vars([endpoint, *platform_urls.values()], containers)
         for program in PROGRAMS:
             _connect(bundle, program)
         _connect_webhooks(bundle)

@@ -40,7 +40,7 @@ def stay(containers: str) -> int:
 
 def _show(bundle: Deployed) -> None:
     told = json.loads(stack.ENDPOINTS.read_text())
-    say("\nsandboxes: what each has seen, and what it can be ordered to do, is below /_sandbox/")
+    say("\nsimulators (docs/local.md lists the routes below /_simulator/, which show and configure them):")
     for name in ("braze", "moengage", "convercus", "punchh", "brevo"):
         say(f"  {name:24}{told[name]}")
     say(f"\nprograms at {bundle.api}/v1/programs/…, each with an API key")

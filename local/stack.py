@@ -243,7 +243,7 @@ def write_env_vars(addresses: list[str], containers: str) -> None:
     Parameters
     ----------
     addresses
-        URLs of what functions talk to: the local AWS first, then the sandboxes.
+        URLs of what functions talk to: the local AWS first, then the simulators.
     """
     way = {"AWS_ENDPOINT_URL": addresses[0]}
     if containers:

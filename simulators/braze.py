@@ -1,12 +1,11 @@
-"""A sandbox Braze: ``POST /users/track`` under Braze's documented rules, with faults on demand.
+"""A simulated Braze: ``POST /users/track`` under Braze's documented rules, with faults on demand.
 
-Run it with ``python -m simulators.braze --key KEY`` or use `sandbox` in a test. Below ``/_sandbox/`` it is told
-what to do and asked what it has seen, in JSON:
+`simulate` runs it. The routes below ``/_simulator/`` configure it and return what it has received, in JSON:
 
 =======================================  =======================================================================
-``GET  /_sandbox/``                      summary of every workspace by key, and requests that had no valid key
-``PUT  /_sandbox/workspaces/KEY``        create or configure: the attributes of `Settings`
-``GET  /_sandbox/workspaces/KEY``        settings, pending faults, summary
+``GET  /_simulator/``                    summary of every workspace by key, and requests that had no valid key
+``PUT  /_simulator/workspaces/KEY``      create or configure: the attributes of `Settings`
+``GET  /_simulator/workspaces/KEY``      settings, pending faults, summary
 ``POST …/KEY/faults``                    queue one fault or a list: the attributes of `Fault`, or ``accepted_202``
 ``DELETE …/KEY/faults``                  forget the faults
 ``POST …/KEY/reset``                     forget faults and data
@@ -19,22 +18,20 @@ what to do and asked what it has seen, in JSON:
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from simulators import braze_rules as rules
 from simulators.braze_workspace import Logged, Settings, Workspace
-from simulators.server import Answer, Request, carry_out, json_answer, run, serving
+from simulators.server import Answer, Request, carry_out, json_answer, serving
 
-CONTROL = "/_sandbox/"
+CONTROL = "/_simulator/"
 LISTS = ("attributes", "events", "purchases", "refused", "silently_dropped", "ignored", "requests")
 
 
@@ -166,7 +163,7 @@ def _profiles(workspace: Workspace, query: dict[str, Any]) -> Answer:
 
 
 @contextmanager
-def sandbox(
+def simulate(
     *, port: int = 0, keys: Iterable[str] = (), clock: Callable[[], float] = time.time, **settings: Any
 ) -> Iterator[Braze]:
     """Run a Braze until the block ends; `settings` are what its workspaces start with."""
@@ -175,19 +172,3 @@ def sandbox(
         braze.workspace(key)
     with serving(braze.answer, port) as braze.url:
         yield braze
-
-
-def main() -> None:
-    """Run as a process."""
-    parser = argparse.ArgumentParser(prog="python -m simulators.braze", description="A sandbox Braze on 127.0.0.1.")
-    parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free one")
-    parser.add_argument("--state-file", type=Path, help="where to write the URL and the process id as JSON")
-    parser.add_argument("--key", action="append", default=[], help="a REST API key with a workspace; repeatable")
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds that each answer takes")
-    parser.add_argument("--fast", action="store_true", help="count objects, check and keep nothing")
-    told = parser.parse_args()
-    run(sandbox(port=told.port, keys=told.key, latency=told.latency, validate=not told.fast), told.state_file)
-
-
-if __name__ == "__main__":
-    main()

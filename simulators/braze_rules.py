@@ -8,7 +8,7 @@ and ``user_alias_object``; below ``user_guide/data/activation/``: ``custom_data/
 
 A check has one of three ends: it returns, the object is fine but for the fields it returns, which Braze leaves out
 without a word; it raises `Invalid`, Braze refuses the object and says so; it raises `BadRequest`. Where Braze tells a
-rule but not what breaking it leads to, the object is refused: the sandbox is to be noticed.
+rule but not the consequence of breaking it, the object is rejected, so that a test notices.
 """
 
 from __future__ import annotations

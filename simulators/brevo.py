@@ -1,20 +1,18 @@
-"""What delivers Brevo's loyalty webhooks: the ways to sign in, the retries and where they end, arrays, some disorder.
+"""A simulated sender of Brevo's loyalty webhooks: authentication, retries and their end, arrays, some disorder.
 
-Run it with ``python -m simulators.brevo URL --auth basic --secret USER:PASSWORD`` or use `deliver`. The rules are
-those of, below https://developers.brevo.com/docs/: ``retry-mechanism``, ``how-to-use-webhooks``, ``batch-webhooks`` and
-``loyalty-webhooks``. In the local run a `sandbox` waits for orders, in JSON:
+`deliver` sends events. It follows the pages ``retry-mechanism``, ``how-to-use-webhooks``, ``batch-webhooks`` and
+``loyalty-webhooks`` below https://developers.brevo.com/docs/. In the local run `simulate` serves these routes, in JSON:
 
 =======================================  =======================================================================
-``GET  /_sandbox/``                      where it delivers, and the names of the events
-``POST /_sandbox/deliveries``            deliver every event for some ``members`` (1), or those of ``names`` only, to
-                                         the ``url`` with the ``secret``, and with the parameters of `deliver`; what
-                                         is missing is the demo program's. The answer is what became of them
+``GET  /_simulator/``                    the URL it delivers to, and the names of the events
+``POST /_simulator/deliveries``          deliver every event (or those in ``names``) for a number of ``members`` (1) to
+                                         ``url`` with ``secret`` and further parameters of `deliver`; the defaults
+                                         are the demo program's. Returns the outcome of the deliveries
 =======================================  =======================================================================
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import heapq
 import json
@@ -28,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import requests
 
@@ -205,9 +203,9 @@ class Brevo:
     def answer(self, request: Request) -> Answer:
         """Answer any request."""
         match request.method, request.path:
-            case "GET", "/_sandbox/":
+            case "GET", "/_simulator/":
                 return json_answer(200, {"url": self.target.get("url"), "names": list(EXAMPLES)})
-            case "POST", "/_sandbox/deliveries":
+            case "POST", "/_simulator/deliveries":
                 try:
                     told = self.target | {"patience": 0.0} | (json.loads(request.body) if request.body else {})
                     return json_answer(200, delivered(told.pop("url"), **told))
@@ -217,31 +215,8 @@ class Brevo:
 
 
 @contextmanager
-def sandbox(port: int = 0) -> Iterator[Brevo]:
+def simulate(port: int = 0) -> Iterator[Brevo]:
     """Run a sender until the block ends."""
     brevo = Brevo()
     with serving(brevo.answer, port) as brevo.url:
         yield brevo
-
-
-def main() -> None:
-    """Deliver one event of every kind for some members, and print what became of them."""
-    parser = argparse.ArgumentParser(
-        prog="python -m simulators.brevo", description="Deliver Brevo's loyalty webhooks to a URL."
-    )
-    parser.add_argument("url")
-    parser.add_argument("--auth", choices=get_args(Auth), default="basic")
-    parser.add_argument("--secret", required=True, help="user:password, token, or the header's value")
-    parser.add_argument("--header", default="X-Webhook-Key", help="the header of --auth header")
-    parser.add_argument("--members", type=int, default=1, help="each gets one event of every kind")
-    parser.add_argument("--array", type=int, default=0, help="events in a request, as an array; 0 sends objects")
-    parser.add_argument("--bare", action="store_true", help="without the common fields, to a URL for each event")
-    parser.add_argument("--duplicate", type=float, default=0.0, help="share of events that are delivered twice")
-    parser.add_argument("--reorder", type=int, default=0, help="places by which an event may be off")
-    parser.add_argument("--patience", type=float, default=math.inf, help="longest wait before a retry, in seconds")
-    told = vars(parser.parse_args())
-    print(json.dumps(delivered(told.pop("url"), **told), indent=1))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,20 +1,19 @@
-"""A sandbox Convercus: login, accounts, coupons, bookings and opt-ins, with faults on demand.
+"""A simulated Convercus: login, accounts, coupons, bookings and opt-ins, with faults on demand.
 
-Run it with ``python -m simulators.convercus --program ID`` or use `sandbox` in a test. A program is the realm of
-``POST /realms/ID/protocol/openid-connect/token`` and the ``org`` of ``POST /auth/login``. Below ``/_sandbox/`` it is
-told what to do and asked what it has seen, in JSON:
+`simulate` runs it. A program is the realm of ``POST /realms/ID/protocol/openid-connect/token`` and the ``org`` of
+``POST /auth/login``. The routes below ``/_simulator/`` configure it and return what it has received, in JSON:
 
 =======================================  =======================================================================
-``GET  /_sandbox/``                      summary of every program by id, and requests that had no valid token
-``PUT  /_sandbox/programs/ID``           create or configure: the attributes of `Settings`
-``GET  /_sandbox/programs/ID``           settings, pending faults, summary
+``GET  /_simulator/``                    summary of every program by id, and requests that had no valid token
+``PUT  /_simulator/programs/ID``         create or configure: the attributes of `Settings`
+``GET  /_simulator/programs/ID``         settings, pending faults, summary
 ``PUT  …/ID/accounts/ACCOUNT``           create an account or change fields of it; ``points`` is its balance
 ``GET  …/ID/accounts/ACCOUNT``           the account
 ``PUT  …/ID/coupons/COUPON``             create the definition of a coupon or change fields of it
 ``POST …/ID/faults``                     queue one fault or a list: the attributes of `Fault`, the kinds ``late`` and
                                          ``expired_token``; ``on`` picks a call, ``api`` (any) or ``token``
 ``DELETE …/ID/faults``                   forget the faults
-``POST …/ID/release``                    carry out what ``late`` put aside
+``POST …/ID/release``                    carry out what ``late`` has postponed
 ``POST …/ID/reset``                      forget faults and data
 ``GET  …/ID/LIST``                       ``effects`` (what was done), ``events``, ``requests``; ``?account=`` picks
                                          those of one account
@@ -23,7 +22,6 @@ told what to do and asked what it has seen, in JSON:
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import time
@@ -31,14 +29,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from simulators.convercus_program import Event, Logged, Program, Refusal, Settings
-from simulators.server import Answer, Fault, Request, carry_out, json_answer, run, serving
+from simulators.server import Answer, Fault, Request, carry_out, json_answer, serving
 
-CONTROL = "/_sandbox/"
+CONTROL = "/_simulator/"
 DAY = 86400.0
 
 # Name, method, path, and what is done; "account" groups mean an account by the id-type header.
@@ -294,7 +291,7 @@ def _state(program: Program) -> dict[str, Any]:
 
 
 @contextmanager
-def sandbox(
+def simulate(
     *,
     port: int = 0,
     programs: Iterable[str] = (),
@@ -308,24 +305,3 @@ def sandbox(
         convercus.program(id_)
     with serving(convercus.answer, port) as convercus.url:
         yield convercus
-
-
-def main() -> None:
-    """Run as a process."""
-    parser = argparse.ArgumentParser(
-        prog="python -m simulators.convercus", description="A sandbox Convercus on 127.0.0.1."
-    )
-    parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free one")
-    parser.add_argument("--state-file", type=Path, help="where to write the URL and the process id as JSON")
-    parser.add_argument("--program", action="append", default=[], help="a program (realm, org); repeatable")
-    parser.add_argument("--client-secret", default=Settings().client_secret, help="of every program")
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds that each answer takes")
-    told = parser.parse_args()
-    run(
-        sandbox(port=told.port, programs=told.program, client_secret=told.client_secret, latency=told.latency),
-        told.state_file,
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -51,9 +51,9 @@ class Settings:
     """
 
     client_id: str = "machine-2-machine"
-    client_secret: str = "sandbox-client-secret"
+    client_secret: str = "simulated-secret"
     user_name: str = "bridge"
-    password: str = "sandbox-password"
+    password: str = "simulated-password"
     expires_in: float = 300
     token_length: int = 1200
     interaction_ids: tuple[str, ...] = ()

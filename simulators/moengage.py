@@ -1,13 +1,13 @@
-"""A sandbox MoEngage: the Data API under MoEngage's documented rules, with faults on demand.
+"""A simulated MoEngage: the Data API under MoEngage's documented rules, with faults on demand.
 
-Run it with ``python -m simulators.moengage --workspace ID:KEY`` or use `sandbox` in a test. It answers
-``POST /v1/customer/ID``, ``/v1/event/ID``, ``/v1/transition/ID`` and ``/v1/integrations/authentication``. Below
-``/_sandbox/`` it is told what to do and asked what it has seen, in JSON:
+`simulate` runs it. It answers ``POST /v1/customer/ID``, ``/v1/event/ID``, ``/v1/transition/ID`` and
+``/v1/integrations/authentication``. The routes below ``/_simulator/`` configure it and return what it has received, in
+JSON:
 
 =======================================  =======================================================================
-``GET  /_sandbox/``                      summary of every workspace by id, and requests to unknown workspaces
-``PUT  /_sandbox/workspaces/ID``         create or configure: ``key`` and the attributes of `Settings`
-``GET  /_sandbox/workspaces/ID``         settings, pending faults, summary
+``GET  /_simulator/``                    summary of every workspace by id, and requests to unknown workspaces
+``PUT  /_simulator/workspaces/ID``       create or configure: ``key`` and the attributes of `Settings`
+``GET  /_simulator/workspaces/ID``       settings, pending faults, summary
 ``POST …/ID/faults``                     queue one fault or a list: the attributes of `Fault`
 ``DELETE …/ID/faults``                   forget the faults
 ``POST …/ID/reset``                      forget faults and data
@@ -20,7 +20,6 @@ Run it with ``python -m simulators.moengage --workspace ID:KEY`` or use `sandbox
 
 from __future__ import annotations
 
-import argparse
 import base64
 import binascii
 import hmac
@@ -31,16 +30,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from simulators import moengage_rules as rules
 from simulators.moengage_rules import Failure, Settings
 from simulators.moengage_workspace import Logged, Workspace
-from simulators.server import Answer, Request, carry_out, json_answer, run, serving
+from simulators.server import Answer, Request, carry_out, json_answer, serving
 
-CONTROL = "/_sandbox/"
+CONTROL = "/_simulator/"
 LISTS = ("updates", "events", "refused", "silently_dropped", "ignored", "retyped", "requests")
 AUTHENTICATION = "Authentication required"
 
@@ -229,7 +227,7 @@ def _tell(workspace: Workspace, request: Request, what: list[str], body: Any) ->
 
 
 @contextmanager
-def sandbox(
+def simulate(
     *,
     port: int = 0,
     workspaces: Mapping[str, str] | None = None,
@@ -242,28 +240,3 @@ def sandbox(
         moengage.workspace(id_, key=key)
     with serving(moengage.answer, port) as moengage.url:
         yield moengage
-
-
-def main() -> None:
-    """Run as a process."""
-    parser = argparse.ArgumentParser(
-        prog="python -m simulators.moengage", description="A sandbox MoEngage on 127.0.0.1."
-    )
-    parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free one")
-    parser.add_argument("--state-file", type=Path, help="where to write the URL and the process id as JSON")
-    parser.add_argument(
-        "--workspace",
-        action="append",
-        default=[],
-        metavar="ID:KEY",
-        help="a workspace and its Data API key; repeatable",
-    )
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds that each answer takes")
-    parser.add_argument("--fast", action="store_true", help="count elements, check and keep nothing")
-    told = parser.parse_args()
-    workspaces = dict(pair.split(":", 1) for pair in told.workspace)
-    run(sandbox(port=told.port, workspaces=workspaces, latency=told.latency, validate=not told.fast), told.state_file)
-
-
-if __name__ == "__main__":
-    main()

@@ -5,9 +5,8 @@ Sources, below https://www.moengage.com/docs/: ``api/data/data-overview`` (ids, 
 ``user-guide/data/key-concepts/data-tracking-policies`` (names, values, numbers of them),
 ``user-guide/data/key-concepts/support-for-object-data-type``.
 
-A check has one of two ends: it gives what is kept, together with what MoEngage leaves out or changes without a word;
-or it raises `Failure`. Where MoEngage tells a rule but not what breaking it leads to, the element fails: the sandbox is
-to be noticed.
+A check returns what MoEngage stores, with what it omits or changes silently, or it raises `Failure`. Where MoEngage
+documents a rule but not the consequence of breaking it, the element fails, so that a test notices.
 """
 
 from __future__ import annotations

@@ -1,22 +1,21 @@
-"""A sandbox Punchh: signup with a true check of signatures, users by admin key, dynamic coupon codes.
+"""A simulated Punchh: signup with a true check of signatures, users by admin key, dynamic coupon codes.
 
-Run it with ``python -m simulators.punchh`` or use `sandbox` in a test; what delivers Punchh's webhooks is
-`simulators.punchh_sender`. Below ``/_sandbox/`` it is told what to do and asked what it has seen, in JSON:
+`simulate` runs it; `simulators.punchh_sender` delivers webhooks. The routes below ``/_simulator/`` configure it
+and return what it has received, in JSON:
 
 ====================================  ==========================================================================
-``GET  /_sandbox/``                   settings, pending faults, summary
-``PUT  /_sandbox/settings``           change some of the attributes of `Settings`
-``PUT  /_sandbox/campaigns/TOKEN``    create or change a campaign with dynamic coupon codes: attributes of `Campaign`
-``POST /_sandbox/faults``             queue one fault or a list: the attributes of `Fault`
-``DELETE /_sandbox/faults``           forget the faults
-``POST /_sandbox/reset``              forget faults, data and the block
-``GET  /_sandbox/LIST``               ``users``, ``coupons``, ``requests``
+``GET  /_simulator/``                 settings, pending faults, summary
+``PUT  /_simulator/settings``         change some of the attributes of `Settings`
+``PUT  /_simulator/campaigns/TOKEN``  create or change a campaign with dynamic coupon codes: attributes of `Campaign`
+``POST /_simulator/faults``           queue one fault or a list: the attributes of `Fault`
+``DELETE /_simulator/faults``         forget the faults
+``POST /_simulator/reset``            forget faults, data and the block
+``GET  /_simulator/LIST``             ``users``, ``coupons``, ``requests``
 ====================================  ==========================================================================
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections import Counter
@@ -24,13 +23,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from simulators.punchh_business import Business, Campaign, Settings, User
-from simulators.server import Answer, Faults, Request, carry_out, json_answer, run, serving
+from simulators.server import Answer, Faults, Request, carry_out, json_answer, serving
 
-CONTROL = "/_sandbox/"
+CONTROL = "/_simulator/"
 
 
 class Logged(NamedTuple):
@@ -119,26 +117,8 @@ class Punchh:
 
 
 @contextmanager
-def sandbox(*, port: int = 0, clock: Callable[[], float] = time.time, **settings: Any) -> Iterator[Punchh]:
+def simulate(*, port: int = 0, clock: Callable[[], float] = time.time, **settings: Any) -> Iterator[Punchh]:
     """Run a Punchh until the block ends; `settings` are those of its business."""
     punchh = Punchh(clock, Settings(**settings))
     with serving(punchh.answer, port) as punchh.url:
         yield punchh
-
-
-def main() -> None:
-    """Run as a process."""
-    parser = argparse.ArgumentParser(prog="python -m simulators.punchh", description="A sandbox Punchh on 127.0.0.1.")
-    parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free one")
-    parser.add_argument("--state-file", type=Path, help="where to write the URL and the process id as JSON")
-    parser.add_argument("--client", default="client", help="the business's client key")
-    parser.add_argument("--secret", default="secret", help="the client's secret, which signs requests")
-    parser.add_argument("--admin-key", default="admin-key", help="the business admin's key")
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds that each answer takes")
-    told = vars(parser.parse_args())
-    state_file = told.pop("state_file")
-    run(sandbox(**told), state_file)
-
-
-if __name__ == "__main__":
-    main()

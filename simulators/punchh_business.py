@@ -4,7 +4,7 @@ Sources, below https://developers.partech.com/docs/: ``dev-portal-mobile`` (sign
 and user-agent), ``dev-portal-online-ordering`` (sign up, additional-topics/x-pch-digest-sha-1),
 ``dev-portal-platform-functions`` (users, additional-topics/dynamic-coupon-code-generation),
 ``dev-portal-developer-resources/punchh-api-security-guidelines`` (the block). Where Punchh tells a rule but not what
-breaking it leads to, the sandbox refuses: it is to be noticed.
+breaking it leads to, the request is rejected, so that a test notices.
 """
 
 from __future__ import annotations

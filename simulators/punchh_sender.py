@@ -7,7 +7,6 @@ The rules are those of, below https://developers.partech.com/docs/dev-portal-web
 
 from __future__ import annotations
 
-import argparse
 import base64
 import heapq
 import hmac
@@ -16,15 +15,12 @@ import json
 import math
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import requests
-
-from simulators.punchh_events import every_event, guest
 
 Auth = Literal["basic", "bearer", "hmac-sha1", "hmac-sha256"]
 
@@ -176,30 +172,3 @@ def _revived(ping: Callable[[], int], sleep: Callable[[float], None]) -> bool:
         if ping() == 200:
             return True
     return False
-
-
-def main() -> None:
-    """Deliver one event of every kind for some guests, and print what became of them."""
-    parser = argparse.ArgumentParser(
-        prog="python -m simulators.punchh_sender", description="Deliver Punchh's webhook events to a URL."
-    )
-    parser.add_argument("url")
-    parser.add_argument("--auth", choices=get_args(Auth), default="basic")
-    parser.add_argument("--name", default="", help="user name, or the client name of a signature")
-    parser.add_argument("--secret", required=True, help="password, token or key of the signature")
-    parser.add_argument("--guests", type=int, default=1, help="each gets one event of every kind")
-    parser.add_argument("--duplicate", type=float, default=0.0, help="share of events that are delivered twice")
-    parser.add_argument("--reorder", type=int, default=0, help="places by which an event may be off")
-    parser.add_argument("--delay", type=float, default=0.0, help="longest wait of an event, in seconds")
-    parser.add_argument("--patience", type=float, default=math.inf, help="longest wait before a retry, in seconds")
-    told = vars(parser.parse_args())
-    at = time.time() - 3600
-    events = [event for number in range(told.pop("guests")) for event in every_event(guest(number), at)]
-    deliveries = deliver(told.pop("url"), events, **told)
-    outcomes = Counter(delivery.outcome for delivery in deliveries)
-    statuses = Counter(status for delivery in deliveries for status in delivery.statuses)
-    print(json.dumps({"outcomes": outcomes, "statuses": statuses}))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,13 @@
-"""What every sandbox platform shares: an HTTP/1.1 server, faults on demand, and JSON answers.
+"""The base of the simulators: an HTTP/1.1 server, faults on demand, and JSON answers.
 
-A sandbox is a function from `Request` to `Answer`. The server keeps connections alive, has Nagle's algorithm switched
-off and gives each answer to the network in one write, so that a benchmark measures its client.
+A simulator is a function from `Request` to `Answer`. The server keeps connections alive, disables Nagle's algorithm and
+writes each answer at once, so that a benchmark measures its client.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
 import signal
 import socket
 import struct
@@ -19,7 +18,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from socketserver import TCPServer
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 from urllib.parse import parse_qsl, urlsplit
@@ -288,20 +286,14 @@ def serving(application: Application, port: int = 0) -> Iterator[str]:
 
 
 class Platform(Protocol):
-    """What a sandbox yields while it runs."""
+    """A running simulator."""
 
     url: str
 
 
-def run(sandbox: AbstractContextManager[Platform], state_file: Path | None) -> None:
-    """Run a sandbox as a process until SIGTERM or SIGINT; tell its URL and process id as JSON once it listens."""
+def run(simulator: AbstractContextManager[Platform]) -> None:
+    """Run a simulator as a process until SIGTERM or SIGINT; print its URL as JSON once it listens."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt), sandbox as platform:
-        state = json.dumps({"url": platform.url, "pid": os.getpid()})
-        if state_file:
-            # Whoever waits for the file never sees half of it.
-            draft = state_file.with_name(f"{state_file.name}.{os.getpid()}")
-            draft.write_text(state)
-            draft.replace(state_file)
-        print(state, flush=True)
+    with suppress(KeyboardInterrupt), simulator as platform:
+        print(json.dumps({"url": platform.url}), flush=True)
         threading.Event().wait()

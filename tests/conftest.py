@@ -18,7 +18,7 @@ from loyalty_bridge.pipeline import redelivery
 from loyalty_bridge.programs import recent, repository
 from loyalty_bridge.programs.connection import Connection, Program, merged
 from loyalty_bridge.settings import DeliverySettings
-from simulators.braze import Braze, sandbox
+from simulators.braze import Braze, simulate
 from tests.support.quick_moto import quicken
 from tests.support.stores import aws_in_this_process, empty_stores
 
@@ -92,8 +92,8 @@ def stores(secrets_key: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Delive
 
 @pytest.fixture
 def braze() -> Iterator[Braze]:
-    """Give a sandbox Braze with one workspace."""
-    with sandbox(keys=[KEY]) as running:
+    """Give a simulated Braze with one workspace."""
+    with simulate(keys=[KEY]) as running:
         yield running
 
 

@@ -1,9 +1,8 @@
-"""The sandbox Braze refuses, drops and keeps what Braze documents that it does, and misbehaves when told to."""
+"""The simulated Braze refuses, drops and keeps what Braze documents that it does, and misbehaves when told to."""
 
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from simulators.braze import Braze, sandbox
+from simulators.braze import Braze, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +33,7 @@ def clock() -> SimpleNamespace:
 
 @pytest.fixture(scope="module")
 def braze(clock: SimpleNamespace) -> Iterator[Braze]:
-    with sandbox(clock=lambda: clock.now) as running:
+    with simulate(clock=lambda: clock.now) as running:
         yield running
 
 
@@ -844,7 +843,7 @@ def test_latency_delays_each_answer(braze: Braze, workspace: Workspace) -> None:
 
 
 def control(braze: Braze, method: str, path: str, **options: Any) -> Any:
-    reply = requests.request(method, f"{braze.url}/_sandbox/{path}", timeout=5, **options)
+    reply = requests.request(method, f"{braze.url}/_simulator/{path}", timeout=5, **options)
     return reply.json() if reply.ok else reply.status_code
 
 
@@ -937,33 +936,11 @@ def test_a_misspelt_control_request_is_refused(braze: Braze, method: str, path: 
     assert control(braze, method, path, json=body) == status
 
 
-def test_it_runs_as_a_process_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    state_file = tmp_path / "braze.json"
-    command = [sys.executable, "-m", "simulators.braze", "--fast", "--key", "k", "--state-file", str(state_file)]
-
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        state = json.loads(process.stdout.readline())
-        reply = requests.post(
-            f"{state['url']}/users/track",
-            json={"events": [{}]},
-            headers={"Authorization": "Bearer k"},
-            timeout=5,
-        )
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(timeout=10)
-
-    assert json.loads(state_file.read_text()) == state
-    assert state["pid"] == process.pid
-    assert reply.json() == {"message": "success", "events_processed": 1}
-    assert code == 0
-
-
-def test_a_stopped_sandbox_drops_its_connections() -> None:
-    with requests.Session() as session, sandbox(keys=["k"]) as braze:
-        session.get(f"{braze.url}/_sandbox/", timeout=5).raise_for_status()
+def test_a_stopped_simulator_drops_its_connections() -> None:
+    with requests.Session() as session, simulate(keys=["k"]) as braze:
+        session.get(f"{braze.url}/_simulator/", timeout=5).raise_for_status()
         waiting = connected(braze)
-        waiting.sendall(b"GET /_sandbox/ HTTP/1.1\r\n\r\n")
+        waiting.sendall(b"GET /_simulator/ HTTP/1.1\r\n\r\n")
         waiting.recv(65536)
 
     with waiting:

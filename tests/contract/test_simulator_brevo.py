@@ -1,11 +1,9 @@
-"""The sandbox sender delivers as Brevo documents it: five attempts after a 429, and an end at any other failure."""
+"""The simulated sender delivers as Brevo documents it: five attempts after a 429, and an end at any other failure."""
 
 from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +14,6 @@ import requests
 
 from simulators import brevo
 from simulators.server import Answer, Request, serving
-from tests.support.template import ROOT
 from tests.support.webhooks import NOW, Clock
 
 ANN = brevo.contact(1)
@@ -169,38 +166,27 @@ def test_events_come_twice_or_out_of_order_when_it_is_told_so() -> None:
     assert order(reorder=5, seed=1) != disordered == order(reorder=5)
 
 
-def test_it_runs_as_a_command() -> None:
-    command = [sys.executable, "-m", "simulators.brevo"]
-    with receiving(200, 404) as receiver:
-        arguments = [f"{receiver.url}/hook", "--secret", "user:pass", "--members", "2", "--array", "12"]
-        done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
-
-    told = json.loads(done.stdout)
-    assert told["outcomes"] == {"delivered": 3, "discarded": 1}
-    assert [one["statuses"] for one in told["discarded"]] == [[404]]
-
-
 def test_members_are_the_same_each_time_and_apart() -> None:
     assert brevo.contact(1) == brevo.contact(1)
     assert len({(one.contact_id, one.ext_id, one.email, one.phone) for one in map(brevo.contact, range(100))}) == 100
 
 
 def test_in_the_local_run_it_delivers_on_demand() -> None:
-    with receiving() as receiver, brevo.sandbox() as sender:
+    with receiving() as receiver, brevo.simulate() as sender:
         sender.target = {"url": f"{receiver.url}/hook", "secret": "user:pass"}
         order = {"names": ["voucher_created", "voucher_expired"], "members": 2}
 
-        told = requests.post(f"{sender.url}/_sandbox/deliveries", json=order, timeout=30).json()
+        told = requests.post(f"{sender.url}/_simulator/deliveries", json=order, timeout=30).json()
 
     assert told == {"outcomes": {"delivered": 4}, "discarded": []}
     assert Counter(body["event_name"] for body in receiver.bodies()) == {"voucher_created": 2, "voucher_expired": 2}
 
 
 def test_in_the_local_run_it_waits_for_no_retry() -> None:
-    with receiving(429) as receiver, brevo.sandbox() as sender:
+    with receiving(429) as receiver, brevo.simulate() as sender:
         order = {"url": f"{receiver.url}/hook", "secret": "user:pass", "names": ["voucher_created"]}
 
-        told = requests.post(f"{sender.url}/_sandbox/deliveries", json=order, timeout=30).json()
+        told = requests.post(f"{sender.url}/_simulator/deliveries", json=order, timeout=30).json()
 
     assert told["outcomes"] == {"discarded": 1}
 
@@ -210,8 +196,8 @@ def test_in_the_local_run_it_waits_for_no_retry() -> None:
     [("{", "JSONDecodeError"), ("{}", "'url'"), ('{"url": "http://127.0.0.1:9", "secret": "s", "nmaes": []}', "nmaes")],
 )
 def test_an_order_that_cannot_be_carried_out_says_why(order: str, said: str) -> None:
-    with brevo.sandbox() as sender:
-        reply = requests.post(f"{sender.url}/_sandbox/deliveries", data=order, timeout=30)
+    with brevo.simulate() as sender:
+        reply = requests.post(f"{sender.url}/_simulator/deliveries", data=order, timeout=30)
 
     assert reply.status_code == 400
     assert said in reply.json()["message"]

@@ -1,12 +1,9 @@
-"""The sandbox Convercus answers as the public samples do, repeats what it is sent twice, and misbehaves on demand."""
+"""The simulated Convercus answers as the public samples do, repeats what it is sent twice, and misbehaves on demand."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from simulators.convercus import Convercus, sandbox
+from simulators.convercus import Convercus, simulate
 from simulators.convercus_program import Event, Program
 
 NOW = 1_700_000_000.0
@@ -37,7 +34,7 @@ def told() -> list[Event]:
 
 @pytest.fixture(scope="module")
 def convercus(clock: SimpleNamespace, told: list[Event]) -> Iterator[Convercus]:
-    with sandbox(clock=lambda: clock.now, on_event=told.append) as running:
+    with simulate(clock=lambda: clock.now, on_event=told.append) as running:
         yield running
 
 
@@ -53,7 +50,7 @@ def log_in(convercus: Convercus, program: Program, **change: Any) -> requests.Re
     form = {
         "grant_type": "client_credentials",
         "client_id": "machine-2-machine",
-        "client_secret": "sandbox-client-secret",
+        "client_secret": "simulated-secret",
         "scope": "openid",
     }
     url = f"{convercus.url}/realms/{program.id}/protocol/openid-connect/token"
@@ -69,7 +66,7 @@ def call(convercus: Convercus, program: Program, method: str, path: str, body: A
 
 
 def control(convercus: Convercus, method: str, path: str, body: Any = None) -> Any:
-    reply = requests.request(method, f"{convercus.url}/_sandbox/{path}", json=body, timeout=5)
+    reply = requests.request(method, f"{convercus.url}/_simulator/{path}", json=body, timeout=5)
     assert reply.status_code == 200, reply.text
     return reply.json()
 
@@ -119,7 +116,7 @@ def test_an_unknown_realm_is_not_found(convercus: Convercus, program: Program) -
 
 
 def older_login(convercus: Convercus, program: Program, **change: Any) -> requests.Response:
-    body = {"org": program.id, "userName": "bridge", "password": "sandbox-password"} | change
+    body = {"org": program.id, "userName": "bridge", "password": "simulated-password"} | change
     return requests.post(f"{convercus.url}/auth/login", json=body, timeout=5)
 
 
@@ -410,7 +407,7 @@ def test_tokens_expire_when_told(convercus: Convercus, program: Program) -> None
 
 @pytest.mark.parametrize("fault", [{"kind": "slwo"}, {"kind": "slow", "on": "bookngs"}, {"kind": "slow", "second": 1}])
 def test_a_misspelt_fault_is_not_taken(convercus: Convercus, program: Program, fault: dict[str, Any]) -> None:
-    reply = requests.post(f"{convercus.url}/_sandbox/programs/{program.id}/faults", json=fault, timeout=5)
+    reply = requests.post(f"{convercus.url}/_simulator/programs/{program.id}/faults", json=fault, timeout=5)
 
     assert reply.status_code == 400
 
@@ -458,16 +455,3 @@ def test_faults_are_forgotten_when_told(convercus: Convercus, program: Program) 
     control(convercus, "DELETE", f"programs/{program.id}/faults")
 
     assert call(convercus, program, "GET", "/accounts/A1").status_code == 200
-
-
-def test_it_runs_as_a_process_and_stops_when_told(tmp_path: Path) -> None:
-    state = tmp_path / "state.json"
-    command = [sys.executable, "-m", "simulators.convercus", "--program", "ABC", "--state-file", str(state)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        told = json.loads(process.stdout.readline())
-        summary = requests.get(f"{told['url']}/_sandbox/", timeout=5).json()
-        process.send_signal(signal.SIGTERM)
-
-    assert list(summary["programs"]) == ["ABC"]
-    assert (json.loads(state.read_text()), process.returncode) == (told, 0)

@@ -1,11 +1,10 @@
-"""The sandbox MoEngage refuses, drops and keeps what MoEngage documents that it does, and misbehaves when told to."""
+"""The simulated MoEngage refuses, drops and keeps what MoEngage documents that it does, and misbehaves when told to."""
 
 from __future__ import annotations
 
 import base64
 import itertools
 import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from simulators.moengage import MoEngage, sandbox
+from simulators.moengage import MoEngage, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +34,7 @@ def clock() -> SimpleNamespace:
 
 @pytest.fixture(scope="module")
 def moengage(clock: SimpleNamespace) -> Iterator[MoEngage]:
-    with sandbox(clock=lambda: clock.now) as running:
+    with simulate(clock=lambda: clock.now) as running:
         yield running
 
 
@@ -96,7 +95,7 @@ def attributes_of(workspace: Workspace, customer_id: str = "m-1") -> dict[str, A
 
 
 def control(moengage: MoEngage, method: str, path: str, body: Any = None) -> Any:
-    reply = requests.request(method, f"{moengage.url}/_sandbox/{path}", json=body, timeout=5)
+    reply = requests.request(method, f"{moengage.url}/_simulator/{path}", json=body, timeout=5)
     return reply.status_code, reply.json()
 
 
@@ -574,29 +573,6 @@ def test_counting_only_checks_and_keeps_nothing(moengage: MoEngage, workspace: W
     assert reply.status_code == 200
     assert workspace.processed == {"customer": 1, "event": 2}
     assert (workspace.users, workspace.events, workspace.silently_dropped) == ([], [], [])
-
-
-def test_it_runs_as_a_process_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    state_file = tmp_path / "moengage.json"
-    command = [
-        sys.executable,
-        "-m",
-        "simulators.moengage",
-        "--workspace",
-        "WS:k:ey",
-        "--state-file",
-        str(state_file),
-    ]
-
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        state = json.loads(process.stdout.readline())
-        reply = requests.post(f"{state['url']}/v1/event/WS", json=event(), auth=("WS", "k:ey"), timeout=5)
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(timeout=10)
-
-    assert json.loads(state_file.read_text()) == state
-    assert (reply.status_code, code) == (200, 0)
 
 
 @pytest.mark.parametrize("module", ["moengage", "punchh", "punchh_sender"])

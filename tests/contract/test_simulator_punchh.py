@@ -1,4 +1,4 @@
-"""The sandbox Punchh checks signatures, refuses and blocks as Punchh documents; its sender delivers as Punchh does."""
+"""The simulated Punchh checks signatures, rejects and blocks as Punchh documents; its sender delivers like Punchh."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import hashlib
 import hmac
 import json
 import math
-import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from simulators.punchh import Punchh, sandbox
+from simulators.punchh import Punchh, simulate
 from simulators.punchh_business import Campaign
 from simulators.punchh_events import CATALOGUE, MARKETING, TRANSACTIONAL, event, every_event, guest
 from simulators.punchh_sender import LATER, PINGS, SOON, Delivery, deliver
@@ -41,7 +38,7 @@ def clock() -> SimpleNamespace:
 
 @pytest.fixture
 def punchh(clock: SimpleNamespace) -> Iterator[Punchh]:
-    with sandbox(clock=lambda: clock.now, client="diner", secret="s3cret", admin_key="admin") as running:
+    with simulate(clock=lambda: clock.now, client="diner", secret="s3cret", admin_key="admin") as running:
         yield running
 
 
@@ -81,7 +78,7 @@ def coupon(punchh: Punchh, sign: str, campaign: str = "T0KEN") -> requests.Respo
 
 
 def control(punchh: Punchh, method: str, path: str, body: Any = None) -> Any:
-    reply = requests.request(method, f"{punchh.url}/_sandbox/{path}", json=body, timeout=5)
+    reply = requests.request(method, f"{punchh.url}/_simulator/{path}", json=body, timeout=5)
     return reply.status_code, reply.json()
 
 
@@ -565,23 +562,3 @@ def test_the_same_seed_gives_the_same_disorder(receiver: Receiver) -> None:
     send(receiver, events(20), **options)
 
     assert receiver.content_ids() == first
-
-
-def test_both_run_as_processes(receiver: Receiver) -> None:
-    serve = [sys.executable, "-m", "simulators.punchh", "--client", "other"]
-    deliver_all = [sys.executable, "-m", "simulators.punchh_sender", f"{receiver.url}/hook", "--secret", "pass"]
-
-    with subprocess.Popen(serve, cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        url = json.loads(process.stdout.readline())["url"]
-        settings = requests.get(f"{url}/_sandbox/", timeout=5).json()["settings"]
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(timeout=10)
-    told = subprocess.run(deliver_all, cwd=ROOT, capture_output=True, text=True, check=True)
-
-    assert (settings["client"], code) == ("other", 0)
-    assert json.loads(told.stdout) == {
-        "outcomes": {"delivered": len(CATALOGUE)},
-        "statuses": {"200": len(CATALOGUE)},
-    }
-    assert len(receiver.got) == len(CATALOGUE)

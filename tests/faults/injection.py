@@ -1,6 +1,6 @@
-"""Spoils single calls of AWS and of sandbox platforms, counted in the order in which a run makes them.
+"""Spoils single calls of AWS and of simulated platforms, counted in the order in which a run makes them.
 
-A call of AWS is one operation of a botocore client. A call of a platform is one request that its sandbox gets; it is
+A call of AWS is one operation of a botocore client. A call of a platform is one request that its simulator gets; it is
 spoilt there, behind a real socket. After a crash every further call crashes too, as in a process that has ended.
 """
 
@@ -157,7 +157,7 @@ def _partial(operation: str, asked: Mapping[str, Any], act: Callable[..., Any]) 
 
 
 def spoilt(faults: Faults, name: str, application: Application) -> Application:
-    """Make a sandbox platform whose requests pass by the faults."""
+    """Make a simulated platform whose requests pass by the faults."""
 
     def answer(request: Request) -> Answer:
         try:

@@ -16,7 +16,7 @@ from local import rie, stack
 from local.rie import Function
 from loyalty_bridge.infra import aws
 from loyalty_bridge.settings import DeliverySettings
-from simulators.braze import Braze, sandbox
+from simulators.braze import Braze, simulate
 from tests.conftest import connect
 from tests.support.events import event
 from tests.support.parked import on_shelf
@@ -40,7 +40,7 @@ pytestmark = [
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DeliverySettings, Braze, Function]]:
     """Run the built forwarder with stores of its own."""
     stack.build()
-    with pytest.MonkeyPatch.context() as patch, stack.local_aws() as endpoint, sandbox() as braze:
+    with pytest.MonkeyPatch.context() as patch, stack.local_aws() as endpoint, simulate() as braze:
         way = stack.credentials(endpoint)
         for name, value in way.items():
             patch.setenv(name, value)

@@ -93,9 +93,9 @@ def test_the_first_look_up_is_answered(staying: dict[str, Any]) -> None:
 
 
 def test_a_program_of_a_persons_own_works(staying: dict[str, Any], tmp_path: Path) -> None:
-    moengage, convercus = staying["moengage"] + "/_sandbox/workspaces/MINE", staying["convercus"]
+    moengage, convercus = staying["moengage"] + "/_simulator/workspaces/MINE", staying["convercus"]
     requests.put(moengage, json={"key": "my-data-key"}, timeout=60)
-    own = f"{convercus}/_sandbox/programs/mine"
+    own = f"{convercus}/_simulator/programs/mine"
     for path, what in (("", {"client_secret": "my-secret"}), ("/accounts/A1", {"points": 100}), ("/coupons/C1", {})):
         requests.put(own + path, json=what, timeout=60)
     connection = {
@@ -132,9 +132,9 @@ def test_a_program_of_a_persons_own_works(staying: dict[str, Any], tmp_path: Pat
 def test_brevos_sender_delivers_what_it_is_ordered_to(staying: dict[str, Any]) -> None:
     order = {"names": ["voucher_created"]}
 
-    told = requests.post(f"{staying['brevo']}/_sandbox/deliveries", json=order, timeout=60).json()
+    told = requests.post(f"{staying['brevo']}/_simulator/deliveries", json=order, timeout=60).json()
 
-    workspace = f"{staying['moengage']}/_sandbox/workspaces/BREVO"
+    workspace = f"{staying['moengage']}/_simulator/workspaces/BREVO"
     assert told == {"outcomes": {"delivered": 1}, "discarded": []}
     assert there(lambda: requests.get(workspace, timeout=60).json()["events"] == {"loyalty_voucher_created": 1})
 

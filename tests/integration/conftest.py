@@ -24,8 +24,8 @@ from loyalty_bridge.http_api import lookups
 from loyalty_bridge.infra import aws
 from loyalty_bridge.programs import api_keys
 from loyalty_bridge.settings import DeliverySettings, PlanSettings
-from simulators import punchh as punchh_sandbox
-from simulators.convercus import Convercus, sandbox
+from simulators import punchh as punchh_simulator
+from simulators.convercus import Convercus, simulate
 from simulators.punchh import Punchh
 from simulators.punchh_business import Campaign
 from tests.conftest import connect as connect_to_braze
@@ -62,8 +62,8 @@ def midday(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def convercus() -> Iterator[Convercus]:
-    """Give a sandbox Convercus."""
-    with sandbox() as running:
+    """Give a simulated Convercus."""
+    with simulate() as running:
         yield running
 
 
@@ -101,8 +101,8 @@ def _api(convercus: Convercus, patch: pytest.MonkeyPatch) -> Iterator[Api]:
 
 @pytest.fixture
 def punchh() -> Iterator[Punchh]:
-    """Give a sandbox Punchh whose coupon campaign makes a new code each time it is asked."""
-    with punchh_sandbox.sandbox() as running:
+    """Give a simulated Punchh whose coupon campaign makes a new code each time it is asked."""
+    with punchh_simulator.simulate() as running:
         running.business.campaigns["token-of-58293"] = Campaign(campaign_id="58293", repeat="new")
         yield running
 

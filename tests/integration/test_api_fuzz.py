@@ -10,7 +10,7 @@ from hypothesis import given
 
 from loyalty_bridge.http_api import openapi
 from loyalty_bridge.programs import api_keys
-from simulators.punchh import sandbox
+from simulators.punchh import simulate
 from tests.support.contract_check import document
 from tests.support.fuzzing import FUZZ, cases
 from tests.support.gateway import gateway
@@ -32,7 +32,7 @@ OF_PUNCHH = frozenset({"signup_member", "member_coupon_code"})
 def url(shared_api: Api) -> Iterator[str]:
     """Serve the API."""
     shared_api.upstream.account("A1", points=10**9)
-    with sandbox() as punchh, gateway() as running:
+    with simulate() as punchh, gateway() as running:
         connect_punchh(shared_api.settings, punchh.url)
         yield running
 

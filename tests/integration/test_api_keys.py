@@ -190,7 +190,7 @@ def test_neither_the_key_nor_the_person_is_logged(api: Api, caplog: pytest.LogCa
 
     logged = " ".join(str(vars(record)) for record in caplog.records)
     assert "ACCOUNT_NOT_FOUND" in logged
-    for secret in (api.key, "cvc_", "Mustermann", "example.com", "sandbox-client-secret"):
+    for secret in (api.key, "cvc_", "Mustermann", "example.com", "simulated-secret"):
         assert secret not in logged
 
 

@@ -34,7 +34,7 @@ from loyalty_bridge.pipeline.sender import ProgramSender
 from loyalty_bridge.programs import delivery_state, repository
 from loyalty_bridge.settings import DeliverySettings
 from simulators import braze_rules
-from simulators.braze import Braze, sandbox
+from simulators.braze import Braze, simulate
 from tests.conftest import connect
 from tests.support.events import event
 from tests.support.parked import on_shelf
@@ -449,7 +449,7 @@ def braze(mood: Mood, monkeypatch: pytest.MonkeyPatch) -> Iterator[Braze]:
 
     monkeypatch.setattr(braze_rules, "check", picky)
     monkeypatch.setattr(braze_rules, "check_request", moody)
-    with sandbox() as running:
+    with simulate() as running:
         yield running
 
 

@@ -23,7 +23,7 @@ from loyalty_bridge.infra import aws
 from loyalty_bridge.programs import api_keys, repository
 from loyalty_bridge.programs.connection import Connection, merged
 from loyalty_bridge.settings import DeliverySettings, settings
-from simulators.convercus import Convercus, sandbox
+from simulators.convercus import Convercus, simulate
 from simulators.convercus_program import Program
 from tests.support.braze_liquid import Aborted, Answer, Braze
 from tests.support.functions import loaded
@@ -165,7 +165,7 @@ class Service:
 
 @pytest.fixture(scope="module")
 def convercus() -> Iterator[Convercus]:
-    with sandbox() as running:
+    with simulate() as running:
         yield running
 
 

@@ -42,7 +42,7 @@ Wire = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture
 def braze() -> Braze:
-    """Give a sandbox Braze whose clock stands still."""
+    """Give a simulated Braze whose clock stands still."""
     braze = Braze(lambda: NOW)
     braze.workspace(KEY)
     return braze
@@ -50,7 +50,7 @@ def braze() -> Braze:
 
 @pytest.fixture
 def moengage() -> MoEngage:
-    """Give a sandbox MoEngage whose clock stands still."""
+    """Give a simulated MoEngage whose clock stands still."""
     moengage = MoEngage(lambda: NOW)
     moengage.workspace("W1", key="data-key")
     return moengage

@@ -30,11 +30,11 @@ from loyalty_bridge.programs import repository as programs
 from loyalty_bridge.settings import DeliverySettings, MemberSettings, settings
 from simulators import brevo, punchh_events
 from simulators.braze import Braze
-from simulators.braze import sandbox as sandbox_braze
+from simulators.braze import simulate as simulate_braze
 from simulators.moengage import MoEngage
-from simulators.moengage import sandbox as sandbox_moengage
+from simulators.moengage import simulate as simulate_moengage
 from simulators.punchh import Punchh
-from simulators.punchh import sandbox as sandbox_punchh
+from simulators.punchh import simulate as simulate_punchh
 from tests.conftest import connect
 from tests.support import webhooks
 from tests.support.events import queued
@@ -302,9 +302,9 @@ def observed(shared_api: Api) -> Observed:
     stores = settings(DeliverySettings)
     with (
         pytest.MonkeyPatch.context() as patch,
-        sandbox_braze(keys=[BRAZE_KEY]) as braze,
-        sandbox_moengage(workspaces={"W": MOENGAGE_KEY}) as moengage,
-        sandbox_punchh() as punchh,
+        simulate_braze(keys=[BRAZE_KEY]) as braze,
+        simulate_moengage(workspaces={"W": MOENGAGE_KEY}) as moengage,
+        simulate_punchh() as punchh,
         redirect_stdout(out),
         redirect_stderr(out),
     ):

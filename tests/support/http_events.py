@@ -151,7 +151,7 @@ def connect(settings: PlanSettings, url: str, program: str = "demo", realm: str 
     }
     connection = merged(merged(Connection(), {"loyalty": loyalty}), change)
     before = repository.load(settings, [program]).get(program)
-    return repository.save(settings, before, program, connection, {"convercus_client_secret": "sandbox-client-secret"})
+    return repository.save(settings, before, program, connection, {"convercus_client_secret": "simulated-secret"})
 
 
 PUNCHH_SECRETS = {

@@ -1,4 +1,4 @@
-"""A sandbox Braze that refuses what a test marks, as Braze refuses single objects of a request."""
+"""A simulated Braze that refuses what a test marks, as Braze refuses single objects of a request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BAD = "not-for-braze"
 
 @contextmanager
 def picky_braze(*keys: str) -> Iterator[Braze]:
-    """Run a sandbox behind a check of every object; it gets the good ones, and its reply the errors of the others."""
+    """Run a simulator behind a check of every object; it gets the good ones, and its reply the errors of the others."""
     braze = Braze()
     for key in keys:
         braze.workspace(key)

@@ -90,7 +90,7 @@ def delivery(
 
 @contextmanager
 def recording(platform: Braze | MoEngage) -> Iterator[list[dict[str, Any]]]:
-    """Serve a sandbox until the block ends; give the path and the body of each request that it gets."""
+    """Serve a simulator until the block ends; give the path and the body of each request that it gets."""
     requests: list[dict[str, Any]] = []
 
     def answer(request: Request) -> Answer:

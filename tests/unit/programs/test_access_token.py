@@ -24,7 +24,7 @@ from loyalty_bridge.programs.access_token import ITEM, SharedToken, Token, from_
 from loyalty_bridge.programs.connection import Connection, Program, merged
 from loyalty_bridge.programs.secrets import decrypt
 from loyalty_bridge.settings import ProgramSettings
-from simulators.convercus import Convercus, sandbox
+from simulators.convercus import Convercus, simulate
 from simulators.convercus_program import Program as Upstream
 from tests.support.lost_replies import lose_replies
 from tests.support.template import resources
@@ -80,7 +80,7 @@ def clock() -> SimpleNamespace:
 
 @pytest.fixture(scope="module")
 def convercus() -> Iterator[Convercus]:
-    with sandbox() as running:
+    with simulate() as running:
         yield running
 
 
@@ -130,7 +130,7 @@ def put(settings: ProgramSettings, **numbers: float) -> None:
 
 
 def connected(settings: ProgramSettings, convercus: Convercus, upstream: Upstream, **change: Any) -> Program:
-    """Save a program that reaches the sandbox Convercus."""
+    """Save a program that reaches the simulated Convercus."""
     api = {"base_url": convercus.url, "auth_url": convercus.url, "realm": upstream.id, "interaction_id": "SHOP-1"}
     connection = merged(Connection(), {"loyalty": {"api": api | change}})
     before = repository.load(settings, ["demo"]).get("demo")

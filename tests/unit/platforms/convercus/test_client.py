@@ -1,4 +1,4 @@
-"""The Convercus client against the sandbox: what is repeated, what is not, and what is said when it ends badly."""
+"""The Convercus client against the simulator: what is repeated, what is not, and what is said when it ends badly."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from loyalty_bridge.errors import (
 from loyalty_bridge.infra.http_client import Reply, Request, open_transport
 from loyalty_bridge.platforms.convercus import client as convercus_client
 from loyalty_bridge.platforms.convercus.client import Api, Calls, Client, Membership, login
-from simulators.convercus import Convercus, sandbox
+from simulators.convercus import Convercus, simulate
 from simulators.convercus_program import Program
 
-SECRET = "sandbox-client-secret"
+SECRET = "simulated-secret"
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
 def convercus() -> Iterator[Convercus]:
-    with sandbox() as running:
+    with simulate() as running:
         yield running
 
 
@@ -590,7 +590,9 @@ def test_an_expired_token_is_replaced_once_and_the_write_is_done_once(convercus:
 
 
 def test_a_new_token_that_is_refused_ends_it_without_telling_the_token(convercus: Convercus, program: Program) -> None:
-    client = client_of(convercus, program, auth="login", org=program.id, user_name="bridge", secret="sandbox-password")
+    client = client_of(
+        convercus, program, auth="login", org=program.id, user_name="bridge", secret="simulated-password"
+    )
     wrong = Client(api_of(convercus, program), client.send, client.token)
 
     with pytest.raises(ConnectionBroken) as not_sent:
@@ -605,7 +607,7 @@ def test_a_new_token_that_is_refused_ends_it_without_telling_the_token(convercus
     [
         pytest.param({}, id="client credentials"),
         pytest.param(
-            {"auth": "login", "org": "PROGRAM", "user_name": "bridge", "secret": "sandbox-password"}, id="older login"
+            {"auth": "login", "org": "PROGRAM", "user_name": "bridge", "secret": "simulated-password"}, id="older login"
         ),
     ],
 )

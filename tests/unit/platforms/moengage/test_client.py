@@ -10,7 +10,7 @@ import pytest
 
 from loyalty_bridge.infra.http_client import open_transport
 from loyalty_bridge.platforms.moengage.client import check_connection, data
-from simulators.moengage import sandbox
+from simulators.moengage import simulate
 
 ENDPOINT = "https://api-03.moengage.com"
 
@@ -51,7 +51,7 @@ def test_a_moengage_that_checks_takes_all_calls() -> None:
     bulk = b'{"type":"transition","elements":[' + event + b"]}"
     calls = {"customer": user, "event": event, "transition": bulk}
 
-    with sandbox(workspaces={"WS": "key"}) as moengage:
+    with simulate(workspaces={"WS": "key"}) as moengage:
         send, deadline = open_transport(1), time.monotonic() + 5
         requests = [data(moengage.url, "WS", "key", path, body) for path, body in calls.items()]
         statuses = [send(request, deadline).status for request in requests]

@@ -25,7 +25,7 @@ from loyalty_bridge.platforms.punchh.client import (
     user_information,
 )
 from simulators import server
-from simulators.punchh import Punchh, sandbox
+from simulators.punchh import Punchh, simulate
 from simulators.punchh_business import Campaign
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Wire:
 
 
 def through(punchh: Punchh) -> Send:
-    """Send to a sandbox without a network."""
+    """Send to a simulator without a network."""
 
     def send(request: Request, deadline: float) -> Reply:
         url = urlsplit(request.url)
@@ -378,7 +378,7 @@ def test_a_write_is_sent_once_only(punchh: Punchh) -> None:
 
 @pytest.fixture
 def served() -> Iterator[Punchh]:
-    with sandbox() as running:
+    with simulate() as running:
         yield running
 
 
