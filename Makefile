@@ -1,13 +1,13 @@
-# Everything starts here; each task sets up what it needs. Python 3.11 or later and make are enough.
+# Each task installs what it needs. Python 3.11 or later and make are enough.
 SHELL := /bin/bash
 PYTHON ?= python3
-# Much of a test's time is waiting, so more workers than cores. TESTS names files or folders, to run fewer.
+# Tests mostly wait, so there are more workers than cores. TESTS selects files or folders.
 WORKERS ?= 4
 TESTS ?= tests
 UV := .venv/bin/uv
 include shared/target.mk
 export SAM_CLI_TELEMETRY = 0
-# Without bytecode each of the many processes compiles all that it imports again.
+# Without bytecode, every process would compile its imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup run local test coverage faults fuzz bench check docs build validate invoke sbom lock clean
@@ -17,7 +17,7 @@ help: ## Show the tasks
 
 setup: .venv/.ready .tools/sam/.ready .tools/aws/.ready ## Install what the project needs, under .venv and .tools
 
-run: setup ## Deploy the bundle locally, stream a day of loyalty events through it, show what arrived
+run: setup ## Deploy the bundle locally, stream a day of loyalty events through it, show the results
 	.venv/bin/python -m local.run demo
 
 local: setup ## Deploy the bundle locally and leave it running (Ctrl-C stops it)
@@ -31,14 +31,14 @@ test: setup ## Check the code and run all tests, or those of TESTS=tests/unit
 	cat .local/check.log; \
 	exit $$((tests || checks))
 
-coverage: setup ## Run the tests in this process and tell which lines and branches they miss
+coverage: setup ## Run the tests in one process and report uncovered lines and branches
 	.venv/bin/pytest --cov --cov-report=term:skip-covered --ignore=tests/faults
 
-faults: setup ## Spoil every call of AWS and of the platforms in turn, and kill built functions many times
+faults: setup ## Fail every AWS and platform call in turn, and kill built functions many times
 	.venv/bin/python -m tests.faults.sweep
 	BRIDGE_KILLS=50 .venv/bin/pytest tests/faults
 
-bench: setup ## Measure the pipeline beside the naive way, and each call beside a bare handler
+bench: setup ## Benchmark the pipeline against a naive one, and each API call against a bare handler
 	.venv/bin/python -m benchmarks.forward
 	.venv/bin/python -m benchmarks.forward --platform moengage --reply-ms 50 --programs 1
 	.venv/bin/python -m benchmarks.api
@@ -47,21 +47,21 @@ FUZZ_SECONDS ?= 600
 fuzz: setup ## Run each reader on hostile input: make fuzz FUZZ_SECONDS=600 (seconds for each of them)
 	BRIDGE_FUZZ_SECONDS=$(FUZZ_SECONDS) .venv/bin/pytest --timeout=0 tests/unit/platforms/test_readers_fuzz.py
 
-check: .venv/.ready ## Lint, types, layers, template
+check: .venv/.ready ## Check style, types, layers and template
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/cfn-lint template.yaml
 
-docs: .venv/.ready ## Write docs/openapi.json, docs/admin-openapi.json and docs/schemas anew from the code
+docs: .venv/.ready ## Generate docs/openapi.json, docs/admin-openapi.json, docs/schemas and tables from the code
 	.venv/bin/python -m scripts.docs
 
 build: setup ## Build the bundle for the template's default runtime
 	PATH="$(CURDIR)/.venv/bin:$$PATH" BRIDGE_PYTHON=$(BRIDGE_PYTHON) BRIDGE_ARCH=$(BRIDGE_ARCH) .tools/sam/bin/sam build
 	.venv/bin/python -m local.built .aws-sam/build/template.yaml $(BRIDGE_PYTHON) $(BRIDGE_ARCH)
 
-validate: setup .tools/checkov/.ready ## Let SAM and checkov validate the template
+validate: setup .tools/checkov/.ready ## Validate the template with SAM and checkov
 	AWS_DEFAULT_REGION=us-east-1 .tools/sam/bin/sam validate --lint
 	.tools/checkov/bin/checkov -f template.yaml --config-file .checkov.yaml
 
@@ -71,7 +71,7 @@ invoke: setup ## Run one event under Lambda's runtime interface emulator: make i
 sbom: .tools/sbom/.ready ## Write sbom.json: the packages that the layers ship, as a CycloneDX bill of materials
 	cat shared/requirements.lock shared/admin.lock | .tools/sbom/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json -
 
-lock: .venv/.ready ## Resolve the dependencies anew
+lock: .venv/.ready ## Resolve the dependencies again and write the lock files
 	$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml -o shared/requirements.lock
 	$(UV) pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 --extra admin \
 		-c shared/requirements.lock $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' shared/requirements.lock) \
@@ -86,17 +86,17 @@ clean: ## Remove everything that was installed or built here
 	rm -rf .venv .tools .local .aws-sam
 
 .venv/.ready: requirements-dev.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 or later, or name yours: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or later, or name yours: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, and $(PYTHON) is %d.%d: name another: make PYTHON=/path/to/python3" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	@# What pip's own configuration says about certificates wins.
+	@# pip's own certificate configuration takes precedence.
 	.venv/bin/python -m pip config list 2>/dev/null | grep -q cert= || export $(if $(SSL_CERT_FILE)$(SSL_CERT_DIR),PIP_CERT="$(or $(SSL_CERT_FILE),$(SSL_CERT_DIR))"); \
 	.venv/bin/python -m pip install --disable-pip-version-check -q --require-hashes --no-deps -r <(sed -n '/^uv==/,/^[a-z]/p' $< | sed '$$d')
 	$(UV) pip sync -q --require-hashes --python .venv/bin/python $<
 	$(UV) pip install -q --no-deps --no-build-isolation --python .venv/bin/python -e .
 	touch $@
 
-# The SAM CLI, the local AWS and others have dependencies of their own: each has its own environment.
+# Tools with conflicting dependencies (SAM CLI, local AWS and others) each get their own environment.
 .tools/%/.ready: requirements/%.lock .venv/.ready
 	$(UV) venv -q --clear --python .venv/bin/python .tools/$*
 	$(UV) pip sync -q --require-hashes --python .tools/$*/bin/python $<
