@@ -14,7 +14,7 @@ from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.event_queue import bodies
 from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.infra import aws
-from loyalty_bridge.infra.http_client import backoff
+from loyalty_bridge.infra.retry import backoff
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
@@ -125,7 +125,7 @@ def _put_turn(
         left: Sequence[_Sealed] = chunk
         for attempt in range(_ATTEMPTS):
             if attempt:
-                sleep(backoff(attempt) / 5)
+                sleep(backoff(attempt, first=0.1))
             left, why = put_some(left)
             if not left:
                 break

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import time
+import math
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.infra import aws
-from loyalty_bridge.infra.http_client import backoff
+from loyalty_bridge.infra.retry import attempts
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ def each(writes: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[s
 def _each(writes: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[str, Any]]:
     wanted, left = list(writes), list[Mapping[str, Any]]()
     turned_away = aws.dynamodb().exceptions.TransactionCanceledException
-    for _ in _rounds(deadline):
+    for _ in attempts(deadline, longest=math.inf):
         try:
             with aws.reaching("DynamoDB", but=turned_away):
                 aws.dynamodb().transact_write_items(TransactItems=cast("Any", wanted))
@@ -150,7 +150,7 @@ def together(writes: Sequence[Mapping[str, Any]], deadline: float) -> bool:
     wanted: Any = list(writes)
     # DynamoDB recognises a repeat whose first reply was lost, and does not take our own write for another's.
     token = uuid.uuid4().hex
-    for _ in _rounds(deadline):
+    for _ in attempts(deadline, longest=math.inf):
         try:
             with aws.reaching("DynamoDB", but=turned_away):
                 client.transact_write_items(TransactItems=wanted, ClientRequestToken=token)
@@ -174,7 +174,7 @@ def _read(keys: Keys, deadline: float) -> list[tuple[str, list[dict[str, Any]]]]
         table: {"Keys": [key for name, key in keys if name == table], "ConsistentRead": True}
         for table in dict.fromkeys(name for name, _ in keys)
     }
-    for _ in _rounds(deadline):
+    for _ in attempts(deadline, longest=math.inf):
         with aws.reaching("DynamoDB"):
             reply = aws.dynamodb().batch_get_item(RequestItems=request)
         found += list(reply["Responses"].items())
@@ -187,7 +187,7 @@ def _read(keys: Keys, deadline: float) -> list[tuple[str, list[dict[str, Any]]]]
 def _write(items: Keys, deadline: float) -> Keys:
     """Write at most twenty-five items; gives those that are left."""
     left = items
-    for _ in _rounds(deadline):
+    for _ in attempts(deadline, longest=math.inf):
         request: Any = {
             table: [{"PutRequest": {"Item": item}} for name, item in left if name == table]
             for table in dict.fromkeys(name for name, _ in left)
@@ -210,15 +210,3 @@ def _is_final(error: Unavailable) -> bool:
     """Tell whether DynamoDB would answer every repeat of a request in the same way."""
     response = getattr(error.__cause__, "response", None) or {}
     return response.get("Error", {}).get("Code") in _FINAL
-
-
-def _rounds(deadline: float) -> Iterable[int]:
-    """Count rounds, pausing between them, while there is time."""
-    attempt = 0
-    while True:
-        yield attempt
-        pause = backoff(attempt) / 5
-        if time.monotonic() + pause >= deadline:
-            return
-        time.sleep(pause)
-        attempt += 1

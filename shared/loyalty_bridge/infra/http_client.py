@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import threading
 import time
@@ -193,8 +192,3 @@ def _tls() -> SSLContext:
     authorities = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or where()
     context.load_verify_locations(**{"capath" if Path(authorities).is_dir() else "cafile": authorities})
     return context
-
-
-def backoff(attempt: int) -> float:
-    """Seconds to wait after a failure that names no time: 0.5 × 2ⁿ, with jitter, so that containers do not agree."""
-    return float(0.5 * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311

@@ -21,7 +21,8 @@ from itertools import groupby
 from typing import Any
 
 from loyalty_bridge.errors import OutcomeUnknown, Unavailable
-from loyalty_bridge.infra.http_client import Reply, backoff
+from loyalty_bridge.infra.http_client import Reply
+from loyalty_bridge.infra.retry import backoff
 from loyalty_bridge.pipeline.packing import pack
 from loyalty_bridge.pipeline.planning import OutboundObject, apart, attribute_objects
 from loyalty_bridge.platforms.base import (

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from loyalty_bridge.errors import NotSent, Unavailable
 from loyalty_bridge.infra import aws
-from loyalty_bridge.infra.http_client import backoff
+from loyalty_bridge.infra.retry import attempts
 from loyalty_bridge.programs import recent
 from loyalty_bridge.programs.secrets import decrypt, encrypt
 
@@ -114,8 +114,7 @@ class SharedToken:
             raise NotSent(str(error), retry_after=error.retry_after) from error
 
     def _give(self, deadline: float, refused: str) -> str:
-        attempt = 0
-        while True:
+        for _ in attempts(deadline, sleep=self.sleep):
             seen, now = self._seen(), self.clock()
             value = self._value(seen) if seen.purpose == self.purpose and now < seen.expires else ""
             value = "" if value == refused else value
@@ -132,12 +131,7 @@ class SharedToken:
             self.latest = None
             if time.monotonic() >= deadline:
                 raise NotSent("the token cannot be renewed in time")
-            if now < seen.leased_until:
-                pause = min(0.2 * backoff(attempt), 0.5)
-                if time.monotonic() + pause >= deadline:
-                    raise NotSent("the token is being renewed", retry_after=seen.leased_until - now)
-                self.sleep(pause)
-                attempt += 1
+        raise NotSent("the token is being renewed", retry_after=max(seen.leased_until - now, 0))
 
     def _renewed(self, seen: Token, now: float, deadline: float, has_old: bool) -> str:
         """Log in under a lease; give nothing when somebody else has it or has renewed the token meanwhile."""

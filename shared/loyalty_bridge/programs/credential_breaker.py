@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from loyalty_bridge.errors import ConnectionBroken, NotSent, Unavailable
 from loyalty_bridge.infra import aws
+from loyalty_bridge.infra.retry import attempts
 
 if TYPE_CHECKING:
     from loyalty_bridge.infra.http_client import Reply, Request, Send
@@ -222,9 +223,10 @@ class GuardedClient:
         return reply
 
     def _admitted(self, deadline: float) -> bool:
-        """Wait until a call may pass; tell whether it is one that tries the secret."""
-        pause = 0.1
-        while True:
+        """Wait until a call may pass; return whether it is one that tries the secret."""
+        for attempt in attempts(deadline, sleep=self.sleep):
+            if attempt:
+                self.latest = _read(self.settings, self.program.id, self.secret)
             if self._change(Breaker.tried, deadline):
                 return True
             now = self.clock()
@@ -234,11 +236,7 @@ class GuardedClient:
                 raise ConnectionBroken(
                     f"{self.secret} was refused {LIMIT} times in a row", retry_after=self.latest.until - now
                 )
-            if time.monotonic() + pause >= deadline:
-                raise NotSent(f"{self.secret} is just being tried", retry_after=1)
-            self.sleep(pause)
-            pause = min(2 * pause, 0.5)
-            self.latest = _read(self.settings, self.program.id, self.secret)
+        raise NotSent(f"another call is trying {self.secret}", retry_after=1)
 
     def _note(self, to: Callable[[Breaker, float], Breaker], deadline: float) -> None:
         try:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from loyalty_bridge.errors import NotSent, OutcomeUnknown, Unavailable
-from loyalty_bridge.infra.http_client import IDLE_SECONDS, MAX_REPLY_BYTES, Request, Send, backoff, open_transport
+from loyalty_bridge.infra.http_client import IDLE_SECONDS, MAX_REPLY_BYTES, Request, Send, open_transport
 from simulators.server import Answer, json_answer, serving
 from simulators.server import Request as Received
 
@@ -515,12 +515,3 @@ def test_a_request_shows_neither_its_headers_nor_its_body() -> None:
     assert "rest.iad-01" in shown
     assert KEY not in shown
     assert "ida" not in shown
-
-
-@pytest.mark.parametrize("attempt", range(6))
-def test_a_pause_doubles_and_is_never_the_same_for_all(attempt: int) -> None:
-    pauses = {backoff(attempt) for _ in range(50)}
-
-    assert min(pauses) >= 0.25 * 2**attempt
-    assert max(pauses) <= 0.5 * 2**attempt
-    assert len(pauses) > 1

@@ -33,7 +33,8 @@ from loyalty_bridge.errors import (
     Unavailable,
     UpstreamRejected,
 )
-from loyalty_bridge.infra.http_client import Request, backoff
+from loyalty_bridge.infra.http_client import Request
+from loyalty_bridge.infra.retry import backoff, wait
 from loyalty_bridge.platforms import parsing
 
 if TYPE_CHECKING:
@@ -415,9 +416,8 @@ def _answered(
             if isinstance(failure, OutcomeUnknown) and not is_read:
                 raise
             pause = backoff(attempt) if failure.retry_after is None else max(failure.retry_after, LEAST_WAIT_SECONDS)
-            if time.monotonic() + pause >= deadline:
+            if not wait(pause, deadline, sleep=sleep):
                 raise
-        sleep(pause)
     raise AssertionError  # for the type checker: the loop has no end
 
 
