@@ -25,7 +25,7 @@ from loyalty_bridge.activity import buffer
 from loyalty_bridge.activity import store as activity_store
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.event_queue.envelope import group_of
-from loyalty_bridge.infra import aws, dynamodb
+from loyalty_bridge.infra import aws, retry
 from loyalty_bridge.operations import redrive
 from loyalty_bridge.operations.redrive import RecordFilter
 from loyalty_bridge.parking import release
@@ -571,7 +571,7 @@ def aws_and_platforms(faults: Faults) -> Iterator[Callable[[Scenario], World]]:
         queue = aws.sqs().create_queue(QueueName="batches")["QueueUrl"]
         spoil_aws(faults, patch)
         # Waits between attempts are not what is tried here.
-        patch.setattr(dynamodb, "backoff", lambda _: 0.001)
+        patch.setattr(retry, "backoff", lambda *_, **__: 0.001)
         patch.setattr(coupon_batches, "PAUSE_SECONDS", 0)
         current: dict[str, Platform] = {}
         urls = {

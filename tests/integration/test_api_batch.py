@@ -379,18 +379,18 @@ def test_a_planner_that_comes_late_leaves_what_is_carried_out_as_it_is(
     api: Api, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     account_ids = members(api, count)
-    together = dynamodb.together
+    together = dynamodb.transact
 
     def plan_it() -> str:
         return coupon_batches.plan(api.settings, "demo", "reference", "C1", account_ids)
 
     def late(*arguments: Any) -> bool:
-        monkeypatch.setattr(dynamodb, "together", together)
+        monkeypatch.setattr(dynamodb, "transact", together)
         plan_it()
         assert carry_out(*messages(api))
         return together(*arguments)
 
-    monkeypatch.setattr(dynamodb, "together", late)
+    monkeypatch.setattr(dynamodb, "transact", late)
     batch = plan_it()
 
     assert progress(api, batch)["succeeded"] == count

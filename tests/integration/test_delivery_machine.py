@@ -61,7 +61,7 @@ FAULTS: dict[Fault, dict[str, Any]] = {
 }
 
 
-READ = dynamodb.read
+READ = dynamodb.batch_get
 """As it is, without a seam."""
 
 
@@ -467,7 +467,7 @@ def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
     for module, name in failing:
         monkeypatch.setattr(module, name, made.around(getattr(module, name), may_fail=True))
     # What a destination has and the ledger cannot be told is counted; it is another matter than what is proven here.
-    monkeypatch.setattr(dynamodb, "unwritten", made.around(dynamodb.unwritten, may_fail=False))
+    monkeypatch.setattr(dynamodb, "batch_put_remaining", made.around(dynamodb.batch_put_remaining, may_fail=False))
     chunks = publisher._chunks
     monkeypatch.setattr(
         publisher, "_chunks", lambda sealed, *, most, most_bytes: chunks(sealed, most=3, most_bytes=9**9)

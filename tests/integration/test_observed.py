@@ -263,7 +263,7 @@ class World:
                 self.api.post("campaigns/C1/assign", good)
         settings.cache_clear()
         with patch.context() as broken:
-            broken.setattr(tables, "write", unavailable)
+            broken.setattr(tables, "batch_put", unavailable)
             call("forward_events", queued(event | {"payload": {"y": PHONE}}), 30)
         for account, table in ("ZYXACCOUNT2", "IDEMPOTENCY_TABLE"), (ACCOUNT, "BATCHES_TABLE"):
             self.plan(account)

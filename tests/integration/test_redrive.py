@@ -14,7 +14,7 @@ import pytest
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.infra import aws
-from loyalty_bridge.infra.dynamodb import write
+from loyalty_bridge.infra.dynamodb import batch_put
 from loyalty_bridge.model import UNKNOWN_PROGRAM, FieldError
 from loyalty_bridge.operations import redrive
 from loyalty_bridge.operations.redrive import Moved, RecordFilter
@@ -340,7 +340,7 @@ def test_a_long_shelf_is_seen_to_its_end(stores: DeliverySettings) -> None:
         | {"at": {"N": "0"}, "count": {"N": "1"}, "reasons": {"M": {}}, "missing": {"M": {}}}
         for number in range(1001)
     ]
-    write([(stores.parked_table, line) for line in lines], time.monotonic() + 30)
+    batch_put([(stores.parked_table, line) for line in lines], time.monotonic() + 30)
 
     assert sum(1 for _ in parked_records.batches(stores, "rejected", "demo")) == 1001
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from loyalty_bridge.infra import aws
+from loyalty_bridge.infra import aws, retry
 from loyalty_bridge.infra import dynamodb as tables
 from loyalty_bridge.parking import parked_records, release
 from loyalty_bridge.pipeline import deduplication, forwarder
@@ -106,7 +106,7 @@ def test_without_memory_nothing_is_sent_and_everything_is_given_back(
 def test_what_dynamodb_leaves_undone_is_taken_up_again(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, operation: str, undone: str
 ) -> None:
-    monkeypatch.setattr(tables, "backoff", lambda _: 0.001)
+    monkeypatch.setattr(retry, "backoff", lambda *_, **__: 0.001)
     connect(stores, braze.url)
     batch = queued(*some_events(5))
     with monkeypatch.context() as patch:
@@ -290,9 +290,11 @@ def test_an_item_that_dynamodb_never_takes_is_given_up_at_once_and_the_others_ar
     items = [(stores.members_table, {"member": {"S": name}}) for name in ("a", "large", "b")]
     began = time.monotonic()
 
-    left = tables.unwritten(items, time.monotonic() + 20)
+    left = tables.batch_put_remaining(items, time.monotonic() + 20)
 
-    found = tables.read([(stores.members_table, {"member": {"S": name}}) for name in ("a", "large", "b")], began + 20)
+    found = tables.batch_get(
+        [(stores.members_table, {"member": {"S": name}}) for name in ("a", "large", "b")], began + 20
+    )
     assert left == items[1:2]
     assert sorted(item["member"]["S"] for item in found[stores.members_table]) == ["a", "b"]
     assert time.monotonic() - began < 5

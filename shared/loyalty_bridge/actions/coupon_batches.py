@@ -121,10 +121,10 @@ def plan(
     }
     check = {"ConditionCheck": is_new | {"Key": _key(program, id_, HEAD)}}
     # The head comes last: where it is, the plan is complete, and nothing of it is planned anew.
-    *parts, last = dynamodb.chunks(puts, dynamodb.TOGETHER - 1)
+    *parts, last = dynamodb.chunks(puts, dynamodb.TRANSACTION_ITEMS - 1)
     deadline = time.monotonic() + WRITE_SECONDS
-    if all(dynamodb.together([*part, check], deadline) for part in parts):
-        dynamodb.together([*last, {"Put": is_new | {"Item": _head(batch)}}], deadline)
+    if all(dynamodb.transact([*part, check], deadline) for part in parts):
+        dynamodb.transact([*last, {"Put": is_new | {"Item": _head(batch)}}], deadline)
     ask(settings, program, id_)
     return id_
 

@@ -42,7 +42,7 @@ class Given:
 
 def key(program: str, member: str) -> str:
     """Name the codes of a member of a program, by its `generation`, in the table of the members."""
-    return dynamodb.name(program, "codes", member)
+    return dynamodb.item_key(program, "codes", member)
 
 
 def opened(item: Mapping[str, Any], campaign: str) -> Given | None:

@@ -473,7 +473,7 @@ def _free(settings: IdempotencySettings, record: Record) -> bool:
 def _set_aside(settings: IdempotencySettings, record: Record, now: float) -> None:
     """Move a record to an id of its own, unless it has ended meanwhile or somebody else has moved it."""
     moved = {"TableName": settings.idempotency_table, "Item": _closed(replace(record, id=record.owner), now)}
-    dynamodb.together([{"Put": moved}, {"Delete": _removal(settings, record)}], time.monotonic() + WRITE_SECONDS)
+    dynamodb.transact([{"Put": moved}, {"Delete": _removal(settings, record)}], time.monotonic() + WRITE_SECONDS)
 
 
 def _removal(settings: IdempotencySettings, record: Record) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def look(call: ApiRequest, deadline: float) -> Mapping[str, Any]:
     if not member:
         raise Invalid("accountId", "is not an id")
     names = (coupon_codes.key(program.generation, member), identities.key_of_aliases(program.generation, member))
-    found = dynamodb.read([(told.members_table, {"member": {"S": name}}) for name in names], deadline)
+    found = dynamodb.batch_get([(told.members_table, {"member": {"S": name}}) for name in names], deadline)
     items = {item["member"]["S"]: item for item in found[told.members_table]}
 
     def ask() -> str:

@@ -17,23 +17,23 @@ T = TypeVar("T")
 Keys = Sequence[tuple[str, dict[str, Any]]]
 """Table and key, or table and item."""
 
-TOGETHER = 100
+TRANSACTION_ITEMS = 100
 """Writes that a transaction takes (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/
 transaction-apis.html)."""
-_LONGEST_NAME = 1000
+_LONGEST_KEY = 1000
 _FINAL = ("ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException")
 """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html"""
 
 
-def name(*parts: str) -> str:
+def item_key(*parts: str) -> str:
     """Make the key of an item; DynamoDB takes 2,048 bytes, and whoever sends an id may send any length."""
     told = "#".join(parts)
-    if len(told) <= _LONGEST_NAME and told.isascii():
+    if len(told) <= _LONGEST_KEY and told.isascii():
         return told
     return f"{parts[0]}#{parts[1]}#{hashlib.blake2b(told.encode(errors='surrogatepass'), digest_size=32).hexdigest()}"
 
 
-def read(keys: Keys, deadline: float) -> dict[str, list[dict[str, Any]]]:
+def batch_get(keys: Keys, deadline: float) -> dict[str, list[dict[str, Any]]]:
     """Read items by key, strongly consistent: a hundred in a round trip, several round trips at once.
 
     Raises
@@ -42,13 +42,13 @@ def read(keys: Keys, deadline: float) -> dict[str, list[dict[str, Any]]]:
         When DynamoDB does not give all of them before `deadline` (of `time.monotonic`).
     """
     found: dict[str, list[dict[str, Any]]] = {table: [] for table, _ in keys}
-    for answer in aws.side_by_side(lambda part: _read(part, deadline), chunks(keys, 100)):
+    for answer in aws.side_by_side(lambda part: _batch_get(part, deadline), chunks(keys, 100)):
         for table, items in answer:
             found[table] += items
     return found
 
 
-def write(items: Keys, deadline: float) -> None:
+def batch_put(items: Keys, deadline: float) -> None:
     """Write items, each replacing what is there: twenty-five in a round trip, several round trips at once.
 
     Raises
@@ -56,19 +56,21 @@ def write(items: Keys, deadline: float) -> None:
     Unavailable
         When DynamoDB does not take all of them before `deadline` (of `time.monotonic`).
     """
-    if unwritten(items, deadline):
+    if batch_put_remaining(items, deadline):
         raise Unavailable("DynamoDB does not take what was given")
 
 
-def unwritten(items: Keys, deadline: float) -> Keys:
+def batch_put_remaining(items: Keys, deadline: float) -> Keys:
     """Write items as `write` does; gives those that DynamoDB has not taken before `deadline`.
 
     Every failure is repeated until then, except that of an item that DynamoDB can never take.
     """
-    return [item for left in aws.side_by_side(lambda part: _write(part, deadline), chunks(items, 25)) for item in left]
+    return [
+        item for left in aws.side_by_side(lambda part: _batch_put(part, deadline), chunks(items, 25)) for item in left
+    ]
 
 
-def update(updates: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[str, Any]]:
+def update_each(updates: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[str, Any]]:
     """Change items as `each` does.
 
     Parameters
@@ -81,10 +83,10 @@ def update(updates: Sequence[Mapping[str, Any]], deadline: float) -> list[Mappin
     Unavailable
         When DynamoDB does not take all of the others before `deadline` (of `time.monotonic`).
     """
-    return [left["Update"] for left in each([{"Update": one} for one in updates], deadline)]
+    return [left["Update"] for left in write_each([{"Update": one} for one in updates], deadline)]
 
 
-def each(writes: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[str, Any]]:
+def write_each(writes: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[str, Any]]:
     """Do writes, each under its own condition: a hundred in a round trip, several round trips at once.
 
     A round trip is a transaction, which writes twice as much as single writes, in a fraction of their time; what is
@@ -105,11 +107,11 @@ def each(writes: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[s
     Unavailable
         When DynamoDB does not take all of the others before `deadline` (of `time.monotonic`).
     """
-    undone = aws.side_by_side(lambda part: _each(part, deadline), chunks(writes, TOGETHER))
+    undone = aws.side_by_side(lambda part: _write_each(part, deadline), chunks(writes, TRANSACTION_ITEMS))
     return [one for left in undone for one in left]
 
 
-def _each(writes: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[str, Any]]:
+def _write_each(writes: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[str, Any]]:
     wanted, left = list(writes), list[Mapping[str, Any]]()
     turned_away = aws.dynamodb().exceptions.TransactionCanceledException
     for _ in attempts(deadline, longest=math.inf):
@@ -125,14 +127,16 @@ def _each(writes: Sequence[Mapping[str, Any]], deadline: float) -> list[Mapping[
                 return left
         except Unavailable as error:
             if _is_final(error):  # one that can never be taken fails the request of all
-                alone = [one for write in wanted for one in _each([write], deadline)] if len(wanted) > 1 else wanted
+                alone = (
+                    [one for write in wanted for one in _write_each([write], deadline)] if len(wanted) > 1 else wanted
+                )
                 return [*left, *alone]
         else:
             return left
     raise Unavailable("DynamoDB does not take what was given")
 
 
-def together(writes: Sequence[Mapping[str, Any]], deadline: float) -> bool:
+def transact(writes: Sequence[Mapping[str, Any]], deadline: float) -> bool:
     """Do several writes in one round trip, all or none of them; tell whether their conditions hold.
 
     Parameters
@@ -168,7 +172,7 @@ def chunks(parts: Sequence[T], size: int) -> list[Sequence[T]]:
     return [parts[start : start + size] for start in range(0, len(parts), size)]
 
 
-def _read(keys: Keys, deadline: float) -> list[tuple[str, list[dict[str, Any]]]]:
+def _batch_get(keys: Keys, deadline: float) -> list[tuple[str, list[dict[str, Any]]]]:
     found: list[tuple[str, list[dict[str, Any]]]] = []
     request: Any = {
         table: {"Keys": [key for name, key in keys if name == table], "ConsistentRead": True}
@@ -184,7 +188,7 @@ def _read(keys: Keys, deadline: float) -> list[tuple[str, list[dict[str, Any]]]]
     raise Unavailable("DynamoDB does not give what was asked for")
 
 
-def _write(items: Keys, deadline: float) -> Keys:
+def _batch_put(items: Keys, deadline: float) -> Keys:
     """Write at most twenty-five items; gives those that are left."""
     left = items
     for _ in attempts(deadline, longest=math.inf):
@@ -199,7 +203,7 @@ def _write(items: Keys, deadline: float) -> Keys:
             if not _is_final(error):
                 continue
             # One item that can never be taken fails the request of all.
-            return [one for item in left for one in _write([item], deadline)] if len(left) > 1 else left
+            return [one for item in left for one in _batch_put([item], deadline)] if len(left) > 1 else left
         left = [(table, one["PutRequest"]["Item"]) for table, ones in undone.items() for one in ones]
         if not left:
             break

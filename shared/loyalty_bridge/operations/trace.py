@@ -34,7 +34,7 @@ def trace(settings: DeliverySettings, program: Program, name: str) -> dict[str, 
         delivery_log.key_of_copies(program.id, program.destination_version, name, part) for part in get_args(Part)
     ]
     events = [delivery_log.key(program.id, program.destination_version, name), *copies]
-    found = dynamodb.read(
+    found = dynamodb.batch_get(
         [
             *((settings.delivery_log_table, {"event": {"B": event}}) for event in events),
             (settings.members_table, {"member": {"S": attribute_state.key(program.id, name)}}),

@@ -50,7 +50,7 @@ class BlockedGroup:
 
 
 def _key(program: str, group: str) -> str:
-    return dynamodb.name(program, "queue", group)
+    return dynamodb.item_key(program, "queue", group)
 
 
 def load(
@@ -64,7 +64,7 @@ def load(
         DynamoDB does not give all.
     """
     names = {_key(*group): group for group in groups}
-    found = dynamodb.read([(settings.members_table, {"member": {"S": name}}) for name in names], deadline)
+    found = dynamodb.batch_get([(settings.members_table, {"member": {"S": name}}) for name in names], deadline)
     lines = {names[item["member"]["S"]]: _opened(item) for item in found.get(settings.members_table, ())}
     return {group: line for group, line in lines.items() if line.last}
 
@@ -95,7 +95,7 @@ def block(settings: DeliverySettings, program: str, lines: Mapping[str, BlockedG
         )
         for group, line in lines.items()
     ]
-    dynamodb.write(items, deadline)
+    dynamodb.batch_put(items, deadline)
 
 
 def unblock(settings: DeliverySettings, program: str, group: str) -> None:

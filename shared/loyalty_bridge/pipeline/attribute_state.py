@@ -70,7 +70,7 @@ class AttributeState:
 
 def key(program: str, member: str) -> str:
     """Name a member in the table."""
-    return dynamodb.name(program, "member", member)
+    return dynamodb.item_key(program, "member", member)
 
 
 def from_item(item: Mapping[str, Any], destination_version: int, secret: bytes) -> AttributeState:

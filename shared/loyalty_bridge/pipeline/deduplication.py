@@ -60,7 +60,7 @@ def look_up(settings: DeliverySettings, mapped: Iterable[MappedEvent], deadline:
         keys[one.delivery.log_key] = (settings.delivery_log_table, {"event": {"B": one.delivery.log_key}})
         for name in _names(one):
             keys[name] = (settings.members_table, {"member": {"S": name}})
-    found = dynamodb.read(list(keys.values()), deadline)
+    found = dynamodb.batch_get(list(keys.values()), deadline)
     return Known(
         dict(delivery_log.from_item(item) for item in found.get(settings.delivery_log_table, ())),
         {item["member"]["S"]: item for item in found.get(settings.members_table, ())},
@@ -187,7 +187,7 @@ def save(batch: InvocationBatch, program: Program, members: Iterable[MemberBatch
         attribute_state.to_item(member.key, program.destination_version, member.state) for member in learned.values()
     ]
     until = time.monotonic() + WRITE_SECONDS
-    lost = dynamodb.unwritten([(batch.settings.members_table, item) for item in states], until)
+    lost = dynamodb.batch_put_remaining([(batch.settings.members_table, item) for item in states], until)
     forgotten = {item["member"]["S"] for _, item in lost}
     accepted: defaultdict[bytes, set[Part]] = defaultdict(set)
     for member in members:
@@ -205,7 +205,7 @@ def save(batch: InvocationBatch, program: Program, members: Iterable[MemberBatch
         (batch.settings.delivery_log_table, delivery_log.to_item(event, done, batch.now))
         for event, done in accepted.items()
     ]
-    unmarked = dynamodb.unwritten(items, max(until, time.monotonic() + WRITE_SECONDS / 3))
+    unmarked = dynamodb.batch_put_remaining(items, max(until, time.monotonic() + WRITE_SECONDS / 3))
     without_mark = {item["event"]["B"] for _, item in unmarked}
     again = frozenset(
         delivery

@@ -31,12 +31,12 @@ MOST_PERIODS = 20
 
 def key(program: str, alias: str) -> str:
     """Name an alias of a program, by its `generation`, in the table of the members."""
-    return dynamodb.name(program, "alias", alias)
+    return dynamodb.item_key(program, "alias", alias)
 
 
 def key_of_aliases(program: str, member: str) -> str:
     """Name what a member is known by, in the same table."""
-    return dynamodb.name(program, "aliases", member)
+    return dynamodb.item_key(program, "aliases", member)
 
 
 Name = tuple[str, str]
@@ -265,7 +265,7 @@ def learn(settings: MemberSettings, taught: Iterable[AliasAssertion], deadline: 
     items = _read(settings, [*several, *owners], deadline)
     # Before the owners: where an owner is known, its alias has the member.
     adds = [_add(settings, name, ids, items.get(name, {})) for name, ids in several.items()]
-    dynamodb.update([one for one in adds if one], deadline)
+    dynamodb.update_each([one for one in adds if one], deadline)
     set_members = "SET members = :members, told_at = :at"
     changes = [_set(settings, name, set_members, {":members": {"SS": [one.member]}}, "told_at", _when(one))
                for name, one in latest.items()]  # fmt: skip
@@ -274,12 +274,12 @@ def learn(settings: MemberSettings, taught: Iterable[AliasAssertion], deadline: 
             values = {":owner": {"S": holds.alias}, ":periods": _stored(holds.periods)}
             set_owner = "SET #owner = :owner, owner_at = :at, periods = :periods"
             changes.append(_set(settings, name, set_owner, values, "owner_at", holds.at))
-    dynamodb.update(changes, deadline)
+    dynamodb.update_each(changes, deadline)
 
 
 def _read(settings: MemberSettings, names: Iterable[str], deadline: float) -> dict[str, Mapping[str, Any]]:
     asked = [(settings.members_table, {"member": {"S": one}}) for one in sorted(set(names))]
-    return {item["member"]["S"]: item for item in dynamodb.read(asked, deadline).get(settings.members_table, ())}
+    return {item["member"]["S"]: item for item in dynamodb.batch_get(asked, deadline).get(settings.members_table, ())}
 
 
 def _add(settings: MemberSettings, name: str, ids: set[str], item: Mapping[str, Any]) -> dict[str, Any] | None:

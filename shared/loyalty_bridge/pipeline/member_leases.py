@@ -25,7 +25,7 @@ MARGIN_SECONDS = 15.0
 
 def key(name: str) -> str:
     """Name the lease of a group or member in the table of the members."""
-    return dynamodb.name(name.partition("#")[0], "lease", name)
+    return dynamodb.item_key(name.partition("#")[0], "lease", name)
 
 
 def only_leased(
@@ -71,7 +71,7 @@ def _taken_by_others(batch: InvocationBatch, names: Collection[str]) -> set[str]
         }
         for lease in by_key
     ]
-    turned_away = dynamodb.update(changes, batch.until)
+    turned_away = dynamodb.update_each(changes, batch.until)
     return {by_key[change["Key"]["member"]["S"]] for change in turned_away}
 
 
@@ -83,7 +83,7 @@ def give_back(batch: InvocationBatch, deadline: float) -> None:
     Unavailable
         DynamoDB does not answer before `deadline` (of `time.monotonic`): the leases end by themselves.
     """
-    dynamodb.each(
+    dynamodb.write_each(
         [
             {
                 "Delete": {

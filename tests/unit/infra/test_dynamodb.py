@@ -39,8 +39,8 @@ def test_a_transaction_is_repeated_under_its_token(
     monkeypatch.setattr(aws, "dynamodb", lambda: client)
 
     done = [
-        dynamodb.together([{"Put": {}}], time.monotonic() + 5),
-        dynamodb.together([{"Put": {}}], time.monotonic() + 5),
+        dynamodb.transact([{"Put": {}}], time.monotonic() + 5),
+        dynamodb.transact([{"Put": {}}], time.monotonic() + 5),
     ]
 
     *first, second = tokens
