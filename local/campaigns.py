@@ -112,7 +112,7 @@ def _batch(bundle: Deployed, path: str) -> bool:
     carried_out = _wait(done)
     members = ", ".join(f"{one['account_id']}: {one['state']}" for one in told.get("members", ()))
     say(f"  {'':16}     {members}")
-    return carried_out and told["succeeded"] == 2 and told["refused"] == 1
+    return carried_out and told["succeeded"] == 2 and told["rejected"] == 1
 
 
 def _came_back(bundle: Deployed) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.actions.idempotency import Answer
+from loyalty_bridge.actions.answer import Answer
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.event_queue import publisher
 from loyalty_bridge.event_queue.envelope import SourceRecord, group_of, single
 from loyalty_bridge.http_api import auth, requests, responses
-from loyalty_bridge.http_api.action_context import convercus_side
+from loyalty_bridge.http_api.action import convercus_side
 from loyalty_bridge.platforms.convercus import events as convercus
 from loyalty_bridge.settings import DeliverySettings, settings
 

@@ -46,11 +46,17 @@ class SignupSettings(ActionSettings, MemberSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanSettings(ActionSettings):
-    """Where batches of actions are planned and carried out."""
+class BatchQueueSettings(ActionSettings):
+    """Settings of a function that requests the execution of coupon batches."""
+
+    batches_queue_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings(BatchQueueSettings):
+    """Settings of a function that plans or executes coupon batches."""
 
     batches_table: str
-    batches_queue_url: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +76,10 @@ class DeliverySettings(MemberSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OperatorSettings(DeliverySettings, ActionSettings):
+class OperatorSettings(DeliverySettings, BatchQueueSettings):
     """Where what an operator does finds everything, and where it is noted."""
 
     audit_table: str
-    batches_queue_url: str
     api_url: str = ""
     punchh_webhook_base_url: str = ""
     loyalty_webhook_base_url: str = ""

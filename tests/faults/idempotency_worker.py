@@ -17,10 +17,12 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from loyalty_bridge.actions.idempotency import Answer, Record, execute
+from loyalty_bridge.actions.answer import Answer
+from loyalty_bridge.actions.idempotency import Operation, execute
+from loyalty_bridge.actions.idempotency_store import Record
 from loyalty_bridge.errors import BridgeError
 from loyalty_bridge.infra import aws
-from tests.support.idempotency_table import Settings
+from tests.support.idempotency_table import SETTINGS
 
 STEPS = ("before begin", "after begin", "before acting", "request sent", "after acting", "before end", "after end")
 """Where a process can be killed."""
@@ -71,19 +73,18 @@ def carry_out(upstream: str, told: dict[str, Any]) -> dict[str, Any]:
         return time.time() + float(told.get("later", 0))
 
     try:
-        answer = execute(
-            Settings(),
-            "demo",
-            "book",
-            told["key"],
-            "the same request",
-            act,
-            look if told.get("looks") else None,
+        operation = Operation(
+            program="demo",
+            action="book",
+            key=told["key"],
+            fingerprint="the same request",
             about={},
+            send=act,
+            reconcile=look if told.get("looks") else None,
             deadline=now() + float(told.get("seconds", 6)),
             repeat_window=120,
-            now=now,
         )
+        answer = execute(SETTINGS, operation, now=now)
     except BridgeError as error:
         return {"error": type(error).__name__}
     return {"answer": dict(answer.body)}

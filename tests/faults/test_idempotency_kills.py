@@ -19,7 +19,7 @@ import pytest
 from local.stack import ROOT, credentials, local_aws
 from simulators.server import Answer, Request, json_answer, serving
 from tests.faults.idempotency_worker import STEPS
-from tests.support.idempotency_table import Settings, create_table
+from tests.support.idempotency_table import SETTINGS, create_table
 
 KILLS = int(os.environ.get("BRIDGE_KILLS", "3"))
 LATER = 60.0
@@ -61,7 +61,7 @@ def local() -> Iterator[tuple[Upstream, Run]]:
     with pytest.MonkeyPatch.context() as patch, local_aws() as endpoint, serving(upstream) as url:
         for name, value in credentials(endpoint).items():
             patch.setenv(name, value)
-        create_table(Settings())
+        create_table(SETTINGS)
         worker = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.idempotency_worker", url],
             cwd=ROOT,

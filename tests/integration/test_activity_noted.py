@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from loyalty_bridge import activity
 from loyalty_bridge.actions import idempotency
+from loyalty_bridge.actions.answer import Answer
 from loyalty_bridge.activity import Counts, ErrorLine, buffer
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.infra import aws
@@ -20,7 +21,7 @@ from loyalty_bridge.parking import release as drain
 from loyalty_bridge.pipeline import forwarder
 from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.programs import delivery_state
-from loyalty_bridge.settings import DeliverySettings, ProgramSettings
+from loyalty_bridge.settings import ActionSettings, DeliverySettings, ProgramSettings
 from simulators import brevo
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
@@ -106,12 +107,12 @@ def test_opt_ins_that_failed_beside_others_are_noted_and_told_with_what_happened
     owner = api.upstream.accounts["A1"]["memberships"][0]
     users = ("U1", "REFUSED", "THROTTLED", "TURNED_AWAY", "FAILED")
     api.upstream.account("A1", memberships=[{**owner, "userId": user} for user in users])
-    perform = idempotency.execute
+    execute = idempotency.execute
 
-    def throttled(*arguments: Any, **more: Any) -> idempotency.Answer:
-        if more["about"]["membership_id"] == "THROTTLED":
+    def throttled(settings: ActionSettings, operation: idempotency.Operation) -> Answer:
+        if operation.about["membership_id"] == "THROTTLED":
             raise Unavailable("the journal: ThrottlingException")
-        return perform(*arguments, **more)
+        return execute(settings, operation)
 
     monkeypatch.setattr(idempotency, "execute", throttled)
     api.upstream.misbehave(kind="pass", on="set_optins")
@@ -127,7 +128,7 @@ def test_opt_ins_that_failed_beside_others_are_noted_and_told_with_what_happened
         "REFUSED": "it contradicts what Convercus knows",
         "THROTTLED": "the journal: ThrottlingException",
         "TURNED_AWAY": "Convercus turns requests away (HTTP 429)",
-        "FAILED": "opt-ins may be set or not, a repeat sets them: Convercus failed (HTTP 500)",
+        "FAILED": "opt-ins may be set or not; a repeat sets them: Convercus failed (HTTP 500)",
     }
     assert noted(api.settings, "subscribe_email").calls == {"ok": 1}
     assert {told(line) for line in errors(api.settings)} == {

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge.actions import coupon_batches, decisions, idempotency
-from loyalty_bridge.actions.idempotency import Answer as Ended
+from loyalty_bridge.actions import coupon_batches, decisions, idempotency, idempotency_store
+from loyalty_bridge.actions.answer import Answer as Ended
+from loyalty_bridge.actions.batch_assignment import assigner
 from loyalty_bridge.errors import ConnectionBroken, OutcomeUnknown
-from loyalty_bridge.http_api.action_context import carrier
 from loyalty_bridge.infra import aws, dynamodb
 from loyalty_bridge.platforms.convercus.client import ACCOUNT_COUPON_ID
 from loyalty_bridge.programs import api_keys
@@ -114,7 +114,7 @@ def test_members_that_the_platform_refuses_are_told_and_the_others_get_theirs(ap
     assert carry_out(*messages(api))
 
     told = progress(api, batch)
-    assert (told["succeeded"], told["refused"], told["planned"], told["unknown"]) == (1, 2, 0, 0)
+    assert (told["succeeded"], told["rejected"], told["planned"], told["unknown"]) == (1, 2, 0, 0)
     reasons = {one["account_id"]: one.get("reason", "") for one in told["members"]}
     assert reasons["A404"].startswith("ACCOUNT_NOT_FOUND")
     assert reasons["LOCKED"].startswith("ACCOUNT_LOCKED")
@@ -143,12 +143,12 @@ class Killed(BaseException):
 
 
 @pytest.mark.filterwarnings("ignore:No application metrics")
-@pytest.mark.parametrize("step", ["_finished", "_note"])
+@pytest.mark.parametrize("step", ["_store_end", "_store_outcome"])
 def test_a_crash_in_the_middle_doubles_nothing(api: Api, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     account_ids = members(api, 12)
     batch = plan(api, account_ids)
     (message,) = messages(api)
-    module = {"_finished": idempotency, "_note": coupon_batches}[step]
+    module = {"_store_end": idempotency, "_store_outcome": coupon_batches}[step]
     whole: Callable[..., Any] = getattr(module, step)
     left = iter(range(5))
     function: Any = loaded("carry_out_batch")
@@ -167,7 +167,7 @@ def test_a_crash_in_the_middle_doubles_nothing(api: Api, monkeypatch: pytest.Mon
     assert carry_out(message)
     told = progress(api, batch)
     # Of what was sent and whose end was not written down, nobody knows.
-    assert bool(told["unknown"]) == (step == "_finished")
+    assert bool(told["unknown"]) == (step == "_store_end")
     assert told["succeeded"] + told["unknown"] == 12
     assert Counter(api.done()) == Counter(account_ids)
 
@@ -180,7 +180,7 @@ def test_what_may_have_been_assigned_is_told_as_unknown_until_an_operator_decide
 
     assert carry_out(message)
     before = progress(api, batch)
-    first, second = idempotency.open_actions(api.settings, "demo")
+    first, second = idempotency_store.list_unknown(api.settings, "demo")
     idempotency.decide(api.settings, "demo", first.id, Ended(200, {"couponCode": "FOUND"}))
     assert carry_out(message)
     after = progress(api, batch)
@@ -200,7 +200,7 @@ def test_what_an_operator_decides_about_a_member_goes_on_with_the_batch(
     batch = plan(api, ["A1"])
     (message,) = messages(api)
     assert carry_out(message)
-    (unknown,) = idempotency.open_actions(api.settings, "demo")
+    (unknown,) = idempotency_store.list_unknown(api.settings, "demo")
 
     assert bridge("action", "decide", "demo", unknown.id, *decision, "--yes")[0] == 0
     (asked,) = messages(api)
@@ -232,7 +232,7 @@ def test_members_that_were_not_tried_come_before_those_whose_code_cannot_be_read
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(coupon_batches, "PARALLEL", 1)
-    planned = coupon_batches.find(api.settings, "demo", plan(api, members(api, 4)))
+    planned = coupon_batches.load(api.settings, "demo", plan(api, members(api, 4)))
     assert planned
     tried: list[str] = []
 
@@ -251,16 +251,16 @@ def test_members_that_were_not_tried_come_before_those_whose_code_cannot_be_read
 def test_an_assignment_is_remembered_for_as_long_as_its_message_may_come_back(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    planned = coupon_batches.find(api.settings, "demo", plan(api, ["A1"]))
+    planned = coupon_batches.load(api.settings, "demo", plan(api, ["A1"]))
     assert planned
     (message,) = messages(api)
     assert carry_out(message)
-    coupon_batches._note(
+    coupon_batches._store_outcome(
         api.settings, planned, coupon_batches.MemberOutcome("A1", "planned")
     )  # as if the first had died just before it
 
     monkeypatch.setattr(
-        idempotency, "execute", partial(idempotency.execute, now=lambda: time.time() + 29 * idempotency.DAY)
+        idempotency, "execute", partial(idempotency.execute, now=lambda: time.time() + 29 * idempotency_store.DAY)
     )
 
     assert carry_out(message)
@@ -324,11 +324,11 @@ def test_a_broken_connection_is_told_at_once_and_no_further_member_is_tried(
 
 def test_two_messages_of_one_batch_at_once_double_nothing(api: Api) -> None:
     account_ids = members(api, 20)
-    planned = coupon_batches.find(api.settings, "demo", plan(api, account_ids))
+    planned = coupon_batches.load(api.settings, "demo", plan(api, account_ids))
     assert planned
 
     def work() -> None:
-        coupon_batches.carry_out(api.settings, planned, carrier(api.settings, planned, 60), time.monotonic() + 40)
+        coupon_batches.carry_out(api.settings, planned, assigner(api.settings, planned, 60), time.monotonic() + 40)
 
     threads = [threading.Thread(target=work) for _ in range(2)]  # not the function itself: it has a process of its own
     for thread in threads:
@@ -411,7 +411,7 @@ def test_a_batch_of_an_unknown_coupon_is_refused_member_by_member(api: Api) -> N
     assert carry_out(*messages(api))
 
     told = api.get(f"campaigns/C404/assign/batch/{answer.body['batchId']}").body
-    assert told["refused"] == 1
+    assert told["rejected"] == 1
     assert told["members"][0]["reason"].startswith("COUPON_NOT_FOUND")
 
 

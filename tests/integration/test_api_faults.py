@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from loyalty_bridge.actions import idempotency
-from loyalty_bridge.actions.idempotency import Answer as Ended
+from loyalty_bridge.actions import idempotency, idempotency_store
+from loyalty_bridge.actions.answer import Answer as Ended
 from loyalty_bridge.platforms.convercus import client as convercus
 from loyalty_bridge.settings import settings
 from tests.support.http_events import ACTIONS, Answer, Api
@@ -94,7 +94,7 @@ def test_a_code_that_could_not_be_read_is_read_by_the_repeat(
     api.upstream.misbehave(kind="status", on="coupon_code", **fault)
 
     first = told(call(api, "assign", dispatch_id="d-1"))
-    (waiting,) = idempotency.open_actions(api.settings, "demo")
+    (waiting,) = idempotency_store.list_unknown(api.settings, "demo")
     api.upstream.forget_faults()
     repeat = call(api, "assign", dispatch_id="d-1")
 
@@ -122,7 +122,7 @@ def test_what_acts_minutes_later_is_done_once(api: Api, action: str) -> None:
 def test_what_an_operator_decides_is_what_repeats_are_told(api: Api, action: str) -> None:
     api.upstream.misbehave(kind="status", on=CALLS[action], status=500)
     call(api, action, dispatch_id="d-1")
-    (open_action,) = idempotency.open_actions(api.settings, "demo")
+    (open_action,) = idempotency_store.list_unknown(api.settings, "demo")
 
     decided = {"assign": {"couponCode": "X"}, "book": {"bookingId": "X"}}[action]
     idempotency.decide(api.settings, "demo", open_action.id, Ended(200, decided))
@@ -135,7 +135,7 @@ def test_what_an_operator_decides_is_what_repeats_are_told(api: Api, action: str
 def test_a_repeat_acts_when_an_operator_says_that_nothing_happened(api: Api, action: str) -> None:
     api.upstream.misbehave(kind="status", on=CALLS[action], status=500)
     call(api, action, dispatch_id="d-1")
-    (open_action,) = idempotency.open_actions(api.settings, "demo")
+    (open_action,) = idempotency_store.list_unknown(api.settings, "demo")
 
     idempotency.decide(api.settings, "demo", open_action.id, None)
 

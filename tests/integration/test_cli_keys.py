@@ -117,7 +117,7 @@ def test_an_unknown_action_is_listed_and_shown_with_what_it_was_about(
     assert (listed["action"], shown["action"], shown["state"]) == (name, name, "unknown")
     assert "account_id=A1" in listed["about"]
     assert shown["about"]["account_id"] == "A1"
-    assert shown["doubt"] == "Convercus failed (HTTP 500)"
+    assert shown["failure_reason"] == "Convercus failed (HTTP 500)"
     assert shown["reference"] == listed["id"]
     assert name in bridge("action", "list", "demo")[1]
 
@@ -168,7 +168,7 @@ def test_an_unknown_signup_is_listed_and_decided(unknown_signup: Api, punchh: Pu
     decided = bridge("action", "decide", "diner", listed["id"], "--happened", "--result", "5000000001", "--yes")
 
     assert (listed["action"], listed["about"]) == ("signup_member", "external_source_id=c-1")
-    assert (shown["state"], shown["doubt"]) == ("unknown", "Punchh answered 500")
+    assert (shown["state"], shown["failure_reason"]) == ("unknown", "Punchh answered 500")
     assert "ann@example.com" not in json.dumps(shown)
     assert decided[0] == 0
     assert unknown_signup.post("members", SIGNUP).body == {"userId": "5000000001"}

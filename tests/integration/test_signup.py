@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loyalty_bridge.actions import idempotency
+from loyalty_bridge.actions import idempotency, idempotency_store
 from loyalty_bridge.infra import aws
 from loyalty_bridge.pipeline import identities
 from loyalty_bridge.platforms.punchh import client as platform
@@ -578,7 +578,7 @@ def test_what_an_operator_decides_is_what_repeats_are_told(diner: Api, punchh: P
     connect_punchh(diner.settings, punchh.url, secrets=CLIENT_ONLY)
     punchh.faults.add(kind="status", status=500)
     sign_up(diner)
-    (open_action,) = idempotency.open_actions(diner.settings, "diner")
+    (open_action,) = idempotency_store.list_unknown(diner.settings, "diner")
 
     idempotency.decide(diner.settings, "diner", open_action.id, None)
 
@@ -707,7 +707,7 @@ def test_a_breaker_that_cannot_be_asked_lets_nothing_begin_and_a_repeat_signs_up
         patch.setattr(aws.dynamodb(), "delete_item", lambda **_: (_ for _ in ()).throw(failed))
         assert told(sign_up(diner)) == NOT_SENT
     assert punchh.requests == []
-    assert idempotency.open_actions(diner.settings, "diner") == []
+    assert idempotency_store.list_unknown(diner.settings, "diner") == []
 
     assert told(sign_up(diner)) == DONE
 

@@ -1,29 +1,26 @@
-"""The journal's table for tests, and calls of it that run one step at a time."""
+"""The idempotency table for tests, and calls of it that run one step at a time."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import boto3
 from moto import mock_aws
 
-from loyalty_bridge.actions.idempotency import Answer
+from loyalty_bridge.actions.answer import Answer
 from loyalty_bridge.errors import BridgeError
 from loyalty_bridge.infra import aws
+from loyalty_bridge.settings import ActionSettings
 from tests.support.template import resources
 
-
-@dataclass(frozen=True)
-class Settings:
-    idempotency_table: str = "IdempotencyTable"
+SETTINGS = ActionSettings(programs_table="", secrets_key="", idempotency_table="IdempotencyTable")
 
 
-def create_table(settings: Settings) -> None:
-    """Make the journal's table where the environment says."""
+def create_table(settings: ActionSettings) -> None:
+    """Create the idempotency table where the environment says."""
     declared = resources("AWS::DynamoDB::Table")["IdempotencyTable"]["Properties"]
     wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
     properties: Any = {name: declared[name] for name in wanted}
@@ -33,13 +30,12 @@ def create_table(settings: Settings) -> None:
 
 
 @contextmanager
-def journal() -> Iterator[Settings]:
-    """Give an empty journal in this process."""
+def journal() -> Iterator[ActionSettings]:
+    """Create an empty idempotency table in this process."""
     aws._made.cache_clear()
     with mock_aws():
-        settings = Settings()
-        create_table(settings)
-        yield settings
+        create_table(SETTINGS)
+        yield SETTINGS
     aws._made.cache_clear()
 
 

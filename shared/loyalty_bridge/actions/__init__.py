@@ -1,1 +1,1 @@
-"""What engagement platforms make us do on loyalty platforms, and the journal of it."""
+"""Actions that engagement platforms request on loyalty platforms, each executed at most once."""

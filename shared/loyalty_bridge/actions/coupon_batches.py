@@ -1,7 +1,7 @@
-"""Assigning a coupon to many members: planned durably, answered, then carried out from a queue.
+"""Assign a coupon to many members: the plan is stored, the caller gets an answer, and a queue executes the plan.
 
-A batch is one head item and one item for each member. Each member's assignment is an action of its own in the journal,
-under a key made of the batch and the member: whoever carries the batch out, and however often, assigns once.
+A batch is one head item and one item for each member. Each member's assignment is an action of its own, under a key
+made of batch and member, so that it is executed once, however often the batch runs.
 """
 
 from __future__ import annotations
@@ -15,58 +15,42 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from loyalty_bridge.activity import buffer
 from loyalty_bridge.errors import ConnectionBroken, Invalid, OutcomeUnknown, Unavailable, UpstreamRejected
 from loyalty_bridge.infra import aws, dynamodb
 from loyalty_bridge.platforms.convercus.client import ACCOUNT_COUPON_ID
 
+if TYPE_CHECKING:
+    from loyalty_bridge.settings import BatchQueueSettings, PlanSettings
+
 HEAD = "#"
+"""Sort key of a batch's head item."""
 DAYS = 30
+"""How long a batch is stored."""
 WRITE_SECONDS = 8.0
 PARALLEL = 4
-"""Calls to the loyalty platform under way at once, of one batch."""
+"""Concurrent calls to the loyalty platform for one batch."""
 
 PAUSE_SECONDS = 30
 MAX_PAUSE_SECONDS = 900
-"""Until what is still due of a batch is tried again: longer with each delivery, so that an outage of hours does not
-end in the dead-letter queue."""
+"""Pause before a batch runs again, longer with each run: an outage of hours does not end in the dead-letter queue."""
 
 ASSIGN_COUPON_BATCH = "assign_coupon_batch"
 BATCH_ID = "batch_id"
-"""Under which the journal keeps the batch that an assignment belongs to."""
+"""Name under which an assignment's idempotency record stores its batch."""
 
 ENDPOINT = "carry_out_batch"
-"""Under which the activity is noted."""
-_WORDS = {"succeeded": "ok", "refused": "upstream_refused", "unknown": "outcome_unknown", "due": "unavailable"}
+"""Endpoint under which activity is recorded."""
+_WORDS = {"succeeded": "ok", "rejected": "upstream_refused", "unknown": "outcome_unknown", "due": "unavailable"}
 
-Progress = Literal["planned", "succeeded", "refused", "unknown"]
-
-
-class BatchSettings(Protocol):
-    """Where batches are."""
-
-    @property
-    def batches_table(self) -> str:
-        """Name of the table."""
-
-
-class QueueSettings(Protocol):
-    """Where it is asked that batches be carried out."""
-
-    @property
-    def batches_queue_url(self) -> str:
-        """URL of the queue."""
-
-
-class PlanSettings(BatchSettings, QueueSettings, Protocol):
-    """Where batches are planned."""
+Progress = Literal["planned", "succeeded", "rejected", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class CouponBatch:
-    """What is to be assigned, and to how many; times as the caller wrote them."""
+    """The head of a batch: the coupon, the number of members, and its validity as the caller wrote it."""
 
     program: str
     id: str
@@ -79,11 +63,11 @@ class CouponBatch:
 
 @dataclass(frozen=True, slots=True)
 class MemberOutcome:
-    """A member of a batch: how far it is, and the coupon's code or the reason of the refusal."""
+    """The progress of one member; `result` is the coupon code, or the reason of a rejection or unknown outcome."""
 
     account_id: str
     state: Progress
-    told: str = ""
+    result: str = ""
 
 
 def plan(
@@ -96,22 +80,22 @@ def plan(
     valid_from: str = "",
     valid_to: str = "",
 ) -> str:
-    """Store a plan, then ask for it to be carried out; gives the batch's id.
+    """Store a plan, request its execution, and return the batch's id.
 
-    Repeated under the same reference it goes on where it stopped: a plan that is complete, which its head tells, is
-    not written again, and asking twice does no harm.
+    A repeat under the same reference continues an incomplete plan. A complete plan, which has a head, is not written
+    again; requesting its execution twice is harmless.
 
     Raises
     ------
     Unavailable
-        The plan was not stored, or nobody asked to carry it out: repeat it.
+        The plan is not stored, or its execution is not requested: repeat the call.
     """
     content = json.dumps([reference, coupon_id, list(account_ids), valid_from, valid_to])
     fingerprint = hashlib.sha256(content.encode()).hexdigest()
     id_ = fingerprint[:32]
     batch = CouponBatch(program, id_, coupon_id, len(account_ids), valid_from, valid_to, fingerprint)
     puts = [
-        {"Put": {"TableName": settings.batches_table, "Item": _closed(batch, MemberOutcome(account_id, "planned"))}}
+        {"Put": {"TableName": settings.batches_table, "Item": _to_item(batch, MemberOutcome(account_id, "planned"))}}
         for account_id in account_ids
     ]
     is_new: dict[str, Any] = {
@@ -120,23 +104,17 @@ def plan(
         "ExpressionAttributeNames": {"#batch": "batch"},
     }
     check = {"ConditionCheck": is_new | {"Key": _key(program, id_, HEAD)}}
-    # The head comes last: where it is, the plan is complete, and nothing of it is planned anew.
+    # The head is written last: if it exists, the plan is complete, and no part of it is written again.
     *parts, last = dynamodb.chunks(puts, dynamodb.TRANSACTION_ITEMS - 1)
     deadline = time.monotonic() + WRITE_SECONDS
     if all(dynamodb.transact([*part, check], deadline) for part in parts):
         dynamodb.transact([*last, {"Put": is_new | {"Item": _head(batch)}}], deadline)
-    ask(settings, program, id_)
+    request_run(settings, program, id_)
     return id_
 
 
-def find(settings: BatchSettings, program: str, id_: str) -> CouponBatch | None:
-    """Read a batch's head; None when there is no such batch of the program.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
+def load(settings: PlanSettings, program: str, id_: str) -> CouponBatch | None:
+    """Load the head of a batch; None when the program has no such batch."""
     with aws.reaching("the batches"):
         reply = aws.dynamodb().get_item(
             TableName=settings.batches_table,
@@ -147,83 +125,77 @@ def find(settings: BatchSettings, program: str, id_: str) -> CouponBatch | None:
     return CouponBatch(program=program, id=id_, **json.loads(item["head"]["S"])) if item else None
 
 
-def lines(settings: BatchSettings, batch: CouponBatch) -> list[MemberOutcome]:
-    """Read how far each member of a batch is.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
+def load_outcomes(settings: PlanSettings, batch: CouponBatch) -> list[MemberOutcome]:
+    """Load the progress of each member of a batch."""
     with aws.reaching("the batches"):
-        return [_opened(item) for item in _items(settings, batch) if item["member"]["S"] != HEAD]
+        return [_from_item(item) for item in _items(settings, batch) if item["member"]["S"] != HEAD]
 
 
-def progress(batch: CouponBatch, found: Sequence[MemberOutcome]) -> dict[str, Any]:
-    """Tell how far a batch is: how many members are in which state, and each member's outcome."""
-    counts = Counter(line.state for line in found)
-    told = {"succeeded": "couponCode", "refused": "reason", "unknown": "reason"}
+def progress(batch: CouponBatch, outcomes: Sequence[MemberOutcome]) -> dict[str, Any]:
+    """Return a batch's progress for its caller: the number of members in each state, and each member's outcome."""
+    counts = Counter(outcome.state for outcome in outcomes)
+    names = {"succeeded": "couponCode", "rejected": "reason", "unknown": "reason"}
     return {
         "batchId": batch.id,
         "couponId": batch.coupon_id,
         "total": batch.count,
-        **{state: counts[state] for state in ("planned", "succeeded", "refused", "unknown")},
+        **{state: counts[state] for state in ("planned", "succeeded", "rejected", "unknown")},
         "members": [
-            {"account_id": line.account_id, "state": line.state}
-            | ({told[line.state]: line.told} if line.state in told else {})
-            for line in sorted(found, key=lambda line: line.account_id)
+            {"account_id": outcome.account_id, "state": outcome.state}
+            | ({names[outcome.state]: outcome.result} if outcome.state in names else {})
+            for outcome in sorted(outcomes, key=lambda outcome: outcome.account_id)
         ],
     }
 
 
 def carry_out(
-    settings: BatchSettings, batch: CouponBatch, assign: Callable[[CouponBatch, str], str], until: float
+    settings: PlanSettings, batch: CouponBatch, assign: Callable[[CouponBatch, str], str], until: float
 ) -> Counter[str]:
-    """Assign to the members that are still due, several at once; what is due after that has to be done again later.
+    """Assign the coupon to the members that have no outcome yet, several at once, and count the outcomes.
 
-    How each ended is noted for the program's activity, once: one that is still unknown is no news. A connection that
-    is broken for one member is for all: the others are not tried, and the counts tell of it.
+    Each new outcome is recorded in the program's activity once. A connection that is broken for one member is broken
+    for all: the other members are not tried, and the counts hold `ConnectionBroken.word`.
 
     Parameters
     ----------
     assign
-        Assigns to one member and gives the code; raises `UpstreamRejected`, `OutcomeUnknown` or `Unavailable`.
+        Assigns the coupon to one member and returns the code; raises `UpstreamRejected`, `OutcomeUnknown` or
+        `Unavailable`.
     until
-        When to begin no further assignment (of `time.monotonic`).
+        When to start no further assignment (of `time.monotonic`).
 
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
+    Returns
+    -------
+    Counter
+        By state; ``due`` counts the members for which the batch has to run again.
     """
     broken = threading.Event()
 
-    def one(before: MemberOutcome) -> str:
-        """Give the member's state where it is new, or that it is still due."""
+    def process(before: MemberOutcome) -> str:
+        """Return the member's new state, ``due``, or nothing if its state is unchanged."""
         if time.monotonic() >= until or broken.is_set():
             return "due"
         try:
-            line, problem = _tried(batch, before, assign)
+            outcome, problem = _attempt(batch, before, assign)
         except Unavailable as error:
             buffer.problem(batch.program, ENDPOINT, error)
             if isinstance(error, ConnectionBroken):
                 broken.set()
             return "due"
-        if line != before:
-            _note(settings, batch, line)
+        if outcome != before:
+            _store_outcome(settings, batch, outcome)
             if problem:
                 buffer.problem(batch.program, ENDPOINT, problem)
-        # Nobody repeats a member of a batch: a code that could not be read is read when the batch comes back.
+        # A batch member has no other repeat: a code that could not be read is read when the batch runs again.
         if isinstance(problem, OutcomeUnknown) and ACCOUNT_COUPON_ID in problem.about:
             return "due"
-        return line.state if line != before else ""
+        return outcome.state if outcome != before else ""
 
-    # Of an unknown one the journal knows whether an operator has decided it since. To learn that may take its time:
-    # those that have not been tried come first.
-    found = lines(settings, batch)
-    due = [line for state in ("planned", "unknown") for line in found if line.state == state]
+    # An operator may have decided an unknown outcome since; finding out may take time, so untried members go first.
+    outcomes = load_outcomes(settings, batch)
+    due = [outcome for state in ("planned", "unknown") for outcome in outcomes if outcome.state == state]
     with ThreadPoolExecutor(PARALLEL) as pool:
-        counts = Counter(filter(None, pool.map(one, due)))
+        counts = Counter(filter(None, pool.map(process, due)))
     for state, word in _WORDS.items():
         buffer.tally.call(batch.program, ENDPOINT, word, count=counts[state])
     if broken.is_set():
@@ -231,27 +203,27 @@ def carry_out(
     return counts
 
 
-def _tried(
+def _attempt(
     batch: CouponBatch, before: MemberOutcome, assign: Callable[[CouponBatch, str], str]
 ) -> tuple[MemberOutcome, UpstreamRejected | Invalid | OutcomeUnknown | None]:
-    """Assign to one member; gives how it ended, and what stood in the way."""
+    """Assign the coupon to one member; return its outcome and the error, if any."""
     try:
-        return replace(before, state="succeeded", told=assign(batch, before.account_id)), None
-    except UpstreamRejected as refusal:
-        return replace(before, state="refused", told=f"{refusal.code} {refusal.reason}".strip()), refusal
-    except Invalid as refusal:
-        return replace(before, state="refused", told=refusal.reason), refusal
+        return replace(before, state="succeeded", result=assign(batch, before.account_id)), None
+    except UpstreamRejected as rejection:
+        return replace(before, state="rejected", result=f"{rejection.code} {rejection.reason}".strip()), rejection
+    except Invalid as error:
+        return replace(before, state="rejected", result=error.reason), error
     except OutcomeUnknown as error:
-        return replace(before, state="unknown", told=str(error)), error
+        return replace(before, state="unknown", result=str(error)), error
 
 
-def ask(settings: QueueSettings, program: str, id_: str, *, after_seconds: int = 0) -> None:
-    """Ask for a batch to be carried out, or gone on with; asking twice does no harm.
+def request_run(settings: BatchQueueSettings, program: str, id_: str, *, after_seconds: int = 0) -> None:
+    """Request that a batch is executed or continued; requesting it twice is harmless.
 
     Raises
     ------
     Unavailable
-        The queue does not take it.
+        The queue does not accept the request.
     """
     with aws.reaching("the queue of batches"):
         aws.sqs().send_message(
@@ -261,8 +233,8 @@ def ask(settings: QueueSettings, program: str, id_: str, *, after_seconds: int =
         )
 
 
-def come_back(settings: QueueSettings, handle: str, receives: int) -> None:
-    """Let a message that asks for a batch come back soon; else it does after the queue's visibility time-out."""
+def retry_later(settings: BatchQueueSettings, handle: str, receives: int) -> None:
+    """Set the pause after which a batch's message is received again; by default the queue's visibility time-out."""
     pause = min(PAUSE_SECONDS * receives, MAX_PAUSE_SECONDS)
     with suppress(Unavailable), aws.reaching("the queue of batches"):
         aws.sqs().change_message_visibility(
@@ -270,18 +242,18 @@ def come_back(settings: QueueSettings, handle: str, receives: int) -> None:
         )
 
 
-def _note(settings: BatchSettings, batch: CouponBatch, line: MemberOutcome) -> None:
+def _store_outcome(settings: PlanSettings, batch: CouponBatch, outcome: MemberOutcome) -> None:
     with aws.reaching("the batches"):
         aws.dynamodb().update_item(
             TableName=settings.batches_table,
-            Key=_key(batch.program, batch.id, line.account_id),
-            UpdateExpression="SET #state = :state, told = :told",
-            ExpressionAttributeNames={"#state": "state"},
-            ExpressionAttributeValues={":state": {"S": line.state}, ":told": {"S": line.told}},
+            Key=_key(batch.program, batch.id, outcome.account_id),
+            UpdateExpression="SET #state = :state, #result = :result",
+            ExpressionAttributeNames={"#state": "state", "#result": "result"},
+            ExpressionAttributeValues={":state": {"S": outcome.state}, ":result": {"S": outcome.result}},
         )
 
 
-def _items(settings: BatchSettings, batch: CouponBatch) -> Iterator[Mapping[str, Any]]:
+def _items(settings: PlanSettings, batch: CouponBatch) -> Iterator[Mapping[str, Any]]:
     pages = (
         aws.dynamodb()
         .get_paginator("query")
@@ -301,27 +273,27 @@ def _key(program: str, id_: str, member: str) -> dict[str, Any]:
 
 
 def _head(batch: CouponBatch) -> dict[str, Any]:
-    told = {
+    head = {
         "coupon_id": batch.coupon_id,
         "count": batch.count,
         "valid_from": batch.valid_from,
         "valid_to": batch.valid_to,
         "fingerprint": batch.fingerprint,
     }
-    return _item(batch, HEAD, {"head": {"S": json.dumps(told)}})
+    return _item(batch, HEAD, {"head": {"S": json.dumps(head)}})
 
 
-def _closed(batch: CouponBatch, line: MemberOutcome) -> dict[str, Any]:
-    return _item(batch, line.account_id, {"state": {"S": line.state}, "told": {"S": line.told}})
+def _to_item(batch: CouponBatch, outcome: MemberOutcome) -> dict[str, Any]:
+    return _item(batch, outcome.account_id, {"state": {"S": outcome.state}, "result": {"S": outcome.result}})
 
 
-def _item(batch: CouponBatch, member: str, told: Mapping[str, Any]) -> dict[str, Any]:
+def _item(batch: CouponBatch, member: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **_key(batch.program, batch.id, member),
         "expires": {"N": str(int(time.time()) + DAYS * 86400)},
-        **told,
+        **attributes,
     }
 
 
-def _opened(item: Mapping[str, Any]) -> MemberOutcome:
-    return MemberOutcome(item["member"]["S"], item["state"]["S"], item["told"]["S"])
+def _from_item(item: Mapping[str, Any]) -> MemberOutcome:
+    return MemberOutcome(item["member"]["S"], item["state"]["S"], item["result"]["S"])

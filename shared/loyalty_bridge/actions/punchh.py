@@ -1,4 +1,4 @@
-"""What a campaign may have done on Punchh: sign a member up, and let a coupon campaign make a code."""
+"""Actions on Punchh: sign a member up, and generate a coupon code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loyalty_bridge.actions.idempotency import Answer
+from loyalty_bridge.actions.answer import Answer
 from loyalty_bridge.errors import (
     Invalid,
     KeyReused,
@@ -34,7 +34,7 @@ from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_CLIENT_S
 if TYPE_CHECKING:
     from loyalty_bridge.actions.clients import PunchhClient
     from loyalty_bridge.actions.context import ActionContext
-    from loyalty_bridge.actions.idempotency import Record
+    from loyalty_bridge.actions.idempotency_store import Record
     from loyalty_bridge.settings import SignupSettings
 
 SIGNUP_MEMBER = "signup_member"
@@ -43,32 +43,33 @@ _CLOCK_SKEW = 60.0
 
 _DEVICES = uuid.UUID("5b0f8b5a-6a0e-4c7e-9d3b-0d6a3f1f7c11")
 _NO_DEVICES = frozenset({"", "none", "null", "undefined", "00000000-0000-0000-0000-000000000000"})
-"""Among them what Android tells as advertising id of who has opted out: https://support.google.com/googleplay/android-developer/answer/6048248."""
+"""Texts that mean "no device", in lower case. The zeros are the advertising id of an Android user who has opted out:
+https://support.google.com/googleplay/android-developer/answer/6048248."""
 
 _logger = logging.getLogger(__name__)
 
 
-def device_id(told: str, program: str, external_id: str) -> str:
-    """Give the id of a member's device: what the caller tells, else one that is stable and the member's alone.
+def device_id(requested: str, program: str, external_id: str) -> str:
+    """Return the id of a member's device: the caller's, or one that is stable and unique for the member.
 
-    Punchh lets a few guests share a device, and gives a device its signup reward once.
+    Punchh lets only a few guests share a device, and gives its signup reward once per device.
 
     Raises
     ------
     Invalid
-        What the caller tells cannot be a header.
+        The caller's device id cannot be a header.
     """
-    told = told.strip()
-    if told.lower() in _NO_DEVICES or "{{" in told:
+    requested = requested.strip()
+    if requested.lower() in _NO_DEVICES or "{{" in requested:
         return str(uuid.uuid5(_DEVICES, f"{program}#{external_id}"))
-    if not punchh.HEADER.fullmatch(told):
+    if not punchh.HEADER.fullmatch(requested):
         raise Invalid("punchh-app-device-id", "is not printable, or longer than 256 characters")
-    return told
+    return requested
 
 
 def signup_member(
     settings: SignupSettings,
-    caller: ActionContext[PunchhClient],
+    context: ActionContext[PunchhClient],
     user: Mapping[str, Any],
     *,
     device_id: str,
@@ -76,124 +77,129 @@ def signup_member(
     generation: str,
     rebinds: bool = False,
 ) -> Answer:
-    """Sign a member up; the answer has the ``userId``, and says when the member is an ``existing`` one.
+    """Sign a member up; the answer holds the ``userId``, and ``existing`` if the account was there before.
 
-    An e-mail address proves nothing: whoever knows one may name it. So an account that is there already gets the
-    external id only when Punchh says that it has none; the answer then has its ``userId``, and otherwise has not. When
-    the outcome of a signup is unknown, an account that is no older than the signup is taken for its result. A refusal
-    is not kept: a corrected signup of the same member is sent to Punchh again.
+    An e-mail address proves nothing, because anyone can name it. So an existing account gets the external id only if
+    Punchh reports that it has none; otherwise the answer has no ``userId``. If the outcome of a signup is unknown, an
+    account that is no older than the signup counts as its result. A rejection is not stored: a corrected signup of the
+    same member is sent.
 
     Parameters
     ----------
     user
         Punchh's fields without passwords.
     generation
-        The program's, under which the member's ids are remembered.
+        The program's generation, under which the member's ids are stored.
     rebinds
-        The program's addresses are verified: an existing account gets the external id in place of the one it has.
+        The program verifies addresses: an existing account gets the external id even if it has another one.
 
     Raises
     ------
     Invalid
-        Punchh wants a field that is missing.
+        A field is missing that Punchh requires.
     UpstreamRejected, KeyReused, InProgress, NotSent, OutcomeUnknown, Unavailable
-        As `journal.perform`.
+        As `idempotency.execute`.
     """
-    api, external_id = caller.client.api, user["external_source_id"]
+    api, external_id = context.client.api, user["external_source_id"]
     if api.flavour == "mobile" and (absent := [name for name in ("first_name", "last_name") if name not in user]):
-        raise Invalid(f"user.{absent[0]}", "is missing, and the mobile API wants it")
+        raise Invalid(f"user.{absent[0]}", "is missing; the mobile API requires it")
 
     began = time.time()
 
-    def look(seen: Record | None) -> Answer | None:
-        return _found(caller, user, rebinds=rebinds, since=seen.since if seen else began)
+    def reconcile(record: Record | None) -> Answer | None:
+        return _found(context, user, rebinds=rebinds, since=record.since if record else began)
 
-    def act(_: str) -> Answer:
+    def send(_: str) -> Answer:
         try:
-            return Answer(200, {"userId": _signed_up(caller, user, device_id, user_agent)})
-        except UpstreamRejected as refusal:
-            if refusal.code != punchh.ALREADY_MEMBER:
+            return Answer(200, {"userId": _sign_up(context, user, device_id, user_agent)})
+        except UpstreamRejected as rejection:
+            if rejection.code != punchh.ALREADY_MEMBER:
                 raise
-            return _existing(caller, user, rebinds=rebinds)
+            return _existing(context, user, rebinds=rebinds)
         except OutcomeUnknown:
-            with suppress(Unavailable, UpstreamRejected):  # a look-up that fails tells nothing
-                if found := look(None):
-                    return found
+            with suppress(Unavailable, UpstreamRejected):  # a search that fails proves nothing
+                if answer := reconcile(None):
+                    return answer
             raise
 
-    about, signing = {"external_source_id": external_id}, caller.client.credentials[PUNCHH_CLIENT_SECRET].send
+    about, signing = {"external_source_id": external_id}, context.client.credentials[PUNCHH_CLIENT_SECRET].send
     try:
-        answer = caller.perform(
-            SIGNUP_MEMBER, act, about, look, ready=lambda: signing.admit(caller.deadline), keeps_refusals=False
+        answer = context.execute(
+            SIGNUP_MEMBER,
+            send,
+            about,
+            reconcile,
+            prepare=lambda: signing.admit(context.deadline),
+            stores_rejections=False,
         )
     except KeyReused:
-        raise KeyReused("this external_source_id came before, with other data") from None
+        raise KeyReused("this external_source_id was signed up before, with other data") from None
     finally:
-        signing.release(caller.deadline)
+        signing.release(context.deadline)
     if user_id := answer.body.get("userId"):
-        _learn(settings, caller, generation, user_id, external_id)
+        _learn(settings, context, generation, user_id, external_id)
     return answer
 
 
 def _learn(
-    settings: SignupSettings, caller: ActionContext[PunchhClient], generation: str, user_id: str, external_id: str
+    settings: SignupSettings, context: ActionContext[PunchhClient], generation: str, user_id: str, external_id: str
 ) -> None:
     try:
-        taught = AliasAssertion(generation, alias_of(user_id), external_id, datetime.now(UTC), "member")
-        identities.learn(settings, [taught], caller.deadline)
-    except Unavailable as error:  # the member's first event teaches it
-        _logger.warning("that a member is known by another id could not be written down: %s", error)
+        assertion = AliasAssertion(generation, alias_of(user_id), external_id, datetime.now(UTC), "member")
+        identities.learn(settings, [assertion], context.deadline)
+    except Unavailable as error:  # the member's first event holds both ids, too
+        _logger.warning("ids of a member not stored: %s", error)
 
 
-def _signed_up(
-    caller: ActionContext[PunchhClient], user: Mapping[str, Any], device_id: str, user_agent: str | None
+def _sign_up(
+    context: ActionContext[PunchhClient], user: Mapping[str, Any], device_id: str, user_agent: str | None
 ) -> str:
-    signing = caller.client.credentials[PUNCHH_CLIENT_SECRET]
+    signing = context.client.credentials[PUNCHH_CLIENT_SECRET]
     user_id = punchh.signup(
         signing.send,
-        caller.client.api,
+        context.client.api,
         user,
         secret=signing.value,
-        password=f"{secrets.token_urlsafe(24)}aA1!",  # of every kind that a business may ask for
+        password=f"{secrets.token_urlsafe(24)}aA1!",  # with every kind of character that a business may require
         device_id=device_id,
         user_agent=user_agent,
-        deadline=caller.deadline,
+        deadline=context.deadline,
     )
     return str(user_id)
 
 
-def _existing(caller: ActionContext[PunchhClient], user: Mapping[str, Any], *, rebinds: bool) -> Answer:
+def _existing(context: ActionContext[PunchhClient], user: Mapping[str, Any], *, rebinds: bool) -> Answer:
     try:
-        found = _found(caller, user, rebinds=rebinds, since=math.inf)
-    except OutcomeUnknown as error:  # setting the id once more does no harm
+        found = _found(context, user, rebinds=rebinds, since=math.inf)
+    except OutcomeUnknown as error:  # setting the id again is harmless
         raise NotSent(str(error)) from error
     return Answer(200, {**(found.body if found else {}), "existing": True})
 
 
 def _found(
-    caller: ActionContext[PunchhClient], user: Mapping[str, Any], *, rebinds: bool, since: float
+    context: ActionContext[PunchhClient], user: Mapping[str, Any], *, rebinds: bool, since: float
 ) -> Answer | None:
-    """Find the account of the e-mail address, and connect it when it may be; None when nothing can be said.
+    """Find the account of the e-mail address and set its external id if allowed; None if Punchh does not say enough.
 
     Parameters
     ----------
     since
-        An account that is no older (epoch seconds) is the one that was signed up.
+        Start of the signup (epoch seconds): an account that is no older is its result.
     """
-    client, until = caller.client, caller.deadline
+    client, until = context.client, context.deadline
     admin = client.credentials.get(PUNCHH_ADMIN_KEY)
     if admin is None:
         return None
     guest = punchh.user_information(admin.send, client.api, admin_key=admin.value, deadline=until, email=user["email"])
     if guest is None or guest.email.strip().lower() not in {"", user["email"].lower()}:
-        return None  # an account of another address is not the one that was asked for
-    told = Answer(200, {"userId": str(guest.user_id)})
+        return None  # the account of another address
+    answer = Answer(200, {"userId": str(guest.user_id)})
     is_new = guest.joined is not None and guest.joined >= since - _CLOCK_SKEW
     if guest.external_source_id == user["external_source_id"] or (guest.external_source_id is None and is_new):
-        return told
+        return answer
     if guest.external_source_id != "" and not rebinds:
         return Answer(200, {"existing": True}) if since == math.inf or guest.joined is not None else None
-    known = replace(guest, email=guest.email or user["email"])  # the business may keep it from its interfaces
+    known = replace(guest, email=guest.email or user["email"])  # the business may hide it in its interfaces
     source = {name: user[name] for name in ("external_source",) if name in user}
     punchh.set_external_source_id(
         admin.send,
@@ -203,18 +209,18 @@ def _found(
         admin_key=admin.value,
         deadline=until,
     )
-    return told
+    return answer
 
 
 def generate_code(client: PunchhClient, user_id: int, campaign: str, deadline: float) -> str:
-    """Let a campaign generate a member's coupon code.
+    """Generate a member's coupon code in a campaign.
 
     Parameters
     ----------
     user_id
-        Punchh's.
+        Punchh's id of the member.
     campaign
-        Punchh's id of it.
+        Punchh's id of the campaign.
     deadline
         Of ``time.monotonic``.
 
@@ -223,14 +229,18 @@ def generate_code(client: PunchhClient, user_id: int, campaign: str, deadline: f
     Invalid
         Punchh does not know the user.
     NotConnected
-        Punchh does not tell the user's e-mail address, by which the campaign knows who gets the code.
+        Punchh does not return the user's e-mail address, which the campaign needs.
     UpstreamRejected
-        The campaign gives the member no code; ConnectionBroken, NotSent, OutcomeUnknown: nobody says so.
+        The campaign rejects the member.
+    ConnectionBroken, NotSent, OutcomeUnknown
+        There is no clear answer.
     """
     admin, token = (client.credentials[name] for name in (PUNCHH_ADMIN_KEY, f"{PUNCHH_COUPON_TOKEN}{campaign}"))
     guest = punchh.user_information(admin.send, client.api, admin_key=admin.value, deadline=deadline, user_id=user_id)
     if guest is None:
         raise Invalid("accountId", "is not known to Punchh")
-    if not guest.email:  # the business may keep it from its interfaces
-        raise NotConnected("Punchh does not tell the member's e-mail address, which coupon codes need")
+    if not guest.email:  # the business may hide it in its interfaces
+        raise NotConnected(
+            "Punchh does not return the member's e-mail address, which coupon codes need; allow it in Punchh"
+        )
     return punchh.coupon_code(token.send, client.api, guest, campaign_id=campaign, token=token.value, deadline=deadline)

@@ -182,7 +182,7 @@ class ActionRow(_Answer):
     action: str
     since: str
     about: str
-    doubt: str
+    failure_reason: str
 
 
 class Actions(_Answer):
@@ -196,11 +196,11 @@ class Action(_Answer):
 
     id: str
     action: str
-    state: Literal["started", "succeeded", "refused", "unknown"]
+    state: Literal["started", "succeeded", "rejected", "unknown"]
     since: str
     about: dict[str, str]
     reference: str
-    doubt: str
+    failure_reason: str
     status: int | None = None
     answer: dict[str, Any] = {}
 

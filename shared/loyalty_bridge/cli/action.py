@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from loyalty_bridge.actions import decisions, idempotency
+from loyalty_bridge.actions import decisions, idempotency_store
 from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, find, show
 from loyalty_bridge.operations import service
@@ -18,14 +18,14 @@ ActionArgument = Annotated[str, typer.Argument(metavar="ID", help="As `bridge ac
 @commands.command("list")
 def list_open(program: ProgramArgument, json_output: JsonOption = False) -> None:
     """List the actions whose outcome is unknown, oldest first: look them up on the loyalty platform, then decide."""
-    rows = [decisions.row(record) for record in idempotency.open_actions(stack.settings(), find(program).id)]
+    rows = [decisions.row(record) for record in idempotency_store.list_unknown(stack.settings(), find(program).id)]
     show(rows, json_output)
 
 
 @commands.command("show")
 def show_one(program: ProgramArgument, action_id: ActionArgument, json_output: JsonOption = False) -> None:
     """Show what is known of an action, and under which reference it was sent."""
-    show(decisions.described(decisions.find(stack.settings(), find(program).id, action_id)), json_output)
+    show(decisions.to_dict(decisions.find(stack.settings(), find(program).id, action_id)), json_output)
 
 
 @commands.command("decide")

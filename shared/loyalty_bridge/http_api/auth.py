@@ -27,19 +27,19 @@ class Access:
     """The program that a caller may use, and what all containers share about it, by its sort key."""
 
     program: Program
-    beside: Mapping[str, Mapping[str, Any]]
+    items: Mapping[str, Mapping[str, Any]]
 
     @property
     def token(self) -> Token:
         """The token for its loyalty platform."""
-        return access_token.from_item(self.beside.get(access_token.ITEM, {}))
+        return access_token.from_item(self.items.get(access_token.ITEM, {}))
 
 
 def authenticate(
     settings: ProgramSettings,
     program: str,
     headers: Mapping[str, str],
-    beside: Sequence[str] = (access_token.ITEM,),
+    items: Sequence[str] = (access_token.ITEM,),
     *,
     scope: api_keys.Scope = "actions",
 ) -> Access:
@@ -49,8 +49,8 @@ def authenticate(
     ----------
     headers
         Names in lower case.
-    beside
-        Sort keys of what else is to be read.
+    items
+        Sort keys of further items to read.
     scope
         What the key has to be for.
 
@@ -71,13 +71,14 @@ def authenticate(
         raise Unauthorized from None
     if key is None:
         raise Unauthorized
-    lasting = [item for item in beside if item == access_token.ITEM]
-    found, items = repository.recall(settings, name, [key, *(item for item in beside if item not in lasting)], lasting)
+    lasting = [item for item in items if item == access_token.ITEM]
+    fresh = [key, *(item for item in items if item not in lasting)]
+    found, stored = repository.recall(settings, name, fresh, lasting)
     if found is None:
         raise Unauthorized
     buffer.register_program(found)
-    if key not in items:
+    if key not in stored:
         raise Unauthorized
-    if not api_keys.is_for(items[key], scope):
+    if not api_keys.is_for(stored[key], scope):
         raise OutOfScope(f"the key is not for {scope}")
-    return Access(found, items)
+    return Access(found, stored)

@@ -52,7 +52,7 @@ def look(call: ApiRequest, deadline: float) -> Mapping[str, Any]:
         user_id = user_id_of(identities.from_item(items.get(names[1], {})))
         if user_id is None:
             raise Invalid("accountId", "is not known by an id of Punchh")
-        client = punchh_client(told, program, admitted.beside, needs=secrets)
+        client = punchh_client(told, program, admitted.items, needs=secrets)
         return generate_code(client, user_id, campaign, deadline)
 
     seen = coupon_codes.opened(items.get(names[0], {}), campaign)

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from loyalty_bridge.actions.answer import Answer
 from loyalty_bridge.actions.clients import convercus_client, shared_client
-from loyalty_bridge.actions.idempotency import Answer
 from loyalty_bridge.errors import BridgeError, Invalid, OutOfScope, Unauthorized, UpstreamRejected
 from loyalty_bridge.http_api import auth, responses
 from loyalty_bridge.http_api.responses import Response, failed, response

@@ -226,7 +226,7 @@ class SubscribeEmail(_Body):
 class SignupUser(_Body):
     """Who is to be signed up: the fields of Punchh's signup, but for what the bridge itself sets.
 
-    Which values are no id depends on where the program's events go, see `signup_caller`.
+    Which values are no id depends on where the program's events go, see `action.signup_context`.
 
     Source: https://developers.partech.com/docs/dev-portal-online-ordering (sign-up). A password is no field: the bridge
     makes one that nobody knows.

@@ -30,7 +30,7 @@ class BatchMember(_Answer):
     """How far a member of a batch is."""
 
     account_id: str
-    state: Literal["planned", "succeeded", "refused", "unknown"]
+    state: Literal["planned", "succeeded", "rejected", "unknown"]
     couponCode: str | None = None  # noqa: N815
     reason: str | None = None
 
@@ -43,7 +43,7 @@ class BatchProgress(_Answer):
     total: int
     planned: int
     succeeded: int
-    refused: int
+    rejected: int
     unknown: int
     members: list[BatchMember]
 

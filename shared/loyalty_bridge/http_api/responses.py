@@ -41,7 +41,7 @@ from loyalty_bridge.http_api.requests import ApiRequest
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from loyalty_bridge.actions.idempotency import Answer
+    from loyalty_bridge.actions.answer import Answer
 
 logger = Logger()
 metrics = Metrics()

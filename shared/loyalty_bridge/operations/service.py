@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge import activity
-from loyalty_bridge.actions import decisions, idempotency
+from loyalty_bridge.actions import decisions, idempotency_store
 from loyalty_bridge.errors import Invalid, NotConnected, NotFound
 from loyalty_bridge.model import UNKNOWN_PROGRAM
 from loyalty_bridge.operations import explain, members, programs, redrive, sample_event, trace
@@ -90,7 +90,7 @@ def count_open(ctx: OperatorContext, program: Program) -> dict[str, int]:
     return {
         "held": sum(bundle.count for bundle in parked_records.batches(ctx.settings, "held", program.id)),
         "rejected": sum(bundle.count for bundle in parked_records.batches(ctx.settings, "rejected", program.id)),
-        "unknown": len(idempotency.open_actions(ctx.settings, program.id)),
+        "unknown": len(idempotency_store.list_unknown(ctx.settings, program.id)),
     }
 
 
@@ -248,13 +248,13 @@ def find_error(ctx: OperatorContext, program: str, line: str) -> ErrorLine:
 def list_actions(ctx: OperatorContext, program: str) -> list[dict[str, Any]]:
     """List the actions whose outcome is unknown, oldest first."""
     return fit_rows(
-        decisions.row(record) for record in idempotency.open_actions(ctx.settings, find_program(ctx, program).id)
+        decisions.row(record) for record in idempotency_store.list_unknown(ctx.settings, find_program(ctx, program).id)
     )
 
 
 def show_action(ctx: OperatorContext, program: str, action: str) -> dict[str, Any]:
     """Tell what is known of an action."""
-    return decisions.described(decisions.find(ctx.settings, find_program(ctx, program).id, action))
+    return decisions.to_dict(decisions.find(ctx.settings, find_program(ctx, program).id, action))
 
 
 def decide_action(ctx: OperatorContext, program: str, action: str, *, happened: bool, result: str) -> None:

@@ -122,6 +122,9 @@ class EngagementPlatform(Protocol):
     TAKES_FUTURE_TIMES: bool
     """Whether an event of a clock that is ahead of the destination's is taken."""
 
+    def check_id(self, value: str, field: str, rules: Any) -> None:
+        """Raise `Invalid`, naming `field`, when the platform does not take a value as the id of a user."""
+
     def translate(self, update: MemberUpdate, rules: Any) -> Translation:
         """Turn an update into wire form; raise `Invalid` when nothing of it can be sent."""
 

@@ -1,4 +1,4 @@
-"""The journal, one request after another."""
+"""Idempotency records, one request after another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from loyalty_bridge.actions.idempotency import SHARDS, Answer, Record, decide, execute, get, open_actions
+from loyalty_bridge.actions.answer import Answer
+from loyalty_bridge.actions.idempotency import Operation, decide, execute
+from loyalty_bridge.actions.idempotency_store import SHARDS, Record, list_unknown, load
 from loyalty_bridge.errors import (
     BridgeError,
     Conflict,
@@ -26,7 +28,8 @@ from loyalty_bridge.errors import (
     UpstreamRejected,
 )
 from loyalty_bridge.infra import aws
-from tests.support.idempotency_table import Crash, Settings, Stepped, journal, step_the_store
+from loyalty_bridge.settings import ActionSettings
+from tests.support.idempotency_table import Crash, Stepped, journal, step_the_store
 from tests.support.lost_replies import lose_replies
 
 DAY = 86400.0
@@ -35,7 +38,7 @@ _programs = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[Settings]:
+def store() -> Iterator[ActionSettings]:
     with journal() as settings:
         yield settings
 
@@ -43,7 +46,7 @@ def store() -> Iterator[Settings]:
 class World:
     """A clock, a loyalty platform that does what it is told, and requests."""
 
-    def __init__(self, store: Settings) -> None:
+    def __init__(self, store: ActionSettings) -> None:
         self.store = store
         self.program = f"P{next(_programs)}"
         self.clock = 1_800_000_000.0
@@ -58,14 +61,14 @@ class World:
     def sleep(self, seconds: float) -> None:
         self.clock += seconds
 
-    def act(self, reference: str) -> Answer:
+    def send(self, reference: str) -> Answer:
         self.sent.append(reference)
         if isinstance(self.upstream, BaseException):
             raise self.upstream
         return self.upstream
 
-    def look(self, seen: Record) -> Answer | None:
-        self.looked.append(seen.reference)
+    def reconcile(self, record: Record) -> Answer | None:
+        self.looked.append(record.reference)
         if isinstance(self.sight, BridgeError):
             raise self.sight
         return self.sight
@@ -75,15 +78,14 @@ class World:
             "program": self.program,
             "action": "book",
             "fingerprint": "F",
-            "act": self.act,
-            "look": self.look,
+            "send": self.send,
+            "reconcile": self.reconcile,
             "about": {"account_id": "A1"},
             "deadline": self.clock + 20,
             "repeat_window": 120.0,
-            "now": self.now,
-            "sleep": self.sleep,
         }
-        return execute(self.store, key=key, **given | other)
+        sleep = other.pop("sleep", self.sleep)
+        return execute(self.store, Operation(key=key, **given | other), now=self.now, sleep=sleep)
 
     def crash(self, key: str | None = "K", **other: Any) -> None:
         """Let a request begin and end without a word."""
@@ -93,12 +95,12 @@ class World:
         self.upstream = BOOKED
 
     def open(self) -> Record:
-        [record] = open_actions(self.store, self.program, self.now)
+        [record] = list_unknown(self.store, self.program, self.now)
         return record
 
 
 @pytest.fixture
-def world(store: Settings) -> World:
+def world(store: ActionSettings) -> World:
     aws._made.cache_clear()  # and with the client what the test before has hooked into it
     return World(store)
 
@@ -108,7 +110,7 @@ def test_an_action_is_carried_out_under_a_reference_and_told(world: World) -> No
 
     assert answer == BOOKED
     assert len(world.sent) == 1
-    assert open_actions(world.store, world.program, world.now) == []
+    assert list_unknown(world.store, world.program, world.now) == []
 
 
 def test_a_repeat_gets_the_stored_answer(world: World) -> None:
@@ -139,16 +141,16 @@ def test_a_repeat_of_what_was_refused_gets_the_same_refusal(world: World) -> Non
 def test_a_refusal_that_is_not_kept_lets_another_request_with_the_key_act(world: World) -> None:
     world.upstream = UpstreamRejected(422, "zip_code", "is invalid")
     with pytest.raises(UpstreamRejected) as refusal:
-        world.request(keeps_refusals=False)
+        world.request(stores_rejections=False)
     world.upstream = BOOKED
 
-    answer = world.request(fingerprint="corrected", keeps_refusals=False)
+    answer = world.request(fingerprint="corrected", stores_rejections=False)
 
     assert refusal.value.record == world.sent[0]
     assert answer == BOOKED
     assert len(world.sent) == 2
     with pytest.raises(KeyReused):
-        world.request(keeps_refusals=False)
+        world.request(stores_rejections=False)
 
 
 @pytest.mark.parametrize("outcome", [BOOKED, OutcomeUnknown("no reply"), UpstreamRejected(409, "NO", "no")])
@@ -179,14 +181,14 @@ def test_the_same_key_in_another_program_or_for_another_action_is_another_key(
 @pytest.mark.parametrize("is_decided", [False, True])
 def test_a_key_is_remembered_for_as_long_as_was_asked_for(world: World, *, is_decided: bool) -> None:
     if is_decided:
-        world.crash(kept=30 * DAY)
+        world.crash(retention_seconds=30 * DAY)
         world.clock += 60
         decide(world.store, world.program, world.open().id, BOOKED, world.now)
     else:
-        world.request(kept=30 * DAY)
+        world.request(retention_seconds=30 * DAY)
     world.clock += 29 * DAY
 
-    assert world.request(kept=30 * DAY) == BOOKED
+    assert world.request(retention_seconds=30 * DAY) == BOOKED
     assert len(world.sent) == 1
 
 
@@ -195,7 +197,7 @@ def test_a_key_is_forgotten_after_seven_days_though_the_table_has_not_deleted_it
     [id_] = world.sent
     world.clock += 7 * DAY
 
-    assert get(world.store, world.program, id_, world.now) is None
+    assert load(world.store, world.program, id_, world.now) is None
     world.request()
 
     assert len(world.sent) == 2
@@ -256,7 +258,7 @@ def test_an_effect_that_is_found_is_the_answer_from_then_on(world: World) -> Non
 
     assert answer == again == BOOKED
     assert len(world.looked) == 1
-    assert open_actions(world.store, world.program, world.now) == []
+    assert list_unknown(world.store, world.program, world.now) == []
 
 
 @pytest.mark.parametrize(
@@ -278,37 +280,37 @@ def test_without_references_upstream_only_an_operator_can_tell(world: World) -> 
     world.clock += 60
 
     with pytest.raises(OutcomeUnknown):
-        world.request(look=None)
+        world.request(reconcile=None)
 
     assert len(world.sent) == 1
 
 
 @pytest.mark.parametrize("key", ["K", None])
 def test_what_may_be_done_once_more_is_done_by_each_repeat_until_it_is_known(world: World, key: str | None) -> None:
-    world.crash(key, resumes=True)
+    world.crash(key, is_repeatable=True)
     world.clock += 60
     world.upstream = Unavailable("the queue")
 
     with pytest.raises(Unavailable, match="the queue"):
-        world.request(key, resumes=True)
+        world.request(key, is_repeatable=True)
     world.upstream = BOOKED
-    answer = world.request(key, resumes=True)
-    again = world.request(key, resumes=True)
+    answer = world.request(key, is_repeatable=True)
+    again = world.request(key, is_repeatable=True)
 
     assert answer == again == BOOKED
     assert world.sent == [world.sent[0]] * 3
-    assert open_actions(world.store, world.program, world.now) == []
+    assert list_unknown(world.store, world.program, world.now) == []
 
 
 def test_what_is_resumed_in_vain_and_was_not_sent_begins_anew(world: World) -> None:
-    world.crash(resumes=True)
+    world.crash(is_repeatable=True)
     world.clock += 60
     world.upstream = NotSent("down")
 
     with pytest.raises(NotSent):
-        world.request(resumes=True)
+        world.request(is_repeatable=True)
 
-    assert open_actions(world.store, world.program, world.now) == []
+    assert list_unknown(world.store, world.program, world.now) == []
 
 
 # While another request works on it
@@ -319,9 +321,9 @@ def begun(world: World, step: str = "acting", **other: Any) -> Stepped:
 
     def act(reference: str) -> Answer:
         stepped.pause("acting")
-        return world.act(reference)
+        return world.send(reference)
 
-    stepped = Stepped(lambda _: world.request(**{"act": act} | other))
+    stepped = Stepped(lambda _: world.request(**{"send": act} | other))
     while stepped.at != step:
         stepped.step()
     return stepped
@@ -498,7 +500,7 @@ def test_an_answer_that_cannot_be_written_down_is_told_all_the_same(
     assert world.request() == BOOKED
 
     restore()
-    assert "could not be written down" in caplog.text
+    assert "not stored" in caplog.text
     world.clock += 60
     with pytest.raises(OutcomeUnknown):
         world.request()
@@ -520,7 +522,7 @@ def test_what_was_not_sent_is_released_though_the_store_fails_once(world: World,
     answer = world.request()
 
     assert answer == BOOKED
-    assert open_actions(world.store, world.program, world.now) == []
+    assert list_unknown(world.store, world.program, world.now) == []
 
 
 def test_nothing_is_begun_when_what_sending_needs_cannot_be_had(world: World) -> None:
@@ -528,21 +530,21 @@ def test_nothing_is_begun_when_what_sending_needs_cannot_be_had(world: World) ->
         raise NotSent("the token's table does not answer")
 
     with pytest.raises(NotSent):
-        world.request(ready=fails)
+        world.request(prepare=fails)
 
-    assert open_actions(world.store, world.program, world.now) == []
-    assert world.request(ready=lambda: None) == BOOKED
-    assert world.request(ready=fails) == BOOKED
+    assert list_unknown(world.store, world.program, world.now) == []
+    assert world.request(prepare=lambda: None) == BOOKED
+    assert world.request(prepare=fails) == BOOKED
     assert len(world.sent) == 1
 
 
 def test_a_failure_that_says_nothing_about_the_outcome_does_not_hold_up_the_repeat(world: World) -> None:
     world.upstream = Unavailable("the queue of batches")
     with pytest.raises(Unavailable):
-        world.request(resumes=True)
+        world.request(is_repeatable=True)
     world.upstream = BOOKED
 
-    answer = world.request(resumes=True)
+    answer = world.request(is_repeatable=True)
 
     assert answer == BOOKED
     assert world.clock == 1_800_000_000.0
@@ -660,14 +662,14 @@ def test_without_a_key_what_is_unknown_waits_for_the_operator_though_equal_reque
     world.upstream = BOOKED
 
     world.request(key=None)
-    waiting = open_actions(world.store, world.program, world.now)
+    waiting = list_unknown(world.store, world.program, world.now)
     for record in waiting:
         decide(world.store, world.program, record.id, decision, world.now)
 
     assert [record.reference for record in waiting] == world.sent[:2]
     assert {record.state for record in waiting} == {"unknown"}
     assert len(world.sent) == 3
-    assert open_actions(world.store, world.program, world.now) == []
+    assert list_unknown(world.store, world.program, world.now) == []
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -679,7 +681,7 @@ def test_what_makes_way_stays_on_the_list_though_the_store_fails(world: World, w
     with pytest.raises(Unavailable):
         world.request(key=None)
 
-    [record] = open_actions(world.store, world.program, world.now)
+    [record] = list_unknown(world.store, world.program, world.now)
     assert [record.reference] == world.sent
     assert world.request(key=None) == BOOKED
 
@@ -737,15 +739,15 @@ def test_open_actions_tell_what_an_operator_needs_to_find_them_oldest_first(worl
     world.request("K3")
     working = begun(world, key="K4")
 
-    first, second = open_actions(world.store, world.program, world.now)
+    first, second = list_unknown(world.store, world.program, world.now)
 
     assert [first.reference, second.reference] == world.sent[:2]
     assert (first.action, first.state, first.since, first.about) == (
         *("book", "unknown", world.clock - 60),
         {"account_id": "A1"},
     )
-    assert (first.doubt, second.doubt) == ("", "no reply (ReadTimeoutError)")
-    assert open_actions(world.store, "other", world.now) == []
+    assert (first.failure_reason, second.failure_reason) == ("", "no reply (ReadTimeoutError)")
+    assert list_unknown(world.store, "other", world.now) == []
     working.step(Crash())
 
 
@@ -755,7 +757,7 @@ def test_what_is_told_with_the_doubt_finds_the_effect_later(world: World) -> Non
         world.request()
     told = world.open().about
 
-    answer = world.request(look=lambda seen: Answer(200, {"found": seen.about["account_coupon_id"]}))
+    answer = world.request(reconcile=lambda seen: Answer(200, {"found": seen.about["account_coupon_id"]}))
 
     assert told == {"account_id": "A1", "account_coupon_id": "AC1"}
     assert answer.body == {"found": "AC1"}
@@ -765,11 +767,11 @@ def test_a_record_can_be_read_by_its_id(world: World) -> None:
     world.request()
     [id_] = world.sent
 
-    record = get(world.store, world.program, id_, world.now)
+    record = load(world.store, world.program, id_, world.now)
 
     assert record
     assert (record.state, record.answer, record.keyed) == ("succeeded", BOOKED, True)
-    assert get(world.store, "other", id_, world.now) is None
+    assert load(world.store, "other", id_, world.now) is None
 
 
 def test_what_an_operator_says_has_happened_is_the_answer(world: World) -> None:
@@ -780,7 +782,7 @@ def test_what_an_operator_says_has_happened_is_the_answer(world: World) -> None:
 
     assert world.request() == BOOKED
     assert len(world.sent) == 1
-    assert open_actions(world.store, world.program, world.now) == []
+    assert list_unknown(world.store, world.program, world.now) == []
 
 
 def test_what_an_operator_says_has_not_happened_may_be_tried_again(world: World) -> None:
@@ -823,10 +825,10 @@ def test_the_open_actions_of_a_program_lie_in_many_partitions(world: World) -> N
 
     items = aws.dynamodb().scan(TableName=world.store.idempotency_table)["Items"]
     shards = {item["open"]["S"] for item in items if item["id"]["S"].startswith(f"{world.program}#")}
-    found = open_actions(world.store, world.program, lambda: world.clock + 60)
+    found = list_unknown(world.store, world.program, lambda: world.clock + 60)
     assert len(shards) > SHARDS / 2
     assert len(found) == 40
-    assert open_actions(world.store, world.program.rstrip("0123456789"), lambda: world.clock + 60) == []
+    assert list_unknown(world.store, world.program.rstrip("0123456789"), lambda: world.clock + 60) == []
 
 
 @pytest.mark.parametrize("answer", [BOOKED, None])
@@ -837,7 +839,7 @@ def test_only_what_is_unknown_can_be_decided(world: World, state: str, answer: A
         world.request()
     id_ = world.sent[0] if world.sent else "none"
     if working:
-        [id_] = [record.id for record in open_actions(world.store, world.program, lambda: world.clock + 60)]
+        [id_] = [record.id for record in list_unknown(world.store, world.program, lambda: world.clock + 60)]
 
     with pytest.raises(Conflict):
         decide(world.store, world.program, id_, answer, world.now)

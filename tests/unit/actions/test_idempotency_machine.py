@@ -14,17 +14,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from loyalty_bridge.actions.idempotency import (
-    GUARD_SECONDS,
-    KEPT_SECONDS,
-    Answer,
-    Record,
-    decide,
-    execute,
-    open_actions,
-)
+from loyalty_bridge.actions.answer import Answer
+from loyalty_bridge.actions.idempotency import BLOCK_SECONDS, Operation, decide, execute
+from loyalty_bridge.actions.idempotency_store import RETENTION_SECONDS, Record, list_unknown
 from loyalty_bridge.errors import InProgress, KeyReused, NotSent, OutcomeUnknown, Unavailable, UpstreamRejected
-from tests.support.idempotency_table import Crash, Settings, Stepped, journal, step_the_store
+from tests.support.idempotency_table import SETTINGS, Crash, Stepped, journal, step_the_store
 
 Upstream = Literal["acts", "acts, answer lost", "acts late", "fails", "is not reached", "refuses"]
 Sight = Literal["sees", "sees nothing", "is down"]
@@ -52,7 +46,7 @@ class Request(Stepped):
 
 
 class Journal(RuleBasedStateMachine):
-    store = Settings()
+    store = SETTINGS
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +66,7 @@ class Journal(RuleBasedStateMachine):
         assert request.acted is None, "one request acts twice"
         if not request.keyed:
             assert self.clock >= self.guards[request.subject], "an equal request may still be carried out"
-            self.guards[request.subject] = request.began + GUARD_SECONDS
+            self.guards[request.subject] = request.began + BLOCK_SECONDS
         request.acted = self.clock
         request.pause("before acting")
         match upstream:
@@ -131,21 +125,19 @@ class Journal(RuleBasedStateMachine):
             return self.clock
 
         def call() -> Answer:
-            return execute(
-                self.store,
-                self.program,
-                "book",
-                subject if keyed else None,
-                subject,
-                partial(self.act, request, upstream),
-                partial(self.look, request, sight),
+            operation = Operation(
+                program=self.program,
+                action="book",
+                key=subject if keyed else None,
+                fingerprint=subject,
                 about={},
+                send=partial(self.act, request, upstream),
+                reconcile=partial(self.look, request, sight),
                 deadline=self.clock + 15,
                 repeat_window=WINDOW,
-                keeps_refusals=subject != FORGETS,
-                now=now,
-                sleep=sleep,
+                stores_rejections=subject != FORGETS,
             )
+            return execute(self.store, operation, now=now, sleep=sleep)
 
         self.requests.append(request)
         self.run(request, steps, then)
@@ -175,8 +167,8 @@ class Journal(RuleBasedStateMachine):
     def upstream_catches_up(self) -> None:
         self.take_effect(self.late.pop())
 
-    @precondition(lambda self: self.clock < self.start + KEPT_SECONDS - 2 * GUARD_SECONDS)
-    @rule(seconds=st.sampled_from([1.0, 20.0, 200.0, GUARD_SECONDS + 1]))
+    @precondition(lambda self: self.clock < self.start + RETENTION_SECONDS - 2 * BLOCK_SECONDS)
+    @rule(seconds=st.sampled_from([1.0, 20.0, 200.0, BLOCK_SECONDS + 1]))
     def time_passes(self, seconds: float) -> None:
         self.clock += seconds
 
@@ -184,7 +176,7 @@ class Journal(RuleBasedStateMachine):
     @rule()
     def operator_decides(self) -> None:
         """An operator tells the truth, and only about what nobody works on any more."""
-        for record in open_actions(self.store, self.program, lambda: self.clock):
+        for record in list_unknown(self.store, self.program, lambda: self.clock):
             subject = record.fingerprint
             if any(r.end is None and r.subject == subject for r in self.requests):
                 continue

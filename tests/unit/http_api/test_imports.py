@@ -23,7 +23,7 @@ LOOK_UP = AWS_AND_HTTP | {"phonenumbers", "email_validator", "pydantic", "loyalt
         ("http_api.auth", AWS_AND_HTTP | {"phonenumbers", "email_validator", "pydantic"}),
         ("http_api.lookups", LOOK_UP),
         ("http_api.coupon_code", LOOK_UP),
-        ("http_api.action_context", AWS_AND_HTTP | {"phonenumbers", "email_validator"}),
+        ("http_api.action", AWS_AND_HTTP | {"phonenumbers", "email_validator"}),
     ],
 )
 def test_a_module_does_not_import_what_no_request_needs(module: str, absent: set[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge.actions.idempotency import Answer
+from loyalty_bridge.actions.answer import Answer
 from loyalty_bridge.errors import (
     BridgeError,
     Conflict,

@@ -291,10 +291,19 @@ def _identity(update: MemberUpdate, rules: Rules) -> dict[str, Json]:
     return identity | flag
 
 
+def check_id(value: str, field: str, rules: Rules) -> None:
+    """Raise `Invalid`, naming `field`, when Braze does not take a value as a user's external id or alias."""
+    _check_id(value, field, MAX_ALIAS_BYTES if rules.identifier_type == "user_alias" else MAX_EXTERNAL_ID_BYTES)
+
+
 def _member_id(value: str, most: int) -> str:
-    check_member_id(value, "member")
-    _require(len(value.encode()) <= most, "member", f"is longer than {most} bytes")
+    _check_id(value, "member", most)
     return value
+
+
+def _check_id(value: str, field: str, most: int) -> None:
+    check_member_id(value, field)
+    _require(len(value.encode()) <= most, field, f"is longer than {most} bytes")
 
 
 def _attributes(update: MemberUpdate, identity: Mapping[str, Json], lost: list[Invalid]) -> dict[AttributePath, Json]:

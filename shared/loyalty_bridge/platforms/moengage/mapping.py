@@ -284,8 +284,8 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     return verdict
 
 
-def check_id(value: str, field: str) -> None:
-    """Check a customer id: a member's, and none of those that MoEngage blocks.
+def check_id(value: str, field: str, rules: Rules) -> None:  # noqa: ARG001  part of `EngagementPlatform`
+    """Check a customer id: it must be the id of a member, and not a value that MoEngage blocks.
 
     https://www.moengage.com/docs/api/data/data-overview
 
@@ -307,7 +307,7 @@ def _identity(update: MemberUpdate, rules: Rules) -> dict[str, Json]:
         return {"user_identifiers": {name: _standard(update.identified_by, update.member, "member")}}
     if len(update.member) > MAX_TEXT:
         raise Invalid("member", f"has more than {MAX_TEXT} characters")
-    check_id(update.member, "member")
+    check_id(update.member, "member", rules)
     return {"customer_id": update.member}
 
 
