@@ -38,9 +38,10 @@ from loyalty_bridge.platforms.braze import client as braze_api
 from loyalty_bridge.platforms.convercus import events as convercus
 from loyalty_bridge.platforms.moengage import client as moengage_api
 from loyalty_bridge.platforms.moengage import mapping as moengage
+from loyalty_bridge.platforms.moengage.settings import MoEngageSettings
 from loyalty_bridge.platforms.registry import ENGAGEMENT
 from loyalty_bridge.programs import repository
-from loyalty_bridge.programs.connection import MoEngageSide, Program
+from loyalty_bridge.programs.connection import Program
 from loyalty_bridge.settings import DeliverySettings
 
 Way = Literal["naive", "off", "on"]
@@ -206,7 +207,7 @@ def _cut(objects: Sequence[WireObject], program: Program) -> Iterator[list[WireO
 def _post(program: Program, objects: Sequence[WireObject]) -> requests.Response:
     side = program.connection.engagement
     body = ENGAGEMENT[side.platform].body(objects)
-    if isinstance(side, MoEngageSide):
+    if isinstance(side, MoEngageSettings):
         request = moengage_api.data(side.api_endpoint, side.workspace_id, program.id, moengage.path(objects), body)
     else:
         request = braze_api.users_track(side.api_endpoint, program.id, body)

@@ -32,15 +32,11 @@ import requests
 from benchmarks import containers
 from benchmarks.containers import SETTINGS, Batch, Programs, Way
 from benchmarks.traffic import batches
+from loyalty_bridge.platforms.braze.settings import BrazeSettings
+from loyalty_bridge.platforms.convercus.settings import ConvercusSettings
+from loyalty_bridge.platforms.moengage.settings import MoEngageSettings
 from loyalty_bridge.programs import repository
-from loyalty_bridge.programs.connection import (
-    SECRETS,
-    BrazeSide,
-    Connection,
-    ConvercusSide,
-    MoEngageSide,
-    Program,
-)
+from loyalty_bridge.programs.connection import Connection, Program
 from tests.support import tls
 
 WAYS: tuple[Way, ...] = get_args(Way)
@@ -174,11 +170,11 @@ def _servers(platform: str, *, plain: bool) -> Iterator[tuple[str, str]]:
 
 
 def _connect(program: str, platform: str, url: str) -> Program:
-    engagement: BrazeSide | MoEngageSide = BrazeSide(api_endpoint=url)
+    engagement: BrazeSettings | MoEngageSettings = BrazeSettings(api_endpoint=url)
     if platform == "moengage":
-        engagement = MoEngageSide(api_endpoint=url, workspace_id=program)
-    side = ConvercusSide(membership_optins=("Newsletter",), default_optins=("Newsletter",))
-    (secret,) = SECRETS[platform]
+        engagement = MoEngageSettings(api_endpoint=url, workspace_id=program)
+    side = ConvercusSettings(membership_optins=("Newsletter",), default_optins=("Newsletter",))
+    (secret,) = engagement.secrets
     return repository.save(SETTINGS, None, program, Connection(loyalty=side, engagement=engagement), {secret: program})
 
 

@@ -8,8 +8,8 @@ from loyalty_bridge.actions.punchh import device_id, signup_member
 from loyalty_bridge.http_api import action
 from loyalty_bridge.http_api.action import signup_context
 from loyalty_bridge.http_api.request_schemas import SignupMember
+from loyalty_bridge.platforms.punchh.settings import ADMIN_KEY, CLIENT_SECRET, PunchhSettings
 from loyalty_bridge.programs import credential_breaker
-from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_CLIENT_SECRET
 from loyalty_bridge.settings import SignupSettings
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LIMIT_SECONDS = 4.0
 """MoEngage waits for five: https://www.moengage.com/docs/user-guide/campaigns-and-channels/connectors"""
-BREAKERS = tuple(credential_breaker.item_of(secret) for secret in (PUNCHH_CLIENT_SECRET, PUNCHH_ADMIN_KEY))
+BREAKERS = tuple(credential_breaker.item_of(secret) for secret in (CLIENT_SECRET, ADMIN_KEY))
 
 
 def sign_up(request: ActionRequest[SignupSettings, SignupMember]) -> Answer:
@@ -32,7 +32,7 @@ def sign_up(request: ActionRequest[SignupSettings, SignupMember]) -> Answer:
         device_id=device_id(headers.get("punchh-app-device-id", ""), program.id, user.external_source_id),
         generation=program.generation,
         user_agent=headers.get("user-agent"),
-        rebinds=side.platform == "punchh" and side.existing_accounts == "any",
+        rebinds=isinstance(side, PunchhSettings) and side.existing_accounts == "any",
     )
 
 

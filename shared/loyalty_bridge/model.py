@@ -119,6 +119,8 @@ class MemberUpdate:
         Fields that the platform's mapping could not use.
     unknown
         Fields that the mapping does not name.
+    member_label
+        What the loyalty platform calls its member ids; `attributes` may hold the id under this name.
     """
 
     event_id: str
@@ -132,3 +134,4 @@ class MemberUpdate:
     purchase: Purchase | None = None
     field_errors: tuple[FieldError, ...] = ()
     unknown: tuple[UnknownField, ...] = ()
+    member_label: str = "loyalty_member_id"

@@ -23,6 +23,7 @@ from loyalty_bridge.model import FieldError
 from loyalty_bridge.parking import parked_records
 from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline.forwarder import forward
+from loyalty_bridge.platforms.convercus.settings import ConvercusSettings
 from loyalty_bridge.programs import api_keys, repository
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
@@ -401,7 +402,8 @@ def test_opt_in_channels_are_lines_and_the_default_ones_are_ticked(site: Site, s
         "News, weekly",
         "Post",
     ]
-    assert (loyalty.membership_optins, loyalty.default_optins) == (("News, weekly", "Post"), ("News, weekly",))  # type: ignore[union-attr]
+    assert isinstance(loyalty, ConvercusSettings)
+    assert (loyalty.membership_optins, loyalty.default_optins) == (("News, weekly", "Post"), ("News, weekly",))
 
 
 def test_the_later_of_two_savers_sees_a_conflict(site: Site, stores: DeliverySettings) -> None:

@@ -508,7 +508,7 @@ import app
 from loyalty_bridge.platforms.registry import LOYALTY
 platform, body = sys.argv[2], __import__("json").loads(sys.argv[3])
 reader = LOYALTY[platform]
-reader.member(body, importlib.import_module(f"loyalty_bridge.platforms.{platform}.events").Rules())
+reader.member(body, importlib.import_module(f"loyalty_bridge.platforms.{platform}.events").SETTINGS().rules)
 wanted = {"loyalty_bridge.platforms.brevo.event_models", "phonenumbers", "email_validator", "requests"}
 print(*sorted(wanted & sys.modules.keys()))
 """

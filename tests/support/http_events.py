@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 from loyalty_bridge.pipeline import identities
 from loyalty_bridge.pipeline.identities import AliasAssertion
+from loyalty_bridge.platforms.convercus.settings import ConvercusSettings
 from loyalty_bridge.programs import repository
 from loyalty_bridge.programs.connection import Connection, Program, merged
 from loyalty_bridge.settings import MemberSettings, PlanSettings, ProgramSettings
@@ -253,7 +254,7 @@ class Api:
     def upstream_url(self) -> str:
         """Tell where the program's loyalty platform is."""
         side = repository.load(self.settings, [self.program])[self.program].connection.loyalty
-        assert side.platform == "convercus"
+        assert isinstance(side, ConvercusSettings)
         return side.api.base_url
 
     def done(self, call: str = "") -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import sys
 from datetime import UTC, datetime
 from types import ModuleType
 
@@ -12,14 +13,25 @@ import pytest
 
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.platforms.base import LoyaltyPlatform
+from loyalty_bridge.platforms.braze.settings import BrazeSettings
+from loyalty_bridge.platforms.moengage.settings import MoEngageSettings
 from loyalty_bridge.platforms.registry import ENGAGEMENT
-from loyalty_bridge.programs.connection import BrazeSide, MoEngageSide
 from scripts.docs import DOCS
 
 TEXT = (DOCS / "add-a-platform.md").read_text()
-(CODE,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-ACME = ModuleType("acme")
-exec(CODE, ACME.__dict__)
+PACKAGE = "loyalty_bridge.platforms.acme"
+
+
+def _modules() -> ModuleType:
+    """Make the modules of the example, the second of which imports from the first."""
+    sys.modules[PACKAGE] = ModuleType(PACKAGE)
+    for name, code in zip(("settings", "events"), re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL), strict=True):
+        module = sys.modules[f"{PACKAGE}.{name}"] = ModuleType(f"{PACKAGE}.{name}")
+        exec(code, module.__dict__)
+    return module
+
+
+ACME = _modules()
 
 FUNCTIONS = {name for name, it in vars(LoyaltyPlatform).items() if inspect.isfunction(it) and not name.startswith("_")}
 CONSTANTS = LoyaltyPlatform.__annotations__.keys()
@@ -44,9 +56,9 @@ def test_the_page_explains_each_name_of_the_protocol() -> None:
     assert explained >= FUNCTIONS | CONSTANTS
 
 
-@pytest.mark.parametrize("side", [BrazeSide(), MoEngageSide()], ids=["braze", "moengage"])
-def test_the_example_reaches_each_engagement_platform(side: BrazeSide | MoEngageSide) -> None:
-    rules = ACME.Rules()
+@pytest.mark.parametrize("side", [BrazeSettings(), MoEngageSettings()], ids=["braze", "moengage"])
+def test_the_example_reaches_each_engagement_platform(side: BrazeSettings | MoEngageSettings) -> None:
+    rules = ACME.SETTINGS().rules
     (event,) = ACME.events(json.loads(json.dumps(RECORD)))
 
     update = ACME.read(event, rules, member=ACME.member(event, rules), received=NOW)
@@ -63,7 +75,7 @@ def test_the_example_reaches_each_engagement_platform(side: BrazeSide | MoEngage
     ("change", "field"), [({"customer": None}, "customer"), ({"points": "many"}, "points"), ({"id": ""}, "id")]
 )
 def test_the_example_refuses_what_it_cannot_use(change: dict[str, object], field: str) -> None:
-    event, rules = RECORD | change, ACME.Rules()
+    event, rules = RECORD | change, ACME.SETTINGS().rules
 
     with pytest.raises(Invalid) as refused:
         ACME.read(event, rules, member=ACME.member(event, rules), received=NOW)

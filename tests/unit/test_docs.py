@@ -21,10 +21,16 @@ from loyalty_bridge.parking import parked_records
 from loyalty_bridge.pipeline import delivery_log, engagement_client, forwarder, identities, intake, redelivery, sender
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.base import NEVER_BEGUN
-from loyalty_bridge.platforms.braze import mapping as braze
+from loyalty_bridge.platforms.braze.settings import BrazeRules
 from loyalty_bridge.platforms.convercus import events as convercus
-from loyalty_bridge.platforms.convercus.client import Api, Calls, WriteField
-from loyalty_bridge.programs.connection import SECRETS, Connection, merged, program_id
+from loyalty_bridge.platforms.convercus.settings import (
+    ConvercusApi,
+    ConvercusRules,
+    ConvercusSettings,
+    Endpoints,
+    WriteField,
+)
+from loyalty_bridge.programs.connection import Connection, merged, program_id
 from scripts.docs import DOCS, documents
 from simulators.convercus_program import Program, Settings
 from tests.support.contract_check import document
@@ -140,9 +146,9 @@ CONVERCUS = (DOCS / "convercus.md").read_text()
 @pytest.mark.parametrize(
     "told",
     [
-        *(f"`loyalty.api.{name}`" for name in Api.__struct_fields__),
-        *(f"| `{name}` | `{usual}` |" for name, usual in msgspec.structs.asdict(Calls()).items()),
-        *(f"`{name}`" for name in (*get_args(WriteField), *Api().inactive_states, *SECRETS["convercus"])),
+        *(f"`loyalty.api.{name}`" for name in ConvercusApi.__struct_fields__),
+        *(f"| `{name}` | `{usual}` |" for name, usual in msgspec.structs.asdict(Endpoints()).items()),
+        *(f"`{name}`" for name in (*get_args(WriteField), *ConvercusApi().inactive_states, *ConvercusSettings.secrets)),
     ],
 )
 def test_every_setting_of_convercus_api_is_documented_with_its_default(told: str) -> None:
@@ -178,8 +184,8 @@ def test_the_pages_say_when_an_event_that_crashes_is_set_aside() -> None:
     "setting",
     [
         *(name for name in Connection.__struct_fields__ if name not in {"loyalty", "engagement"}),
-        *(f"loyalty.rules.{name}" for name in convercus.Rules.__struct_fields__),
-        *(f"engagement.rules.{name}" for name in braze.Rules.__struct_fields__),
+        *(f"loyalty.rules.{name}" for name in ConvercusRules.__struct_fields__),
+        *(f"engagement.rules.{name}" for name in BrazeRules.__struct_fields__),
     ],
 )
 def test_every_setting_of_convercus_and_braze_is_documented(setting: str) -> None:
@@ -187,7 +193,7 @@ def test_every_setting_of_convercus_and_braze_is_documented(setting: str) -> Non
 
 
 def test_the_opt_ins_that_mean_e_mail_are_documented() -> None:
-    words = ", ".join(f"`{word}`" for word in convercus.Rules().email_optins)
+    words = ", ".join(f"`{word}`" for word in ConvercusRules().email_optins)
 
     assert f"`loyalty.rules.email_optins` | {words} |" in TEXTS["settings.md"]
 

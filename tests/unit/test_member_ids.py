@@ -9,7 +9,9 @@ from loyalty_bridge.errors import Invalid
 from loyalty_bridge.member_ids import check_member_id
 from loyalty_bridge.model import MemberUpdate
 from loyalty_bridge.platforms.braze import mapping as braze
+from loyalty_bridge.platforms.braze.settings import BrazeRules
 from loyalty_bridge.platforms.moengage import mapping as moengage
+from loyalty_bridge.platforms.moengage.settings import MoEngageRules
 
 NO_IDS = [
     "", " ", "undefined", "null", "NULL", "None", "nil", "<nil>", "NaN", "Infinity", "N/A", "(not set)", " undefined ",
@@ -52,11 +54,11 @@ def test_what_cannot_be_the_id_of_one_member_is_refused_for_every_destination(va
     with pytest.raises(Invalid, match=r"^account_id: "):
         check_member_id(value, "account_id")
     with pytest.raises(Invalid, match=r"^member: "):
-        braze.translate(update, braze.Rules())
+        braze.translate(update, BrazeRules())
     with pytest.raises(Invalid, match=r"^member: "):
-        braze.translate(update, braze.Rules(identifier_type="user_alias"))
+        braze.translate(update, BrazeRules(identifier_type="user_alias"))
     with pytest.raises(Invalid, match=r"^member: "):
-        moengage.translate(update, moengage.Rules())
+        moengage.translate(update, MoEngageRules())
 
 
 @pytest.mark.parametrize("value", IDS)
@@ -65,5 +67,5 @@ def test_any_other_text_is_an_id(value: str) -> None:
 
     check_member_id(value, "account_id")
 
-    assert braze.translate(update, braze.Rules()).identity == {"external_id": value}
-    assert moengage.translate(update, moengage.Rules()).identity == {"customer_id": value}
+    assert braze.translate(update, BrazeRules()).identity == {"external_id": value}
+    assert moengage.translate(update, MoEngageRules()).identity == {"customer_id": value}

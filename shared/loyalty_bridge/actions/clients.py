@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from loyalty_bridge.errors import NotConnected
 from loyalty_bridge.infra.http_client import Send, open_transport
 from loyalty_bridge.platforms.convercus import client as convercus
-from loyalty_bridge.platforms.punchh import client as punchh
+from loyalty_bridge.platforms.convercus.settings import ConvercusApi, ConvercusSettings
+from loyalty_bridge.platforms.punchh.settings import PunchhApi, PunchhSettings
 from loyalty_bridge.programs import credential_breaker
 from loyalty_bridge.programs.access_token import SharedToken
 from loyalty_bridge.programs.secrets import decrypt
@@ -37,7 +38,7 @@ class PunchhCredential:
 class PunchhClient:
     """A program's API settings for Punchh, and its credentials by the secrets' names."""
 
-    api: punchh.Api
+    api: PunchhApi
     credentials: Mapping[str, PunchhCredential]
 
 
@@ -66,7 +67,7 @@ def convercus_client(
         A setting or secret is missing; the message names it.
     """
     side = program.connection.loyalty
-    api = side.api if side.platform == "convercus" else convercus.Api()
+    api = side.api if isinstance(side, ConvercusSettings) else ConvercusApi()
     absent = [f"loyalty.api.{name}" for name in api.missing()]
     absent += [f"secrets.{api.secret}"] * (api.secret not in program.secrets)
     if absent:
@@ -107,7 +108,7 @@ def punchh_client(
         KMS does not decrypt a secret.
     """
     side = program.connection.loyalty
-    api = side.api if side.platform == "punchh" else punchh.Api()
+    api = side.api if isinstance(side, PunchhSettings) else PunchhApi()
     absent = [f"loyalty.api.{name}" for name in ("base_url", "client") if not getattr(api, name)]
     absent += [f"secrets.{name}" for name in needs if name not in program.secrets]
     if absent:

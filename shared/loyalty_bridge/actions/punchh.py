@@ -29,7 +29,7 @@ from loyalty_bridge.pipeline import identities
 from loyalty_bridge.pipeline.identities import AliasAssertion
 from loyalty_bridge.platforms.punchh import client as punchh
 from loyalty_bridge.platforms.punchh.events import alias_of
-from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_CLIENT_SECRET, PUNCHH_COUPON_TOKEN
+from loyalty_bridge.platforms.punchh.settings import ADMIN_KEY, CLIENT_SECRET, COUPON_TOKEN_PREFIX
 
 if TYPE_CHECKING:
     from loyalty_bridge.actions.clients import PunchhClient
@@ -122,7 +122,7 @@ def signup_member(
                     return answer
             raise
 
-    about, signing = {"external_source_id": external_id}, context.client.credentials[PUNCHH_CLIENT_SECRET].send
+    about, signing = {"external_source_id": external_id}, context.client.credentials[CLIENT_SECRET].send
     try:
         answer = context.execute(
             SIGNUP_MEMBER,
@@ -154,7 +154,7 @@ def _learn(
 def _sign_up(
     context: ActionContext[PunchhClient], user: Mapping[str, Any], device_id: str, user_agent: str | None
 ) -> str:
-    signing = context.client.credentials[PUNCHH_CLIENT_SECRET]
+    signing = context.client.credentials[CLIENT_SECRET]
     user_id = punchh.signup(
         signing.send,
         context.client.api,
@@ -187,7 +187,7 @@ def _found(
         Start of the signup (epoch seconds): an account that is no older is its result.
     """
     client, until = context.client, context.deadline
-    admin = client.credentials.get(PUNCHH_ADMIN_KEY)
+    admin = client.credentials.get(ADMIN_KEY)
     if admin is None:
         return None
     guest = punchh.user_information(admin.send, client.api, admin_key=admin.value, deadline=until, email=user["email"])
@@ -235,7 +235,7 @@ def generate_code(client: PunchhClient, user_id: int, campaign: str, deadline: f
     ConnectionBroken, NotSent, OutcomeUnknown
         There is no clear answer.
     """
-    admin, token = (client.credentials[name] for name in (PUNCHH_ADMIN_KEY, f"{PUNCHH_COUPON_TOKEN}{campaign}"))
+    admin, token = (client.credentials[name] for name in (ADMIN_KEY, f"{COUPON_TOKEN_PREFIX}{campaign}"))
     guest = punchh.user_information(admin.send, client.api, admin_key=admin.value, deadline=deadline, user_id=user_id)
     if guest is None:
         raise Invalid("accountId", "is not known to Punchh")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from loyalty_bridge.programs.connection import PUNCHH_COUPON_TOKEN
+from loyalty_bridge.platforms.punchh.settings import COUPON_TOKEN_PREFIX
 
 Form = Mapping[str, Sequence[str]]
 Kind = Literal["text", "list", "several", "flag", "choice", "number", "secret"]
@@ -292,7 +292,9 @@ _GROUPS: Mapping[str, tuple[Group, ...]] = {
                 Field(
                     "engagement.rules.alias_label",
                     "Alias label",
-                    "With user_alias. After a change nothing counts as sent already.",
+                    "With user_alias. Empty: the loyalty platform's own, such as convercus_account_id. After a change "
+                    "nothing counts as sent already.",
+                    is_optional=True,
                 ),
                 Field(
                     "engagement.rules.object_limit",
@@ -424,7 +426,7 @@ def read(form: Form, loyalty: str, engagement: str) -> tuple[dict[str, Any], dic
         place[name] = tuple(form.get(field.path, ())) if field.kind == "several" else _value(field, typed)
     campaign, token = ("".join(form.get(name, ())[:1]).strip() for name in (COUPON_CAMPAIGN, COUPON_TOKEN))
     if token:
-        secrets[f"{PUNCHH_COUPON_TOKEN}{campaign}"] = token
+        secrets[f"{COUPON_TOKEN_PREFIX}{campaign}"] = token
     return change, secrets
 
 

@@ -24,7 +24,8 @@ from loyalty_bridge.model import UNKNOWN_PROGRAM
 from loyalty_bridge.operations import inputs, programs, service
 from loyalty_bridge.operations.context import OperatorContext
 from loyalty_bridge.operations.setup_guide import setup_guide
-from loyalty_bridge.programs.connection import PUNCHH_COUPON_TOKEN, Connection, Program, program_id
+from loyalty_bridge.platforms.punchh.settings import COUPON_TOKEN_PREFIX
+from loyalty_bridge.programs.connection import Connection, Program, program_id
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -296,7 +297,7 @@ def _connection_form(
         note=note,
         kept={f"secrets.{key}": secret.last_four for key, secret in (program.secrets if program else {}).items()},
         version=program.version if program else 0,
-        token_name=f"secrets.{PUNCHH_COUPON_TOKEN}",
+        token_name=f"secrets.{COUPON_TOKEN_PREFIX}",
     )
 
 

@@ -13,9 +13,10 @@ from loyalty_bridge.actions.idempotency import RESERVE_SECONDS as WAITING_RESERV
 from loyalty_bridge.actions.punchh import SIGNUP_MEMBER
 from loyalty_bridge.errors import Invalid, NotConnected
 from loyalty_bridge.http_api import auth, requests, responses
+from loyalty_bridge.platforms.convercus.settings import ConvercusSettings
+from loyalty_bridge.platforms.punchh.settings import ADMIN_KEY, CLIENT_SECRET
 from loyalty_bridge.platforms.registry import ENGAGEMENT
 from loyalty_bridge.programs import access_token
-from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_CLIENT_SECRET, ConvercusSide
 from loyalty_bridge.settings import ActionSettings, settings
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def signup_context(request: ActionRequest[S, SignupMember], limit: float) -> Act
         settings=request.settings,
         program=program.id,
         client=punchh_client(
-            request.settings, program, request.access.items, needs=(PUNCHH_CLIENT_SECRET,), uses=(PUNCHH_ADMIN_KEY,)
+            request.settings, program, request.access.items, needs=(CLIENT_SECRET,), uses=(ADMIN_KEY,)
         ),
         key=f"external_source_id:{user.external_source_id}",
         fingerprint=requests.fingerprint(request.call, SIGNUP_MEMBER, request.body.model_dump(mode="json")),
@@ -144,7 +145,7 @@ def signup_context(request: ActionRequest[S, SignupMember], limit: float) -> Act
     )
 
 
-def convercus_side(program: Program) -> ConvercusSide:
+def convercus_side(program: Program) -> ConvercusSettings:
     """Return the Convercus settings of a program.
 
     Raises
@@ -153,7 +154,7 @@ def convercus_side(program: Program) -> ConvercusSide:
         The program's loyalty platform is not Convercus.
     """
     side = program.connection.loyalty
-    if not isinstance(side, ConvercusSide):
+    if not isinstance(side, ConvercusSettings):
         raise NotConnected(f"the loyalty platform of {program.id} is not Convercus")
     return side
 

@@ -15,8 +15,8 @@ from loyalty_bridge.http_api.responses import Response, response
 from loyalty_bridge.infra import dynamodb
 from loyalty_bridge.pipeline import identities
 from loyalty_bridge.platforms.punchh.events import user_id_of
+from loyalty_bridge.platforms.punchh.settings import ADMIN_KEY, COUPON_TOKEN_PREFIX, PunchhSettings
 from loyalty_bridge.programs import credential_breaker
-from loyalty_bridge.programs.connection import PUNCHH_ADMIN_KEY, PUNCHH_COUPON_TOKEN, PunchhSide
 from loyalty_bridge.settings import MemberSettings, settings
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ def look(call: ApiRequest, deadline: float) -> Mapping[str, Any]:
     named = call.path.get("accountId", "")
     campaign = _id(identifier, call.query.get("campaign", ""))
     member = _id(external_id, call.query.get("member", "")) if named == "-" else _id(identifier, named)
-    secrets = (PUNCHH_ADMIN_KEY, f"{PUNCHH_COUPON_TOKEN}{campaign}")
+    secrets = (ADMIN_KEY, f"{COUPON_TOKEN_PREFIX}{campaign}")
     breakers = [credential_breaker.item_of(secret) for secret in secrets]
     admitted = auth.authenticate(told, call.program, call.headers, breakers, scope="lookups")
     program = admitted.program
     side = program.connection.loyalty
-    if not isinstance(side, PunchhSide):
+    if not isinstance(side, PunchhSettings):
         raise NotConnected(f"the loyalty platform of {program.id} is not Punchh")
     if secrets[1] not in program.secrets:
         raise Invalid("campaign", "has no token in the program")

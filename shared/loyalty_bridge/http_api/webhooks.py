@@ -34,18 +34,22 @@ from loyalty_bridge.parking import parked_records
 from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline.batch import PARTS
 from loyalty_bridge.platforms.brevo import events as brevo
+from loyalty_bridge.platforms.brevo.settings import BrevoSettings
+from loyalty_bridge.platforms.punchh.settings import PunchhSettings
+from loyalty_bridge.platforms.settings import WEBHOOK_CREDENTIALS
 from loyalty_bridge.platforms.webhook_auth import Credential, is_punchh
 from loyalty_bridge.programs import repository, secrets
-from loyalty_bridge.programs.connection import WEBHOOK_CREDENTIALS, BrevoSide, PunchhSide, program_id
+from loyalty_bridge.programs.connection import program_id
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from loyalty_bridge.model import Json
-    from loyalty_bridge.programs.connection import ConvercusSide, Program
+    from loyalty_bridge.platforms.convercus.settings import ConvercusSettings
+    from loyalty_bridge.programs.connection import Program
     from loyalty_bridge.settings import DeliverySettings
 
-    Side = ConvercusSide | PunchhSide | BrevoSide
+    Side = ConvercusSettings | PunchhSettings | BrevoSettings
 
 
 MAX_EVENTS = 5000
@@ -243,13 +247,13 @@ def _is_sender(program: Program, delivery: _Delivery) -> bool:
         for secret in WEBHOOK_CREDENTIALS
         if secret in program.secrets
     ]
-    if isinstance(side, PunchhSide):
+    if isinstance(side, PunchhSettings):
         known = [*_punchh_credentials(side, credentials)]
         return any(is_punchh(known, delivery.headers, uri, delivery.body) for uri in delivery.targets)
-    return isinstance(side, BrevoSide) and any(_is_brevo(side, one, delivery.headers) for one in credentials)
+    return isinstance(side, BrevoSettings) and any(_is_brevo(side, one, delivery.headers) for one in credentials)
 
 
-def _punchh_credentials(side: PunchhSide, credentials: Sequence[str]) -> Iterator[Credential]:
+def _punchh_credentials(side: PunchhSettings, credentials: Sequence[str]) -> Iterator[Credential]:
     for credential in credentials:
         if side.webhook_auth == "basic":
             user, _, password = credential.partition(":")
@@ -261,7 +265,7 @@ def _punchh_credentials(side: PunchhSide, credentials: Sequence[str]) -> Iterato
             yield Credential("hmac-sha1", credential)
 
 
-def _is_brevo(side: BrevoSide, credential: str, headers: Mapping[str, str]) -> bool:
+def _is_brevo(side: BrevoSettings, credential: str, headers: Mapping[str, str]) -> bool:
     """Tell whether a delivery shows a credential in one of the ways that Brevo has.
 
     Source: https://developers.brevo.com/docs/how-to-use-webhooks

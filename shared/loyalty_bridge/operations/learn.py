@@ -95,7 +95,7 @@ def _events(data: bytes) -> Iterator[Json]:
 
 def _read(platform: str, event: Json) -> MemberUpdate | Invalid:
     reads = LOYALTY[platform]
-    rules: Any = vars(reads)["Rules"]()
+    rules = reads.SETTINGS().rules
     now = datetime.now(UTC)
     if not isinstance(event, dict):
         return Invalid("record", "is no event")

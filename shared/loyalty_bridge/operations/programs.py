@@ -9,18 +9,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from loyalty_bridge.errors import Conflict, Invalid, NotConnected
+from loyalty_bridge.platforms.settings import WEBHOOK_CREDENTIALS, WebhookSettings
 from loyalty_bridge.programs import delivery_state, endpoint_policy, repository
 from loyalty_bridge.programs.connection import (
-    PUNCHH_COUPON_TOKEN,
-    SECRETS,
-    WEBHOOK_CREDENTIALS,
-    BrevoSide,
     Connection,
     Program,
-    PunchhSide,
-    check_credentials,
-    is_coupon_token,
-    is_in_header,
     merged,
     program_id,
 )
@@ -64,7 +57,7 @@ def save(
         raise Conflict(repository.conflict_message(program))
     connection = merged(_settings_to_change(before, change) if before else Connection(), change)
     secrets = _check_secrets(secrets, connection)
-    check_credentials(connection, secrets)
+    connection.loyalty.check_secrets(secrets)
     if before and not isinstance(before.stored, str):
         _check_stored_credentials(before, connection, secrets)
     connection = endpoint_policy.validate_endpoints(connection, settings.allowed_hosts)
@@ -73,7 +66,7 @@ def save(
         is_new = (
             isinstance(before.stored, str)
             or _destination_of(before.stored) != _destination_of(connection)
-            or not set(secrets).isdisjoint(SECRETS[connection.engagement.platform])
+            or not set(secrets).isdisjoint(connection.engagement.secrets)
         )
         if before.delivery_state.state == "held" and (is_new or before.delivery_state.not_before <= time.time()):
             delivery_state.start_release(settings, program)
@@ -92,7 +85,7 @@ def _check_stored_credentials(before: Program, connection: Connection, given: Ma
     """
 
     def shown(side: object) -> tuple[str, str] | None:
-        return (side.platform, side.webhook_auth) if isinstance(side, PunchhSide | BrevoSide) else None
+        return (side.platform, side.webhook_auth) if isinstance(side, WebhookSettings) else None
 
     was, now = shown(before.connection.loyalty), shown(connection.loyalty)
     stay = [name for name in WEBHOOK_CREDENTIALS if name in before.secrets and name not in given]
@@ -124,15 +117,15 @@ def _check_secrets(given: Any, connection: Connection) -> Mapping[str, str]:
     """Give the secrets without the blanks around them: what is copied often ends in a line break."""
     if not isinstance(given, Mapping):
         raise Invalid("secrets", "is not an object")
-    known = {*SECRETS[connection.loyalty.platform], *SECRETS[connection.engagement.platform]}
-    if isinstance(connection.loyalty, PunchhSide):
-        known |= {f"{PUNCHH_COUPON_TOKEN}<campaign id>", *filter(is_coupon_token, given)}
+    sides = connection.loyalty, connection.engagement
     for name, secret in given.items():
-        if name not in known:
+        if not any(side.is_secret(name) for side in sides):
+            known = {form for side in sides for form in side.secret_forms()}
             raise Invalid(f"secrets.{name}", f"is not one of {', '.join(sorted(known))}")
         if not isinstance(secret, str) or not secret.strip():
             raise Invalid(f"secrets.{name}", "is not a text")
-        if not secret.strip().isprintable() or (is_in_header(name, connection) and not secret.strip().isascii()):
+        in_header = any(side.is_sent_in_header(name) for side in sides)
+        if not secret.strip().isprintable() or (in_header and not secret.strip().isascii()):
             raise Invalid(f"secrets.{name}", "holds a character that a request cannot carry; copy it again")
     return {name: secret.strip() for name, secret in given.items()}
 

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loyalty_bridge.programs.connection import BrazeSide, BrevoSide, ConvercusSide, MoEngageSide, PunchhSide
+from loyalty_bridge.platforms.braze.settings import BrazeSettings
+from loyalty_bridge.platforms.brevo.settings import BrevoSettings
+from loyalty_bridge.platforms.convercus.settings import ConvercusSettings
+from loyalty_bridge.platforms.moengage.settings import MoEngageSettings
+from loyalty_bridge.platforms.punchh.settings import PunchhSettings
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
@@ -73,7 +77,7 @@ def setup_guide(settings: OperatorSettings, program: Program) -> Iterator[SetupS
     side = program.connection.loyalty
     api = f"{settings.api_url}/v1/programs/{program.id}"
     match side:
-        case PunchhSide():
+        case PunchhSettings():
             yield SetupSection(
                 "Punchh",
                 f"In the Webhooks Manager. Authentication: {side.webhook_auth}, with this connection's credential.",
@@ -82,9 +86,9 @@ def setup_guide(settings: OperatorSettings, program: Program) -> Iterator[SetupS
                     ("Endpoint of the webhook", f"/v1/programs/{program.id}/webhooks/punchh"),
                 ),
             )
-            if isinstance(program.connection.engagement, MoEngageSide):
+            if isinstance(program.connection.engagement, MoEngageSettings):
                 yield from _moengage(api)
-        case BrevoSide():
+        case BrevoSettings():
             url = f"{settings.loyalty_webhook_base_url}/v1/programs/{program.id}/webhooks/loyalty"
             yield SetupSection(
                 "Brevo Loyalty",
@@ -92,11 +96,11 @@ def setup_guide(settings: OperatorSettings, program: Program) -> Iterator[SetupS
                 f"Authentication: {side.webhook_auth}, with this connection's credential.",
                 (("URL to notify", url),),
             )
-        case ConvercusSide():
+        case ConvercusSettings():
             yield SetupSection(
                 "Convercus", "Events come by the queue, the stream, or HTTP.", tuple(_feeds(settings, program))
             )
-            if isinstance(program.connection.engagement, BrazeSide):
+            if isinstance(program.connection.engagement, BrazeSettings):
                 yield from _braze(api, _member(program.connection.engagement))
 
 
@@ -134,7 +138,7 @@ def _moengage(api: str) -> Iterator[SetupSection]:
     )
 
 
-def _member(side: BrazeSide) -> str:
+def _member(side: BrazeSettings) -> str:
     """Name the member in Liquid. An attribute is the last resort: an app's SDK may write it for its own user."""
     is_alias = side.rules.identifier_type == "user_alias"
     return "custom_attribute.${convercus_account_id}" if is_alias else "${user_id}"

@@ -15,8 +15,9 @@ from loyalty_bridge.platforms.base import Broken, Transient, Wait
 from loyalty_bridge.platforms.braze import client as braze_api
 from loyalty_bridge.platforms.moengage import client as moengage_api
 from loyalty_bridge.platforms.moengage import mapping as moengage
+from loyalty_bridge.platforms.moengage.settings import MoEngageSettings
 from loyalty_bridge.platforms.registry import ENGAGEMENT
-from loyalty_bridge.programs.connection import SECRETS, MoEngageSide, Program
+from loyalty_bridge.programs.connection import Program
 from loyalty_bridge.programs.repository import STATE_KEY
 from loyalty_bridge.programs.secrets import decrypt
 
@@ -44,7 +45,7 @@ def load_secrets(program: Program) -> None:
     Unavailable
         A secret does not open.
     """
-    for name in (STATE_KEY, *SECRETS[program.connection.engagement.platform]):
+    for name in (STATE_KEY, *program.connection.engagement.secrets):
         decrypt(program.id, program.secrets[name].ciphertext)
 
 
@@ -110,9 +111,9 @@ def check_connection(program: Program) -> bool:
 def _writer(program: Program) -> Callable[[Sequence[WireObject]], Request]:
     """Make what turns wire objects into a request; without objects it asks whether the key is right."""
     side = program.connection.engagement
-    (secret,) = SECRETS[side.platform]
+    (secret,) = side.secrets
     key = decrypt(program.id, program.secrets[secret].ciphertext)
-    if isinstance(side, MoEngageSide):
+    if isinstance(side, MoEngageSettings):
         return lambda objects: (
             moengage_api.data(side.api_endpoint, side.workspace_id, key, moengage.path(objects), moengage.body(objects))
             if objects

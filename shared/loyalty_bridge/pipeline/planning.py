@@ -128,11 +128,6 @@ def attribute_objects(write: AttributeUpdate, destination: EngagementPlatform, r
     return [OutboundObject(one, "attributes", delivery, write) for one in objects]
 
 
-IDENTITY = "convercus_account_id"
-"""The attribute that names the member on the loyalty platform. An app's SDK may write it for its own user: it is sent
-along whenever other attributes are, and with every event where templates have nothing else to name a member by."""
-
-
 def plan(
     member: MemberBatch, destination: EngagementPlatform, rules: Any, *, only_changed: bool
 ) -> list[OutboundObject]:
@@ -159,7 +154,10 @@ def _merge(member: MemberBatch, *, only_changed: bool, is_alias: bool) -> Attrib
                 newest[path] = member.state.mark(time, value)
     marks = {path: mark for path, mark in newest.items() if not only_changed or member.state.changes(path, mark)}
     if marks or (is_alias and any(delivery.missing - {"attributes"} for delivery in member.deliveries)):
-        marks |= {path: mark for path, mark in newest.items() if path[0] == IDENTITY}
+        # An app's SDK may write the attribute that holds the member's id for its own user. So it is sent again with
+        # all other attributes, and with every event where templates have nothing else to name a member by.
+        labels = {delivery.update.member_label for delivery in deliveries}
+        marks |= {path: mark for path, mark in newest.items() if path[0] in labels}
     member.learned |= {path: mark for path, mark in newest.items() if path not in marks}
     shares = []
     for delivery in sorted(deliveries, key=_milliseconds):  # stable: of equal times, the later record stays later

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from loyalty_bridge.infra.http_client import Reply
 from loyalty_bridge.model import FieldError, Json, MemberUpdate
+from loyalty_bridge.platforms.settings import EngagementSettings, LoyaltySettings
 
 AttributePath: TypeAlias = tuple[str, ...]
 """``(name,)``, or ``(name, key)`` for one key of an object that is merged key by key."""
@@ -119,6 +120,8 @@ Verdict: TypeAlias = Accepted | Rejected | SplitRequired | Wait | Transient | Br
 class EngagementPlatform(Protocol):
     """The functions that an engagement platform's mapping offers. `rules` is that platform's own `Rules`."""
 
+    SETTINGS: type[EngagementSettings]
+    """The class of its side of a connection."""
     TAKES_FUTURE_TIMES: bool
     """Whether an event of a clock that is ahead of the destination's is taken."""
 
@@ -152,6 +155,8 @@ class EngagementPlatform(Protocol):
 class LoyaltyPlatform(Protocol):
     """The names that the events module of a loyalty platform offers. Functions raise `Invalid`."""
 
+    SETTINGS: type[LoyaltySettings]
+    """The class of its side of a connection."""
     UNKNOWN_EVENT: str
     """The name of events whose type is not known here; empty where such are refused."""
     LOOKUP_ALIAS_PREFIX: str

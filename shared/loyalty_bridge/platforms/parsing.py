@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.member_ids import check_member_id, says_nothing
 from loyalty_bridge.platforms import times
+from loyalty_bridge.platforms.limits import UNUSABLE
 
 if TYPE_CHECKING:
     from loyalty_bridge.model import Json
@@ -39,7 +40,6 @@ _LAST_BIRTH = 4_102_444_800
 _LONGEST_PHONE = 64
 _LONGEST_ADDRESS = 320
 _NAMED_ADDRESS = re.compile(r"""(?:"[^"<>]*"|'[^'<>]*'|[^<>@"]*)\s*<([^<>\s]+)>""")
-_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 _MAY_BE_UNUSABLE = re.compile(r"\\u(0000|[dD][89a-fA-F])")
 """How such a character is written in a document that is UTF-8 and JSON."""
 
@@ -236,7 +236,7 @@ def parse_text(value: Json, field: str) -> str:
         raise Invalid(field, "is not a text")
     if not (trimmed := value.strip()):
         raise Invalid(field, "is blank")
-    if _UNUSABLE.search(trimmed):
+    if UNUSABLE.search(trimmed):
         raise Invalid(field, "holds a null byte or a lone surrogate")
     return trimmed
 
@@ -493,7 +493,7 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for key, value in pairs:
         if key in found:
-            shown = "record" if not key or _UNUSABLE.search(key) else key[:64]
+            shown = "record" if not key or UNUSABLE.search(key) else key[:64]
             raise Invalid(shown, "names a key twice" if shown == "record" else "is named twice", unquoted=_TWICE)
         found[key] = value
     return found
@@ -511,13 +511,13 @@ _BLANKS = re.compile(r"[ \t\n\r]*")
 def _check(value: Json, path: str, depth: int, *, any_text: bool) -> None:
     """Refuse what JSON allows and the platforms do not: deep nesting, null bytes, halves of characters."""
     if isinstance(value, str):
-        if not any_text and _UNUSABLE.search(value):
+        if not any_text and UNUSABLE.search(value):
             raise Invalid(path or "record", "holds a null byte or a lone surrogate")
     elif isinstance(value, Mapping | Sequence) and depth == 0:
         raise Invalid("record", f"is nested deeper than {MAX_DEPTH}")
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            if not any_text and _UNUSABLE.search(key):
+            if not any_text and UNUSABLE.search(key):
                 raise Invalid(path or "record", "holds a null byte or a lone surrogate in a key")
             _check(item, f"{path}.{key[:64]}" if path else key[:64], depth - 1, any_text=any_text)
     elif isinstance(value, Sequence):
@@ -528,8 +528,8 @@ def _check(value: Json, path: str, depth: int, *, any_text: bool) -> None:
 def _with_usable_keys(value: Json) -> Json:
     """Copy a value, see `parse`. Keys that were replaced come last: of two spellings of a field the first counts."""
     if isinstance(value, Mapping):
-        usable = {key: _with_usable_keys(item) for key, item in value.items() if not _UNUSABLE.search(key)}
-        replaced = (_UNUSABLE.sub("\ufffd", key) for key in value if _UNUSABLE.search(key))
+        usable = {key: _with_usable_keys(item) for key, item in value.items() if not UNUSABLE.search(key)}
+        replaced = (UNUSABLE.sub("\ufffd", key) for key in value if UNUSABLE.search(key))
         return usable | {key: "\x00" for key in replaced if key not in usable}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_with_usable_keys(item) for item in value]

@@ -1,4 +1,4 @@
-"""All platforms, by the name that a program's connection gives them. A new platform is one line here."""
+"""All platforms by name. A new platform is one line here."""
 
 from __future__ import annotations
 

@@ -6,107 +6,32 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal, cast
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import msgspec
 
 from loyalty_bridge.errors import Invalid, Unreadable
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.base import LoyaltyPlatform
-from loyalty_bridge.platforms.braze import mapping as braze
-from loyalty_bridge.platforms.brevo import events as brevo
-from loyalty_bridge.platforms.convercus import events as convercus
-from loyalty_bridge.platforms.convercus.client import Api
-from loyalty_bridge.platforms.moengage import mapping as moengage
-from loyalty_bridge.platforms.punchh import events as punchh
-from loyalty_bridge.platforms.punchh.client import Api as PunchhApi
-from loyalty_bridge.platforms.registry import LOYALTY
+from loyalty_bridge.platforms.braze.settings import BrazeSettings
+from loyalty_bridge.platforms.convercus.settings import ConvercusSettings
+from loyalty_bridge.platforms.registry import ENGAGEMENT, LOYALTY
 from loyalty_bridge.programs.delivery_state import DeliveryState
 
-Name = Annotated[str, msgspec.Meta(max_length=100)]
-
-
-# msgspec takes a tenth of pydantic's time to import, and microseconds to read a stored connection: look-ups need both.
-class _Side(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="platform"):
-    pass
-
-
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What one call may do at most; None: what the interface itself allows."""
-
-    points_per_booking: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    members_per_batch: Annotated[int, msgspec.Meta(ge=1)] | None = None
-
-
-class ConvercusSide(_Side, frozen=True, kw_only=True, tag="convercus"):
-    """How the program's records are read, and how Convercus is reached for actions and look-ups."""
-
-    platform: ClassVar[Literal["convercus"]] = "convercus"
-    rules: convercus.Rules = convercus.Rules()
-    api: Api = Api()
-    membership_optins: tuple[Name, ...] = ()
-    """The opt-in channels of the program."""
-    default_optins: tuple[Name, ...] = ()
-    """The channels that the e-mail subscription webhook sets when its request names none."""
-    limits: Limits = Limits()
-
-    def __post_init__(self) -> None:
-        for name in ("membership_optins", "default_optins"):
-            trimmed = tuple(channel.strip() for channel in getattr(self, name))
-            if "" in trimmed:
-                raise ValueError(f"{name}.{trimmed.index('')}: is blank")
-            msgspec.structs.force_setattr(self, name, trimmed)
-        if foreign := sorted(set(self.default_optins) - set(self.membership_optins)):
-            raise ValueError(f"default_optins: not among membership_optins: {', '.join(foreign)}")
-
-
-class PunchhSide(_Side, frozen=True, kw_only=True, tag="punchh"):
-    """How the program's webhooks show that they are Punchh's and are read, and how Punchh is reached."""
-
-    platform: ClassVar[Literal["punchh"]] = "punchh"
-    rules: punchh.Rules = punchh.Rules()
-    api: PunchhApi = PunchhApi()
-    existing_accounts: Literal["without_id", "any"] = "without_id"
-    """Which accounts that are there already a signup of their e-mail address may give its external id: those that have
-    none, or any. An address proves nothing unless it is verified."""
-    coupon_code_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = None
-    """For how long a member is given the same code of a campaign; None: for as long as the program lives."""
-    webhook_auth: Literal["basic", "bearer", "hmac"] = "basic"
-    """As chosen in Punchh's Webhooks Manager; ``hmac`` is SHA-1 or SHA-256."""
-
-
-class BrevoSide(_Side, frozen=True, kw_only=True, tag="brevo"):
-    """How the program's loyalty webhooks show that they are Brevo's, and how they are read."""
-
-    platform: ClassVar[Literal["brevo"]] = "brevo"
-    rules: brevo.Rules = brevo.Rules()
-    webhook_auth: Literal["basic", "bearer", "header"] = "basic"
-    webhook_header: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]{1,100}\Z")] = "X-Webhook-Key"
-    """The header of one's own that carries the credential, for ``header``."""
-
-
-class BrazeSide(_Side, frozen=True, kw_only=True, tag="braze"):
-    """Where the program's updates go, and under which of Braze's rules."""
-
-    platform: ClassVar[Literal["braze"]] = "braze"
-    api_endpoint: str = ""
-    rules: braze.Rules = braze.Rules()
-
-
-class MoEngageSide(_Side, frozen=True, kw_only=True, tag="moengage"):
-    """Where the program's updates go, and under which of MoEngage's rules."""
-
-    platform: ClassVar[Literal["moengage"]] = "moengage"
-    api_endpoint: str = ""
-    workspace_id: str = ""
-    rules: moengage.Rules = moengage.Rules()
+if TYPE_CHECKING:
+    from loyalty_bridge.platforms.settings import EngagementSettings, LoyaltySettings
+else:  # msgspec chooses the class by the platform's name
+    LoyaltySettings = reduce(or_, (platform.SETTINGS for platform in LOYALTY.values()))
+    EngagementSettings = reduce(or_, (platform.SETTINGS for platform in ENGAGEMENT.values()))
 
 
 class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What an operator sets for a program; secrets are kept beside it."""
 
-    loyalty: ConvercusSide | PunchhSide | BrevoSide = ConvercusSide()
-    engagement: BrazeSide | MoEngageSide = BrazeSide()
+    loyalty: LoyaltySettings = ConvercusSettings()
+    engagement: EngagementSettings = BrazeSettings()
     attribute_writes: Literal["changed", "all"] = "changed"
     """Whether an attribute whose value did not change is sent again (each write costs a Braze data point)."""
     repeat_window: Annotated[int, msgspec.Meta(ge=0, le=86400)] = 120
@@ -120,27 +45,6 @@ class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         with `update_existing_only` counts as there.
         """
         return self.attribute_writes == "changed" and not self.engagement.rules.update_existing_only
-
-
-WEBHOOK_CREDENTIALS = ("webhook_credential", "webhook_credential_next")
-"""Either is valid, so that one can be exchanged for the other without losing a delivery. Basic: ``user:password``."""
-
-MIN_CREDENTIAL = 16
-
-PUNCHH_CLIENT_SECRET = "punchh_client_secret"  # noqa: S105 - a name
-PUNCHH_ADMIN_KEY = "punchh_admin_key"
-PUNCHH_COUPON_TOKEN = "punchh_coupon_token_"  # noqa: S105 - the beginning of a name
-"""The Dynamic Generation Token of a campaign; the campaign's id follows."""
-
-SECRETS = {
-    "braze": ("braze_api_key",),
-    "moengage": ("moengage_data_key",),
-    "convercus": ("convercus_client_secret", "convercus_password"),
-    "punchh": (*WEBHOOK_CREDENTIALS, PUNCHH_CLIENT_SECRET, PUNCHH_ADMIN_KEY),
-    "brevo": WEBHOOK_CREDENTIALS,
-}
-"""The secrets of each platform. Streaming needs those of the engagement platform, and one webhook credential of a
-loyalty platform that has them. Punchh's coupon tokens are further ones, see `is_coupon_token`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,17 +113,9 @@ class Program:
         return LOYALTY[self.connection.loyalty.platform]
 
     def missing(self) -> list[str]:
-        """Tell what has to be set before events stream, as field names; empty when complete."""
-        side = self.connection
-        absent = [] if side.engagement.api_endpoint else ["engagement.api_endpoint"]
-        if isinstance(side.engagement, MoEngageSide) and not side.engagement.workspace_id:
-            absent.append("engagement.workspace_id")
-        absent += [f"secrets.{name}" for name in SECRETS[side.engagement.platform] if name not in self.secrets]
-        if isinstance(side.loyalty, ConvercusSide) and not side.loyalty.default_optins:
-            absent.append("loyalty.default_optins")
-        if isinstance(side.loyalty, PunchhSide | BrevoSide) and self.secrets.keys().isdisjoint(WEBHOOK_CREDENTIALS):
-            absent.append(f"secrets.{WEBHOOK_CREDENTIALS[0]}")
-        return absent
+        """List what has to be set before events stream, as field names; empty when complete."""
+        sides = self.connection.engagement, self.connection.loyalty
+        return [field for side in sides for field in side.missing(self.secrets)]
 
 
 def decode(text: str) -> Connection | str:
@@ -245,37 +141,6 @@ def merged(connection: Connection, change: Mapping[str, Any]) -> Connection:
         return msgspec.convert(document, Connection, strict=False)  # a number or a flag may be written as a text
     except msgspec.ValidationError as error:
         raise _refused(error, document) from None
-
-
-def is_coupon_token(name: str) -> bool:
-    """Tell whether a secret of that name is the token of a Punchh campaign."""
-    return re.fullmatch(f"{PUNCHH_COUPON_TOKEN}[A-Za-z0-9_-]{{1,64}}", name) is not None
-
-
-def is_in_header(name: str, connection: Connection) -> bool:
-    """Tell whether a secret stands in a header as it is."""
-    side = connection.loyalty
-    is_credential = isinstance(side, PunchhSide | BrevoSide) and side.webhook_auth in {"bearer", "header"}
-    return name in {"braze_api_key", PUNCHH_ADMIN_KEY} or (is_credential and name in WEBHOOK_CREDENTIALS)
-
-
-def check_credentials(connection: Connection, secrets: Mapping[str, str]) -> None:
-    """Check webhook credentials that are to be set: one that no delivery could show, or that is easily guessed.
-
-    Raises
-    ------
-    Invalid
-        One is too short, or is not ``user:password`` although the webhook is to use Basic.
-    """
-    side = connection.loyalty
-    for name in WEBHOOK_CREDENTIALS:
-        if not isinstance(side, PunchhSide | BrevoSide) or name not in secrets:
-            continue
-        user, colon, password = secrets[name].partition(":")
-        if side.webhook_auth == "basic" and not (user.strip() and colon and password.strip()):
-            raise Invalid(f"secrets.{name}", "is not user:password")
-        if len(secrets[name]) < MIN_CREDENTIAL:
-            raise Invalid(f"secrets.{name}", f"has fewer than {MIN_CREDENTIAL} characters, so that it may be guessed")
 
 
 def program_id(text: str) -> str:

@@ -6,23 +6,17 @@ that the operator has allowed at deployment.
 
 from __future__ import annotations
 
-import re
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 from loyalty_bridge.errors import Invalid
-from loyalty_bridge.programs.connection import BrevoSide, Connection, merged
+from loyalty_bridge.platforms.registry import ENGAGEMENT, LOYALTY
+from loyalty_bridge.programs.connection import Connection, merged
 
-_PLATFORM_HOSTS = {
-    # https://www.braze.com/docs/user_guide/administrative/access_braze/sdk_endpoints/
-    "braze": re.compile(r"rest\.[a-z]{2,3}-[0-9]{2}\.braze\.(com|eu)"),
-    # https://developers.moengage.com/hc/en-us/articles/11667422094740
-    "moengage": re.compile(r"api-(0[1-6]|101)\.moengage\.com"),
-    # https://doc.convercus.io
-    "convercus": re.compile(r"(api|staging|auth|auth-staging)\.convercus\.io"),
-    # https://developers.partech.com
-    "punchh": re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)?\.punchh\.com"),
+_HOSTS = {
+    **{name: platform.SETTINGS.hosts for name, platform in LOYALTY.items()},
+    **{name: platform.SETTINGS.hosts for name, platform in ENGAGEMENT.items()},
 }
 
 
@@ -34,19 +28,15 @@ def validate_endpoints(connection: Connection, allowed: str) -> Connection:
     Invalid
         Naming the field.
     """
-    engagement, loyalty = connection.engagement, connection.loyalty
-    change: dict[str, dict[str, Any]] = {}
-    if engagement.api_endpoint:
-        told = endpoint(engagement.api_endpoint, engagement.platform, allowed, "engagement.api_endpoint")
-        change["engagement"] = {"api_endpoint": told}
-    if not isinstance(loyalty, BrevoSide):
-        change["loyalty"] = {
-            "api": {
-                name: endpoint(url, loyalty.platform, allowed, f"loyalty.api.{name}")
-                for name in ("base_url", "auth_url")
-                if (url := getattr(loyalty.api, name, ""))
-            }
-        }
+    change: dict[str, Any] = {}
+    for name, side in (("engagement", connection.engagement), ("loyalty", connection.loyalty)):
+        for path, url in side.endpoints().items():
+            if url:
+                *parents, last = name, *path.split(".")
+                place = change
+                for parent in parents:
+                    place = place.setdefault(parent, {})
+                place[last] = endpoint(url, side.platform, allowed, f"{name}.{path}")
     return merged(connection, change)
 
 
@@ -83,7 +73,7 @@ def endpoint(url: str, platform: str, allowed: str, field: str = "api_endpoint")
         raise Invalid(field, "must start with https://")
     if port not in {None, 443}:
         raise Invalid(field, "must not name a port")
-    if not _PLATFORM_HOSTS[platform].fullmatch(host):
+    if not _HOSTS[platform].fullmatch(host):
         raise Invalid(field, f"is not a host of {platform}, and the operator has not allowed it")
     return f"https://{host}"
 

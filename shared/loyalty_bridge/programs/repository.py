@@ -14,7 +14,7 @@ import msgspec
 from loyalty_bridge.errors import Conflict, NotFound, Unavailable
 from loyalty_bridge.infra import aws
 from loyalty_bridge.programs import deletion, delivery_state, recent
-from loyalty_bridge.programs.connection import Connection, MoEngageSide, Program, Secret, decode
+from loyalty_bridge.programs.connection import Connection, Program, Secret, decode
 from loyalty_bridge.programs.secrets import encrypt
 
 if TYPE_CHECKING:
@@ -231,16 +231,8 @@ def delete(settings: ProgramSettings, program: str) -> Deletion:
 def _moved(before: Connection, after: Connection) -> bool:
     """Tell whether what was sent so far went to other users than what will be sent, or not to all of them."""
     left_out = before.engagement.rules.update_existing_only and not after.engagement.rules.update_existing_only
-    return bool(before.engagement.api_endpoint) and (left_out or _users(before) != _users(after))
-
-
-def _users(connection: Connection) -> tuple[str, ...]:
-    """Tell what is known of the users that a connection leads to (Braze's workspaces differ by their keys only)."""
-    side = connection.engagement
-    if isinstance(side, MoEngageSide):
-        return side.api_endpoint, side.workspace_id
-    alias_label = side.rules.alias_label if side.rules.identifier_type == "user_alias" else ""
-    return side.api_endpoint, side.rules.identifier_type, alias_label
+    users = [it.engagement.users(it.loyalty.member_label) for it in (before, after)]
+    return bool(before.engagement.api_endpoint) and (left_out or users[0] != users[1])
 
 
 def _gated(items: Sequence[Mapping[str, Any]]) -> list[Program]:

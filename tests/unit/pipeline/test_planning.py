@@ -16,10 +16,11 @@ from loyalty_bridge.pipeline.attribute_state import AttributeState, AttributeVer
 from loyalty_bridge.pipeline.planning import Delivery, MemberBatch, apart, plan
 from loyalty_bridge.platforms.base import AttributePath
 from loyalty_bridge.platforms.braze import mapping as braze
+from loyalty_bridge.platforms.braze.settings import BrazeRules
 from tests.support.deliveries import attributes, millisecond, nested, new_delivery, take
 
 SECRET = b"secret"
-RULES = braze.Rules()
+RULES = BrazeRules()
 TIER: AttributePath = ("tier",)
 POINTS: AttributePath = ("convercus_balance", "points")
 LOCKED: AttributePath = ("convercus_balance", "lockedPoints")
@@ -177,7 +178,7 @@ def test_a_value_of_any_type_is_sent_when_it_changes(before: Json, after: Json) 
     assert delivery.profile.get("tier") == after
 
 
-ACCOUNT: AttributePath = ("convercus_account_id",)
+ACCOUNT: AttributePath = ("loyalty_member_id",)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ def test_the_account_id_is_sent_along_since_a_device_may_have_changed_it(
     known = AttributeState(SECRET)
     known.marks.update({path: known.mark(millisecond(1), value) for path, value in ((TIER, "silver"), (ACCOUNT, "A1"))})
     member = MemberBatch("A1", known, [new_delivery(2, {**told, ACCOUNT: "A1"}, event=event)])
-    rules = braze.Rules(identifier_type="user_alias" if alias else "external_id")
+    rules = BrazeRules(identifier_type="user_alias" if alias else "external_id")
 
     items = plan(member, braze, rules, only_changed=True)
 

@@ -23,13 +23,14 @@ from loyalty_bridge.pipeline.planning import Delivery, MemberBatch, OutboundObje
 from loyalty_bridge.pipeline.sender import ATTEMPTS, MAX_SET_ASIDE, REPLY_SECONDS, UNKNOWN_ATTEMPTS, ProgramSender, send
 from loyalty_bridge.platforms.base import AttributePath, WireObject
 from loyalty_bridge.platforms.braze import mapping as braze
+from loyalty_bridge.platforms.braze.settings import BrazeRules
 from tests.support.deliveries import BAD, attributes, nested, new_delivery, take
 
 Fault = Literal["pass", "429", "503", "not sent", "lost", "lost after acting", "401"]
 
 Refuses = Literal["object", "request", "request, naming none"]
 
-RULES = braze.Rules()
+RULES = BrazeRules()
 REFUSES: tuple[Refuses, ...] = ("object", "request", "request, naming none")
 FAULTS: tuple[Fault, ...] = ("429", "503", "not sent", "lost", "lost after acting")
 
@@ -148,7 +149,7 @@ ORDER: dict[str, list[Delivery]] = {}
 """The works of the members of the example under way, in order."""
 
 
-def sender(model: Model, rules: braze.Rules = RULES, seconds: float = 60.0) -> ProgramSender:
+def sender(model: Model, rules: BrazeRules = RULES, seconds: float = 60.0) -> ProgramSender:
     until = time.monotonic() + seconds
     made = ProgramSender(braze, rules, model.post, until, until)
 
@@ -170,7 +171,7 @@ def members(*deliveries: Delivery, known: dict[str, AttributeState] | None = Non
     ]
 
 
-def send_all(model: Model, people: list[MemberBatch], rules: braze.Rules = RULES) -> ProgramSender:
+def send_all(model: Model, people: list[MemberBatch], rules: BrazeRules = RULES) -> ProgramSender:
     """Send what is missing of the members' works, and keep what became known, as an invocation does."""
     way = sender(model, rules)
     send(way, [items for one in people if (items := plan(one, braze, rules, only_changed=True))])
@@ -243,7 +244,7 @@ def in_order(taken: list[tuple[str, str]], kind: str) -> dict[str, list[str]]:
 EXAMPLES = 50
 
 cuts = st.integers(0, 10)
-rules = st.builds(braze.Rules, object_limit=st.sampled_from(["combined", "per_array"]), max_objects=st.integers(1, 6))
+rules = st.builds(BrazeRules, object_limit=st.sampled_from(["combined", "per_array"]), max_objects=st.integers(1, 6))
 models = st.builds(
     Model,
     faults=st.lists(st.sampled_from(FAULTS), max_size=8),
@@ -252,7 +253,7 @@ models = st.builds(
 )
 
 
-def settle(deliveries: list[Delivery], model: Model, limits: braze.Rules, cut: int) -> None:
+def settle(deliveries: list[Delivery], model: Model, limits: BrazeRules, cut: int) -> None:
     """Send the works in two batches, each as often as it takes."""
     known: dict[str, AttributeState] = {}
     for batch in (deliveries[:cut], deliveries[cut:]):
@@ -266,7 +267,7 @@ def settle(deliveries: list[Delivery], model: Model, limits: braze.Rules, cut: i
 @settings(max_examples=EXAMPLES)
 @given(some_works(), rules, models, cuts)
 def test_everything_is_accepted_once_or_refused_and_nothing_is_overtaken(
-    deliveries: list[Delivery], limits: braze.Rules, model: Model, cut: int
+    deliveries: list[Delivery], limits: BrazeRules, model: Model, cut: int
 ) -> None:
     settle(deliveries, model, limits, cut)
 
@@ -282,7 +283,7 @@ def test_everything_is_accepted_once_or_refused_and_nothing_is_overtaken(
 @settings(max_examples=EXAMPLES)
 @given(some_works(), rules, models, cuts)
 def test_exactly_the_bad_parts_are_refused_with_a_reason(
-    deliveries: list[Delivery], limits: braze.Rules, model: Model, cut: int
+    deliveries: list[Delivery], limits: BrazeRules, model: Model, cut: int
 ) -> None:
     settle(deliveries, model, limits, cut)
 
@@ -299,7 +300,7 @@ def test_exactly_the_bad_parts_are_refused_with_a_reason(
 @settings(max_examples=EXAMPLES)
 @given(some_works(), rules, models, cuts)
 def test_braze_ends_with_the_newest_values_that_it_takes(
-    deliveries: list[Delivery], limits: braze.Rules, model: Model, cut: int
+    deliveries: list[Delivery], limits: BrazeRules, model: Model, cut: int
 ) -> None:
     settle(deliveries, model, limits, cut)
 
@@ -310,7 +311,7 @@ def test_braze_ends_with_the_newest_values_that_it_takes(
 @settings(max_examples=EXAMPLES)
 @given(some_works(), rules, st.integers(0, 3))
 def test_a_broken_connection_stops_the_program_and_loses_nothing(
-    deliveries: list[Delivery], limits: braze.Rules, before: int
+    deliveries: list[Delivery], limits: BrazeRules, before: int
 ) -> None:
     people = members(*deliveries)
     passing, broken = cast("list[Fault]", ["pass"] * before), cast("list[Fault]", ["401"] * 50)
@@ -370,7 +371,7 @@ def test_attributes_that_are_taken_apart_keep_to_the_limit_of_a_request(refuses:
         new_delivery(second, {("tier",): BAD if second in (5, 12) else f"tier-{second}"}) for second in range(13)
     ]
     model = Model(refuses=refuses)
-    way = sender(model, braze.Rules(max_objects=4))
+    way = sender(model, BrazeRules(max_objects=4))
     sizes: list[int] = []
 
     def post(items: Sequence[OutboundObject], deadline: float) -> Reply:
@@ -429,7 +430,7 @@ def test_what_lies_behind_a_failing_request_of_a_member_is_not_tried() -> None:
     faults: list[Fault] = ["503"] * 50
     model = Model(faults=["pass", *faults])
 
-    way = send_all(model, members(*deliveries), braze.Rules(max_objects=2))
+    way = send_all(model, members(*deliveries), BrazeRules(max_objects=2))
 
     assert way.counts["requests"] == 1 + ATTEMPTS
     assert [bool(one.missing) for one in deliveries] == [False, False, True, True, True, True]
@@ -442,7 +443,7 @@ def test_a_wait_beyond_the_end_is_not_begun() -> None:
     way.sleep = slept.append
     way.post = lambda items, deadline: Reply(429, {"retry-after": "60"}, b"{}")
 
-    send(way, [plan(one, braze, braze.Rules(), only_changed=True) for one in members(*deliveries)])
+    send(way, [plan(one, braze, BrazeRules(), only_changed=True) for one in members(*deliveries)])
 
     assert (slept, way.counts["requests"]) == ([], 1)
     assert way.not_before - time.monotonic() > 50
@@ -458,7 +459,7 @@ def test_no_request_may_last_beyond_the_end() -> None:
         return Reply(201, {}, b'{"message": "success"}')
 
     way.post = post
-    send(way, [plan(one, braze, braze.Rules(), only_changed=True) for one in members(new_delivery(event="event"))])
+    send(way, [plan(one, braze, BrazeRules(), only_changed=True) for one in members(new_delivery(event="event"))])
 
     assert deadlines == [way.reply_until]
 
@@ -474,7 +475,7 @@ def test_a_request_that_is_begun_in_the_last_moment_has_its_time_for_the_reply()
         return Reply(201, {}, b'{"message": "success"}')
 
     way.post = post
-    send(way, [plan(one, braze, braze.Rules(), only_changed=True) for one in members(*deliveries)])
+    send(way, [plan(one, braze, BrazeRules(), only_changed=True) for one in members(*deliveries)])
 
     assert lefts == [pytest.approx(REPLY_SECONDS, abs=1)]
     assert not deliveries[0].missing
@@ -486,7 +487,7 @@ def test_a_request_is_not_begun_after_the_last_moment_to_begin_one() -> None:
     way = sender(model, seconds=0)
     way.reply_until += 60
 
-    send(way, [plan(one, braze, braze.Rules(), only_changed=True) for one in members(*deliveries)])
+    send(way, [plan(one, braze, BrazeRules(), only_changed=True) for one in members(*deliveries)])
 
     assert (model.taken, way.counts["requests"], way.failing) == ([], 0, "no time left to send")
     assert deliveries[0].missing == {"event"}
@@ -502,7 +503,7 @@ def test_a_request_whose_outcome_is_not_known_is_sent_again_and_counted() -> Non
     assert not deliveries[0].missing
 
 
-def all_items(people: list[MemberBatch], rules: braze.Rules = RULES) -> list[list[OutboundObject]]:
+def all_items(people: list[MemberBatch], rules: BrazeRules = RULES) -> list[list[OutboundObject]]:
     return [items for one in people if (items := plan(one, braze, rules, only_changed=True))]
 
 
@@ -592,7 +593,7 @@ def test_of_many_objects_that_make_the_destination_fail_few_are_set_aside_at_a_t
 def test_requests_that_are_taken_apart_at_the_same_time_share_their_threads() -> None:
     deliveries = [new_delivery(member=f"A{at}", event=f"event-{at}-poison") for at in range(80)]
     model = Model(breaks_on="poison")
-    way = sender(model, braze.Rules(max_objects=10))
+    way = sender(model, BrazeRules(max_objects=10))
     before, most = threading.active_count(), 0
 
     def post(items: Sequence[OutboundObject], deadline: float) -> Reply:
@@ -671,7 +672,7 @@ def test_no_request_is_begun_before_the_forwarders_turn() -> None:
 @pytest.mark.parametrize(("remaining", "reset", "waits"), [("0", "40", True), ("1", "40", False), ("0", "", False)])
 def test_a_limit_that_is_used_up_is_waited_for_before_it_is_exceeded(remaining: str, reset: str, waits: bool) -> None:
     deliveries = [new_delivery(member=f"A{at}", event="event") for at in range(2)]
-    way = sender(Model(), braze.Rules(max_objects=1), seconds=10)
+    way = sender(Model(), BrazeRules(max_objects=1), seconds=10)
     headers = {"x-ratelimit-remaining": remaining, "x-ratelimit-reset": reset}
     way.post = lambda items, deadline: Reply(201, headers, b'{"message": "success"}')
     way.workers = 1

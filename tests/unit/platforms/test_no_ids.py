@@ -9,7 +9,9 @@ import pytest
 
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.platforms.brevo import events as brevo
+from loyalty_bridge.platforms.brevo.settings import BrevoRules
 from loyalty_bridge.platforms.convercus import events as convercus
+from loyalty_bridge.platforms.convercus.settings import ConvercusRules
 from loyalty_bridge.platforms.punchh import events as punchh
 
 NOW = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
@@ -45,14 +47,14 @@ def test_an_id_counts_wherever_it_is_beside_one_that_says_nothing(no_id: str) ->
     assert punchh.alias(of_punchh({"user_id": no_id, "email": "a@example.com"})) == punchh.alias(
         of_punchh({"email": "a@example.com"})
     )
-    assert brevo.member(of_brevo({"ext_id": no_id, "email_id": "a@example.com"}), brevo.Rules()) == "a@example.com"
+    assert brevo.member(of_brevo({"ext_id": no_id, "email_id": "a@example.com"}), BrevoRules()) == "a@example.com"
 
 
 @pytest.mark.parametrize("no_id", NO_MEMBERS)
 def test_a_user_without_an_id_is_no_second_name_of_an_account(no_id: str) -> None:
     event = of_convercus(accountId="A-1", userId=no_id)
 
-    update = convercus.read(event, convercus.Rules(), member="A-1", received=NOW)
+    update = convercus.read(event, ConvercusRules(), member="A-1", received=NOW)
 
     assert convercus.aliases_of(event) == ()
     assert "convercus_user_id" not in update.attributes
@@ -77,7 +79,7 @@ def test_a_word_for_a_missing_address_is_no_second_name_of_a_guest(no_address: s
 @pytest.mark.parametrize("no_id", NO_MEMBERS)
 def test_an_event_of_brevo_without_an_id_is_refused(no_id: str) -> None:
     with pytest.raises(Invalid, match=r"^identifiers.ext_id: "):
-        brevo.member(of_brevo({"ext_id": no_id}), brevo.Rules())
+        brevo.member(of_brevo({"ext_id": no_id}), BrevoRules())
 
 
 @pytest.mark.parametrize("no_id", NO_IDS)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.event_queue.aggregates import unpacked
 from loyalty_bridge.platforms import parsing
-from loyalty_bridge.platforms.convercus.client import Api
+from loyalty_bridge.platforms.convercus.settings import ConvercusApi
 from loyalty_bridge.platforms.convercus.views import coupons, profile
 from loyalty_bridge.platforms.registry import LOYALTY
 from tests.support.kpl import sealed
@@ -85,8 +85,8 @@ def read_event(platform: str) -> Callable[[Any], object]:
 
     def read(value: Any) -> object:
         [opened] = reads.events(value)
-        reads.member(opened, reads.Rules())
-        return reads.read(opened, reads.Rules(), member="M", received=NOW)
+        reads.member(opened, reads.SETTINGS().rules)
+        return reads.read(opened, reads.SETTINGS().rules, member="M", received=NOW)
 
     return read
 
@@ -113,9 +113,9 @@ READERS: dict[str, tuple[Callable[[Any], object], st.SearchStrategy[Any]]] = {
     "currency": field(parsing.parse_currency),
     "language": field(parsing.parse_language),
     **{f"{platform} event": (read_event(platform), event_of(platform)) for platform in EVENTS},
-    "profile": (lambda value: profile(value, "A", Api()), st.dictionaries(TEXT, VALUE, max_size=6)),
+    "profile": (lambda value: profile(value, "A", ConvercusApi()), st.dictionaries(TEXT, VALUE, max_size=6)),
     "coupon": (
-        lambda value: coupons([value], "de", NOW, Api()),
+        lambda value: coupons([value], "de", NOW, ConvercusApi()),
         st.dictionaries(st.sampled_from(["validFrom", "validTo", "i18nFields", "value", "code"]), VALUE, max_size=5),
     ),
 }

@@ -22,7 +22,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from msgspec.json import encode
@@ -43,15 +43,15 @@ from loyalty_bridge.platforms.base import (
     WireObject,
     failed,
 )
+from loyalty_bridge.platforms.braze.settings import MAX_ALIAS_BYTES, MAX_TEXT, BrazeRules, BrazeSettings
+from loyalty_bridge.platforms.limits import UNUSABLE, printable_name
+from loyalty_bridge.platforms.settings import EngagementSettings
 
+SETTINGS: type[EngagementSettings] = BrazeSettings
 TAKES_FUTURE_TIMES = True
 
-MAX_OBJECTS = 75
 MAX_BODY_BYTES = 4_000_000
 MAX_EXTERNAL_ID_BYTES = 987
-MAX_ALIAS_BYTES = 236
-MAX_TEXT = 255
-"""Characters of a string value or a name."""
 MAX_ITEMS = 500
 """Elements of an array attribute; an array of objects is bounded by its bytes only."""
 MAX_ATTRIBUTE_BYTES = 100 * 1024
@@ -81,7 +81,6 @@ _INSTRUCTIONS = frozenset({"add", "remove", "inc"})
 _SUBSCRIPTIONS = frozenset({"opted_in", "subscribed", "unsubscribed"})
 _NO_SUBSCRIPTION = "is none of opted_in, subscribed, unsubscribed"
 
-_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 _PHONE = re.compile(r"\+[1-9][0-9]{4,14}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _SEPARATOR = re.compile(r"[\s.$]")
@@ -104,54 +103,7 @@ class _Limits(NamedTuple):
     times_in_arrays: bool = False
 
 
-class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a program's workspace wants its data.
-
-    Attributes
-    ----------
-    identifier_type
-        Which of Braze's identifiers the member's id is.
-    alias_label
-        The label of the alias, for ``user_alias``; at most 236 bytes.
-    update_existing_only
-        Do not create users.
-    object_limit
-        Whether 75 objects may be in a request or, with a legacy contract, in each of its arrays.
-    max_objects
-        That number; it can only be lowered.
-    purchase_product_id
-        A product id for all purchases. A transaction's id as the product (None) makes one product of each, of which
-        Braze's dashboard keeps 5,000; with a constant it is among the properties, as ``transaction_id`` unless the
-        source has put it there already.
-
-    Raises
-    ------
-    ValueError
-        A text is beyond Braze's limit.
-    """
-
-    identifier_type: Literal["external_id", "user_alias"] = "external_id"
-    alias_label: str = "convercus_account_id"
-    update_existing_only: bool = False
-    object_limit: Literal["combined", "per_array"] = "combined"
-    max_objects: Annotated[int, msgspec.Meta(ge=1, le=MAX_OBJECTS)] = MAX_OBJECTS
-    purchase_product_id: str | None = None
-
-    def __post_init__(self) -> None:
-        try:
-            _filled(self.alias_label, "alias_label")
-            _require(
-                len(self.alias_label.encode()) <= MAX_ALIAS_BYTES,
-                "alias_label",
-                f"is longer than {MAX_ALIAS_BYTES} bytes",
-            )
-            if self.purchase_product_id is not None:
-                _filled(self.purchase_product_id, "purchase_product_id")
-        except Invalid as refused:
-            raise ValueError(str(refused)) from None
-
-
-def translate(update: MemberUpdate, rules: Rules) -> Translation:
+def translate(update: MemberUpdate, rules: BrazeRules) -> Translation:
     """Turn an update into wire form.
 
     What breaks a limit is left out and listed in `field_errors` (by its path); an event or purchase goes as a
@@ -175,7 +127,7 @@ def translate(update: MemberUpdate, rules: Rules) -> Translation:
 def attribute_objects(
     identity: Mapping[str, Json],
     values: Mapping[AttributePath, Json],
-    rules: Rules,  # noqa: ARG001  part of `EngagementPlatform`
+    rules: BrazeRules,  # noqa: ARG001  part of `EngagementPlatform`
 ) -> list[WireObject]:
     """Serialise the attribute values of one member; None removes a value.
 
@@ -192,7 +144,7 @@ def attribute_objects(
     return [*_attribute_objects(identity, whole), *_attribute_objects({**identity, **flag}, rest)]
 
 
-def weigh(item: WireObject, rules: Rules) -> tuple[int, ...]:
+def weigh(item: WireObject, rules: BrazeRules) -> tuple[int, ...]:
     """Tell how much of each limit of a request an object uses: number (in its array), bytes with a comma."""
     size = len(item.body) + 1
     if rules.object_limit == "combined":
@@ -200,7 +152,7 @@ def weigh(item: WireObject, rules: Rules) -> tuple[int, ...]:
     return (*(int(item.array == array) for array in _ARRAYS), size)
 
 
-def capacity(rules: Rules) -> tuple[int, ...]:
+def capacity(rules: BrazeRules) -> tuple[int, ...]:
     """Tell the limits of a request, in the order of `weigh`: objects (in each array), bytes."""
     return (*(rules.max_objects,) * (1 if rules.object_limit == "combined" else len(_ARRAYS)), _ROOM)
 
@@ -276,7 +228,7 @@ _BROKEN = {
 """What is the same for every request, so that nothing is refused for it."""
 
 
-def _identity(update: MemberUpdate, rules: Rules) -> dict[str, Json]:
+def _identity(update: MemberUpdate, rules: BrazeRules) -> dict[str, Json]:
     identity: dict[str, Json]
     # An alias that is not known is created with an explicit false only.
     always = rules.update_existing_only or (update.identified_by == "id" and rules.identifier_type == "user_alias")
@@ -285,13 +237,13 @@ def _identity(update: MemberUpdate, rules: Rules) -> dict[str, Json]:
         identity = {update.identified_by: _profile_value(update.identified_by, update.member, "member")}
     elif rules.identifier_type == "user_alias":
         name = _member_id(update.member, MAX_ALIAS_BYTES)
-        identity = {"user_alias": {"alias_name": name, "alias_label": rules.alias_label}}
+        identity = {"user_alias": {"alias_name": name, "alias_label": rules.alias_label or update.member_label}}
     else:
         identity = {"external_id": _member_id(update.member, MAX_EXTERNAL_ID_BYTES)}
     return identity | flag
 
 
-def check_id(value: str, field: str, rules: Rules) -> None:
+def check_id(value: str, field: str, rules: BrazeRules) -> None:
     """Raise `Invalid`, naming `field`, when Braze does not take a value as a user's external id or alias."""
     _check_id(value, field, MAX_ALIAS_BYTES if rules.identifier_type == "user_alias" else MAX_EXTERNAL_ID_BYTES)
 
@@ -319,7 +271,7 @@ def _attributes(update: MemberUpdate, identity: Mapping[str, Json], lost: list[I
     taken: set[str] = set()
     for source, fields in (("attributes", update.attributes), ("custom", update.custom)):
         for raw, value in fields.items():
-            path = f"{source}.{_shown(raw)}"
+            path = f"{source}.{printable_name(raw)}"
             try:
                 name = _attribute_name(raw, path, taken)
                 if source == "attributes" and isinstance(value, Mapping):
@@ -370,7 +322,9 @@ def _whole(value: Json, path: str, lost: list[Invalid]) -> Json:
 def _partial(value: Mapping[str, Json], path: str, lost: list[Invalid]) -> dict[str, Json]:
     for key, item in value.items():
         if item is None:
-            lost.append(Invalid(f"{path}.{_shown(key)}", "cannot be removed by itself: an object may not hold null"))
+            lost.append(
+                Invalid(f"{path}.{printable_name(key)}", "cannot be removed by itself: an object may not hold null")
+            )
     return _fitting(_object(value, path, _IN_ATTRIBUTES, lost, top=True), _IN_ATTRIBUTES, path, lost)
 
 
@@ -401,7 +355,9 @@ def _event(event: Event, identity: Mapping[str, Json], lost: list[Invalid]) -> W
     return WireObject("events", body)
 
 
-def _purchase(purchase: Purchase, identity: Mapping[str, Json], rules: Rules, lost: list[Invalid]) -> WireObject | None:
+def _purchase(
+    purchase: Purchase, identity: Mapping[str, Json], rules: BrazeRules, lost: list[Invalid]
+) -> WireObject | None:
     try:
         fields: dict[str, Json] = {
             "product_id": rules.purchase_product_id or _filled(purchase.product_id, "purchase.product_id"),
@@ -452,7 +408,7 @@ def _fitting(values: dict[str, Json], limits: _Limits, path: str, lost: list[Inv
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
         if excess > 0:
             excess -= sizes.pop(name)
-            lost.append(Invalid(f"{path}.{_shown(name)}", f"makes the whole larger than {limits.size} bytes"))
+            lost.append(Invalid(f"{path}.{printable_name(name)}", f"makes the whole larger than {limits.size} bytes"))
     return {name: values[name] for name in sizes}
 
 
@@ -484,7 +440,7 @@ def _object(
     given = {name: item for name, item in value.items() if item is not None}
     kept: dict[str, Json] = {}
     for name, item in given.items():
-        field = f"{path}.{_shown(name)}"
+        field = f"{path}.{printable_name(name)}"
         try:
             _require(not (reason := _key_fault(name[: MAX_TEXT + 1], limits, top)), field, reason)
             kept[name] = _value(item, field, limits, lost)
@@ -543,7 +499,7 @@ def _filled(value: str, path: str) -> str:
 def _text(value: str, path: str) -> str:
     if len(value) > MAX_TEXT:
         raise Invalid(path, f"is longer than {MAX_TEXT} characters")
-    if _UNUSABLE.search(value):
+    if UNUSABLE.search(value):
         raise Invalid(path, "holds a null byte or a lone surrogate")
     return value
 
@@ -591,16 +547,6 @@ _OTHER_TIME = re.compile(
     r"[0-9]{2}/[0-9]{2}/[0-9]{4}"
     r"|[A-Z][a-z]{2} (?:[0-9]{2}|[A-Z][a-z]{2}) [0-9]{1,2} [0-9]{2}:[0-9]{2}:[0-9]{2}\.?\s?\S+ [0-9]{4}"
 )
-
-
-def _shown(name: str) -> str:
-    """Make a name fit to be part of a path."""
-    return _printable(name[:64])
-
-
-@lru_cache(maxsize=4096)
-def _printable(text: str) -> str:
-    return _UNUSABLE.sub("?", text)
 
 
 def _blame(

@@ -58,13 +58,14 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal
 
-import msgspec
-
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, ProfileField, UnknownField
 from loyalty_bridge.platforms import parsing
+from loyalty_bridge.platforms.brevo.settings import BrevoRules, BrevoSettings, IdentifyBy
 from loyalty_bridge.platforms.personal import WITHHELD, withheld_in, without_personal
+from loyalty_bridge.platforms.settings import LoyaltySettings
 
+SETTINGS: type[LoyaltySettings] = BrevoSettings
 UNKNOWN_EVENT = "loyalty_event"
 """What an event is called whose ``event_name`` is not one of the 24."""
 LOOKUP_ALIAS_PREFIX = OWNER_ALIAS_PREFIX = ""
@@ -75,29 +76,6 @@ AMBIGUOUS_ERRORS: Mapping[str, tuple[str, str]] = {}
 
 MAX_PROPERTIES = 100
 """MoEngage keeps the first hundred: https://www.moengage.com/docs/user-guide/data/key-concepts/data-tracking-policies"""
-
-IdentifyBy = Literal[
-    "ext_id", "email_id", "phone_id", "contact_id", "loyalty_subscription_id", "card_id", "member_id"
-]  # fmt: skip
-
-
-class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a program decides about its Brevo Loyalty events.
-
-    Attributes
-    ----------
-    identify_by
-        What the member is known by, in order of preference: ``ext_id``, ``email_id`` and ``phone_id`` of
-        ``identifiers``, the ``contact_id``, or, for bare deliveries, the ``loyalty_subscription_id``, the
-        membership's ``card_id``, or the ``member_id`` of who joins or leaves a shared subscription. An event that has
-        none of these is refused.
-    forward_contact_properties
-        Pass on ``contact_properties``: ``EMAIL``, ``FIRSTNAME``, ``LASTNAME`` and ``SMS`` to the profile, the others
-        as the customer's own attributes.
-    """
-
-    identify_by: tuple[IdentifyBy, ...] = ("ext_id", "email_id", "phone_id", "contact_id")
-    forward_contact_properties: bool = False
 
 
 _ENVELOPE = frozenset({
@@ -152,7 +130,7 @@ def envelope(event: Json, event_name: str | None, received: datetime) -> Json:
     return told | {field: value for field, value in made.items() if parsing.is_missing_id(told.get(field))}
 
 
-def member(event: Json, rules: Rules) -> str:
+def member(event: Json, rules: BrevoRules) -> str:
     """Tell whom an event is about: an id, an e-mail address, or a phone number in E.164.
 
     Raises
@@ -189,7 +167,7 @@ def event_id(event: Json) -> str:
     return _text(_open(event), "event_id")
 
 
-def read(event: Json, rules: Rules, *, member: str, received: datetime) -> MemberUpdate:
+def read(event: Json, rules: BrevoRules, *, member: str, received: datetime) -> MemberUpdate:
     """Turn one event into what it tells about its member.
 
     Parameters
@@ -285,7 +263,7 @@ def _phone(value: Json, field: str) -> str:
     return parsing.parse_phone("+" + parsing.parse_text(value, field).lstrip("+").removeprefix("00"), None, field)
 
 
-def _identity(told: Json, rules: Rules) -> tuple[Literal["id", "email", "phone"], str]:
+def _identity(told: Json, rules: BrevoRules) -> tuple[Literal["id", "email", "phone"], str]:
     """Find the first usable identifier of the program's order."""
     refusal = Invalid("identifiers", f"tell nobody by {', '.join(rules.identify_by)}")
     for identifier in rules.identify_by:

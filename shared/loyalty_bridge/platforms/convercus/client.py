@@ -19,10 +19,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlencode
-
-import msgspec
 
 from loyalty_bridge import USER_AGENT
 from loyalty_bridge.errors import (
@@ -36,6 +34,7 @@ from loyalty_bridge.errors import (
 from loyalty_bridge.infra.http_client import Request
 from loyalty_bridge.infra.retry import backoff, wait
 from loyalty_bridge.platforms import parsing
+from loyalty_bridge.platforms.convercus.settings import ConvercusApi, WriteField
 
 if TYPE_CHECKING:
     from loyalty_bridge.infra.http_client import Reply, Send
@@ -51,126 +50,11 @@ LEAST_WAIT_SECONDS = 0.1
 ACCOUNT_COUPON_ID = "account_coupon_id"
 MAX_ID = 200
 
-_CALL = re.compile(
-    r"(?P<method>GET|POST|PUT|PATCH|DELETE) "
-    r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~-]+|\{[a-z_]+\}))+/?(\?[A-Za-z0-9_=&.,-]+)?"
-)
 _PLACE = re.compile(r"\{([a-z_]+)\}")
-_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _ERROR_CODE = re.compile(rf"(?![A-Z][a-z]+$){_WORD.pattern}")  # a capitalised word alone may be a name
 _TOKEN = re.compile(r"[!-~]{1,65536}")
 _CODE = re.compile(r"[!-;=-~]{1,200}")  # not <: that is a page
-
-HeaderText = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{0,200}\Z")]
-WriteField = Literal[
-    "couponId", "validFrom", "validTo", "accountCouponId", "code",
-    "bookingType", "bookingTypeCode", "points", "reason", "referenceId", "bookingId", "type", "flag",
-]  # fmt: skip
-"""A field of what an action sends, or of the answer to it."""
-
-
-class Calls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Method and path of each call; what is in braces is filled in. A fixed query may follow."""
-
-    oauth: str = "POST /realms/{realm}/protocol/openid-connect/token"
-    login: str = "POST /auth/login"
-    assign_coupon: str = "POST /v2/accounts/{account_id}/accountcoupons"
-    coupon_code: str = "GET /v2/accountcoupons/{account_coupon_id}/code"
-    create_booking: str = "POST /accounts/{account_id}/bookings"
-    bookings: str = "GET /accounts/{account_id}/bookings"
-    memberships: str = "GET /accounts/{account_id}/memberships"
-    set_optins: str = "PATCH /accounts/{account_id}/memberships/{user_id}/optins"
-    account_details: str = "GET /v3/accountdetails/{account_id}"
-    account_coupons: str = "GET /v2/accounts/{account_id}/accountcoupons"
-
-    def __post_init__(self) -> None:
-        for name, usual in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
-            if (value := getattr(self, name)) != usual:
-                _check_call(name, value, usual)
-
-
-def _check_call(name: str, value: str, usual: str) -> None:
-    match = _CALL.fullmatch(value)
-    if not match:
-        raise ValueError(f"{name}: is not a method and a path")
-    if set(_PLACE.findall(value)) != set(_PLACE.findall(usual)):
-        raise ValueError(f"{name}: must fill in the same as {usual}")
-    # What is read is repeated freely.
-    if (match["method"] == "GET") != usual.startswith("GET "):
-        raise ValueError(f"{name}: must " + ("" if usual.startswith("GET ") else "not ") + "be a GET")
-
-
-class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a program's Convercus is reached.
-
-    Attributes
-    ----------
-    base_url
-        Such as ``https://api.convercus.io``; empty: no action and no look-up is possible.
-    auth
-        ``oauth``: client credentials at the realm of the program; ``login``: user name and password.
-    auth_url
-        Such as ``https://auth.convercus.io``, with ``oauth``.
-    realm
-        The program's, with ``oauth``; on staging it ends in ``-staging``.
-    org, user_name
-        With ``login``.
-    interaction_id
-        The registered point of interaction in whose name the bridge acts.
-    id_type
-        What the account ids are that Braze gives: ``ID``, ``CARDCODE``, ``APPCODE``.
-    burn_points
-        Whether the points of a BURNBOOKING are sent as they are or with a minus.
-    turned_away
-        Further statuses with which Convercus certainly turns a request away unread.
-    calls
-        Methods and paths.
-    fields
-        Other names for fields of what is sent and answered, by their usual name.
-    profile, coupon
-        Where a look-up finds a field, as path into the account details or the account coupon, by its name in the
-        look-up's answer; ``owner.`` begins a path into the owner's membership.
-    inactive_states
-        States in which a coupon is not listed; case does not matter.
-    """
-
-    base_url: str = ""
-    auth: Literal["oauth", "login"] = "oauth"
-    auth_url: str = ""
-    realm: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,100}\Z")] = ""
-    client_id: str = "machine-2-machine"
-    scope: str = "openid"
-    org: str = ""
-    user_name: str = ""
-    interaction_id: HeaderText = ""
-    id_type: HeaderText = "ID"
-    burn_points: Literal["positive", "negative"] = "positive"
-    turned_away: tuple[Annotated[int, msgspec.Meta(ge=400, le=599)], ...] = ()
-    calls: Calls = Calls()
-    fields: Mapping[WriteField, str] = {}
-    profile: Mapping[str, str] = {}
-    coupon: Mapping[str, str] = {}
-    inactive_states: tuple[str, ...] = (
-        *("inactive", "expired", "redeemed", "used", "deactivated", "disabled", "deleted", "archived"),
-        *("blocked", "locked", "cancelled", "canceled", "paused", "draft", "not_activated"),
-    )
-
-    def __post_init__(self) -> None:
-        for place in ("fields", "profile", "coupon"):
-            for name, path in getattr(self, place).items():
-                if not _PATH.fullmatch(path):
-                    raise ValueError(f"{place}.{name}: is not the name of a field")
-
-    @property
-    def secret(self) -> str:
-        """Name of the secret that logging in needs."""
-        return "convercus_client_secret" if self.auth == "oauth" else "convercus_password"
-
-    def missing(self) -> list[str]:
-        """Tell what has to be set before anything can be called, as field names."""
-        needed = ("base_url", "auth_url", "realm") if self.auth == "oauth" else ("base_url", "org", "user_name")
-        return [name for name in needed if not getattr(self, name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +78,7 @@ class Client:
     A refusal keeps Convercus' code, never its words: they may repeat what was sent.
     """
 
-    api: Api
+    api: ConvercusApi
     send: Send
     token: Callable[[float, str], str]
     sleep: Callable[[float], None] = time.sleep
@@ -346,7 +230,7 @@ class Client:
 
 
 def login(
-    api: Api, secret: str, send: Send, deadline: float, sleep: Callable[[float], None] = time.sleep
+    api: ConvercusApi, secret: str, send: Send, deadline: float, sleep: Callable[[float], None] = time.sleep
 ) -> tuple[str, float]:
     """Get a token, and for how many seconds it is good (https://doc.convercus.io/docs/api-authentication).
 

@@ -17,9 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import Literal, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.model import (
@@ -34,39 +32,9 @@ from loyalty_bridge.model import (
     first_errors,
 )
 from loyalty_bridge.platforms import parsing
+from loyalty_bridge.platforms.convercus.settings import ConvercusRules, ConvercusSettings
 from loyalty_bridge.platforms.personal import WITHHELD, is_personal, withheld_in, without_personal
-
-
-class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a program decides about its Convercus events.
-
-    Attributes
-    ----------
-    default_currency
-        ISO 4217 letters for a transaction that names no currency; None refuses its purchase.
-    default_country
-        ISO 3166-1 alpha-2 country of phone numbers without ``+`` whose member names no country.
-    opt_in_without_record
-        What an opt-in list that names none of `email_optins` says: ``subscribed``, or nothing (``untouched``).
-    email_optins
-        Opt-in types that stand for e-mail; case and punctuation do not matter.
-    excluded_fields
-        Fields of events that are not sent, where the mapping does not name them; case and punctuation do not matter.
-    """
-
-    default_currency: str | None = None
-    default_country: str | None = None
-    opt_in_without_record: Literal["subscribed", "untouched"] = "subscribed"
-    email_optins: tuple[str, ...] = (
-        "email",
-        "email consent",
-        "email marketing",
-        "email newsletter",
-        "email optin",
-        "newsletter",
-        "newsletter email",
-    )
-    excluded_fields: tuple[str, ...] = ()
+from loyalty_bridge.platforms.settings import LoyaltySettings
 
 
 class _Kind(NamedTuple):
@@ -76,6 +44,7 @@ class _Kind(NamedTuple):
     properties: tuple[str, ...]
 
 
+SETTINGS: type[LoyaltySettings] = ConvercusSettings
 UNKNOWN_EVENT = LOOKUP_ALIAS_PREFIX = ""
 OWNER_ALIAS_PREFIX = "user:"
 OWNER_ATTRIBUTES = frozenset({"convercus_user_id", "convercus_partner_id", "convercus_member_role"})
@@ -214,7 +183,7 @@ def events(record: Json) -> list[Json]:
     return [_Event(event) if isinstance(event, Mapping) else event for event in parsing.split_events(record)]
 
 
-def member(event: Json, _rules: Rules | None = None) -> str | None:
+def member(event: Json, _rules: ConvercusRules | None = None) -> str | None:
     """Tell the account id that an event carries, wherever it carries it.
 
     Raises
@@ -278,7 +247,7 @@ def event_id(event: Json) -> str:
     return _event_id(_opened(event).envelope)
 
 
-def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: datetime) -> MemberUpdate:
+def read(event: Mapping[str, Json], rules: ConvercusRules, *, member: str, received: datetime) -> MemberUpdate:
     """Turn one event into what it tells about one member.
 
     Profile fields, opt-ins and the ids of the person come only from the OWNER of the account; a payload that holds
@@ -314,7 +283,7 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
     if person.is_owner and kind in _PUSH_SUBSCRIPTION:
         profile["push_subscription"] = _PUSH_SUBSCRIPTION[kind]
     attributes = {
-        "convercus_account_id": member,
+        ConvercusSettings.member_label: member,
         **_person_attributes(person, [*(person.ids if kind in _ABOUT_PERSON else []), envelope], field_errors),
         **_state_attributes(kind, body, field_errors),
     }
@@ -338,6 +307,7 @@ def read(event: Mapping[str, Json], rules: Rules, *, member: str, received: date
         purchase=purchase,
         field_errors=first_errors(field_errors),
         unknown=unknown,
+        member_label=ConvercusSettings.member_label,
     )
 
 
@@ -575,7 +545,7 @@ _CALLING_CODES = ("phoneCountryCode", "phoneCountry", "phonePrefix", "callingCod
 
 
 def _profile(
-    person: list[_Object], rules: Rules, received: datetime, field_errors: list[FieldError]
+    person: list[_Object], rules: ConvercusRules, received: datetime, field_errors: list[FieldError]
 ) -> dict[ProfileField, Json]:
     where = [*person, *_inner(person, "address")]
     profile: dict[ProfileField, Json] = {}
@@ -610,7 +580,7 @@ def _profile(
     return profile
 
 
-def _email_subscription(person: list[_Object], rules: Rules, field_errors: list[FieldError]) -> str | None:
+def _email_subscription(person: list[_Object], rules: ConvercusRules, field_errors: list[FieldError]) -> str | None:
     """Apply the mapping of the partner page: allowed wins over declined, and neither is `opt_in_without_record`."""
     channels = {_plain(name) for name in rules.email_optins}
     lists = [
@@ -713,7 +683,9 @@ _ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _unknown(kind: str, sources: list[_Object], rules: Rules, properties: dict[str, Json]) -> tuple[UnknownField, ...]:
+def _unknown(
+    kind: str, sources: list[_Object], rules: ConvercusRules, properties: dict[str, Json]
+) -> tuple[UnknownField, ...]:
     """Add the fields that the mapping does not name to the properties, or tell why one is not sent."""
     named, excluded = _named_fields(kind), {_plain(name) for name in rules.excluded_fields}
     found: dict[str, UnknownField] = {}
@@ -817,7 +789,9 @@ _PROPERTY_READERS: Mapping[str, Callable[[Json, str], Json]] = {
 }
 
 
-def _purchase(body: list[_Object], properties: Mapping[str, Json], rules: Rules, time: datetime) -> Purchase | None:
+def _purchase(
+    body: list[_Object], properties: Mapping[str, Json], rules: ConvercusRules, time: datetime
+) -> Purchase | None:
     """Report money spent with an EARN transaction, and money that its reversal or cancellation gave back."""
     reversal = _reverses_earn(body)
     if reversal is None:

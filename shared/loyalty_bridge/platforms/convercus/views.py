@@ -15,7 +15,7 @@ from loyalty_bridge.platforms import parsing
 
 if TYPE_CHECKING:
     from loyalty_bridge.model import Json
-    from loyalty_bridge.platforms.convercus.client import Api
+    from loyalty_bridge.platforms.convercus.settings import ConvercusApi
 
 FALLBACK_LANGUAGE = "en"
 
@@ -38,7 +38,7 @@ _COUPON = {
 }
 
 
-def profile(details: Mapping[str, Json], account_id: str, api: Api) -> dict[str, Json]:
+def profile(details: Mapping[str, Json], account_id: str, api: ConvercusApi) -> dict[str, Json]:
     """Show who a member is and where the member stands.
 
     Parameters
@@ -63,7 +63,9 @@ def profile(details: Mapping[str, Json], account_id: str, api: Api) -> dict[str,
     }
 
 
-def coupons(rows: Iterable[Mapping[str, Json]], language: str, now: datetime, api: Api) -> list[dict[str, Json]]:
+def coupons(
+    rows: Iterable[Mapping[str, Json]], language: str, now: datetime, api: ConvercusApi
+) -> list[dict[str, Json]]:
     """Show the coupons that can be redeemed now: in their time, in a state for it, and not used up.
 
     Parameters
@@ -82,7 +84,7 @@ def coupons(rows: Iterable[Mapping[str, Json]], language: str, now: datetime, ap
     return [_coupon(row, language, api) for row in rows if _is_redeemable(row, now, inactive, api)]
 
 
-def _is_redeemable(row: Mapping[str, Json], now: datetime, inactive: set[str], api: Api) -> bool:
+def _is_redeemable(row: Mapping[str, Json], now: datetime, inactive: set[str], api: ConvercusApi) -> bool:
     if _word(_first(row, _places(api.coupon, "status", _COUPON["status"]))) in inactive:
         return False
     for used, most in (("redeemCount", "maxRedeemCount"), ("redeemCountGlobal", "maxRedeemCountGlobal")):
@@ -99,7 +101,7 @@ def _is_redeemable(row: Mapping[str, Json], now: datetime, inactive: set[str], a
     return lasts and (begins is None or begins <= now)
 
 
-def _coupon(row: Mapping[str, Json], language: str, api: Api) -> dict[str, Json]:
+def _coupon(row: Mapping[str, Json], language: str, api: ConvercusApi) -> dict[str, Json]:
     texts = row.get("i18nFields")
     localized = list(_by_language(texts, language)) if isinstance(texts, Mapping) else []
     shown: dict[str, Json] = {

@@ -22,7 +22,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal, TypeGuard
 
-import msgspec
 from msgspec.json import encode
 
 from loyalty_bridge.errors import Invalid
@@ -42,6 +41,9 @@ from loyalty_bridge.platforms.base import (
     WireObject,
     failed,
 )
+from loyalty_bridge.platforms.limits import UNUSABLE, printable_name
+from loyalty_bridge.platforms.moengage.settings import MoEngageRules, MoEngageSettings
+from loyalty_bridge.platforms.settings import EngagementSettings
 
 PURCHASE = "loyalty_purchase"
 """The event that a purchase becomes, since MoEngage has no purchases of its own. Its attributes are ``product_id``,
@@ -50,6 +52,7 @@ PURCHASE = "loyalty_purchase"
 EVENT_ID = "event_id"
 """An attribute of every event: it tells two events from one that was sent twice, which MoEngage cannot."""
 
+SETTINGS: type[EngagementSettings] = MoEngageSettings
 TAKES_FUTURE_TIMES = False
 """https://www.moengage.com/docs/api/data/data-overview"""
 
@@ -107,7 +110,6 @@ _TIME = re.compile(
 )
 _LINK = re.compile(r"[a-z][a-z0-9+.-]*://", re.ASCII | re.IGNORECASE)
 _SCALAR = (str, int, float, type(None))
-_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 
 _TOLD = {
     "type": re.compile(r"[A-Za-z][A-Za-z _-]{0,60}"),
@@ -126,37 +128,7 @@ _BROKEN_TYPES = frozenset({
 """Types of a 400 that is not about what was sent, but about the account or how it is called."""
 
 
-class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a program's workspace wants its data.
-
-    Attributes
-    ----------
-    objects
-        ``flatten`` an object into attributes called ``name_key`` (an array of objects into one array per key), or
-        ``send`` it, where MoEngage has switched objects on; unless asked for more it takes 10 user and 5 event
-        attributes that are objects. An object that is merged key by key is flattened anyway: MoEngage can only replace.
-    removal
-        ``unset`` removes a value, where MoEngage has switched that on:
-        https://www.moengage.com/docs/user-guide/data/user-data/unset-user-attributes.
-        ``blank`` puts an empty text in the place of a removed text of the profile, as was usual before; other values
-        stay as they are.
-    update_existing_only
-        Do not create users. MoEngage knows this for attributes only: an event creates its user all the same.
-    identity_resolution
-        The workspace finds users by e-mail address and mobile number too, so that a member whose id is not known can
-        be sent: https://www.moengage.com/docs/user-guide/data/user-data/unified-identity-identity-resolution
-    single_calls
-        One object per call, so that MoEngage says of each whether it takes it, at the price of many more requests.
-    """
-
-    objects: Literal["flatten", "send"] = "flatten"
-    removal: Literal["blank", "unset"] = "blank"
-    update_existing_only: bool = False
-    identity_resolution: bool = False
-    single_calls: bool = False
-
-
-def translate(update: MemberUpdate, rules: Rules) -> Translation:
+def translate(update: MemberUpdate, rules: MoEngageRules) -> Translation:
     """Turn an update into wire form.
 
     In names, characters other than letters, digits, ``_`` and ``-`` become ``_``; a name that is MoEngage's own gets
@@ -183,7 +155,7 @@ def translate(update: MemberUpdate, rules: Rules) -> Translation:
 
 
 def attribute_objects(
-    identity: Mapping[str, Json], values: Mapping[AttributePath, Json], rules: Rules
+    identity: Mapping[str, Json], values: Mapping[AttributePath, Json], rules: MoEngageRules
 ) -> list[WireObject]:
     """Serialise the attribute values of one member; None removes a value.
 
@@ -216,12 +188,12 @@ def attribute_objects(
     ]
 
 
-def weigh(item: WireObject, rules: Rules) -> tuple[int, ...]:
+def weigh(item: WireObject, rules: MoEngageRules) -> tuple[int, ...]:
     """Tell how much of a request an object uses: its bytes with a comma, or all of it."""
     return (1,) if rules.single_calls else (len(item.body) + 1,)
 
 
-def capacity(rules: Rules) -> tuple[int, ...]:
+def capacity(rules: MoEngageRules) -> tuple[int, ...]:
     """Tell what a request holds: bytes with a comma each, or one object."""
     return (1,) if rules.single_calls else (_ROOM + 1,)
 
@@ -284,7 +256,7 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     return verdict
 
 
-def check_id(value: str, field: str, rules: Rules) -> None:  # noqa: ARG001  part of `EngagementPlatform`
+def check_id(value: str, field: str, rules: MoEngageRules) -> None:  # noqa: ARG001  part of `EngagementPlatform`
     """Check a customer id: it must be the id of a member, and not a value that MoEngage blocks.
 
     https://www.moengage.com/docs/api/data/data-overview
@@ -299,7 +271,7 @@ def check_id(value: str, field: str, rules: Rules) -> None:  # noqa: ARG001  par
         raise Invalid(field, "is a value that MoEngage does not take as an id")
 
 
-def _identity(update: MemberUpdate, rules: Rules) -> dict[str, Json]:
+def _identity(update: MemberUpdate, rules: MoEngageRules) -> dict[str, Json]:
     if update.identified_by != "id":
         if not rules.identity_resolution:
             raise Invalid("member", f"is known by {update.identified_by} only, and users are found by their id")
@@ -312,7 +284,7 @@ def _identity(update: MemberUpdate, rules: Rules) -> dict[str, Json]:
 
 
 def _attributes(
-    update: MemberUpdate, identity: Mapping[str, Json], rules: Rules, lost: list[FieldError]
+    update: MemberUpdate, identity: Mapping[str, Json], rules: MoEngageRules, lost: list[FieldError]
 ) -> dict[AttributePath, Json]:
     found: dict[str, Json] = {}
     identifiers = identity.get("user_identifiers")
@@ -328,10 +300,10 @@ def _attributes(
         elif final != identifiers[name]:
             lost.append(FieldError("attributes", where, "would change which user is found"))
     for raw, value in update.attributes.items():
-        leaves = _leaves(raw, value, f"attributes.{_shown(raw)}", "flatten")
+        leaves = _leaves(raw, value, f"attributes.{printable_name(raw)}", "flatten")
         _collect("attributes", leaves, _RESERVED_FOR_USERS, found, lost)
     for raw, value in update.custom.items():
-        leaves = _leaves(raw, value, f"custom.{_shown(raw)}", rules.objects)
+        leaves = _leaves(raw, value, f"custom.{printable_name(raw)}", rules.objects)
         _collect("attributes", leaves, _RESERVED_FOR_USERS, found, lost)
 
     def can_be_removed(name: str) -> bool:
@@ -374,21 +346,23 @@ def _event(
     event: Event,
     event_id: str,
     identity: Mapping[str, Json],
-    rules: Rules,
+    rules: MoEngageRules,
     lost: list[FieldError],
 ) -> WireObject | None:
     own = event.properties.get(EVENT_ID)
     if own is not None and not isinstance(own, str):
         lost.append(FieldError(part, f"{part}.properties.{EVENT_ID}", "is not a text"))
     # It comes first: of too many attributes MoEngage takes the first.
-    collected: dict[str, Json] = {EVENT_ID: _UNUSABLE.sub("?", own if isinstance(own, str) else event_id)[:MAX_TEXT]}
+    collected: dict[str, Json] = {EVENT_ID: UNUSABLE.sub("?", own if isinstance(own, str) else event_id)[:MAX_TEXT]}
     for raw, value in event.properties.items():
         if raw != EVENT_ID:
-            leaves = _leaves(raw, value, f"{part}.properties.{_shown(raw)}", rules.objects)
+            leaves = _leaves(raw, value, f"{part}.properties.{printable_name(raw)}", rules.objects)
             _collect(part, leaves, _RESERVED, collected, lost)
     kept: dict[str, Json] = {name: value for name, value in collected.items() if value is not None}
     for name in list(kept)[MAX_EVENT_ATTRIBUTES:]:
-        lost.append(FieldError(part, f"{part}.properties.{_shown(name)}", f"comes after {MAX_EVENT_ATTRIBUTES} others"))
+        lost.append(
+            FieldError(part, f"{part}.properties.{printable_name(name)}", f"comes after {MAX_EVENT_ATTRIBUTES} others")
+        )
         del kept[name]
     try:
         action: dict[str, Json] = {
@@ -416,7 +390,7 @@ def _fitting(values: dict[str, Json], room: int, part: Part, lost: list[FieldErr
             break
         del sizes[name]
         reason = f"makes the event larger than {MAX_REQUEST_BYTES} bytes"
-        lost.append(FieldError(part, f"{part}.properties.{_shown(name)}", reason))
+        lost.append(FieldError(part, f"{part}.properties.{printable_name(name)}", reason))
     return {name: values[name] for name in sizes}
 
 
@@ -455,14 +429,14 @@ def _leaves(name: str, value: Json, where: str, objects: Literal["flatten", "sen
         yield name, value, where
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _leaves(_joined(name, key), item, f"{where}.{_shown(key)}", objects)
+            yield from _leaves(_joined(name, key), item, f"{where}.{printable_name(key)}", objects)
     elif _is_table(rows := _items(value)):
         columns: dict[str, list[Json]] = {}
         for row in rows:
             for key, item in row.items():
                 columns.setdefault(key, []).append(item)
         for key, column in columns.items():
-            yield from _leaves(_joined(name, key), column, f"{where}[].{_shown(key)}", objects)
+            yield from _leaves(_joined(name, key), column, f"{where}[].{printable_name(key)}", objects)
     else:
         yield name, value, where
 
@@ -511,7 +485,7 @@ def _value(value: Json, where: str) -> Json:
 def _object(value: Mapping[str, Json], where: str) -> dict[str, Json]:
     kept: dict[str, Json] = {}
     for key, item in value.items():
-        field = f"{where}.{_shown(key)}"
+        field = f"{where}.{printable_name(key)}"
         name = _name(key, field, frozenset())
         if name in kept:
             raise Invalid(field, "has the name of another field")
@@ -562,7 +536,7 @@ def _cleaned(raw: str, reserved: frozenset[str]) -> str:
 
 
 def _text(value: str, where: str) -> str:
-    if _UNUSABLE.search(value):
+    if UNUSABLE.search(value):
         raise Invalid(where, "holds a null byte or a lone surrogate")
     if len(value) > MAX_TEXT and _LINK.match(value.strip()):
         raise Invalid(where, f"is a link of more than {MAX_TEXT} characters")
@@ -587,11 +561,6 @@ def _instant(time: datetime, where: str) -> str:
         return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
     except OverflowError:
         raise Invalid(where, "is not a possible time") from None
-
-
-def _shown(name: str) -> str:
-    """Make a name fit to be part of a path."""
-    return _UNUSABLE.sub("?", name[:64])
 
 
 def _reason(reply: Reply, said: Mapping[str, Json] | None, error: Mapping[str, Json]) -> str:

@@ -15,14 +15,13 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-import msgspec
 
 from loyalty_bridge.errors import ConnectionBroken, Invalid, NotSent, OutcomeUnknown, UpstreamRejected
 from loyalty_bridge.infra.http_client import Request
 from loyalty_bridge.platforms import parsing
+from loyalty_bridge.platforms.punchh.settings import PunchhApi
 
 if TYPE_CHECKING:
     from loyalty_bridge.infra.http_client import Reply, Send
@@ -46,28 +45,6 @@ _COUPON_RESULTS = (
 _JSON = {"Accept": "application/json", "Content-Type": "application/json"}
 HEADER = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,60}")
-
-
-class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a program's Punchh is reached.
-
-    Attributes
-    ----------
-    base_url
-        Such as ``https://server.punchh.com``; empty: no action and no look-up is possible.
-    client
-        The business's client key; names it, and proves nothing.
-    flavour
-        Which API signs members up.
-    external_source
-        What Punchh calls the system whose ids are ``external_source_id``: ``customer_id``, or another one that was
-        arranged with Punchh.
-    """
-
-    base_url: str = ""
-    client: str = ""
-    flavour: Literal["mobile", "online_ordering"] = "mobile"
-    external_source: str = "customer_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +78,7 @@ def sign(path: str, body: bytes, secret: str, algorithm: str) -> str:
 
 def signup(
     send: Send,
-    api: Api,
+    api: PunchhApi,
     user: Mapping[str, Any],
     *,
     secret: str,
@@ -155,7 +132,7 @@ def signup(
 
 
 def set_external_source_id(
-    send: Send, api: Api, guest: Guest, external_source_id: str, *, admin_key: str, deadline: float
+    send: Send, api: PunchhApi, guest: Guest, external_source_id: str, *, admin_key: str, deadline: float
 ) -> None:
     """Give an existing user the id under which other systems know it; may be repeated.
 
@@ -174,7 +151,7 @@ def set_external_source_id(
 
 
 def user_information(
-    send: Send, api: Api, *, admin_key: str, deadline: float, user_id: int | None = None, email: str | None = None
+    send: Send, api: PunchhApi, *, admin_key: str, deadline: float, user_id: int | None = None, email: str | None = None
 ) -> Guest | None:
     """Look a user up by its id or e-mail address; None when there is none. The user's live token is dropped.
 
@@ -190,7 +167,7 @@ def user_information(
     return _guest(_taken(reply, who))
 
 
-def coupon_code(send: Send, api: Api, guest: Guest, *, campaign_id: str, token: str, deadline: float) -> str:
+def coupon_code(send: Send, api: PunchhApi, guest: Guest, *, campaign_id: str, token: str, deadline: float) -> str:
     """Let a campaign generate the user's coupon code. Whether a second call gives the same one is the campaign's.
 
     https://developers.partech.com/docs/dev-portal-platform-functions/additional-topics/dynamic-coupon-code-generation

@@ -47,17 +47,18 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import islice
 
-import msgspec
-
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, Part, ProfileField, UnknownField
 from loyalty_bridge.platforms import parsing
+from loyalty_bridge.platforms.punchh.settings import PunchhRules, PunchhSettings
+from loyalty_bridge.platforms.settings import LoyaltySettings
 
 FAMILIES = frozenset({
     "users", "checkins", "redemptions", "rewards", "redeemables", "coupons", "user_coupon_redemptions",
     "marketing_notifications", "transactional_notifications",
 })  # fmt: skip
 
+SETTINGS: type[LoyaltySettings] = PunchhSettings
 LOOKUP_ALIAS_PREFIX = "user:"
 OWNER_ALIAS_PREFIX = ""
 OWNER_ATTRIBUTES: frozenset[str] = frozenset()
@@ -67,18 +68,6 @@ UNRESOLVED_ERROR = ("payload", "names a user whose external id is not known")
 AMBIGUOUS_ERRORS: Mapping[str, tuple[str, str]] = {
     "email": ("payload.user.email", "is that of several members")
 }  # it was somebody else's before
-
-
-class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a program decides about its Punchh events.
-
-    Attributes
-    ----------
-    default_country
-        ISO 3166-1 alpha-2 country of phone numbers without ``+``; None refuses them.
-    """
-
-    default_country: str | None = "US"
 
 
 def _id(value: Json, field: str) -> int | str:
@@ -155,7 +144,7 @@ _JSON_WEB_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 events = parsing.split_events
 
 
-def member(event: Json, _rules: Rules | None = None) -> str | None:
+def member(event: Json, _rules: PunchhRules | None = None) -> str | None:
     """Tell the external id that an event carries.
 
     Raises
@@ -243,7 +232,7 @@ def event_id(event: Json) -> str:
     return f"sha256:{hashlib.sha256(json.dumps(content, sort_keys=True, separators=(',', ':')).encode()).hexdigest()}"
 
 
-def read(event: Json, rules: Rules, *, member: str, received: datetime) -> MemberUpdate:
+def read(event: Json, rules: PunchhRules, *, member: str, received: datetime) -> MemberUpdate:
     """Turn one event into what it tells about its member.
 
     Parameters
@@ -290,6 +279,7 @@ def read(event: Json, rules: Rules, *, member: str, received: datetime) -> Membe
         event=Event(opened.family if opened.family in FAMILIES else UNKNOWN_EVENT, time, properties),
         field_errors=tuple(field_errors),
         unknown=tuple(UnknownField(name, reason, expected=True) for name, reason in withheld),
+        member_label=PunchhSettings.member_label,
     )
 
 
@@ -535,7 +525,7 @@ PROFILE: Mapping[ProfileField, str] = {
 
 
 def _profile(
-    opened: _Opened, rules: Rules, received: datetime, field_errors: list[FieldError]
+    opened: _Opened, rules: PunchhRules, received: datetime, field_errors: list[FieldError]
 ) -> dict[ProfileField, Json]:
     def phone(value: Json, field: str) -> Json:
         return parsing.parse_phone(value, rules.default_country, field)

@@ -27,6 +27,7 @@ from loyalty_bridge.platforms.base import (
     WireObject,
 )
 from loyalty_bridge.platforms.braze import mapping as braze
+from loyalty_bridge.platforms.braze.settings import BrazeRules
 from simulators import braze_values
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW = NOON.timestamp()
-RULES = braze.Rules()
-ALIAS = braze.Rules(identifier_type="user_alias")
+RULES = BrazeRules()
+ALIAS = BrazeRules(identifier_type="user_alias")
 KEY = "0a1b2c3d-secret-api-key"
 
 
@@ -79,18 +80,18 @@ def reply(status: int, body: object = None, **headers: str) -> Reply:
     ("rules", "changed", "expected"),
     [
         (RULES, {}, {"external_id": "4711"}),
-        (braze.Rules(update_existing_only=True), {}, {"external_id": "4711", "_update_existing_only": True}),
+        (BrazeRules(update_existing_only=True), {}, {"external_id": "4711", "_update_existing_only": True}),
         (
             ALIAS,
-            {},
+            {"member_label": "convercus_account_id"},
             {
                 "user_alias": {"alias_name": "4711", "alias_label": "convercus_account_id"},
                 "_update_existing_only": False,
             },
         ),
         (
-            braze.Rules(identifier_type="user_alias", alias_label="card", update_existing_only=True),
-            {},
+            BrazeRules(identifier_type="user_alias", alias_label="card", update_existing_only=True),
+            {"member_label": "convercus_account_id"},
             {"user_alias": {"alias_name": "4711", "alias_label": "card"}, "_update_existing_only": True},
         ),
         (ALIAS, {"member": "a@example.com", "identified_by": "email"}, {"email": "a@example.com"}),
@@ -100,14 +101,14 @@ def reply(status: int, body: object = None, **headers: str) -> Reply:
             ALIAS,
             {"member": "ä" * 118},
             {
-                "user_alias": {"alias_name": "ä" * 118, "alias_label": "convercus_account_id"},
+                "user_alias": {"alias_name": "ä" * 118, "alias_label": "loyalty_member_id"},
                 "_update_existing_only": False,
             },
         ),
     ],
 )
 def test_the_member_is_identified_the_same_way_in_every_object(
-    rules: braze.Rules, changed: dict[str, Any], expected: dict[str, Json]
+    rules: BrazeRules, changed: dict[str, Any], expected: dict[str, Json]
 ) -> None:
     given_update = update(**changed, custom={"a": 1}, event=event(), purchase=purchase())
 
@@ -136,7 +137,7 @@ def test_the_member_is_identified_the_same_way_in_every_object(
     ],
 )
 def test_a_member_without_a_usable_identifier_is_refused_without_telling_it(
-    rules: braze.Rules, changed: dict[str, Any]
+    rules: BrazeRules, changed: dict[str, Any]
 ) -> None:
     with pytest.raises(Invalid) as raised:
         braze.translate(update(**changed), rules)
@@ -160,7 +161,7 @@ def test_a_member_without_a_usable_identifier_is_refused_without_telling_it(
 )
 def test_settings_beyond_the_limits_of_braze_are_not_accepted(changed: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError, match=next(iter(changed))):
-        msgspec.convert(changed, braze.Rules)
+        msgspec.convert(changed, BrazeRules)
 
 
 # Attributes
@@ -811,7 +812,7 @@ def test_an_unusable_property_is_left_out_of_the_purchase(name: str, value: Json
 def test_a_constant_product_keeps_the_transaction_among_the_properties(
     properties: dict[str, Json], expected: dict[str, Json]
 ) -> None:
-    rules = braze.Rules(purchase_product_id="Loyalty purchase")
+    rules = BrazeRules(purchase_product_id="Loyalty purchase")
 
     translation = braze.translate(update(purchase=purchase(properties=properties)), rules)
 
@@ -826,12 +827,12 @@ def test_a_constant_product_keeps_the_transaction_among_the_properties(
     ("rules", "capacity", "weights"),
     [
         (RULES, (75,), [(1,), (1,), (1,)]),
-        (braze.Rules(max_objects=50), (50,), [(1,), (1,), (1,)]),
-        (braze.Rules(object_limit="per_array"), (75, 75, 75), [(1, 0, 0), (0, 1, 0), (0, 0, 1)]),
+        (BrazeRules(max_objects=50), (50,), [(1,), (1,), (1,)]),
+        (BrazeRules(object_limit="per_array"), (75, 75, 75), [(1, 0, 0), (0, 1, 0), (0, 0, 1)]),
     ],
 )
 def test_a_request_is_limited_by_objects_and_bytes(
-    rules: braze.Rules, capacity: tuple[int, ...], weights: list[tuple[int, ...]]
+    rules: BrazeRules, capacity: tuple[int, ...], weights: list[tuple[int, ...]]
 ) -> None:
     sent = objects("attributes", "events", "purchases")
 
@@ -1244,7 +1245,7 @@ updates = st.builds(
     | st.builds(Purchase, texts, st.floats(), st.sampled_from(["EUR", "x", ""]), times, st.integers(-1, 102), fields),
 )
 rulesets = st.builds(
-    braze.Rules,
+    BrazeRules,
     identifier_type=st.sampled_from(["external_id", "user_alias"]),
     update_existing_only=st.booleans(),
     purchase_product_id=st.sampled_from([None, "Loyalty purchase"]),
@@ -1336,7 +1337,7 @@ def check_purchase(fields: Mapping[str, Any]) -> None:
 
 
 @given(updates, rulesets)
-def test_whatever_comes_the_wire_objects_keep_to_every_limit(arbitrary: MemberUpdate, rules: braze.Rules) -> None:
+def test_whatever_comes_the_wire_objects_keep_to_every_limit(arbitrary: MemberUpdate, rules: BrazeRules) -> None:
     try:
         translation = braze.translate(arbitrary, rules)
     except Invalid:
@@ -1360,7 +1361,7 @@ def test_whatever_comes_the_wire_objects_keep_to_every_limit(arbitrary: MemberUp
 
 
 @given(updates, rulesets)
-def test_whatever_is_not_sent_is_refused_by_name(arbitrary: MemberUpdate, rules: braze.Rules) -> None:
+def test_whatever_is_not_sent_is_refused_by_name(arbitrary: MemberUpdate, rules: BrazeRules) -> None:
     try:
         translation = braze.translate(arbitrary, rules)
     except Invalid:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.model import Event, FieldError, MemberUpdate
 from loyalty_bridge.platforms.brevo import events as brevo
+from loyalty_bridge.platforms.brevo.settings import BrevoRules, IdentifyBy
 
 if TYPE_CHECKING:
     from loyalty_bridge.model import Json
@@ -25,7 +26,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text())
     for path in sorted((Path(__file__).parents[3] / "fixtures" / "loyalty-webhooks").glob("*.json"))
 }
-RULES = brevo.Rules()
+RULES = BrevoRules()
 MOMENT = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 RECEIVED = MOMENT + timedelta(seconds=2)
 ENVELOPE: dict[str, Any] = {
@@ -47,11 +48,11 @@ def without(event: dict[str, Any], *fields: str) -> dict[str, Any]:
     return {field: value for field, value in event.items() if field not in fields}
 
 
-def update_of(event: Json, rules: brevo.Rules = RULES) -> MemberUpdate:
+def update_of(event: Json, rules: BrevoRules = RULES) -> MemberUpdate:
     return brevo.read(event, rules, member=brevo.member(event, rules), received=RECEIVED)
 
 
-def refusal_of(event: Json, rules: brevo.Rules = RULES) -> tuple[str, str]:
+def refusal_of(event: Json, rules: BrevoRules = RULES) -> tuple[str, str]:
     with pytest.raises(Invalid) as refused:
         update_of(event, rules)
     return refused.value.field, refused.value.reason
@@ -331,9 +332,9 @@ def test_an_event_name_is_known_in_other_spellings(name: str) -> None:
     ],
 )  # fmt: skip
 def test_a_member_is_found_in_the_order_of_the_program(
-    order: tuple[brevo.IdentifyBy, ...], event: dict[str, Any], identified_by: str, member: str
+    order: tuple[IdentifyBy, ...], event: dict[str, Any], identified_by: str, member: str
 ) -> None:
-    rules = brevo.Rules(identify_by=order)
+    rules = BrevoRules(identify_by=order)
 
     update = update_of(without(delivery("subscription_member_added"), *event) | event, rules)
 
@@ -364,10 +365,10 @@ def test_a_member_is_found_in_the_order_of_the_program(
     ],
 )
 def test_an_event_of_nobody_is_refused_with_the_reason(
-    event: Json, order: tuple[brevo.IdentifyBy, ...], refusal: tuple[str, str]
+    event: Json, order: tuple[IdentifyBy, ...], refusal: tuple[str, str]
 ) -> None:
     with pytest.raises(Invalid) as refused:
-        brevo.member(event, brevo.Rules(identify_by=order))
+        brevo.member(event, BrevoRules(identify_by=order))
 
     assert (refused.value.field, refused.value.reason) == refusal
 
@@ -528,7 +529,7 @@ def test_the_subscription_of_no_loyalty_program_is_not_kept_and_noted() -> None:
 def test_who_joins_a_shared_subscription_may_be_known_by_member_id() -> None:
     event = brevo.envelope(EXAMPLES["subscription_member_added"], "subscription_member_added", RECEIVED)
 
-    update = update_of(event, brevo.Rules(identify_by=("ext_id", "member_id")))
+    update = update_of(event, BrevoRules(identify_by=("ext_id", "member_id")))
 
     assert (update.identified_by, update.member) == ("id", "123")
 
@@ -709,7 +710,7 @@ def test_a_tier_without_a_name_is_told_by_its_id_only() -> None:
     assert update.attributes == {"loyalty_tier_ids": {MEDAL: "t-1"}}
 
 
-FORWARDING = brevo.Rules(forward_contact_properties=True)
+FORWARDING = BrevoRules(forward_contact_properties=True)
 
 
 def test_contact_properties_stay_unless_the_program_forwards_them() -> None:
@@ -769,7 +770,7 @@ def test_taking_in_a_delivery_does_not_wait_for_the_models() -> None:
     code = (
         "import sys, datetime; from loyalty_bridge.platforms.brevo import events as brevo; "
         "event = brevo.envelope({'contact_id': 12}, 'voucher_created', datetime.datetime.now(datetime.UTC)); "
-        "brevo.member(event, brevo.Rules()); assert 'pydantic' not in sys.modules"
+        "brevo.member(event, brevo.SETTINGS().rules); assert 'pydantic' not in sys.modules"
     )
 
     library = str(Path(brevo.__file__).parents[3])
@@ -883,7 +884,7 @@ def test_a_blank_envelope_does_not_hide_what_the_properties_tell(nothing: str | 
 
 
 def test_of_two_spellings_of_a_contact_s_field_the_first_that_has_a_value_counts() -> None:
-    rules = brevo.Rules(forward_contact_properties=True)
+    rules = BrevoRules(forward_contact_properties=True)
     contact = {"EMAIL": "", "email": "a@example.com", "Email": "b@example.com", "SMS": None, "sms": "4915112345678"}
 
     update = update_of(delivery("voucher_redeemed", contact_properties=contact), rules)

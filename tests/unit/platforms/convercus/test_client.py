@@ -25,7 +25,8 @@ from loyalty_bridge.errors import (
 )
 from loyalty_bridge.infra.http_client import Reply, Request, open_transport
 from loyalty_bridge.platforms.convercus import client as convercus_client
-from loyalty_bridge.platforms.convercus.client import Api, Calls, Client, Membership, login
+from loyalty_bridge.platforms.convercus.client import Client, Membership, login
+from loyalty_bridge.platforms.convercus.settings import ConvercusApi, Endpoints
 from simulators.convercus import Convercus, simulate
 from simulators.convercus_program import Program
 
@@ -48,9 +49,9 @@ def program(convercus: Convercus) -> Program:
     return program
 
 
-def api_of(convercus: Convercus, program: Program, **change: Any) -> Api:
+def api_of(convercus: Convercus, program: Program, **change: Any) -> ConvercusApi:
     told = {"base_url": convercus.url, "auth_url": convercus.url, "realm": program.id, "interaction_id": "SHOP-1"}
-    return Api(**(told | change))
+    return ConvercusApi(**(told | change))
 
 
 def client_of(convercus: Convercus, program: Program, secret: str = SECRET, **change: Any) -> Client:
@@ -98,7 +99,7 @@ def answering(*replies: Reply) -> tuple[Client, list[Request]]:
         sent.append(request)
         return next(left)
 
-    api = Api(base_url="https://api.convercus.io", interaction_id="SHOP-1")
+    api = ConvercusApi(base_url="https://api.convercus.io", interaction_id="SHOP-1")
     return Client(api, send, lambda *_: "token-1", sleep=lambda _: None), sent
 
 
@@ -454,7 +455,7 @@ def test_a_wait_that_does_not_fit_is_told_to_the_caller(convercus: Convercus, pr
 
 
 def test_where_nobody_listens_nothing_was_sent() -> None:
-    api = Api(base_url="http://127.0.0.1:1", interaction_id="SHOP-1")
+    api = ConvercusApi(base_url="http://127.0.0.1:1", interaction_id="SHOP-1")
 
     with pytest.raises(NotSent):
         book(Client(api, open_transport(1), lambda *_: "token"), deadline=soon(0.2))
@@ -624,7 +625,7 @@ def test_a_token_is_asked_for_as_keycloak_wants_it_and_lives_as_long_as_it_says(
         sent.append(request)
         return reply(200, {"access_token": "abc", "expires_in": 300})
 
-    api = Api(base_url="https://api.convercus.io", auth_url="https://auth.convercus.io", realm="ABC-staging")
+    api = ConvercusApi(base_url="https://api.convercus.io", auth_url="https://auth.convercus.io", realm="ABC-staging")
     granted = login(api, "s&cret", send, soon())
 
     assert granted == ("abc", 300.0)
@@ -643,7 +644,7 @@ def test_the_older_login_gives_a_token_for_a_day() -> None:
         assert json.loads(request.body) == {"org": "ABC", "userName": "bridge", "password": "pass"}
         return reply(200, b'"ey.jwt"\n')
 
-    api = Api(base_url="https://api.convercus.io", auth="login", org="ABC", user_name="bridge")
+    api = ConvercusApi(base_url="https://api.convercus.io", auth="login", org="ABC", user_name="bridge")
 
     assert login(api, "pass", send, soon()) == ("ey.jwt", 86400)
 
@@ -703,10 +704,10 @@ def test_paths_and_names_of_fields_are_settings(convercus: Convercus) -> None:
         sent.append(request)
         return reply(200, [{"id": "b-7", "extRef": "key-1"}] if request.method == "GET" else {"id": "b-7"})
 
-    api = Api(
+    api = ConvercusApi(
         base_url="https://api.convercus.io",
         fields={"referenceId": "extRef", "bookingId": "id", "points": "amount"},
-        calls=Calls(create_booking="PUT /v9/bookings/{account_id}", bookings="GET /v9/{account_id}/b?size=500"),
+        calls=Endpoints(create_booking="PUT /v9/bookings/{account_id}", bookings="GET /v9/{account_id}/b?size=500"),
     )
     client = Client(api, send, lambda *_: "token")
 
@@ -742,7 +743,7 @@ def test_paths_and_names_of_fields_are_settings(convercus: Convercus) -> None:
 )
 def test_a_call_that_cannot_work_is_not_taken(name: str, call: str) -> None:
     with pytest.raises(ValueError, match=f"^{name}: "):
-        Calls(**{name: call})
+        Endpoints(**{name: call})
 
 
 @pytest.mark.parametrize(
@@ -751,7 +752,7 @@ def test_a_call_that_cannot_work_is_not_taken(name: str, call: str) -> None:
 )
 def test_a_setting_that_cannot_work_is_not_taken(change: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
-        msgspec.convert(change, Api)
+        msgspec.convert(change, ConvercusApi)
 
 
 def test_no_error_tells_a_secret_a_token_or_an_id(convercus: Convercus, program: Program) -> None:

@@ -12,7 +12,7 @@ from loyalty_bridge.errors import Invalid
 from loyalty_bridge.model import FieldError, MemberUpdate
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.convercus import events as convercus
-from loyalty_bridge.platforms.convercus.events import Rules
+from loyalty_bridge.platforms.convercus.settings import ConvercusRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,9 +118,13 @@ def coupon(**changes: Json) -> dict[str, Any]:
 
 
 def read(
-    sent: Mapping[str, Json], rules: Rules | None = None, *, member: str = "A-1", received: datetime = JUST_AFTER
+    sent: Mapping[str, Json],
+    rules: ConvercusRules | None = None,
+    *,
+    member: str = "A-1",
+    received: datetime = JUST_AFTER,
 ) -> MemberUpdate:
-    return convercus.read(sent, rules or Rules(), member=member, received=received)
+    return convercus.read(sent, rules or ConvercusRules(), member=member, received=received)
 
 
 # The seventeen events
@@ -495,13 +499,13 @@ def test_opt_ins_become_the_subscription(lists: dict[str, Json], state: str | No
 def test_no_record_leaves_the_subscription_alone_where_the_program_says_so(
     lists: dict[str, Json], state: str | None
 ) -> None:
-    update = read(event("membership_optins_changed", lists), Rules(opt_in_without_record="untouched"))
+    update = read(event("membership_optins_changed", lists), ConvercusRules(opt_in_without_record="untouched"))
 
     assert update.profile.get("email_subscription") == (None if state == "subscribed" else state)
 
 
 def test_the_program_decides_which_opt_ins_stand_for_email() -> None:
-    rules = Rules(email_optins=("Post & Mail",))
+    rules = ConvercusRules(email_optins=("Post & Mail",))
 
     assert read(event("membership_optins_changed", {"optins": [DECLINED]}), rules).profile == {
         "email_subscription": "subscribed"
@@ -555,7 +559,7 @@ def test_a_national_number_is_dialled_from_the_members_country_else_the_programs
 ) -> None:
     payload: Json = {"countryCode": country, "phoneNumber": "0664 1234567"}
 
-    assert read(event("membership_changed", payload), Rules(default_country=default)).profile["phone"] == phone
+    assert read(event("membership_changed", payload), ConvercusRules(default_country=default)).profile["phone"] == phone
 
 
 @pytest.mark.parametrize(
@@ -573,7 +577,7 @@ def test_a_national_number_is_dialled_from_the_members_country_else_the_programs
 )
 def test_one_bad_field_is_refused_with_its_path_and_the_rest_goes_on(field: str, value: Json, missing: str) -> None:
     update = read(
-        event("membership_changed", {"membership": membership(**{field: value})}), Rules(default_country="DE")
+        event("membership_changed", {"membership": membership(**{field: value})}), ConvercusRules(default_country="DE")
     )
 
     assert [(refusal.part, refusal.field) for refusal in update.field_errors] == [
@@ -763,12 +767,12 @@ def test_a_transaction_that_is_not_taken_back_keeps_its_own_id(flag: Json) -> No
 @pytest.mark.parametrize(
     ("changes", "rules", "currency"),
     [
-        ({"currencyCode": "usd"}, Rules(default_currency="EUR"), "USD"),
-        ({"currencyCode": None}, Rules(default_currency="EUR"), "EUR"),
-        ({"currencyCode": ""}, Rules(default_currency="CHF"), "CHF"),
+        ({"currencyCode": "usd"}, ConvercusRules(default_currency="EUR"), "USD"),
+        ({"currencyCode": None}, ConvercusRules(default_currency="EUR"), "EUR"),
+        ({"currencyCode": ""}, ConvercusRules(default_currency="CHF"), "CHF"),
     ],
 )
-def test_a_missing_currency_is_the_programs(changes: dict[str, Json], rules: Rules, currency: str) -> None:
+def test_a_missing_currency_is_the_programs(changes: dict[str, Json], rules: ConvercusRules, currency: str) -> None:
     update = read(event("account_transaction", transaction(**changes)), rules)
 
     assert update.purchase is not None

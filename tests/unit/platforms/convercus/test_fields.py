@@ -16,15 +16,16 @@ from hypothesis import strategies as st
 
 from loyalty_bridge.model import MAX_FIELD_ERRORS, Json, MemberUpdate, UnknownField
 from loyalty_bridge.platforms.convercus import events as convercus
-from loyalty_bridge.platforms.convercus.events import MAX_ENTRIES, MAX_UNKNOWN, Rules
+from loyalty_bridge.platforms.convercus.events import MAX_ENTRIES, MAX_UNKNOWN
+from loyalty_bridge.platforms.convercus.settings import ConvercusRules
 
 RECEIVED = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 PERSONAL = "may tell who the person is"
 
 
-def read(kind: str, payload: Json, rules: Rules | None = None, **envelope: Json) -> MemberUpdate:
+def read(kind: str, payload: Json, rules: ConvercusRules | None = None, **envelope: Json) -> MemberUpdate:
     sent: dict[str, Json] = {"eventId": "E-1", "eventType": kind, "accountId": "A-1", "payload": payload, **envelope}
-    return convercus.read(sent, rules or Rules(), member="A-1", received=RECEIVED)
+    return convercus.read(sent, rules or ConvercusRules(), member="A-1", received=RECEIVED)
 
 
 def properties(update: MemberUpdate) -> dict[str, Json]:
@@ -163,7 +164,9 @@ def test_what_may_tell_who_the_person_is_is_not_sent_but_told(kind: str, fields:
 
 
 def test_a_program_may_exclude_fields() -> None:
-    update = read("user_logged_in", {"browserName": "F", "screen": "S"}, Rules(excluded_fields=("browser_name",)))
+    update = read(
+        "user_logged_in", {"browserName": "F", "screen": "S"}, ConvercusRules(excluded_fields=("browser_name",))
+    )
 
     assert update.unknown == (
         UnknownField("browserName", "is excluded by the program's settings"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loyalty_bridge.platforms.convercus.client import Api
+from loyalty_bridge.platforms.convercus.settings import ConvercusApi
 from loyalty_bridge.platforms.convercus.views import coupons, profile
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -44,17 +44,17 @@ COUPON: dict[str, Any] = {
 }
 
 
-def shown(language: str = "en", api: Api | None = None, **change: Any) -> dict[str, Any]:
-    (one,) = coupons([COUPON | change], language, NOW, api or Api())
+def shown(language: str = "en", api: ConvercusApi | None = None, **change: Any) -> dict[str, Any]:
+    (one,) = coupons([COUPON | change], language, NOW, api or ConvercusApi())
     return one
 
 
 def is_shown(**change: Any) -> bool:
-    return bool(coupons([COUPON | change], "en", NOW, Api()))
+    return bool(coupons([COUPON | change], "en", NOW, ConvercusApi()))
 
 
 def test_a_profile_shows_the_owner_and_where_the_owner_stands() -> None:
-    assert profile(ACCOUNT, "A1", Api()) == {
+    assert profile(ACCOUNT, "A1", ConvercusApi()) == {
         "member_id": "A1",
         "first_name": "Max",
         "last_name": "Mustermann",
@@ -78,7 +78,7 @@ def test_a_profile_shows_the_owner_and_where_the_owner_stands() -> None:
     ],
 )
 def test_only_the_owner_is_shown(memberships: Any, name: str | None) -> None:
-    assert profile(ACCOUNT | {"memberships": memberships}, "A1", Api())["first_name"] == name
+    assert profile(ACCOUNT | {"memberships": memberships}, "A1", ConvercusApi())["first_name"] == name
 
 
 @pytest.mark.parametrize(
@@ -99,11 +99,11 @@ def test_only_the_owner_is_shown(memberships: Any, name: str | None) -> None:
     ],
 )
 def test_a_field_is_shown_in_one_form_or_not_at_all(change: dict[str, Any], field: str, value: Any) -> None:
-    assert profile(ACCOUNT | change, "A1", Api())[field] == value
+    assert profile(ACCOUNT | change, "A1", ConvercusApi())[field] == value
 
 
 def test_where_a_profiles_field_is_found_is_a_setting() -> None:
-    api = Api(profile={"tier_id": "level.rank.code", "enrollment_date": "owner.joined"})
+    api = ConvercusApi(profile={"tier_id": "level.rank.code", "enrollment_date": "owner.joined"})
     account = ACCOUNT | {"level": {"rank": {"code": "G"}}, "memberships": [OWNER | {"joined": "2020-02-02"}]}
 
     found = profile(account, "A1", api)
@@ -172,7 +172,7 @@ def test_only_coupons_that_can_be_redeemed_now_are_shown(change: dict[str, Any],
 
 
 def test_the_states_that_hide_a_coupon_are_a_setting() -> None:
-    api = Api(inactive_states=("Silver Only",), coupon={"status": "tier", "value": "worth.amount"})
+    api = ConvercusApi(inactive_states=("Silver Only",), coupon={"status": "tier", "value": "worth.amount"})
     rows = [COUPON | {"tier": tier, "worth": {"amount": 5}} for tier in ("silver-only", "expired")]
 
     (one,) = coupons(rows, "en", NOW, api)
@@ -233,7 +233,7 @@ def test_english_is_found_in_any_country_when_it_is_asked_for() -> None:
     [(268.28000000000003, 268.28), (120.0, 120), ("120.00", 120), ("120", 120), (-0.0, 0), ("1,200", None)],
 )
 def test_numbers_are_shown_in_one_form(told: Any, points: Any) -> None:
-    balance = profile(ACCOUNT | {"accountBalance": {"points": told}}, "A1", Api())["points_balance"]
+    balance = profile(ACCOUNT | {"accountBalance": {"points": told}}, "A1", ConvercusApi())["points_balance"]
     value = shown(value=told)["value"]
 
     assert json.dumps(balance) == json.dumps(points)
@@ -244,7 +244,7 @@ def test_numbers_are_shown_in_one_form(told: Any, points: Any) -> None:
 def test_a_name_that_no_message_can_show_is_blank_and_the_rest_is_shown(name: str) -> None:
     account = ACCOUNT | {"memberships": [OWNER | {"givenName": name}]}
 
-    assert profile(account, "A1", Api()) == profile(ACCOUNT, "A1", Api()) | {"first_name": None}
+    assert profile(account, "A1", ConvercusApi()) == profile(ACCOUNT, "A1", ConvercusApi()) | {"first_name": None}
 
 
 def test_a_blank_field_does_not_hide_the_same_field_elsewhere() -> None:
@@ -253,7 +253,7 @@ def test_a_blank_field_does_not_hide_the_same_field_elsewhere() -> None:
         "enrollmentDate": "2020-02-02",
     }
 
-    assert profile(account, "A1", Api())["enrollment_date"] == "2020-02-02"
+    assert profile(account, "A1", ConvercusApi())["enrollment_date"] == "2020-02-02"
 
 
 anything = st.recursive(
@@ -266,16 +266,16 @@ anything = st.recursive(
 @settings(max_examples=60)
 @given(change=st.dictionaries(st.sampled_from([*ACCOUNT, "createdAt"]), anything))
 def test_whatever_an_account_holds_its_profile_has_every_field_as_a_plain_value(change: dict[str, Any]) -> None:
-    found = profile(ACCOUNT | change, "A1", Api())
+    found = profile(ACCOUNT | change, "A1", ConvercusApi())
 
-    assert found.keys() == profile(ACCOUNT, "A1", Api()).keys()
+    assert found.keys() == profile(ACCOUNT, "A1", ConvercusApi()).keys()
     assert all(value is None or isinstance(value, str | int | float) for value in found.values())
 
 
 @settings(max_examples=60)
 @given(change=st.dictionaries(st.sampled_from([*COUPON]), anything), language=st.text(max_size=5))
 def test_whatever_a_coupon_holds_it_is_shown_wholly_or_not_at_all(change: dict[str, Any], language: str) -> None:
-    found = coupons([COUPON | change], language, NOW, Api())
+    found = coupons([COUPON | change], language, NOW, ConvercusApi())
 
     assert all(one.keys() == shown().keys() for one in found)
     json.dumps(found)

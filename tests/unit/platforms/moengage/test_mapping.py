@@ -28,9 +28,11 @@ from loyalty_bridge.platforms.base import (
 )
 from loyalty_bridge.platforms.braze import mapping as braze
 from loyalty_bridge.platforms.convercus import events as convercus
+from loyalty_bridge.platforms.convercus.settings import ConvercusRules
 from loyalty_bridge.platforms.moengage import mapping as moengage
-from loyalty_bridge.platforms.moengage.mapping import Rules
+from loyalty_bridge.platforms.moengage.settings import MoEngageRules
 from loyalty_bridge.platforms.punchh import events as punchh
+from loyalty_bridge.platforms.punchh.settings import PunchhRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,11 +43,11 @@ if TYPE_CHECKING:
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW = NOON.timestamp()
-RULES = Rules()
-UNSET = Rules(removal="unset")
-SEND = Rules(objects="send")
-RESOLVED = Rules(identity_resolution=True)
-SINGLE = Rules(single_calls=True)
+RULES = MoEngageRules()
+UNSET = MoEngageRules(removal="unset")
+SEND = MoEngageRules(objects="send")
+RESOLVED = MoEngageRules(identity_resolution=True)
+SINGLE = MoEngageRules(single_calls=True)
 SECRET = "jane.doe@example.com"
 
 
@@ -67,14 +69,14 @@ def read(item: WireObject | None) -> dict[str, Any]:
     return found
 
 
-def attributes(rules: Rules = RULES, **changed: Any) -> dict[str, Json]:
+def attributes(rules: MoEngageRules = RULES, **changed: Any) -> dict[str, Json]:
     """Translate attributes, which must not be refused, by their one name."""
     translation = moengage.translate(update(**changed), rules)
     assert translation.field_errors == ()
     return {name: value for (name,), value in translation.attributes.items()}
 
 
-def properties(given_properties: Mapping[str, Json], rules: Rules = RULES) -> dict[str, Json]:
+def properties(given_properties: Mapping[str, Json], rules: MoEngageRules = RULES) -> dict[str, Json]:
     """Translate an event's properties, which must not be refused, and leave the id away."""
     translation = moengage.translate(update(event=event(given_properties)), rules)
     assert translation.field_errors == ()
@@ -157,7 +159,7 @@ def test_identifiers_are_beside_an_event_and_among_a_users_attributes() -> None:
 def test_the_profile_does_not_change_which_user_is_found(email: str | None) -> None:
     known = update(identified_by="email", member="j@x.com", profile={"email": email})
 
-    translation = moengage.translate(known, Rules(identity_resolution=True, removal="unset"))
+    translation = moengage.translate(known, MoEngageRules(identity_resolution=True, removal="unset"))
 
     assert translation.attributes == {}
     assert refused(translation) == [("attributes", "profile.email", "would change which user is found")]
@@ -455,7 +457,7 @@ def test_a_removed_value_is_unset_where_the_workspace_can() -> None:
 def test_attributes_become_one_user() -> None:
     values: dict[tuple[str, ...], Json] = {("u_fn",): "Jane", ("balance", "points"): 5}
 
-    (user,) = moengage.attribute_objects({"customer_id": "4711"}, values, Rules(update_existing_only=True))
+    (user,) = moengage.attribute_objects({"customer_id": "4711"}, values, MoEngageRules(update_existing_only=True))
 
     assert user.array == "customer"
     assert read(user) == {
@@ -642,7 +644,7 @@ def test_long_names_are_refused_and_not_remembered(module: Any) -> None:
     values: dict[str, Json] = {name: {name: [1], "rows": [{name: 1}]} for name in names}
 
     tracemalloc.start()
-    translation = module.translate(update(custom=values, event=Event("e", NOON, values)), module.Rules())
+    translation = module.translate(update(custom=values, event=Event("e", NOON, values)), module.SETTINGS().rules)
     field_errors = len(translation.field_errors)
     del translation
     kept, _ = tracemalloc.get_traced_memory()
@@ -830,7 +832,7 @@ def test_a_convercus_transaction_goes_to_moengage() -> None:
             "lineItems": [{"sku": "a", "price": 5}, {"sku": "b", "price": 7.5}],
         },
     }
-    told = convercus.read(transaction, convercus.Rules(), member="4711", received=NOON)
+    told = convercus.read(transaction, ConvercusRules(), member="4711", received=NOON)
 
     translation = moengage.translate(told, RULES)
 
@@ -877,7 +879,7 @@ def test_a_punchh_reward_goes_to_moengage() -> None:
             },
         },
     }
-    told = punchh.read(reward, punchh.Rules(), member="C-1", received=NOON)
+    told = punchh.read(reward, PunchhRules(), member="C-1", received=NOON)
 
     translation = moengage.translate(told, RULES)
     (user,) = moengage.attribute_objects(translation.identity, translation.attributes, RULES)
@@ -962,7 +964,7 @@ def check_value(value: Any, *, objects: bool) -> None:
         assert isinstance(value, float) or -(2**63) <= value < 2**63
 
 
-def check_element(element: dict[str, Any], rules: Rules) -> None:
+def check_element(element: dict[str, Any], rules: MoEngageRules) -> None:
     objects = rules.objects == "send"
     assert len(element["customer_id"]) > 1
     if element["type"] == "event":
@@ -1025,7 +1027,7 @@ _UPDATES = st.builds(
 
 
 @given(_UPDATES, st.sampled_from([RULES, UNSET, SEND]))
-def test_whatever_is_sent_obeys_the_limits_and_what_is_not_is_told(told: MemberUpdate, rules: Rules) -> None:
+def test_whatever_is_sent_obeys_the_limits_and_what_is_not_is_told(told: MemberUpdate, rules: MoEngageRules) -> None:
     try:
         translation = moengage.translate(told, rules)
     except Invalid:

@@ -16,7 +16,6 @@ from loyalty_bridge.errors import ConnectionBroken, Invalid, NotSent, OutcomeUnk
 from loyalty_bridge.infra.http_client import Reply, Request, open_transport
 from loyalty_bridge.platforms.punchh.client import (
     ALREADY_MEMBER,
-    Api,
     Guest,
     coupon_code,
     set_external_source_id,
@@ -24,6 +23,7 @@ from loyalty_bridge.platforms.punchh.client import (
     signup,
     user_information,
 )
+from loyalty_bridge.platforms.punchh.settings import PunchhApi
 from simulators import server
 from simulators.punchh import Punchh, simulate
 from simulators.punchh_business import Campaign
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from loyalty_bridge.infra.http_client import Send
 
-MOBILE = Api(base_url="https://server.punchh.com", client="client")
-ONLINE_ORDERING = Api(base_url="https://server.punchh.com", client="client", flavour="online_ordering")
+MOBILE = PunchhApi(base_url="https://server.punchh.com", client="client")
+ONLINE_ORDERING = PunchhApi(base_url="https://server.punchh.com", client="client", flavour="online_ordering")
 ANN = {"email": "ann@example.com", "first_name": "Ånn", "last_name": "Ash", "external_source_id": "c-1"}
 GUEST = Guest(5_000_000_001, "ann@example.com", "Ånn", "Ash")
 
@@ -71,7 +71,7 @@ def punchh() -> Punchh:
     return Punchh()
 
 
-def sign_up(send: Send, api: Api = MOBILE, user: Any = None, **change: Any) -> int:
+def sign_up(send: Send, api: PunchhApi = MOBILE, user: Any = None, **change: Any) -> int:
     options: dict[str, Any] = {
         "secret": "secret",
         "password": "a random one",
@@ -102,7 +102,7 @@ def test_a_digest_is_a_keyed_hash_of_path_and_bytes(algorithm: str, function: An
     [(MOBILE, "/api2/mobile/users", "sha256"), (ONLINE_ORDERING, "/api/auth/customers.json", "sha1")],
     ids=["mobile", "online ordering"],
 )
-def test_a_signup_signs_the_very_bytes_it_sends(api: Api, path: str, algorithm: str) -> None:
+def test_a_signup_signs_the_very_bytes_it_sends(api: PunchhApi, path: str, algorithm: str) -> None:
     wire = Wire(200, {"user": {"user_id": 7}, "user_id": 7})
 
     sign_up(wire, api)
@@ -120,7 +120,7 @@ def test_a_signup_signs_the_very_bytes_it_sends(api: Api, path: str, algorithm: 
 
 
 @pytest.mark.parametrize("api", [MOBILE, ONLINE_ORDERING], ids=["mobile", "online ordering"])
-def test_a_signup_is_taken_by_a_punchh_that_checks_it(punchh: Punchh, api: Api) -> None:
+def test_a_signup_is_taken_by_a_punchh_that_checks_it(punchh: Punchh, api: PunchhApi) -> None:
     user_id = sign_up(through(punchh), api)
 
     (user,) = punchh.business.users
@@ -385,7 +385,7 @@ def served() -> Iterator[Punchh]:
 def test_all_calls_pass_the_real_transport(served: Punchh) -> None:
     served.business.campaigns["T0KEN"] = Campaign(campaign_id="9")
     send, deadline = open_transport(1), time.monotonic() + 5
-    api = Api(base_url=served.url, client="client")
+    api = PunchhApi(base_url=served.url, client="client")
 
     user_id = sign_up(send, api, deadline=deadline)
     guest = user_information(send, api, admin_key="admin-key", deadline=deadline, user_id=user_id)

@@ -13,8 +13,9 @@ from loyalty_bridge.errors import Invalid
 from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.braze import mapping as braze
+from loyalty_bridge.platforms.braze.settings import BrazeRules
 from loyalty_bridge.platforms.punchh import events as punchh
-from loyalty_bridge.platforms.punchh.events import Rules
+from loyalty_bridge.platforms.punchh.settings import PunchhRules
 
 HAPPENED = datetime(2020, 6, 8, 5, 28, 24, tzinfo=UTC)
 SECONDS = 1591594104
@@ -74,8 +75,8 @@ def event(family: str, payload: Json, **changes: Json) -> dict[str, Any]:
     return {name: value for name, value in envelope.items() if value is not None}
 
 
-def read(delivery: Json, rules: Rules | None = None) -> MemberUpdate:
-    return punchh.read(delivery, rules or Rules(), member=punchh.member(delivery) or "C-9", received=JUST_AFTER)
+def read(delivery: Json, rules: PunchhRules | None = None) -> MemberUpdate:
+    return punchh.read(delivery, rules or PunchhRules(), member=punchh.member(delivery) or "C-9", received=JUST_AFTER)
 
 
 def properties(update: MemberUpdate) -> dict[str, Json]:
@@ -94,6 +95,7 @@ def test_a_new_guest_becomes_profile_attributes_and_an_event_with_the_users_prop
     update = read(delivery)
 
     assert update == MemberUpdate(
+        member_label="punchh_external_id",
         event_id="49776936-69e4-4ce8-b1d0-9f0065c8c31b",
         member="C-1",
         time=HAPPENED,
@@ -172,9 +174,10 @@ def test_a_check_in_that_names_a_user_only_is_the_events_of_the_member_found_for
     }
     delivery = event("checkins", checkin, event_type="loyalty")
 
-    update = punchh.read(delivery, Rules(), member="C-9", received=JUST_AFTER)
+    update = punchh.read(delivery, PunchhRules(), member="C-9", received=JUST_AFTER)
 
     assert update == MemberUpdate(
+        member_label="punchh_external_id",
         event_id="49776936-69e4-4ce8-b1d0-9f0065c8c31b/C-9",
         member="C-9",
         time=HAPPENED,
@@ -420,7 +423,7 @@ def test_what_names_nobody_is_refused_since_nothing_is_worth_waiting_for(
 )
 def test_what_cannot_be_read_is_refused_by_its_field(delivery: Json, field: str) -> None:
     with pytest.raises(Invalid) as refused:
-        punchh.read(delivery, Rules(), member="C-1", received=JUST_AFTER)
+        punchh.read(delivery, PunchhRules(), member="C-1", received=JUST_AFTER)
 
     assert refused.value.field == field
 
@@ -598,7 +601,7 @@ def test_fields_that_are_not_sent_are_left_alone() -> None:
 
 
 def test_a_phone_number_without_country_is_refused_where_the_program_names_none() -> None:
-    update = read(event("users", user()), Rules(default_country=None))
+    update = read(event("users", user()), PunchhRules(default_country=None))
 
     assert update.field_errors == (FieldError("attributes", "payload.phone", "is not a phone number"),)
 
@@ -770,7 +773,7 @@ _PAYLOADS = st.dictionaries(_NAMES, _JSON, max_size=8)
 )
 def test_reading_refuses_or_gives_an_update_and_never_fails(delivery: Json) -> None:
     try:
-        update = punchh.read(delivery, Rules(), member="C-1", received=JUST_AFTER)
+        update = punchh.read(delivery, PunchhRules(), member="C-1", received=JUST_AFTER)
     except Invalid:
         return
 
@@ -825,7 +828,7 @@ def test_a_reward_goes_to_braze() -> None:
     reward: dict[str, Json] = {"reward_id": 6973, "status": "unredeemed", "store_numbers": [], "user": user(phone=None)}
     update = read(event("rewards", reward, event_type=None))
 
-    translation = braze.translate(update, braze.Rules())
+    translation = braze.translate(update, BrazeRules())
 
     assert translation.field_errors == ()
     assert translation.identity == {"external_id": "C-1"}
@@ -849,7 +852,7 @@ def test_what_one_of_two_users_leaves_blank_the_other_tells(family: str, nothing
 
     for inside, beside in ((blank, told), (told, blank)):
         sent = event(family, inside if family == "users" else {"user": inside}, user=beside)
-        update = punchh.read(sent, Rules(), member="C-1", received=JUST_AFTER)
+        update = punchh.read(sent, PunchhRules(), member="C-1", received=JUST_AFTER)
 
         assert punchh.member(sent) == "C-1"
         assert update.profile["email"] == "Jane.Doe@example.com"
@@ -859,7 +862,7 @@ def test_what_one_of_two_users_leaves_blank_the_other_tells(family: str, nothing
 def test_fields_that_are_never_sent_are_told_with_the_reason() -> None:
     told = user(authentication_token=SECRET, wallet={"card": {"number": "4111", "brand": "V"}}, passes=[{"pin": "1"}])
 
-    update = punchh.read(event("checkins", {"user": told}), Rules(), member="C-1", received=JUST_AFTER)
+    update = punchh.read(event("checkins", {"user": told}), PunchhRules(), member="C-1", received=JUST_AFTER)
 
     assert [(one.field, one.withheld) for one in update.unknown] == [
         ("user_authentication_token", "may let somebody act as the member"),
@@ -869,7 +872,7 @@ def test_fields_that_are_never_sent_are_told_with_the_reason() -> None:
 
 
 def test_of_a_deleted_guest_it_is_told_that_nothing_else_is_sent() -> None:
-    update = punchh.read(event("users", user(user_status="deleted")), Rules(), member="C-1", received=JUST_AFTER)
+    update = punchh.read(event("users", user(user_status="deleted")), PunchhRules(), member="C-1", received=JUST_AFTER)
 
     assert [(one.field, one.withheld) for one in update.unknown] == [("user", "is not sent of a deleted guest")]
 
