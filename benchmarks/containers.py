@@ -130,7 +130,7 @@ def _prepared(way: Way, programs: Programs, noted: list[int], stack: ExitStack) 
             (engagement_client, "decrypt", lambda _, ciphertext: ciphertext.decode()),
             (deduplication, "decrypt", lambda _, ciphertext: ciphertext.decode()),
             (deduplication, "look_up", lambda *_: deduplication.Known({}, {})),
-            (deduplication, "save", lambda *_: deduplication.Written(0, frozenset())),
+            (deduplication, "save", lambda *_: deduplication.Saved(0, frozenset())),
             (identities, "learn", lambda *_: None),
             (AttributeState, "mark", lambda _, time, __: AttributeVersion(time, b"")),
         ):
@@ -148,7 +148,7 @@ def _prepared(way: Way, programs: Programs, noted: list[int], stack: ExitStack) 
 
 def _forward(batch: Batch) -> None:
     outcome = forward(batch, SETTINGS, 60)
-    if outcome.again or outcome.counts["rejected"] or outcome.counts["delivery_not_recorded"]:
+    if outcome.to_retry or outcome.counts["rejected"] or outcome.counts["delivery_not_recorded"]:
         sys.exit(f"not everything was sent: {outcome.counts} {outcome.problems}")
 
 

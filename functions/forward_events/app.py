@@ -32,4 +32,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         logger.warning("not sent", extra={"program": program, "problem": problem})
     activity.write(told, outcome.recorder)
     logger.info("forwarded", extra=dict(outcome.counts))
-    return {"batchItemFailures": [{"itemIdentifier": receipt} for receipt in outcome.again]}
+    return {"batchItemFailures": [{"itemIdentifier": receipt} for receipt in outcome.to_retry]}

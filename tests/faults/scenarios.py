@@ -31,6 +31,7 @@ from loyalty_bridge.operations.redrive import RecordFilter
 from loyalty_bridge.parking import release
 from loyalty_bridge.parking.parked_records import Kind
 from loyalty_bridge.pipeline import forwarder
+from loyalty_bridge.pipeline.batch import LIMITS
 from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.programs import api_keys, repository
 from loyalty_bridge.programs.connection import merged
@@ -56,7 +57,7 @@ from tests.support.transports import Queue, Stream, Transport, left
 from tests.support.webhooks import answered, delivery
 from tests.support.webhooks import connect as connect_webhooks
 
-SECONDS = forwarder.SETTLE_SECONDS + 2
+SECONDS = LIMITS.settle_seconds + 2
 """Of an invocation of the forwarder: two to read and send in."""
 PLATFORMS = (Braze, MoEngage, Convercus, Punchh)
 REAL_SQS = aws.sqs
@@ -90,14 +91,14 @@ class World:
         self.counts += outcome.counts
         if self.faults.is_dead:
             raise Crash
-        self.transport.settle(batch, outcome.again)
+        self.transport.settle(batch, outcome.to_retry)
 
     def parked(self) -> dict[str, set[str]]:
         """List the event ids of parked records, by shelf."""
         found: dict[str, set[str]] = {"held": set(), "rejected": set(), "waiting": set()}
         with self.faults.looking():
             rows = aws.dynamodb().scan(TableName=self.settings.parked_table)["Items"]
-            for program, _, shelf in {row["shelf"]["S"].rpartition("#") for row in rows}:
+            for program, _, shelf in {row["program_kind"]["S"].rpartition("#") for row in rows}:
                 found[shelf] |= {entry.event_id for entry in on_shelf(self.settings, cast("Kind", shelf), program)}
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from loyalty_bridge.infra import aws
 from loyalty_bridge.model import UNKNOWN_PROGRAM
 from loyalty_bridge.parking import release as drain
 from loyalty_bridge.pipeline import forwarder
+from loyalty_bridge.pipeline.batch import LIMITS
 from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.programs import delivery_state
 from loyalty_bridge.settings import ActionSettings, DeliverySettings, ProgramSettings
@@ -381,11 +383,11 @@ def test_events_of_an_unfinished_connection_are_noted_as_such(stores: DeliverySe
 def test_what_is_given_back_is_noted_when_it_is_settled(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forwarder, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(forwarder, "LIMITS", replace(LIMITS, wait_seconds=0.2))
     connect(stores, braze.url)
     braze.workspace(KEY).misbehave(kind="status", status=429, headers={"retry-after": "3600"})
 
-    again = deliver(stores, event(eventId="e-1")).again
+    again = deliver(stores, event(eventId="e-1")).to_retry
     delivery_state.note_success(stores, "demo")  # the wait is over
     deliver(stores, event(eventId="e-1"))
 

@@ -52,7 +52,7 @@ def test_each_event_is_sent_in_the_order_of_its_member(stores: DeliverySettings,
 
     outcome = forward(stream(packed(told("A", 1), told("B", 2), told("A", 3)), single), stores, 30)
 
-    assert (outcome.again, outcome.counts["accepted_event"]) == ([], 4)
+    assert (outcome.to_retry, outcome.counts["accepted_event"]) == ([], 4)
     assert [points for account, points in points_of(braze) if account == "A"] == [1, 3, 4]
     assert ("B", 2) in points_of(braze)
 
@@ -70,11 +70,11 @@ def test_a_record_is_given_back_as_a_whole_and_nothing_of_it_is_doubled(stores: 
     braze.workspace(KEY).faults.clear()
     second = forward(batch, stores, 30)
 
-    assert first.again
+    assert first.to_retry
     assert 0 < some < 6
-    assert set(first.again) <= {entry["kinesis"]["sequenceNumber"] for entry in batch["Records"]}
-    assert len(set(first.again)) == len(first.again)
-    assert second.again == []
+    assert set(first.to_retry) <= {entry["kinesis"]["sequenceNumber"] for entry in batch["Records"]}
+    assert len(set(first.to_retry)) == len(first.to_retry)
+    assert second.to_retry == []
     assert sorted(account for account, _ in points_of(braze)) == ["A", "B", "B", "C", "C", "D"]
     assert len(on_shelf(stores, "rejected", UNKNOWN_PROGRAM)) == 1
 
@@ -85,7 +85,7 @@ def test_a_bad_event_is_refused_alone(stores: DeliverySettings, braze: Braze) ->
     outcome = forward(stream(packed(told("A"), ("demo#B", b"{"), told("C"))), stores, 30)
 
     [entry] = on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
-    assert (outcome.again, outcome.counts["rejected"]) == ([], 1)
+    assert (outcome.to_retry, outcome.counts["rejected"]) == ([], 1)
     assert (entry.record.body, entry.group) == (b"{", "demo#B")
     assert sorted(account for account, _ in points_of(braze)) == ["A", "C"]
 
@@ -100,7 +100,7 @@ def test_a_damaged_record_is_refused_with_the_reason_and_its_neighbours_go_on(
     outcome = forward(stream(bad, told("C")[1]), stores, 30)
 
     [entry] = on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert "Kinesis Producer Library" in entry.field_errors[0].reason
     assert entry.record.body == bad
     assert [account for account, _ in points_of(braze)] == ["C"]

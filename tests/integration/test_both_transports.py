@@ -75,8 +75,8 @@ def test_an_event_that_comes_by_both_arrives_once_and_the_newest_value_stays(
     by_queue = forward(grouped(queued(OLD), group), both, 30)
     again = forward(streamed(OTHER, NEW, OLD), both, 30)
 
-    assert (by_queue.again, again.again) == ([], [])
-    assert len(by_stream[0].again) == 2
+    assert (by_queue.to_retry, again.to_retry) == ([], [])
+    assert len(by_stream[0].to_retry) == 2
     assert received(braze) == {"old": 1, "new": 1, "other": 1}
     assert points(braze) == 500
 
@@ -87,7 +87,7 @@ def test_leases_end_with_their_invocation_and_leave_nothing_behind(both: Deliver
     outcome = forward(queued(OLD, NEW, OTHER), both, 30)
 
     items = aws.dynamodb().scan(TableName=both.members_table)["Items"]
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert not [item for item in items if "#lease#" in item["member"]["S"]]
 
 
@@ -110,7 +110,7 @@ def test_the_lease_of_an_invocation_that_was_killed_ends_by_itself(
     monkeypatch.setattr(time, "time", lambda: real() + 60)
     later = forward(streamed(NEW), both, 30)
 
-    assert (len(at_once.again), later.again) == (1, [])
+    assert (len(at_once.to_retry), later.to_retry) == (1, [])
     assert received(braze) == {"new": 1}
 
 
@@ -126,4 +126,4 @@ def test_one_transport_alone_needs_no_leases(
 
     monkeypatch.setattr(member_leases, "_taken_by_others", unexpected)
 
-    assert forward(queued(OLD) if transport == "queue" else streamed(OLD), alone, 30).again == []
+    assert forward(queued(OLD) if transport == "queue" else streamed(OLD), alone, 30).to_retry == []

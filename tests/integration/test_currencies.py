@@ -21,5 +21,5 @@ def test_a_purchase_in_a_withdrawn_currency_is_sent(
     outcome = forward(queued(event("account_transaction", payload=sale)), stores, 30)
 
     [purchase] = braze.workspace(KEY).purchases
-    assert (outcome.again, outcome.counts["rejected"]) == ([], 0)
+    assert (outcome.to_retry, outcome.counts["rejected"]) == ([], 0)
     assert purchase.object["currency"] == {"bgn": "BGN", 975: "BGN"}.get(currency, currency)

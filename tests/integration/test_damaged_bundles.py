@@ -66,7 +66,7 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes | None], int]] = {
 def damage(settings: DeliverySettings, bundle: ParkedBatch, change: Callable[[bytes], bytes | None]) -> None:
     where: Any = {
         "Bucket": settings.parked_bucket,
-        "Key": f"{bundle.shelf}/{bundle.program}/{bundle.position}.jsonl.gz",
+        "Key": f"{bundle.kind}/{bundle.program}/{bundle.position}.jsonl.gz",
     }
     changed = change(aws.s3().get_object(**where)["Body"].read())
     if changed is None:
@@ -114,7 +114,7 @@ class World:
         done = release.run_schedule(self.settings, 20, check_connection)
         while self.queue.messages:
             batch = self.queue.batch(10)
-            self.queue.settle(batch, forwarder.forward(batch, self.settings, 30).again)
+            self.queue.settle(batch, forwarder.forward(batch, self.settings, 30).to_retry)
         return done
 
     def there(self, program: str) -> set[str]:
@@ -144,12 +144,12 @@ def test_what_is_damaged_is_set_aside_and_everything_else_is_sent(
     assert len(world.there("p0")) == readable + 1
     assert on_shelf(world.settings, world.shelf, "p0") == []
     reasons = {field for field_errors in refused(world.settings, "p0").values() for _, field, _ in field_errors}
-    assert reasons == {f"{world.shelf} bundle"}
+    assert reasons == {f"{world.shelf} batch"}
 
 
 def test_a_line_of_the_index_that_cannot_be_read_hides_no_record(world: World) -> None:
     bundle = world.first()
-    key: Any = {"shelf": {"S": f"p0#{world.shelf}"}, "position": {"S": bundle.position}}
+    key: Any = {"program_kind": {"S": f"p0#{world.shelf}"}, "position": {"S": bundle.position}}
     item = key | {"expires": {"N": str(int(time.time()) + 1000)}, "count": {"S": "three"}}
     aws.dynamodb().put_item(TableName=world.settings.parked_table, Item=item)
 
@@ -212,7 +212,7 @@ def test_records_wait_no_longer_for_one_that_was_held_again_and_lost(
     def deliver() -> None:
         while queue.messages:
             batch = queue.batch(10)
-            queue.settle(batch, forwarder.forward(batch, stores, 30).again)
+            queue.settle(batch, forwarder.forward(batch, stores, 30).to_retry)
 
     come("lost")
     deliver()

@@ -54,7 +54,7 @@ class World:
             if not self.queue.messages:
                 return
             batch = self.queue.batch(10)
-            self.queue.settle(batch, forwarder.forward(batch, self.settings, 30).again)
+            self.queue.settle(batch, forwarder.forward(batch, self.settings, 30).to_retry)
 
     def fill(self, program: str, workspace: str) -> None:
         """Let records be held, rejected and wait, and members and aliases become known."""
@@ -72,7 +72,7 @@ class World:
         """Name what the tables and the bucket have of a program."""
         items = aws.dynamodb().scan(TableName=self.settings.programs_table)["Items"]
         found = [item["item"]["S"] for item in items if item["program"]["S"] == program]
-        for table, key in ((self.settings.members_table, "member"), (self.settings.parked_table, "shelf")):
+        for table, key in ((self.settings.members_table, "member"), (self.settings.parked_table, "program_kind")):
             names = [item[key]["S"] for item in aws.dynamodb().scan(TableName=table)["Items"]]
             found += [name for name in names if name.startswith(f"{program}#")]
         objects = aws.s3().list_objects_v2(Bucket=self.settings.parked_bucket).get("Contents", [])
@@ -135,7 +135,7 @@ def in_an_envelope(one: dict[str, Any]) -> str:
 
 
 def released(one: dict[str, Any]) -> str:
-    place = parked_records.place(f"{int(time.time() * 1000) - 1000:013d}-{'a' * 12}", 0)
+    place = parked_records.place_of(f"{int(time.time() * 1000) - 1000:013d}-{'a' * 12}", 0)
     return encode(
         replace(SourceRecord("demo", json.dumps(one).encode(), datetime.now(UTC)), released=place),
         lambda _: "",

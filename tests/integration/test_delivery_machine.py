@@ -29,6 +29,7 @@ from loyalty_bridge.infra import aws, dynamodb
 from loyalty_bridge.model import UNKNOWN_PROGRAM
 from loyalty_bridge.parking import blocked_groups, parked_records, release
 from loyalty_bridge.pipeline import delivery_log, engagement_client, forwarder, sender
+from loyalty_bridge.pipeline.batch import LIMITS
 from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.pipeline.sender import ProgramSender
 from loyalty_bridge.programs import delivery_state, repository
@@ -210,7 +211,7 @@ class Machine(RuleBasedStateMachine):
     def connect(self, patience: float, writes: str, most: int, held: int) -> None:
         Machine.numbers += 1
         self.ids = [f"{name}-{Machine.numbers}" for name in self.programs]
-        self.patch.setattr(forwarder, "HOLD_AFTER_SECONDS", patience)
+        self.limits = replace(LIMITS, hold_after_seconds=patience, programs_at_once=1)
         for program in self.ids:
             self.braze.workspace(program)
             connect(
@@ -288,8 +289,8 @@ class Machine(RuleBasedStateMachine):
         before = self._there()
         lost = self._lost_replies()
         try:
-            outcome = forwarder.forward(batch, self.settings, 30)
-            self.transport.settle(batch, outcome.again)
+            outcome = forwarder.forward(batch, self.settings, 30, limits=self.limits)
+            self.transport.settle(batch, outcome.to_retry)
         finally:
             self.busy = False
             # Whatever is there once more was not marked, or its reply was lost.
@@ -458,9 +459,12 @@ def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
     """Open the seams, and let no time pass between attempts: what is proven is the order of steps, not their pace."""
     made = Seams()
     failing = [
-        *((parked_records, name) for name in ("keep", "remove", "entries")),
-        *((blocked_groups, name) for name in ("lines", "mark", "clear")),
-        *((delivery_state, name) for name in ("hold", "watch", "drain", "go_live", "note_failure", "note_success")),
+        *((parked_records, name) for name in ("park", "remove", "records")),
+        *((blocked_groups, name) for name in ("load", "block", "unblock")),
+        *(
+            (delivery_state, name)
+            for name in ("hold", "extend_watch", "start_release", "activate", "note_failure", "note_success")
+        ),
         *((publisher, name) for name in ("_to_queue", "_to_stream")),
         (dynamodb, "read"),
     ]
@@ -475,11 +479,10 @@ def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
     monkeypatch.setattr(sender, "backoff", lambda _: 0.001)
     # One thread, so that what failed once fails again.
     monkeypatch.setattr(sender, "WORKERS", 1)
-    monkeypatch.setattr(forwarder, "_PROGRAMS_AT_ONCE", 1)
-    open_lane = engagement_client.open_sender
+    open_sender = engagement_client.open_sender
 
     def opened(*args: Any) -> ProgramSender:
-        sender = open_lane(*args)
+        sender = open_sender(*args)
         sender.post = made.around(sender.post, may_fail=False, may_wait=False)
         return sender
 

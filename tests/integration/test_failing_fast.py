@@ -59,7 +59,7 @@ def test_a_rate_limit_that_tells_no_time_to_wait_is_waited_for_nevertheless(
 
     outcome = forward(queued(event()), stores, 30)
 
-    assert (outcome.again, outcome.counts["requests"]) == ([], 4)
+    assert (outcome.to_retry, outcome.counts["requests"]) == ([], 4)
     assert time.monotonic() - began >= 0.25 + 0.5 + 1.0
 
 
@@ -79,8 +79,8 @@ def test_a_stream_waits_longer_each_time_a_store_refuses(
 
     with monkeypatch.context() as patch:
         fail(patch, getattr(aws, service)(), operation)
-        failed = [forward(batch, stream, 50).again for _ in range(4)]
-    mended = forward(batch, stream, 50).again
+        failed = [forward(batch, stream, 50).to_retry for _ in range(4)]
+    mended = forward(batch, stream, 50).to_retry
 
     assert all(failed)
     assert [round(wait) for wait in paused] == [1, 2, 4, 8]
@@ -96,7 +96,7 @@ def test_a_destination_that_fails_at_once_is_held_long_before_a_stream_gives_up(
     monkeypatch.setattr(sender, "ATTEMPTS", 1)
 
     for _ in range(30):
-        if not forward(batch, stream, 50).again:
+        if not forward(batch, stream, 50).to_retry:
             break
         _fail_since(stream, began - sum(paused))
 
@@ -112,7 +112,7 @@ def test_what_there_was_no_time_for_is_given_back_without_a_pause(
 
     outcome = forward(streamed(event()), stream, 0.5)
 
-    assert outcome.again
+    assert outcome.to_retry
     assert paused == []
 
 

@@ -18,7 +18,7 @@ def test_an_event_becomes_attributes_and_an_event(stores: DeliverySettings, braz
 
     outcome = forward(queued(event("balance_changed")), stores, 30)
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     workspace = braze.workspace(KEY)
     assert [one.object["name"] for one in workspace.events] == ["convercus_balance_changed"]
     profile = workspace.profile(external_id="A1")
@@ -65,7 +65,7 @@ def test_a_second_delivery_of_an_event_sends_nothing(stores: DeliverySettings, b
 
     outcome = forward(batch, stores, 30)
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert outcome.counts["duplicates"] == 2
     assert len(braze.workspace(KEY).events) == 2
     assert len(braze.workspace(KEY).requests) == 1

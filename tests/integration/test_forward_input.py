@@ -98,7 +98,7 @@ def test_an_unusable_record_is_refused_and_its_neighbours_are_accepted(
 
     outcome = forward(streamed(event(accountId="left"), bad, event(accountId="right")), stores, 30)
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert (outcome.counts["accepted_event"], outcome.counts["rejected"]) == (2, 1)
     assert members(braze) == ["left", "right"]
     [entry] = on_shelf(stores, "rejected", program)
@@ -122,7 +122,7 @@ def test_a_text_that_no_platform_stores_costs_its_field_alone(
     outcome = forward(queued(sent), stores, 30)
 
     [entry] = on_shelf(stores, "rejected", "demo")
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert [(one.field, one.reason) for one in entry.field_errors] == [(lost, "holds a null byte or a lone surrogate")]
     assert braze.workspace(KEY).attributes[0].object["last_name"] == "Meyer"
     assert members(braze) == ["A1"]
@@ -146,7 +146,7 @@ def test_a_name_that_no_platform_stores_costs_its_field_alone(
     outcome = forward(queued(sent), stores, 30)
 
     [entry] = on_shelf(stores, "rejected", "demo")
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert [(one.field, one.reason) for one in entry.field_errors] == [(lost, "holds a null byte or a lone surrogate")]
     assert braze.workspace(KEY).attributes[0].object["last_name"] == "Meyer"
     assert members(braze) == ["A1"]
@@ -161,7 +161,7 @@ def test_a_queue_full_of_unusable_records_costs_no_good_one(stores: DeliverySett
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.again, outcome.counts["rejected"]) == ([], len(wrong))
+    assert (outcome.to_retry, outcome.counts["rejected"]) == ([], len(wrong))
     assert members(braze) == [f"A{number}" for number in range(len(wrong))]
     told = [entry.field_errors[0].field for shelf in (NOBODY, "demo") for entry in on_shelf(stores, "rejected", shelf)]
     assert sorted(told) == sorted(field for _, _, _, field, _ in wrong)
@@ -176,7 +176,7 @@ def test_an_unusable_element_of_an_array_takes_no_other_with_it(
 
     outcome = forward(streamed(f"[{text(accountId='left')}, {bad}, {text(accountId='right')}]"), stores, 30)
 
-    assert (outcome.again, outcome.counts["accepted_event"], outcome.counts["rejected"]) == ([], 2, 1)
+    assert (outcome.to_retry, outcome.counts["accepted_event"], outcome.counts["rejected"]) == ([], 2, 1)
     assert members(braze) == ["left", "right"]
     [entry] = on_shelf(stores, "rejected")
     assert "private" in entry.record.body.decode()
@@ -201,7 +201,7 @@ def test_arrays_inside_arrays_are_refused_as_one_record(stores: DeliverySettings
 
     outcome = forward(streamed("[1," * depth + "2" + "]" * depth, event(accountId="right")), stores, 30)
 
-    assert (outcome.again, outcome.counts["rejected"], members(braze)) == ([], 1, ["right"])
+    assert (outcome.to_retry, outcome.counts["rejected"], members(braze)) == ([], 1, ["right"])
 
 
 def test_bytes_that_are_no_text_are_refused(stores: DeliverySettings, braze: Braze) -> None:
@@ -211,7 +211,7 @@ def test_bytes_that_are_no_text_are_refused(stores: DeliverySettings, braze: Bra
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.again, outcome.counts["accepted_event"]) == ([], 2)
+    assert (outcome.to_retry, outcome.counts["accepted_event"]) == ([], 2)
     [entry] = on_shelf(stores, "rejected", NOBODY)
     assert (entry.field_errors[0].reason, entry.record.body) == ("is not UTF-8", b"\xff\xfe\x00\x80")
 
@@ -298,7 +298,7 @@ def test_a_field_that_is_unusable_is_refused_and_the_rest_of_its_record_is_accep
 
     outcome = forward(queued(event(accountId="left"), bad, event(accountId="right")), stores, 30)
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert (outcome.counts["accepted_event"], outcome.counts["rejected"]) == (3, 1)
     [entry] = on_shelf(stores, "rejected")
     assert entry.event_id == "partly"

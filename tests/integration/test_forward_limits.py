@@ -56,7 +56,7 @@ def test_a_body_too_large_for_the_transport_travels_by_way_of_s3(
     outcome = forward(transport(event(accountId="left"), pointer, event(accountId="right")), stores, 30)
 
     assert len(pointer) < 1000
-    assert (outcome.again, outcome.counts["accepted_event"], outcome.counts["rejected"]) == ([], 452, 0)
+    assert (outcome.to_retry, outcome.counts["accepted_event"], outcome.counts["rejected"]) == ([], 452, 0)
 
 
 @in_both_transports
@@ -71,7 +71,7 @@ def test_properties_beyond_the_limit_in_a_stored_body_are_refused_by_name(
 
     outcome = forward(transport(event(accountId="left"), pointer, event(accountId="right")), stores, 30)
 
-    assert (outcome.again, members(braze)) == ([], ["A1", "left", "right"])
+    assert (outcome.to_retry, members(braze)) == ([], ["A1", "left", "right"])
     assert [(part, field) for part, field, _ in refused(stores)["large"]] == [("event", "event.properties.lineItems")]
     assert len(braze.workspace(KEY).purchases) == 1
 
@@ -89,7 +89,7 @@ def test_a_stored_body_that_s3_does_not_give_now_is_given_back_alone(
 
     outcome = forward(transport(event(accountId="left"), pointer, event(accountId="right")), stores, 30)
 
-    assert (len(outcome.again), members(braze)) == (1, ["left", "right"])
+    assert (len(outcome.to_retry), members(braze)) == (1, ["left", "right"])
     assert not on_shelf(stores, "rejected", "-")
 
 
@@ -106,7 +106,7 @@ def test_a_pointer_to_no_stored_body_is_refused(
 
     outcome = forward(transport(event(accountId="left"), pointer, event(accountId="right")), stores, 30)
 
-    assert (outcome.again, members(braze)) == ([], ["left", "right"])
+    assert (outcome.to_retry, members(braze)) == ([], ["left", "right"])
     [entry] = on_shelf(stores, "rejected", "-")
     assert [it.field for it in entry.field_errors] == ["stored"]
 
@@ -123,7 +123,7 @@ FORGED = st.fixed_dictionaries(
         "member": ANYTHING,
         "released": ANYTHING
         | st.from_regex(r"[0-9]{13}-[0-9a-f]{12}(-[0-9]{13}-[0-9a-f]{12})?\.[0-9]{6}(-[0-9]{13})?", fullmatch=True),
-        "sought": ANYTHING | st.integers(-(10**13), 10**13),
+        "waiting_since": ANYTHING | st.integers(-(10**13), 10**13),
     },
 )
 
@@ -143,7 +143,7 @@ def test_no_forged_envelope_hurts_its_neighbours(
 
     outcome = forward(queued(json.dumps(document), neighbour), stores, 30)
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert neighbour["eventId"] in [one.object["properties"]["event_id"] for one in braze.workspace(KEY).events]
 
 
@@ -169,7 +169,7 @@ def test_an_unusable_body_of_an_envelope_is_refused_for_its_program(
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.again, members(braze)) == ([], ["left", "right"])
+    assert (outcome.to_retry, members(braze)) == ([], ["left", "right"])
     [entry] = on_shelf(stores, "rejected")
     assert ([it.field for it in entry.field_errors], entry.record.body) == ([field], body)
     assert (entry.record.received, "private" in str(entry.field_errors)) == (RECEIVED, False)
@@ -181,7 +181,7 @@ def test_an_envelope_tells_the_member_of_a_record_that_does_not(stores: Delivery
 
     outcome = forward(queued(enveloped(stores, json.dumps(body).encode(), member="A7")), stores, 30)
 
-    assert (outcome.again, members(braze)) == ([], ["A7"])
+    assert (outcome.to_retry, members(braze)) == ([], ["A7"])
 
 
 @in_both_transports
@@ -211,7 +211,7 @@ def test_one_bad_element_of_an_array_is_refused_alone_wherever_it_is(
 
     outcome = forward(transport(first, second, last), stores, 30)
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert members(braze) == [f"A{number}" for number in range(6)]
     entries = on_shelf(stores, "rejected")
     assert [json.loads(entry.record.body) for entry in entries] == [element] * 3
@@ -226,7 +226,7 @@ def test_a_hundred_records_that_are_unusable_cost_one_bundle_for_each_program(
 
     outcome = forward(streamed(*batch, event(accountId="last")), stores, 30)
 
-    assert (outcome.again, outcome.counts["rejected"], members(braze)) == ([], 100, ["last"])
+    assert (outcome.to_retry, outcome.counts["rejected"], members(braze)) == ([], 100, ["last"])
     [known], [unknown] = (list(parked_records.batches(stores, "rejected", program)) for program in ("demo", "-"))
     assert (known.count, known.reasons) == (50, {"eventType: is not a known event type": 50})
     assert (unknown.count, unknown.reasons) == (50, {"record: is not JSON (position 0)": 50})
@@ -238,7 +238,7 @@ def test_an_endless_user_id_costs_its_neighbours_nothing(stores: DeliverySetting
 
     outcome = forward(queued(event(accountId="left"), bad, event(accountId="right")), stores, 30)
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert {"left", "right"} <= set(members(braze))
 
 

@@ -68,7 +68,7 @@ def test_one_bad_object_is_refused_and_the_others_of_its_batch_are_accepted(
 
     outcome = forward(batch, stores, 30)
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert (outcome.counts["accepted_event"], outcome.counts["rejected"], outcome.counts["requests"]) == (2, 1, 1)
     assert sorted(accepted(picky)) == ["good-1", "good-2"]
     assert refused(stores) == {"bad": [EVENT_REFUSED]}
@@ -92,7 +92,7 @@ def test_an_error_is_found_at_its_record_when_others_before_it_were_left_out(
 
     outcome = forward(streamed(*batch), stores, 30)
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert sorted(accepted(picky)) == ["same-1", "same-2", "same-3", "seen"]
     assert refused(stores) == {
         "odd-type": [("event", "eventType", "is not a known event type")],
@@ -112,7 +112,7 @@ def test_an_index_counts_within_its_own_array(stores: DeliverySettings, picky: B
 
     outcome = forward(streamed(*batch), stores, 30)
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert refused(stores) == {
         "sale-bad": [EVENT_REFUSED, PURCHASE_REFUSED],
         "attributes-bad": [ATTRIBUTES_REFUSED],
@@ -137,7 +137,7 @@ def test_a_bad_record_among_merged_attributes_is_refused_alone(stores: DeliveryS
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.again, outcome.counts["rejected"], outcome.counts["accepted_event"]) == ([], 1, 3)
+    assert (outcome.to_retry, outcome.counts["rejected"], outcome.counts["accepted_event"]) == ([], 1, 3)
     assert refused(stores) == {"bad": [ATTRIBUTES_REFUSED]}
     assert custom(picky) == {"colour": "red", "size": 3, "town": "Ulm"}
     assert accepted(picky) == ["first", "bad", "last"]
@@ -156,7 +156,7 @@ def test_attributes_that_were_taken_apart_still_end_with_the_newest_value(
 
     outcome = forward(batch, stores, 30)
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert refused(stores) == {"bad": [ATTRIBUTES_REFUSED]}
     assert custom(picky) == {"colour": "green", "size": 2}
 
@@ -180,7 +180,7 @@ def test_an_older_value_is_accepted_although_nothing_of_it_is_sent(stores: Deliv
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.again, refused(stores), custom(picky)) == ([], {}, {"note": "fine"})
+    assert (outcome.to_retry, refused(stores), custom(picky)) == ([], {}, {"note": "fine"})
 
 
 def test_attributes_in_two_objects_are_refused_once_for_their_record(stores: DeliverySettings, picky: Braze) -> None:
@@ -191,7 +191,7 @@ def test_attributes_in_two_objects_are_refused_once_for_their_record(stores: Del
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.again, accepted(picky)) == ([], ["bad", "good"])
+    assert (outcome.to_retry, accepted(picky)) == ([], ["bad", "good"])
     assert refused(stores) == {"bad": [ATTRIBUTES_REFUSED]}
     assert outcome.counts["accepted_attributes"] == 1
     assert [entry.missing for entry in on_shelf(stores, "rejected")] == [("attributes",)]
@@ -203,7 +203,7 @@ def test_a_400_about_every_object_is_never_counted_as_sent(stores: DeliverySetti
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.again, outcome.counts["rejected"], outcome.latencies) == ([], 3, [])
+    assert (outcome.to_retry, outcome.counts["rejected"], outcome.latencies) == ([], 3, [])
     assert outcome.counts["requests"] == 1
     assert not any(name.startswith("accepted") for name in outcome.counts)
     assert refused(stores) == {f"bad-{number}": [ATTRIBUTES_REFUSED, EVENT_REFUSED] for number in range(3)}
@@ -216,7 +216,7 @@ def test_what_a_400_does_not_name_is_sent_again_without_the_culprits(stores: Del
 
     outcome = forward(streamed(balance("first"), balance("second"), balance("third")), stores, 30)
 
-    assert (outcome.again, outcome.counts["requests"]) == ([], 2)
+    assert (outcome.to_retry, outcome.counts["requests"]) == ([], 2)
     assert accepted(braze) == ["first", "third"]
     assert refused(stores) == {"second": [("event", "event", "is refused")]}
 
@@ -227,7 +227,7 @@ def test_an_array_of_events_is_refused_element_by_element(stores: DeliverySettin
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.again, accepted(picky)) == ([], ["one", "three"])
+    assert (outcome.to_retry, accepted(picky)) == ([], ["one", "three"])
     [entry] = on_shelf(stores, "rejected")
     assert (entry.event_id, b"three" in entry.record.body) == ("two", False)
 
@@ -244,7 +244,7 @@ def test_an_array_that_comes_back_for_one_of_its_events_is_refused_for_another_o
     delivery_state.note_success(stores, "demo")  # the wait is over
     forward(batch, stores, 30)
 
-    assert (failed.again, refused_then) == (["message-0"], {})
+    assert (failed.to_retry, refused_then) == (["message-0"], {})
     assert (accepted(braze), len(on_shelf(stores, "rejected"))) == (["good"], 1)
 
 
@@ -258,6 +258,6 @@ def test_many_bad_objects_among_many_good_ones(stores: DeliverySettings, picky: 
     outcome = forward(streamed(*batch), stores, 60)
 
     bad = {f"{number:03}" for number in range(200) if number % 7 == 3}
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert refused(stores) == {one: [EVENT_REFUSED] for one in bad}
     assert sorted(accepted(picky)) == sorted({f"{number:03}" for number in range(200)} - bad)

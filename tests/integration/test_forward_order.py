@@ -13,14 +13,15 @@ import pytest
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.event_queue import bodies
 from loyalty_bridge.event_queue.envelope import SourceRecord, encode
-from loyalty_bridge.pipeline.forwarder import SETTLE_SECONDS, forward
+from loyalty_bridge.pipeline.batch import LIMITS
+from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
 from tests.support.events import event, queued, streamed
 from tests.support.parked import on_shelf
 
-BRIEFLY = SETTLE_SECONDS + 1
+BRIEFLY = LIMITS.settle_seconds + 1
 """What leaves one second to send in."""
 
 in_both_transports = pytest.mark.parametrize("transport", [queued, streamed])
@@ -62,7 +63,7 @@ def test_the_objects_of_a_member_keep_their_order_and_share_a_request(
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.again, outcome.counts["requests"]) == ([], 2)  # 30 merged attributes and 120 events
+    assert (outcome.to_retry, outcome.counts["requests"]) == ([], 2)  # 30 merged attributes and 120 events
     workspace = braze.workspace(KEY)
     requests: defaultdict[str, set[float]] = defaultdict(set)
     for one in (*workspace.attributes, *workspace.events):
@@ -79,7 +80,7 @@ def test_more_objects_than_a_request_holds_go_in_consecutive_requests_in_order(
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.again, outcome.counts["requests"]) == ([], 3)
+    assert (outcome.to_retry, outcome.counts["requests"]) == ([], 3)
     assert order(braze) == list(range(200))
     assert [one.object["last"] for one in braze.workspace(KEY).attributes if one.object["external_id"] == "A1"] == [199]
     assert len({one.received_at for one in braze.workspace(KEY).events if one.object["external_id"] == "A2"}) == 1
@@ -91,12 +92,12 @@ def test_of_a_member_only_what_was_not_accepted_is_given_back(stores: DeliverySe
     braze.workspace(KEY).misbehave(kind="pass")
     braze.workspace(KEY).misbehave(kind="status", status=503, times=None)
 
-    outcome = forward(batch, stores, SETTLE_SECONDS + 4)
+    outcome = forward(batch, stores, LIMITS.settle_seconds + 4)
     braze.workspace(KEY).faults.clear()
     again = forward({"Records": batch["Records"][74:]}, stores, 30)
 
-    assert outcome.again == receipts(batch)[74:]
-    assert (again.again, order(braze)) == ([], list(range(100)))
+    assert outcome.to_retry == receipts(batch)[74:]
+    assert (again.to_retry, order(braze)) == ([], list(range(100)))
 
 
 def test_a_request_that_is_split_keeps_the_order(stores: DeliverySettings, braze: Braze) -> None:
@@ -105,7 +106,7 @@ def test_a_request_that_is_split_keeps_the_order(stores: DeliverySettings, braze
 
     outcome = forward(streamed(*[note(number) for number in range(60)]), stores, 30)
 
-    assert (outcome.again, order(braze)) == ([], list(range(60)))
+    assert (outcome.to_retry, order(braze)) == ([], list(range(60)))
     assert braze.workspace(KEY).requests[3].status == 201
 
 
@@ -117,7 +118,7 @@ def test_a_request_that_is_tried_again_is_not_overtaken_by_the_next_of_its_membe
 
     outcome = forward(streamed(*[note(number) for number in range(100)]), stores, 30)
 
-    assert (outcome.again, order(braze)) == ([], list(range(100)))
+    assert (outcome.to_retry, order(braze)) == ([], list(range(100)))
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_what_comes_after_an_entry_that_is_given_back_comes_back_with_it(
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.again, order(braze)) == (receipts(batch), [])
+    assert (outcome.to_retry, order(braze)) == (receipts(batch), [])
     assert not on_shelf(stores, "rejected", "-")
 
 
@@ -154,7 +155,7 @@ def test_what_comes_before_an_entry_that_is_given_back_goes_on(
 
     outcome = forward(batch, stores, 30)
 
-    assert (outcome.again, order(braze)) == (receipts(batch)[1:], [1])
+    assert (outcome.to_retry, order(braze)) == (receipts(batch)[1:], [1])
 
 
 @in_both_transports
@@ -164,7 +165,7 @@ def test_other_groups_go_on(stores: DeliverySettings, braze: Braze, transport: T
 
     outcome = forward(batch, stores, 30)
 
-    assert outcome.again == receipts(batch)[:1]
+    assert outcome.to_retry == receipts(batch)[:1]
     assert (order(braze), order(braze, "A2")) == ([1, 3], [2])
 
 
@@ -178,7 +179,7 @@ def test_a_record_that_cannot_be_put_on_the_transport_for_its_accounts_waits_and
 
     outcome = forward(grouped(queued(note(1), person, note(2)), "group"), no_queue, 30)
 
-    assert (outcome.again, outcome.counts["waiting"], outcome.counts["republished"]) == ([], 1, 0)
+    assert (outcome.to_retry, outcome.counts["waiting"], outcome.counts["republished"]) == ([], 1, 0)
     assert order(braze) == [0, 1, 2]
 
 
@@ -191,8 +192,8 @@ def test_all_of_a_failing_member_come_back_in_order(stores: DeliverySettings, br
     braze.workspace(KEY).faults.clear()
     again = forward(batch, stores, 30)
 
-    assert sorted(outcome.again) == receipts(batch)
-    assert (again.again, order(braze), order(braze, "A2")) == ([], [1, 3], [2, 4])
+    assert sorted(outcome.to_retry) == receipts(batch)
+    assert (again.to_retry, order(braze), order(braze, "A2")) == ([], [1, 3], [2, 4])
 
 
 def test_a_record_refused_behind_one_that_is_given_back_is_kept_once_on_a_stream(
@@ -206,7 +207,7 @@ def test_a_record_refused_behind_one_that_is_given_back_is_kept_once_on_a_stream
 
     failed = forward(batch, stores, BRIEFLY)
     braze.workspace(KEY).faults.clear()
-    forward({"Records": batch["Records"][receipts(batch).index(min(failed.again)) :]}, stores, 30)
+    forward({"Records": batch["Records"][receipts(batch).index(min(failed.to_retry)) :]}, stores, 30)
 
     assert order(braze) == [1]
     assert len(on_shelf(stores, "rejected")) == 1

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from loyalty_bridge.pipeline import engagement_client, forwarder, sender
-from loyalty_bridge.pipeline.forwarder import SETTLE_SECONDS, forward
+from loyalty_bridge.pipeline import engagement_client, sender
+from loyalty_bridge.pipeline.batch import LIMITS
+from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.programs import repository
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
@@ -90,7 +91,7 @@ def test_what_makes_the_destination_fail_is_set_aside_with_its_reason_and_its_ne
         outcome = forward(batch_of(*some(12, 5)), stores, 30)
 
     arrived = copies(braze)
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert set(arrived) - {"e5"} == {f"e{at}" for at in range(12) if at != 5}
     assert set(refused(stores)) == {"e5"}
     assert all("other data is taken" in reason for _, _, reason in refused(stores)["e5"])
@@ -111,14 +112,14 @@ def test_what_makes_the_destination_fail_is_set_aside_with_its_reason_and_its_ne
 def test_an_object_without_an_answer_is_found_though_the_wait_takes_all_the_time(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, members: int, bad: int
 ) -> None:
-    monkeypatch.setattr(forwarder, "WAIT_SECONDS", 0.3)
+    limits = replace(LIMITS, wait_seconds=0.3)
     with spoilt(braze, TAKES_NOTHING["silence"]) as url:
         connect(stores, url)
         records = [one | {"accountId": f"A{at % members}"} for at, one in enumerate(some(8, bad))]
         left = records
         for _ in range(5):
-            outcome = forward(queued(*left), stores, SETTLE_SECONDS + 2)
-            left = [one for at, one in enumerate(left) if f"message-{at}" in outcome.again]
+            outcome = forward(queued(*left), stores, LIMITS.settle_seconds + 2, limits=limits)
+            left = [one for at, one in enumerate(left) if f"message-{at}" in outcome.to_retry]
 
     assert left == []
     assert set(refused(stores)) == {f"e{bad}"}
@@ -133,9 +134,9 @@ def test_a_destination_that_fails_for_everything_sets_nothing_aside_and_gets_no_
         connect(stores, url)
         batch = queued(*some(10, 5))
 
-        outcomes = [forward(batch, stores, SETTLE_SECONDS + 4) for _ in range(3)]
+        outcomes = [forward(batch, stores, LIMITS.settle_seconds + 4) for _ in range(3)]
 
-    assert all(len(outcome.again) == 10 for outcome in outcomes)
+    assert all(len(outcome.to_retry) == 10 for outcome in outcomes)
     assert (on_shelf(stores, "rejected"), sum(outcome.counts["set_aside"] for outcome in outcomes)) == ([], 0)
     assert [outcome.counts["requests"] for outcome in outcomes[1:]] == [0] * 2
     assert max(copies(braze).values(), default=0) == (sender.UNKNOWN_ATTEMPTS if fault in TAKES_IT else 0)
@@ -150,7 +151,7 @@ def test_a_single_record_that_makes_the_destination_fail_does_not_hold_its_progr
         bad = forward(queued(*some(1, 0)), stores, 30)
         good = forward(queued(*some(3, 9)), stores, 30)
 
-    assert (bad.again, good.again, set(refused(stores)), good.counts["accepted_event"]) == ([], [], {"e0"}, 3)
+    assert (bad.to_retry, good.to_retry, set(refused(stores)), good.counts["accepted_event"]) == ([], [], {"e0"}, 3)
     assert repository.load(stores, ["demo"])["demo"].delivery_state.failing_since == 0
 
 
@@ -167,7 +168,7 @@ def test_programs_that_do_not_answer_starve_no_other(
         braze.workspace(program).misbehave(kind="timeout_after_acting", seconds=2, times=None)
     batch = streamed(*[event("user_logged_in", programId=program) for program in silent + good])
 
-    outcomes = [forward(batch, stores, SETTLE_SECONDS + 5) for _ in range(2)]
+    outcomes = [forward(batch, stores, LIMITS.settle_seconds + 5) for _ in range(2)]
 
     assert [len(braze.workspace(program).events) for program in good] == [1] * 5
     assert all(len(braze.workspace(program).events) <= sender.UNKNOWN_ATTEMPTS for program in silent)
@@ -178,16 +179,16 @@ def test_programs_that_do_not_answer_starve_no_other(
 def test_programs_that_failed_before_begin_after_the_others(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forwarder, "_PROGRAMS_AT_ONCE", 1)
+    limits = replace(LIMITS, programs_at_once=1)
     for program in ("bad", "good"):
         connect(stores, braze.url, program, program)
         braze.workspace(program)
     braze.workspace("bad").misbehave(kind="status", status=503, times=sender.ATTEMPTS + 2)  # and two checks
     batch = streamed(event("user_logged_in", programId="bad"), event("user_logged_in", programId="good"))
-    forward(batch, stores, 30)
+    forward(batch, stores, 30, limits=limits)
     again = streamed(event("user_logged_out", programId="bad"), event("user_logged_out", programId="good"))
 
-    forward(again, stores, 30)
+    forward(again, stores, 30, limits=limits)
 
     assert braze.workspace("good").requests[-1].received_at < braze.workspace("bad").requests[-1].received_at
 
@@ -204,7 +205,7 @@ def test_a_forwarder_begins_no_more_requests_than_its_share_of_the_destinations_
     outcome = forward(batch, limited, 30)
 
     times = [request.received_at for request in braze.workspace(KEY).requests]
-    assert (outcome.again, len(times)) == ([], 16)
+    assert (outcome.to_retry, len(times)) == ([], 16)
     assert times == sorted(times)
     assert all(later - earlier > 0.5 - 0.15 for earlier, later in zip(times, times[4:], strict=False))
     engagement_client._turns.cache_clear()
@@ -217,5 +218,5 @@ def test_what_is_not_counted_as_processed_is_shown_to_the_operator(stores: Deliv
 
     outcome = forward(queued(event("balance_changed")), stores, 30)
 
-    assert (outcome.again, outcome.counts["not_processed"]) == ([], 1)
+    assert (outcome.to_retry, outcome.counts["not_processed"]) == ([], 1)
     assert [(one.code, seen.count) for one, seen in outcome.recorder.problems.items()] == [("not_processed", 1)]

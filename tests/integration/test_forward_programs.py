@@ -10,7 +10,8 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from loyalty_bridge.infra import aws
-from loyalty_bridge.pipeline.forwarder import SETTLE_SECONDS, forward
+from loyalty_bridge.pipeline.batch import LIMITS
+from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.pipeline.sender import WORKERS
 from loyalty_bridge.programs import repository, secrets
 from loyalty_bridge.settings import DeliverySettings
@@ -38,7 +39,7 @@ def test_each_program_sends_to_its_own_workspace_only(stores: DeliverySettings, 
 
     outcome = forward(streamed(of("one"), of("two"), of("one", "A2"), of("two", "A3"), of("two", "A4")), stores, 30)
 
-    assert (outcome.again, outcome.counts["requests"]) == ([], 2)
+    assert (outcome.to_retry, outcome.counts["requests"]) == ([], 2)
     members = {
         key: sorted(str(profile.external_id) for profile in braze.workspace(key).profiles.values())
         for key in (KEY, OTHER)
@@ -65,13 +66,13 @@ def test_a_program_that_fails_keeps_its_records_while_the_others_go_on(
     braze.workspace(OTHER).misbehave(**fault, times=None)
     batch = queued(of("bad"), of("good"), of("bad", "A2"), of("good", "A3"))
 
-    outcome = forward(batch, stores, SETTLE_SECONDS + 4)
+    outcome = forward(batch, stores, LIMITS.settle_seconds + 4)
 
     assert events_of(braze, KEY) == 2
     bad, good = braze.workspace(OTHER).requests[0], braze.workspace(KEY).requests[0]
     assert good.received_at - bad.received_at < 2.5
     assert outcome.counts["accepted_event"] == 2
-    assert outcome.again == ["message-0", "message-2"][:returned]
+    assert outcome.to_retry == ["message-0", "message-2"][:returned]
     assert (len(on_shelf(stores, "held", "bad")), len(on_shelf(stores, "held", "good"))) == (held, 0)
     assert outcome.problems.keys() == {"bad"}
     assert repository.load(stores, ["good"])["good"].delivery_state.state == "live"
@@ -87,9 +88,9 @@ def test_a_rate_limit_of_one_program_delays_the_entries_of_no_other(
     braze.workspace(KEY).misbehave(kind="status", status=429, headers={"retry-after": "3600"}, times=None)
     braze.workspace(OTHER).misbehave(kind="status", status=503, times=None)
 
-    outcome = forward(queued(of("limited"), of("failing")), stores, SETTLE_SECONDS + 1)
+    outcome = forward(queued(of("limited"), of("failing")), stores, LIMITS.settle_seconds + 1)
 
-    assert outcome.again == ["message-0", "message-1"]
+    assert outcome.to_retry == ["message-0", "message-1"]
     limited, failing = queue.delays
     assert 3500 < limited <= 3600
     assert failing == 2
@@ -101,7 +102,7 @@ def test_a_key_that_is_not_accepted_stops_the_calls_of_its_program(stores: Deliv
 
     outcome = forward(batch, stores, 30)
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert 1 <= braze.without_key <= WORKERS
     assert (outcome.counts["held"], len(on_shelf(stores, "held"))) == (60, 60)
 
@@ -118,7 +119,7 @@ def test_what_was_accepted_before_the_connection_broke_is_neither_held_nor_repea
 
     there = [one.object["properties"]["event_id"] for one in braze.workspace(KEY).events]
     held = [entry.record.body.decode() for entry in on_shelf(stores, "held")]
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert there == [one["eventId"] for one in events[:74]]
     assert [one["eventId"] in body for one, body in zip(events[74:], held, strict=True)] == [True] * 26
 
@@ -148,7 +149,7 @@ def test_a_secret_that_does_not_open_stops_its_own_program_only(
     outcome = forward(queued(of("bad"), of("good", "A2")), stores, 30)
 
     assert events_of(braze, KEY) == 1
-    assert outcome.again == ["message-0"]
+    assert outcome.to_retry == ["message-0"]
     assert outcome.problems.keys() == {"bad"}
 
 
@@ -170,7 +171,7 @@ def test_secrets_that_take_long_to_open_are_waited_for_side_by_side(
     outcome = forward(queued(of("bad-1"), of("bad-2", "A2"), of("bad-3", "A3"), of("good", "A4")), stores, 30)
 
     assert events_of(braze, KEY) == 1
-    assert outcome.again == ["message-0", "message-1", "message-2"]
+    assert outcome.to_retry == ["message-0", "message-1", "message-2"]
     assert outcome.problems.keys() == {"bad-1", "bad-2", "bad-3"}
 
 
@@ -184,7 +185,7 @@ def test_a_key_that_fits_no_header_stops_its_own_program_only(stores: DeliverySe
     outcome = forward(queued(of("bad"), of("good")), stores, 30)
 
     assert events_of(braze, KEY) == 1
-    assert len(outcome.again) + len(on_shelf(stores, "held", "bad")) == 1
+    assert len(outcome.to_retry) + len(on_shelf(stores, "held", "bad")) == 1
     assert key not in str(outcome.problems)
 
 
@@ -193,7 +194,7 @@ def test_events_of_an_incomplete_connection_are_counted_and_not_kept(stores: Del
 
     outcome = forward(queued(of("demo"), of("demo", "A2")), stores, 30)
 
-    assert (outcome.again, outcome.counts["not_connected"], outcome.counts["requests"]) == ([], 2, 0)
+    assert (outcome.to_retry, outcome.counts["not_connected"], outcome.counts["requests"]) == ([], 2, 0)
     assert not on_shelf(stores, "held")
     assert not refused(stores)
 
@@ -205,6 +206,6 @@ def test_connections_are_kept_and_bounded(stores: DeliverySettings, braze: Braze
     first = forward(streamed(*[of("demo", f"A{number}") for number in range(40)]), stores, 30)
     second = forward(streamed(*[of("demo", f"A{number}") for number in range(40)]), stores, 30)
 
-    assert (first.again, second.again) == ([], [])
+    assert (first.to_retry, second.to_retry) == ([], [])
     assert events_of(braze, KEY) == 80
     assert len({request.connection for request in braze.workspace(KEY).requests}) <= WORKERS

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 
 import pytest
 
-from loyalty_bridge.pipeline.forwarder import SETTLE_SECONDS, forward
+from loyalty_bridge.pipeline.batch import LIMITS
+from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.programs import delivery_state, repository
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
@@ -16,7 +18,7 @@ from tests.conftest import KEY, connect
 from tests.support.events import event, queued, streamed
 from tests.support.parked import on_shelf, refused
 
-BRIEFLY = SETTLE_SECONDS + 1
+BRIEFLY = LIMITS.settle_seconds + 1
 """What leaves one second to send in."""
 
 SUCCESS = {"message": "success"}
@@ -55,7 +57,7 @@ def test_a_reply_of_success_settles_the_record_for_good(
     first = forward(batch, stores, 30)
     second = forward(batch, stores, 30)
 
-    assert (first.again, second.again) == ([], [])
+    assert (first.to_retry, second.to_retry) == ([], [])
     assert (first.counts["accepted_attributes"], first.counts["accepted_event"], first.counts["requests"]) == (1, 1, 1)
     assert (second.counts["duplicates"], second.counts["requests"]) == (1, 0)
     assert names(braze) == ["convercus_balance_changed"]
@@ -87,7 +89,7 @@ def test_a_failure_that_passes_is_tried_again_at_once(
 
     outcome = forward(queued(event("balance_changed")), stores, 30)
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert (outcome.counts["accepted_event"], outcome.counts["requests"]) == (1, 2)
     assert outcome.counts["outcome_unknown"] == unknown
     assert len(names(braze)) == 1 + acted
@@ -114,10 +116,10 @@ def test_a_failure_that_lasts_gives_the_records_back_and_marks_nothing(
     braze.workspace(KEY).faults.clear()
     repeated = forward(batch, stores, 30)
 
-    assert failed.again == [one["kinesis"]["sequenceNumber"] for one in batch["Records"]]
+    assert failed.to_retry == [one["kinesis"]["sequenceNumber"] for one in batch["Records"]]
     assert (failed.counts["accepted_event"], failed.counts["rejected"], failed.counts["held"]) == (0, 0, 0)
     assert failed.problems.keys() == {"demo"}
-    assert (repeated.again, repeated.counts["duplicates"]) == ([], 0)
+    assert (repeated.to_retry, repeated.counts["duplicates"]) == ([], 0)
     assert sorted(names(braze)) == ["convercus_balance_changed", "convercus_user_logged_in"]
     assert nothing_kept(stores)
 
@@ -141,7 +143,7 @@ def test_a_reply_that_does_not_end_in_time_gives_the_record_back_in_time(
     outcome = forward(queued(event("balance_changed")), stores, BRIEFLY)
 
     assert time.monotonic() - began < 3
-    assert outcome.again == ["message-0"]
+    assert outcome.to_retry == ["message-0"]
     assert (outcome.counts["accepted_event"], outcome.counts["outcome_unknown"]) == (0, 1)
     assert nothing_kept(stores)
 
@@ -167,7 +169,7 @@ def test_a_refused_connection_holds_the_program_and_its_records_in_order(
     outcome = forward(streamed(*events), stores, 30)
     later = forward(queued(event("coupon_assigned")), stores, 30)
 
-    assert (outcome.again, later.again) == ([], [])
+    assert (outcome.to_retry, later.to_retry) == ([], [])
     assert (outcome.counts["held"], outcome.counts["requests"], outcome.counts["accepted_event"]) == (3, 1, 0)
     assert (later.counts["held"], later.counts["requests"]) == (1, 0)
     bodies = [entry.record.body.decode() for entry in on_shelf(stores, "held")]
@@ -187,7 +189,7 @@ def test_a_redirect_is_not_followed_and_holds_the_program(stores: DeliverySettin
 
     outcome = forward(queued(event("balance_changed")), stores, 30)
 
-    assert (outcome.again, outcome.counts["held"], statuses(braze)) == ([], 1, [status])
+    assert (outcome.to_retry, outcome.counts["held"], statuses(braze)) == ([], 1, [status])
 
 
 def test_the_wrong_key_is_not_tried_again(stores: DeliverySettings, braze: Braze) -> None:
@@ -195,7 +197,7 @@ def test_the_wrong_key_is_not_tried_again(stores: DeliverySettings, braze: Braze
 
     outcome = forward(queued(event("balance_changed")), stores, 30)
 
-    assert (outcome.again, outcome.counts["held"], braze.without_key) == ([], 1, 1)
+    assert (outcome.to_retry, outcome.counts["held"], braze.without_key) == ([], 1, 1)
     assert "another-rest-api-key" not in str(outcome.problems)
 
 
@@ -217,7 +219,7 @@ def test_a_request_that_is_refused_as_a_whole_is_split(
 
     outcome = forward(streamed(event("user_logged_in"), event("user_logged_out")), stores, 30)
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert (outcome.counts["accepted_attributes"], outcome.counts["accepted_event"]) == (1, 2)
     assert statuses(braze) == [fault["status"], 201, 201]
     assert names(braze) == ["convercus_user_logged_in", "convercus_user_logged_out"]
@@ -240,7 +242,7 @@ def test_what_is_refused_even_alone_is_kept_with_the_reason_and_never_counted_as
 
     outcome = forward(queued(event("balance_changed", eventId="e-1")), stores, 30)
 
-    assert (outcome.again, outcome.counts["rejected"], outcome.latencies) == ([], 1, [])
+    assert (outcome.to_retry, outcome.counts["rejected"], outcome.latencies) == ([], 1, [])
     assert (outcome.counts["accepted_event"], outcome.counts["accepted_attributes"]) == (0, 0)
     assert refused(stores) == {
         "e-1": [("attributes", "attributes", reason), ("event", "event", reason)],
@@ -269,7 +271,7 @@ def test_a_workspace_with_75_objects_in_total_gets_them_although_the_program_all
 
     outcome = forward(batch, stores, 30)
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert (outcome.counts["accepted_attributes"], outcome.counts["accepted_event"]) == (60, 60)
     assert [(it.status, it.objects) for it in braze.workspace(KEY).requests] == [(400, 120), (201, 60), (201, 60)]
     assert nothing_kept(stores)
@@ -294,7 +296,7 @@ def test_a_rate_limit_is_waited_for_as_told(stores: DeliverySettings, braze: Bra
 
     outcome = forward(queued(event("balance_changed")), stores, 30)
 
-    assert (outcome.again, statuses(braze)) == ([], [429, 201])
+    assert (outcome.to_retry, statuses(braze)) == ([], [429, 201])
     assert braze.workspace(KEY).requests[1].received_at >= until
     assert names(braze) == ["convercus_balance_changed"]
 
@@ -310,7 +312,7 @@ def test_a_rate_limit_beyond_the_time_that_is_left_is_not_waited_for(
     outcome = forward(queued(event("balance_changed")), stores, 60)
 
     assert time.monotonic() - began < 3
-    assert (outcome.again, statuses(braze)) == (["message-0"], [429])
+    assert (outcome.to_retry, statuses(braze)) == (["message-0"], [429])
     assert "429" in outcome.problems["demo"]
     assert nothing_kept(stores)
 
@@ -321,22 +323,19 @@ def test_a_rate_limit_without_a_header_is_backed_off_from(stores: DeliverySettin
 
     outcome = forward(queued(event("balance_changed")), stores, 30)
 
-    assert (outcome.again, statuses(braze)) == ([], [429, 201])
+    assert (outcome.to_retry, statuses(braze)) == ([], [429, 201])
     first, second = braze.workspace(KEY).requests
     assert second.received_at - first.received_at > 0.2
 
 
-def test_a_request_that_follows_a_long_wait_has_time_for_its_reply(
-    stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("loyalty_bridge.pipeline.forwarder.WAIT_SECONDS", 1.0)
+def test_a_request_that_follows_a_long_wait_has_time_for_its_reply(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
     braze.workspace(KEY).misbehave(kind="status", status=429, headers={"retry-after": "0.7"})
     braze.workspace(KEY).misbehave(kind="slow", seconds=0.6)
 
-    outcome = forward(queued(event("user_logged_in")), stores, 30)
+    outcome = forward(queued(event("user_logged_in")), stores, 30, limits=replace(LIMITS, wait_seconds=1.0))
 
-    assert (outcome.again, outcome.counts["outcome_unknown"]) == ([], 0)
+    assert (outcome.to_retry, outcome.counts["outcome_unknown"]) == ([], 0)
     assert names(braze) == ["convercus_user_logged_in"]
 
 
@@ -347,9 +346,9 @@ def test_a_wait_after_which_too_little_time_is_left_for_a_reply_is_left_to_the_n
     delivery_state.note_failure(stores, "demo", time.time(), time.time() + 1.7)
     braze.workspace(KEY).misbehave(kind="slow", seconds=0.6)
 
-    outcome = forward(queued(event("user_logged_in")), stores, SETTLE_SECONDS + 2)
+    outcome = forward(queued(event("user_logged_in")), stores, LIMITS.settle_seconds + 2)
 
-    assert (outcome.again, outcome.counts["outcome_unknown"], statuses(braze)) == (["message-0"], 0, [])
+    assert (outcome.to_retry, outcome.counts["outcome_unknown"], statuses(braze)) == (["message-0"], 0, [])
 
 
 def test_one_wait_is_enough_for_all_requests_of_a_program(stores: DeliverySettings, braze: Braze) -> None:
@@ -360,16 +359,16 @@ def test_one_wait_is_enough_for_all_requests_of_a_program(stores: DeliverySettin
     outcome = forward(batch, stores, 60)
 
     assert outcome.counts["accepted_event"] == 1
-    assert len(outcome.again) == 29
+    assert len(outcome.to_retry) == 29
     assert len(statuses(braze)) <= 9  # the first, and at most one of each connection
 
 
 def test_an_invocation_without_time_gives_everything_back(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
 
-    outcome = forward(queued(event("balance_changed")), stores, SETTLE_SECONDS - 1)
+    outcome = forward(queued(event("balance_changed")), stores, LIMITS.settle_seconds - 1)
 
-    assert (outcome.again, statuses(braze)) == (["message-0"], [])
+    assert (outcome.to_retry, statuses(braze)) == (["message-0"], [])
 
 
 def test_a_connection_that_was_closed_meanwhile_costs_no_attempt(stores: DeliverySettings, braze: Braze) -> None:
@@ -379,7 +378,7 @@ def test_a_connection_that_was_closed_meanwhile_costs_no_attempt(stores: Deliver
 
     outcome = forward(queued(event("user_logged_in")), stores, 30)
 
-    assert (outcome.again, outcome.counts["requests"], outcome.counts["outcome_unknown"]) == ([], 1, 0)
+    assert (outcome.to_retry, outcome.counts["requests"], outcome.counts["outcome_unknown"]) == ([], 1, 0)
     assert len(names(braze)) == 2
 
 
@@ -388,7 +387,7 @@ def test_nobody_listening_gives_the_records_back(stores: DeliverySettings) -> No
 
     outcome = forward(queued(event("balance_changed")), stores, BRIEFLY)
 
-    assert outcome.again == ["message-0"]
+    assert outcome.to_retry == ["message-0"]
     assert outcome.counts["outcome_unknown"] == 0  # nothing can have arrived
     assert nothing_kept(stores)
 

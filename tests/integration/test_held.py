@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import pytest
@@ -18,9 +17,9 @@ from loyalty_bridge.operations import programs
 from loyalty_bridge.parking import parked_records, release
 from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline import forwarder, sender
-from loyalty_bridge.pipeline.batch import InvocationBatch
+from loyalty_bridge.pipeline.batch import LIMITS, Limits
 from loyalty_bridge.pipeline.engagement_client import check_connection
-from loyalty_bridge.pipeline.forwarder import SETTLE_SECONDS, Outcome
+from loyalty_bridge.pipeline.forwarder import Outcome
 from loyalty_bridge.programs import delivery_state, repository
 from loyalty_bridge.programs.delivery_state import DeliveryState
 from loyalty_bridge.settings import DeliverySettings
@@ -30,7 +29,7 @@ from tests.support.events import event, queued, streamed
 from tests.support.parked import on_shelf, refused
 from tests.support.transports import Queue
 
-BRIEFLY = SETTLE_SECONDS + 1
+BRIEFLY = LIMITS.settle_seconds + 1
 """What leaves one second to send in."""
 
 
@@ -47,11 +46,13 @@ class World:
             one = event("user_logged_in", eventId=name, accountId=member, **changes)
             self.queue.put(json.dumps(one), group_of(one["programId"], member))
 
-    def deliver(self, size: int = 10, seconds: float = 30) -> Outcome:
+    def deliver(
+        self, size: int = 10, seconds: float = 30, now: float | None = None, limits: Limits = LIMITS
+    ) -> Outcome:
         """Let Lambda deliver one batch."""
         batch = self.queue.batch(size)
-        outcome = forwarder.forward(batch, self.settings, seconds)
-        self.queue.settle(batch, outcome.again)
+        outcome = forwarder.forward(batch, self.settings, seconds, now=now, limits=limits)
+        self.queue.settle(batch, outcome.to_retry)
         return outcome
 
     def deliver_all(self) -> None:
@@ -281,7 +282,7 @@ def test_what_a_stream_brings_again_is_held_once(stores: DeliverySettings, braze
     first = forwarder.forward(streamed(of_failing, *of_held), stores, BRIEFLY)
     again = forwarder.forward(streamed(*of_held), stores, BRIEFLY)
 
-    assert (first.counts["held"], len(first.again), again.counts["held"]) == (0, 1, 3)
+    assert (first.counts["held"], len(first.to_retry), again.counts["held"]) == (0, 1, 3)
     assert len(on_shelf(stores, "held", "held")) == 3
 
 
@@ -437,10 +438,10 @@ def test_what_is_held_again_expires_as_late_as_what_is_held_now(stores: Delivery
     )
 
     held_again = ParkedRecord(replace(record, released=first))
-    (again,) = parked_records.park(stores, "held", "demo", [held_again], now, before=first.partition(".")[0])
+    (again,) = parked_records.park(stores, "held", "demo", [held_again], now, first_position=first.partition(".")[0])
 
-    assert not parked_records.lies_there(first)
-    assert parked_records.lies_there(again)
+    assert not parked_records.may_be_parked(first)
+    assert parked_records.may_be_parked(again)
 
 
 def limit_rate(braze: Braze, seconds: int) -> None:
@@ -458,7 +459,7 @@ def test_all_containers_wait_for_as_long_as_the_destination_told_one(world: Worl
     world.come("e2", member="A2")
     second = world.deliver()
 
-    assert (len(first.again), len(second.again)) == (1, 2)
+    assert (len(first.to_retry), len(second.to_retry)) == (1, 2)
     assert len(world.braze.workspace(KEY).requests) == asked
     assert world.gate().not_before == pytest.approx(time.time() + 60, abs=10)
 
@@ -469,7 +470,7 @@ def test_what_a_stream_would_deliver_again_at_once_is_held_through_a_long_wait(w
     outcome = forwarder.forward(streamed(event("user_logged_in", eventId="e1")), world.settings, 30)
     meanwhile = world.tend()
 
-    assert (outcome.again, world.held(), world.gate().state) == ([], ["e1"], "held")
+    assert (outcome.to_retry, world.held(), world.gate().state) == ([], ["e1"], "held")
     assert meanwhile["probed"] == 0
 
 
@@ -522,16 +523,15 @@ def test_a_program_that_takes_all_it_is_sent_is_not_held_for_what_does_not_fit(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "WORKERS", 1)
-    monkeypatch.setattr(forwarder, "WAIT_SECONDS", 1.0)
-    delivery_state.note_failure(world.settings, "demo", time.time() - forwarder.HOLD_AFTER_SECONDS - 60)
+    delivery_state.note_failure(world.settings, "demo", time.time() - LIMITS.hold_after_seconds - 60)
     world.braze.workspace(KEY).misbehave(kind="pass")  # the harmless object that comes first after a failure
     world.braze.workspace(KEY).misbehave(kind="slow", seconds=1.2)
     for number in range(100):
         world.come(f"e{number}", member=f"A{number}")
 
-    late = world.deliver(size=100)
+    late = world.deliver(size=100, limits=replace(LIMITS, wait_seconds=1.0))
 
-    assert (0 < len(late.again) < 100, world.held(), world.gate()) == (True, [], DeliveryState())
+    assert (0 < len(late.to_retry) < 100, world.held(), world.gate()) == (True, [], DeliveryState())
     world.deliver(size=100)
     assert len(world.there()) == 100
 
@@ -543,13 +543,9 @@ def test_a_program_that_fails_for_minutes_is_held(world: World, monkeypatch: pyt
     began = time.time()
 
     for minutes in (0, 1, 2):
-        monkeypatch.setattr(forwarder, "InvocationBatch", partial(InvocationBatch, now=began + minutes * 60))
-        assert len(world.deliver().again) == 2
+        assert len(world.deliver(now=began + minutes * 60).to_retry) == 2
         assert world.gate().not_before == 0  # it told no wait
-    monkeypatch.setattr(
-        forwarder, "InvocationBatch", partial(InvocationBatch, now=began + forwarder.HOLD_AFTER_SECONDS + 1)
-    )
-    outcome = world.deliver()
+    outcome = world.deliver(now=began + LIMITS.hold_after_seconds + 1)
     gate = world.gate()
     world.mend()
     world.tend()
@@ -557,7 +553,7 @@ def test_a_program_that_fails_for_minutes_is_held(world: World, monkeypatch: pyt
     monkeypatch.setattr(aws, "sqs", lambda: world.queue)
     world.deliver_all()
 
-    assert (outcome.again, outcome.counts["held"]) == ([], 2)
+    assert (outcome.to_retry, outcome.counts["held"]) == ([], 2)
     assert (gate.state, gate.reason) == ("held", "503: Braze failed")
     assert world.there() == ["e1", "e2"]
 
@@ -576,7 +572,7 @@ def test_a_delivery_without_a_request_does_not_count_as_a_success(
     again = queued(event("user_logged_in", eventId="e1", accountId="A1"))
     repeated = forwarder.forward(again, world.settings, 30)
 
-    assert (repeated.again, repeated.counts["duplicates"], repeated.counts["requests"]) == ([], 1, 0)
+    assert (repeated.to_retry, repeated.counts["duplicates"], repeated.counts["requests"]) == ([], 1, 0)
     assert world.gate().failing_since == failing_since > 0
 
 
@@ -611,8 +607,10 @@ def test_of_twenty_programs_one_broken_and_one_slow_the_others_are_delivered_at_
     assert arrived == {program: 0 if program == "program-03" else 5 for program in arrived}
     assert outcome.problems.keys() == {"program-03", "program-11"}
     assert held == 1  # the stream brings the others again: they lie behind one of the slow program
-    assert outcome.again == [f"{number:056d}" for number, one in enumerate(events) if one["programId"] == "program-11"]
-    assert (later.again, later.counts["duplicates"], later.counts["held"]) == ([], 9, 1)
+    assert outcome.to_retry == [
+        f"{number:056d}" for number, one in enumerate(events) if one["programId"] == "program-11"
+    ]
+    assert (later.to_retry, later.counts["duplicates"], later.counts["held"]) == ([], 9, 1)
 
 
 def test_programs_that_answer_slowly_do_not_keep_the_others_from_being_drained(

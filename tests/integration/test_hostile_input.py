@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +18,8 @@ from loyalty_bridge.event_queue.envelope import SourceRecord, encode
 from loyalty_bridge.infra import aws
 from loyalty_bridge.model import UNKNOWN_PROGRAM, FieldError
 from loyalty_bridge.parking import parked_records
-from loyalty_bridge.pipeline import forwarder, intake
-from loyalty_bridge.pipeline.batch import InvocationBatch
+from loyalty_bridge.pipeline import forwarder, mapping
+from loyalty_bridge.pipeline.batch import LIMITS, InvocationBatch
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
@@ -69,11 +70,11 @@ def test_a_hostile_record_is_done_with_in_time_and_its_neighbours_are_sent(
     outcome = forwarder.forward(batch, stores, 60)
 
     assert time.monotonic() - began < BUSY
-    assert outcome.again == []
+    assert outcome.to_retry == []
     sent = {one.object["properties"].get("event_id") for one in braze.workspace(KEY).events}
     assert {"before", "after"} <= sent
     entries = [*on_shelf(stores, "rejected"), *on_shelf(stores, "rejected", UNKNOWN_PROGRAM)]
-    assert len(entries) <= intake.MOST_ALONE + 1
+    assert len(entries) <= mapping.MOST_ALONE + 1
 
 
 def test_events_that_cannot_be_used_are_kept_few_alone_and_the_rest_together(
@@ -85,9 +86,9 @@ def test_events_that_cannot_be_used_are_kept_few_alone_and_the_rest_together(
     outcome = forwarder.forward(queued([event(), *bad]), stores, 60)
 
     entries = on_shelf(stores, "rejected")
-    assert (outcome.again, outcome.counts["accepted_event"]) == ([], 1)
-    assert len(entries) == intake.MOST_ALONE + 1
-    assert len(json.loads(entries[-1].record.body)) == 1000 - intake.MOST_ALONE
+    assert (outcome.to_retry, outcome.counts["accepted_event"]) == ([], 1)
+    assert len(entries) == mapping.MOST_ALONE + 1
+    assert len(json.loads(entries[-1].record.body)) == 1000 - mapping.MOST_ALONE
     there = [one for entry in entries[:-1] for one in [json.loads(entry.record.body)]]
     assert there + json.loads(entries[-1].record.body) == bad
 
@@ -107,7 +108,7 @@ def test_what_there_is_no_time_to_read_comes_again_until_all_is_sent_in_order(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(stores, braze.url)
-    monkeypatch.setattr(InvocationBatch, "read_until", 0.0)
+    monkeypatch.setattr(InvocationBatch, "read_deadline", 0.0)
     queue = Queue()
     monkeypatch.setattr(aws, "sqs", lambda: queue)
     for name in ("e1", "e2", "e3"):
@@ -116,7 +117,7 @@ def test_what_there_is_no_time_to_read_comes_again_until_all_is_sent_in_order(
 
     while queue.messages and deliveries < 10:
         batch = queue.batch(10)
-        queue.settle(batch, forwarder.forward(batch, stores, 30).again)
+        queue.settle(batch, forwarder.forward(batch, stores, 30).to_retry)
         deliveries += 1
 
     assert [one.object["properties"]["event_id"] for one in braze.workspace(KEY).events] == ["e1", "e2", "e3"]
@@ -127,16 +128,15 @@ def test_stored_bodies_are_read_as_far_as_memory_allows_and_the_rest_comes_again
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(stores, braze.url)
-    monkeypatch.setattr(intake, "FETCHED_BYTES", 1)
     records = [
         SourceRecord("demo", json.dumps(event(eventId=f"e{n}", accountId=f"A{n}")).encode(), datetime.now(UTC))
         for n in range(3)
     ]
     batch = queued(*[encode(one, lambda body: bodies.save(stores, body), 0) for one in records])
 
-    outcome = forwarder.forward(batch, stores, 30)
+    outcome = forwarder.forward(batch, stores, 30, limits=replace(LIMITS, fetched_bytes=1))
 
-    assert outcome.again == ["message-1", "message-2"]
+    assert outcome.to_retry == ["message-1", "message-2"]
     assert [one.object["properties"]["event_id"] for one in braze.workspace(KEY).events] == ["e0"]
 
 
@@ -164,7 +164,7 @@ def test_an_envelope_whose_body_is_not_there_is_refused_with_the_reason(
 
     outcome = forwarder.forward(queued(envelope, event()), stores, 30)
 
-    assert (outcome.again, outcome.counts["accepted_event"]) == ([], 1)
+    assert (outcome.to_retry, outcome.counts["accepted_event"]) == ([], 1)
     (entry,) = on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
     assert [(one.field, one.reason) for one in entry.field_errors] == [("stored", "does not name a stored body")]
 

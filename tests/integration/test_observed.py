@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -25,6 +25,7 @@ from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.infra import aws
 from loyalty_bridge.infra import dynamodb as tables
 from loyalty_bridge.pipeline import forwarder
+from loyalty_bridge.pipeline.batch import LIMITS
 from loyalty_bridge.programs import api_keys
 from loyalty_bridge.programs import repository as programs
 from loyalty_bridge.settings import DeliverySettings, MemberSettings, settings
@@ -308,7 +309,7 @@ def observed(shared_api: Api) -> Observed:
         redirect_stdout(out),
         redirect_stderr(out),
     ):
-        patch.setattr(forwarder, "WAIT_SECONDS", 0.3)
+        patch.setattr(forwarder, "LIMITS", replace(LIMITS, wait_seconds=0.3))
         patch.setattr("random.uniform", lambda *_: 0.02)  # pauses before a repeat
         patch.setattr(buffer, "WRITE_AFTER_SECONDS", 0.0)
         for route in routes():

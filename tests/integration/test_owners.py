@@ -78,8 +78,8 @@ def settle(stores: DeliverySettings, queue: Queue) -> None:
     while left(queue):
         batch = queue.batch(10)
         outcome = forward(batch, stores, 30)
-        assert outcome.again == []
-        queue.settle(batch, outcome.again)
+        assert outcome.to_retry == []
+        queue.settle(batch, outcome.to_retry)
 
 
 def profile(braze: Braze, account: str = "A1") -> dict[str, Any]:
@@ -151,7 +151,7 @@ def let_be_under_way(stores: DeliverySettings, queue: Queue, record: dict[str, A
     deliver(stores, queue, *before[:1])
     queue.put(json.dumps(record), "demo#U1")
     first = queue.batch(10)
-    queue.settle(first, forward(first, stores, 30).again)  # what is sent on is on the queue now
+    queue.settle(first, forward(first, stores, 30).to_retry)  # what is sent on is on the queue now
     under_way, queue.messages = queue.messages, []
     deliver(stores, queue, *before[1:])
     queue.messages = under_way
@@ -385,11 +385,11 @@ def test_a_record_is_sent_on_once_though_another_program_fails_meanwhile(
 
     for _ in range(4):
         batch = ways.batch(2)
-        ways.settle(batch, forward(batch, told, 30).again)
+        ways.settle(batch, forward(batch, told, 30).to_retry)
     braze.workspace("failing").faults.clear()
     while left(ways):
         batch = ways.batch(10)
-        ways.settle(batch, forward(batch, told, 30).again)
+        ways.settle(batch, forward(batch, told, 30).to_retry)
 
     received = Counter(one.object["external_id"] for one in braze.workspace(KEY).events)
     assert received == {f"account-{number}": 1 for number in range(9)}
@@ -476,8 +476,8 @@ def test_what_is_sent_on_and_what_is_kept_is_there_once_though_a_store_fails_sev
         while left(ways):
             batch = ways.batch(10)
             outcome = forward(batch, told, 30)
-            ways.settle(batch, outcome.again)
-            if outcome.again:
+            ways.settle(batch, outcome.to_retry)
+            if outcome.to_retry:
                 break
         release.run_schedule(told, 40, check_connection)
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from loyalty_bridge.parking.release import run_schedule
-from loyalty_bridge.pipeline import intake
+from loyalty_bridge.pipeline import forwarder
+from loyalty_bridge.pipeline.batch import LIMITS
 from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.settings import DeliverySettings
@@ -382,7 +383,7 @@ def test_an_event_of_a_user_whom_nobody_tells_of_is_refused_after_a_while(
     stores: DeliverySettings, platforms: Platforms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkin = event(ANN, AT, "checkins", "loyalty")
-    monkeypatch.setattr(intake, "KNOWN_AFTER", timedelta(0))
+    monkeypatch.setattr(forwarder, "LIMITS", replace(LIMITS, known_after=timedelta(0)))
 
     deliver(stores, checkin)
 
@@ -439,7 +440,7 @@ def test_a_program_of_convercus_feeds_moengage(stores: DeliverySettings, platfor
         30,
     )
 
-    assert (outcome.again, outcome.counts["rejected"]) == ([], 0)
+    assert (outcome.to_retry, outcome.counts["rejected"]) == ([], 0)
     assert sorted(names(platforms.events()["to-moengage"])) == [
         "convercus_account_transaction",
         "convercus_balance_changed",

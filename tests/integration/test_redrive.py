@@ -21,9 +21,9 @@ from loyalty_bridge.operations.redrive import Moved, RecordFilter
 from loyalty_bridge.operations.trace import trace
 from loyalty_bridge.parking import parked_records, release, removal
 from loyalty_bridge.parking.parked_records import ParkedRecord
+from loyalty_bridge.pipeline.batch import LIMITS
 from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.pipeline.forwarder import Outcome, forward
-from loyalty_bridge.pipeline.intake import KNOWN_AFTER
 from loyalty_bridge.programs import delivery_state, repository
 from loyalty_bridge.programs.connection import Program, merged
 from loyalty_bridge.settings import DeliverySettings
@@ -60,7 +60,7 @@ def deliver(settings: DeliverySettings) -> Outcome:
 
 def deliver_all(settings: DeliverySettings) -> None:
     while (batch := from_queue(settings))["Records"]:
-        assert forward(batch, settings, 30).again == []
+        assert forward(batch, settings, 30).to_retry == []
 
 
 def there(braze: Braze) -> list[str]:
@@ -117,7 +117,7 @@ def test_a_record_of_a_user_waits_until_its_account_is_known_and_is_delivered_th
     in_time = release.run_schedule(stores, 20, check_connection)
     deliver_all(stores)
 
-    assert (first.again, first.counts["waiting"], first.counts["requests"]) == ([], 1, 0)
+    assert (first.to_retry, first.counts["waiting"], first.counts["requests"]) == ([], 1, 0)
     assert (too_early["brought_back"], again.counts["waiting"], in_time["brought_back"]) == (1, 1, 1)
     assert there(braze) == ["joins-A1", "of-user"]
     assert braze.workspace(KEY).events[1].object["external_id"] == "A1"
@@ -141,12 +141,12 @@ def test_a_record_of_a_user_with_several_accounts_is_delivered_to_each_once(
 
 def test_a_record_of_a_user_that_nobody_knows_after_a_while_is_refused(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
-    long_ago = datetime.now(UTC) - KNOWN_AFTER - timedelta(seconds=1)
-    record = SourceRecord("demo", json.dumps(of_user()).encode(), long_ago, sought=long_ago)
+    long_ago = datetime.now(UTC) - LIMITS.known_after - timedelta(seconds=1)
+    record = SourceRecord("demo", json.dumps(of_user()).encode(), long_ago, waiting_since=long_ago)
 
     outcome = forward(fresh(encode(record, lambda _: "", 1_000_000)), stores, 30)
 
-    assert (outcome.again, outcome.counts["rejected"], outcome.counts["waiting"]) == ([], 1, 0)
+    assert (outcome.to_retry, outcome.counts["rejected"], outcome.counts["waiting"]) == ([], 1, 0)
     assert refused(stores) == {"of-user": [("event", "userId", "belongs to no account that is known")]}
 
 
@@ -162,7 +162,7 @@ def test_a_waiting_record_keeps_the_times_at_which_it_came_and_was_looked_for_fi
 
     (entry,) = on_shelf(stores, "waiting", "demo")
     assert int(entry.record.received.timestamp() * 1000) == sent
-    assert entry.record.sought == first.record.sought
+    assert entry.record.waiting_since == first.record.waiting_since
 
 
 def test_a_record_that_comes_late_waits_for_its_person_all_the_same(stores: DeliverySettings, braze: Braze) -> None:
@@ -182,9 +182,9 @@ def test_a_record_that_waited_before_it_was_held_waits_anew_when_it_passes(
     stores: DeliverySettings, braze: Braze
 ) -> None:
     connect(stores, braze.url)
-    long_ago = datetime.now(UTC) - KNOWN_AFTER - timedelta(seconds=1)
+    long_ago = datetime.now(UTC) - LIMITS.known_after - timedelta(seconds=1)
     delivery_state.hold(stores, "demo", "401", time.time())
-    waited = SourceRecord("demo", json.dumps(of_user()).encode(), long_ago, sought=long_ago)
+    waited = SourceRecord("demo", json.dumps(of_user()).encode(), long_ago, waiting_since=long_ago)
     held = forward(fresh(encode(waited, lambda _: "", 1_000_000)), stores, 30)
 
     delivery_state.start_release(stores, "demo")
@@ -336,7 +336,7 @@ def test_what_has_expired_does_not_stand_in_the_way_of_the_rest(stores: Delivery
 
 def test_a_long_shelf_is_seen_to_its_end(stores: DeliverySettings) -> None:
     lines = [
-        {"shelf": {"S": "demo#rejected"}, "position": {"S": f"{number:013d}-x"}, "expires": {"N": "9999999999"}}
+        {"program_kind": {"S": "demo#rejected"}, "position": {"S": f"{number:013d}-x"}, "expires": {"N": "9999999999"}}
         | {"at": {"N": "0"}, "count": {"N": "1"}, "reasons": {"M": {}}, "missing": {"M": {}}}
         for number in range(1001)
     ]

@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -16,9 +15,8 @@ from loyalty_bridge.infra import aws, retry
 from loyalty_bridge.infra import dynamodb as tables
 from loyalty_bridge.parking import parked_records, release
 from loyalty_bridge.pipeline import deduplication, forwarder
-from loyalty_bridge.pipeline.batch import InvocationBatch
+from loyalty_bridge.pipeline.batch import LIMITS, InvocationBatch
 from loyalty_bridge.pipeline.engagement_client import check_connection
-from loyalty_bridge.pipeline.forwarder import HOLD_AFTER_SECONDS, SETTLE_SECONDS
 from loyalty_bridge.pipeline.sender import ProgramSender, send
 from loyalty_bridge.programs import delivery_state, repository, secrets
 from loyalty_bridge.programs.connection import Program
@@ -29,7 +27,7 @@ from tests.support.events import event, queued, streamed
 from tests.support.parked import on_shelf, refused
 from tests.support.transports import Queue
 
-BRIEFLY = SETTLE_SECONDS + 1
+BRIEFLY = LIMITS.settle_seconds + 1
 """What leaves one second to send in."""
 
 Call = Callable[..., Any]
@@ -94,10 +92,10 @@ def test_without_memory_nothing_is_sent_and_everything_is_given_back(
         failed = forwarder.forward(batch, stores, 30)
     repeated = forwarder.forward(batch, stores, 30)
 
-    assert failed.again == [record["kinesis"]["sequenceNumber"] for record in batch["Records"]]
+    assert failed.to_retry == [record["kinesis"]["sequenceNumber"] for record in batch["Records"]]
     assert (failed.counts["returned"], failed.counts["requests"], failed.counts["rejected"]) == (3, 0, 0)
     assert "secret" not in str(failed.problems)
-    assert (repeated.again, repeated.counts["duplicates"], there(braze)) == ([], 0, ["e0", "e1", "e2"])
+    assert (repeated.to_retry, repeated.counts["duplicates"], there(braze)) == ([], 0, ["e0", "e1", "e2"])
 
 
 @pytest.mark.parametrize(
@@ -118,7 +116,7 @@ def test_what_dynamodb_leaves_undone_is_taken_up_again(
         first = forwarder.forward(batch, stores, 30)
     second = forwarder.forward(batch, stores, 30)
 
-    assert (first.again, first.counts["delivery_not_recorded"]) == ([], 0)
+    assert (first.to_retry, first.counts["delivery_not_recorded"]) == ([], 0)
     assert (second.counts["duplicates"], second.counts["requests"]) == (5, 0)
     assert there(braze) == [f"e{number}" for number in range(5)]
 
@@ -151,7 +149,7 @@ def test_what_was_accepted_and_cannot_be_written_down_is_acknowledged_and_counte
 
     outcome = forwarder.forward(queued(*some_events()), stores, 30)
 
-    assert outcome.again == []  # a repeat would double them for certain
+    assert outcome.to_retry == []  # a repeat would double them for certain
     assert outcome.counts["delivery_not_recorded"] == 3 * len(tables)
     assert there(braze) == ["e0", "e1", "e2"]
 
@@ -195,7 +193,7 @@ def test_the_newest_value_stays_though_a_write_fails_once(
         first = forwarder.forward(queued(balance(500, 30)), stores, 30)
     forwarder.forward(queued(balance(100, 10)), stores, 30)
 
-    assert (first.again, first.counts["delivery_not_recorded"]) == ([], 0)
+    assert (first.to_retry, first.counts["delivery_not_recorded"]) == ([], 0)
     assert points(braze) == 500
 
 
@@ -214,8 +212,8 @@ def test_attributes_come_again_when_their_state_could_not_be_written_and_events_
     second = forwarder.forward(batch, stores, 30)
     forwarder.forward(queued(balance(100, 10)), stores, 30)
 
-    assert (first.again, first.counts["delivery_not_recorded"]) == (["message-0"], 1)
-    assert (second.again, second.counts["accepted_attributes"]) == ([], 1)
+    assert (first.to_retry, first.counts["delivery_not_recorded"]) == (["message-0"], 1)
+    assert (second.to_retry, second.counts["accepted_attributes"]) == ([], 1)
     assert len(there(braze)) == 2
     assert points(braze) == 500
 
@@ -240,11 +238,11 @@ def test_the_newest_values_stay_though_another_member_s_mark_could_not_be_writte
 
         first = forwarder.forward(batch, stores, 30)
     assert calls
-    again = {"Records": [record for record in batch["Records"] if record["messageId"] in first.again]}
+    again = {"Records": [record for record in batch["Records"] if record["messageId"] in first.to_retry]}
     forwarder.forward(again, stores, 30)
     forwarder.forward(queued(balance(100, 10)), stores, 30)
 
-    assert "message-0" in first.again
+    assert "message-0" in first.to_retry
     assert len(there(braze)) == 42
     assert points(braze) == 500
 
@@ -313,7 +311,7 @@ def test_a_program_that_hangs_does_not_delay_the_marks_of_the_others(
             assert written.wait(20), "the marks of the others wait for a program that hangs"
         send(sender, groups)
 
-    def note(batch: InvocationBatch, program: Program, members: Any) -> deduplication.Written:
+    def note(batch: InvocationBatch, program: Program, members: Any) -> deduplication.Saved:
         done = settled(batch, program, members)
         if program.id == "good":
             written.set()
@@ -331,7 +329,7 @@ def test_a_program_that_hangs_does_not_delay_the_marks_of_the_others(
         40,
     )
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
 
 
 def no_object(settings: DeliverySettings, patch: pytest.MonkeyPatch) -> None:
@@ -368,17 +366,17 @@ def test_records_of_a_broken_connection_are_given_back_when_they_cannot_be_kept(
         batch = queue.batch(10)
 
         failed = forwarder.forward(batch, stores, 30)
-    queue.settle(batch, failed.again)
+    queue.settle(batch, failed.to_retry)
     repeated = forwarder.forward(batch, stores, 30)
-    queue.settle(batch, repeated.again)
+    queue.settle(batch, repeated.to_retry)
     braze.workspace(KEY).faults.clear()
     while queue.messages or on_shelf(stores, "held"):
         release.run_schedule(stores, 20, check_connection)
         batch = queue.batch(10)
-        queue.settle(batch, forwarder.forward(batch, stores, 30).again)
+        queue.settle(batch, forwarder.forward(batch, stores, 30).to_retry)
 
-    assert (len(failed.again), failed.counts["returned"], failed.counts["accepted_event"]) == (3, 3, 0)
-    assert (repeated.again, repeated.counts["held"]) == ([], 3)
+    assert (len(failed.to_retry), failed.counts["returned"], failed.counts["accepted_event"]) == (3, 3, 0)
+    assert (repeated.to_retry, repeated.counts["held"]) == ([], 3)
     assert there(braze) == ["e0", "e1", "e2"]
     assert repository.load(stores, ["demo"])["demo"].delivery_state.state == "live"
 
@@ -394,8 +392,8 @@ def test_what_is_refused_is_given_back_until_it_can_be_kept(
         failed = forwarder.forward(batch, stores, 30)
     kept_later = forwarder.forward(batch, stores, 30)
 
-    assert (failed.again, failed.counts["park_failed"], failed.counts["rejected"]) == (["message-0"], 1, 0)
-    assert (kept_later.again, kept_later.counts["rejected"], list(refused(stores))) == ([], 1, ["bad"])
+    assert (failed.to_retry, failed.counts["park_failed"], failed.counts["rejected"]) == (["message-0"], 1, 0)
+    assert (kept_later.to_retry, kept_later.counts["rejected"], list(refused(stores))) == ([], 1, ["bad"])
     assert there(braze) == ["good"]
 
 
@@ -411,15 +409,15 @@ def test_a_secret_that_does_not_open_for_minutes_holds_its_program_until_it_does
         patch.setattr(aws.kms(), "decrypt", denied)
 
         given_back = forwarder.forward(batch, stores, 30)
-        patch.setattr(forwarder, "InvocationBatch", partial(InvocationBatch, now=time.time() + HOLD_AFTER_SECONDS + 1))
-        held = forwarder.forward(batch, stores, 30)
+        later = time.time() + LIMITS.hold_after_seconds + 1
+        held = forwarder.forward(batch, stores, 30, now=later)
         not_probed = release.run_schedule(stores, 20, check_connection)
     probed = release.run_schedule(stores, 20, check_connection)
     batch = queue.batch(10)
     forwarder.forward(batch, stores, 30)
 
-    assert (given_back.again, given_back.counts["held"], given_back.counts["requests"]) == (["message-0"], 0, 0)
-    assert (held.again, held.counts["held"]) == ([], 1)
+    assert (given_back.to_retry, given_back.counts["held"], given_back.counts["requests"]) == (["message-0"], 0, 0)
+    assert (held.to_retry, held.counts["held"]) == ([], 1)
     assert (not_probed["unavailable"], not_probed["released"]) == (1, 0)
     assert probed["released"] == 1
     assert there(braze) == ["e1"]
@@ -460,8 +458,7 @@ def test_a_clock_that_jumps_changes_no_order_and_loses_nothing(
     now = time.time()
 
     for number, clock in enumerate([now, now + jump, now]):
-        monkeypatch.setattr(forwarder, "InvocationBatch", partial(InvocationBatch, now=clock))
-        forwarder.forward(queued(event("user_logged_in", eventId=f"e{number}")), stores, 30)
+        forwarder.forward(queued(event("user_logged_in", eventId=f"e{number}")), stores, 30, now=clock)
     held = [json.loads(entry.record.body)["eventId"] for entry in on_shelf(stores, "held")]
     braze.workspace(KEY).faults.clear()
     release.run_schedule(stores, 20, check_connection)
@@ -480,7 +477,7 @@ def test_a_failure_from_the_future_holds_nothing(
 
     outcome = forwarder.forward(queued(event("user_logged_in")), stores, BRIEFLY)
 
-    assert (outcome.again, outcome.counts["held"]) == (["message-0"], 0)
+    assert (outcome.to_retry, outcome.counts["held"]) == (["message-0"], 0)
 
 
 @pytest.mark.parametrize(

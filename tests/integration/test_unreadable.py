@@ -95,7 +95,7 @@ class World:
     def deliver(self) -> forwarder.Outcome:
         batch = self.queue.batch(10)
         outcome = forwarder.forward(batch, self.settings, 30)
-        self.queue.settle(batch, outcome.again)
+        self.queue.settle(batch, outcome.to_retry)
         return outcome
 
     def there(self, program: str) -> list[str]:
@@ -128,7 +128,7 @@ def test_records_are_held_in_order_until_the_settings_can_be_read(world: World, 
     world.deliver()
 
     assert meanwhile == (["e1", "e2"], [], ["e1", "e2"])
-    assert (list(outcome.problems), outcome.again) == (["odd"], [])
+    assert (list(outcome.problems), outcome.to_retry) == (["odd"], [])
     assert tended == Counter(programs=2, programs_held=1)
     assert listed == {"good": "streaming", "odd": "unreadable"}
     assert (world.there("good"), world.there("odd")) == (["e1", "e2", "e3"], ["e1", "e2", "e3"])
@@ -206,10 +206,10 @@ def test_a_deletion_that_cannot_be_read_holds_up_nothing_and_its_id_can_be_used(
 @pytest.mark.parametrize(
     "damage",
     [
-        {"marks": {"B": b"x"}},
-        {"marks": {"M": {}}},
+        {"versions": {"B": b"x"}},
+        {"versions": {"M": {}}},
         {"destination_version": {"S": "one"}},
-        {"marks": {"B": b"\xff" * 99}},
+        {"versions": {"B": b"\xff" * 99}},
     ],
 )
 def test_a_state_of_a_member_that_cannot_be_read_is_forgotten_and_stops_nobody(world: World, damage: Item) -> None:
@@ -225,7 +225,7 @@ def test_a_state_of_a_member_that_cannot_be_read_is_forgotten_and_stops_nobody(w
 
     outcome = world.deliver()
 
-    assert outcome.again == []
+    assert outcome.to_retry == []
     assert (world.there("good"), world.there("odd")) == (["e1", "e2"], ["e1", "e2"])
 
 

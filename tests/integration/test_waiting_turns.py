@@ -57,7 +57,7 @@ def test_records_of_several_programs_in_a_batch_wait_each_with_its_own(
 
     outcome = forward(queued(of_user("one"), of_user("two"), of_user("two")), stores, 30)
 
-    assert (outcome.again, outcome.counts["waiting"]) == ([], 3)
+    assert (outcome.to_retry, outcome.counts["waiting"]) == ([], 3)
     assert [len(on_shelf(stores, "waiting", program)) for program in ("one", "two")] == [1, 2]
 
 

@@ -227,7 +227,7 @@ def forwarded(settings: DeliverySettings) -> Counter[str]:
             batch = records[start : start + size]
             while batch:  # what is more than one invocation reads comes again
                 outcome = forward({"Records": batch}, settings, 30)
-                left = [one for one in batch if _receipt(one) in outcome.again]
+                left = [one for one in batch if _receipt(one) in outcome.to_retry]
                 assert len(left) < len(batch), outcome.problems
                 counts += outcome.counts
                 batch = left

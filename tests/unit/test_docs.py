@@ -18,7 +18,8 @@ from loyalty_bridge.activity.recorder import MOST_ERRORS
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.http_api import openapi
 from loyalty_bridge.parking import parked_records
-from loyalty_bridge.pipeline import delivery_log, engagement_client, forwarder, identities, intake, redelivery, sender
+from loyalty_bridge.pipeline import delivery_log, engagement_client, identities, redelivery, sender
+from loyalty_bridge.pipeline.batch import LIMITS
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.base import NEVER_BEGUN
 from loyalty_bridge.platforms.braze.settings import BrazeRules
@@ -274,7 +275,7 @@ def test_a_file_that_a_page_names_is_there(name: str) -> None:
 @pytest.mark.parametrize(
     ("page", "figure", "expected", "text"),
     [
-        ("delivery.md", forwarder.HOLD_AFTER_SECONDS, 180, "a destination fails for more than three minutes"),
+        ("delivery.md", LIMITS.hold_after_seconds, 180, "a destination fails for more than three minutes"),
         ("delivery.md", redelivery.LONGEST, 7200, "up to two hours from the queue"),
         ("delivery.md", redelivery.LONGEST_OF_STREAM, 20, "up to twenty seconds from the stream"),
         ("delivery.md", sender.MAX_SET_ASIDE, 3, "At most three objects per program and invocation"),
@@ -290,7 +291,7 @@ def test_a_file_that_a_page_names_is_there(name: str) -> None:
         ),
         ("performance.md", engagement_client.share(50), 60, "with 50 forwarders, 60 requests in any 3 seconds"),
         ("convercus.md", identities.MOST_MEMBERS, 100, "A user with more than 100 accounts"),
-        ("convercus.md", intake.KNOWN_AFTER, timedelta(minutes=15), "It waits up to 15 minutes for one"),
+        ("convercus.md", LIMITS.known_after, timedelta(minutes=15), "It waits up to 15 minutes for one"),
         ("operations.md", MOST_ERRORS, 25, "writes at most 25 different errors of a program"),
         ("operations.md", parked_records.DAYS, 30, "nothing is lost for 30 days"),
     ],

@@ -4,7 +4,7 @@ A loyalty platform's record may lie on the queue or the stream as it is (Converc
 in an envelope, which is what the bridge itself puts there:
 
     {"loyalty_bridge": 1, "program": …, "received": <epoch ms>, "body": <base64> | "stored": <S3 key>,
-     "member": …, "released": …, "sought": <epoch ms>}
+     "member": …, "released": …, "waiting_since": <epoch ms>}
 
 The body is base64, because a queue takes fewer characters than platforms send. Anybody who may write to the transport
 may write an envelope, so each of its fields is checked.
@@ -90,7 +90,7 @@ class SourceRecord:
         The member it is for, where the record itself does not say.
     released
         Its place in the held store, when it was held before; empty otherwise.
-    sought
+    waiting_since
         Since when the person that it names is looked for (UTC); None while that was not needed.
     document
         The body as JSON, where it was read already and all of it can be used.
@@ -101,7 +101,7 @@ class SourceRecord:
     received: datetime
     member: str = ""
     released: str = ""
-    sought: datetime | None = None
+    waiting_since: datetime | None = None
     document: Json = field(default=None, repr=False, compare=False)
 
 
@@ -177,11 +177,13 @@ def decode(message: InboundMessage, fetch: Callable[[str], bytes]) -> SourceReco
     try:
         # Whoever may write to the transport can write an envelope: what is said to come later than it came is not.
         received = min(instant_of(document["received"]), message.sent)
-        sought = min(instant_of(document["sought"]), message.sent) if "sought" in document else None
+        waiting_since = (
+            min(instant_of(document["waiting_since"]), message.sent) if "waiting_since" in document else None
+        )
         body = fetch(str(stored)) if stored else base64.b64decode(str(document["body"]), validate=True)
     except (KeyError, ValueError, OverflowError):
         raise Invalid("record", "is not a complete envelope") from None
-    return SourceRecord(program, body, received, member, released, sought)
+    return SourceRecord(program, body, received, member, released, waiting_since)
 
 
 def _is_place(text: str, sent: datetime) -> bool:
@@ -272,8 +274,8 @@ def encode(record: SourceRecord, store: Callable[[bytes], str], limit: int) -> s
         document["member"] = record.member
     if record.released:
         document["released"] = record.released
-    if record.sought:
-        document["sought"] = milliseconds_of(record.sought)
+    if record.waiting_since:
+        document["waiting_since"] = milliseconds_of(record.waiting_since)
     return json.dumps(document, separators=(",", ":"))
 
 

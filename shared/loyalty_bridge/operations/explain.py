@@ -12,8 +12,8 @@ from loyalty_bridge.errors import Invalid
 from loyalty_bridge.event_queue import bodies, envelope
 from loyalty_bridge.event_queue.envelope import InboundMessage
 from loyalty_bridge.model import Json
-from loyalty_bridge.pipeline import attribute_state, deduplication, intake
-from loyalty_bridge.pipeline.intake import MappedEvent
+from loyalty_bridge.pipeline import attribute_state, deduplication, mapping
+from loyalty_bridge.pipeline.mapping import MappedEvent
 from loyalty_bridge.pipeline.planning import Delivery, MemberBatch, plan
 from loyalty_bridge.platforms.registry import ENGAGEMENT
 from loyalty_bridge.programs import repository
@@ -81,12 +81,12 @@ def _event(
     try:
         member_id = record.member or program.source.member(event, program.connection.loyalty.rules)
         if member_id is None:
-            return {**_EVENT, "sent_on_to_the_accounts_of": intake.person(program, event)}
-        delivery = intake.translate(message, record, event, program, member_id)
+            return {**_EVENT, "sent_on_to_the_accounts_of": mapping.person(program, event)}
+        delivery = mapping.map_event(message, record, event, program, member_id)
     except Invalid as refusal:
         return _refused(refusal)
     known = deduplication.look_up(settings, [MappedEvent(program, delivery, ())], time.monotonic() + _SECONDS)
-    delivery.recall(
+    delivery.remove_accepted(
         known.accepted.get(delivery.log_key, set()),
         trust_attributes=not program.connection.only_changed,
     )
@@ -100,13 +100,13 @@ def _refused(refusal: Invalid) -> dict[str, Any]:
 
 
 def _told(program: Program, delivery: Delivery, member: MemberBatch) -> dict[str, Any]:
-    before = dict(member.state.marks)
+    before = dict(member.state.versions)
     accepted_before = sorted(delivery.accepted)
     side = program.connection
     speaks = ENGAGEMENT[side.engagement.platform]
     items = plan(member, speaks, side.engagement.rules, only_changed=side.only_changed)
     time_of_event = int(delivery.update.time.timestamp() * 1000)
-    sent = {path for item in items if item.write for _, share in item.write.shares for path in share}
+    sent = {path for item in items if item.update for _, share in item.update.shares for path in share}
     held_back: Mapping[str, str] = {
         ".".join(path): "a newer value is there"
         if path in before and before[path].time > time_of_event

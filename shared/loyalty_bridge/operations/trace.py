@@ -48,9 +48,9 @@ def trace(settings: DeliverySettings, program: Program, name: str) -> dict[str, 
     return {
         "accepted_parts": sorted(accepted),
         "member_attributes_last_set": {
-            ".".join(path): datetime.fromtimestamp(mark.time / 1000, UTC).isoformat()
+            ".".join(path): datetime.fromtimestamp(version.time / 1000, UTC).isoformat()
             for one in known
-            for path, mark in sorted(one.marks.items())
+            for path, version in sorted(one.versions.items())
         },
         "waits_behind_held_records": bool(
             blocked_groups.load(settings, [(program.id, group_of(program.id, name))], deadline)

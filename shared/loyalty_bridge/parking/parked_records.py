@@ -1,7 +1,10 @@
-"""What is not delivered is kept: held until the connection works again, or refused with its reason.
+"""Records outside queue and stream: held, rejected or waiting.
 
-One compressed S3 object for each program and invocation, indexed by one DynamoDB item. The object is written first:
-what the index names is there.
+The parked records of one kind, program and invocation are a parked batch: one compressed S3 object, indexed by one
+DynamoDB item. The object is written first, so that every index item has one.
+
+A parked batch has a `position`, ``<epoch ms>-<random>``, and each record in it a place, ``<position>.<number>``. Both
+sort as text: positions by the time of parking, and the places of a group in the order in which its records came.
 """
 
 from __future__ import annotations
@@ -28,29 +31,29 @@ if TYPE_CHECKING:
 
 DAYS = 30
 MOST_REASONS = 50
-"""Different reasons that the index tells of a bundle; of one that has more, any may be among its records."""
-_MOST_ENDS_BYTES = 200_000
-"""An item of DynamoDB takes 400 KB; only senders of very long group names reach this."""
+"""Different reasons that the index item of a parked batch names."""
+_MOST_PLACES_BYTES = 200_000
+"""Of `last_places` in an index item, which may have 400 KB; only very long group names reach this."""
 
 Kind = Literal["held", "rejected", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
 class ParkedRecord:
-    """A record that is kept.
+    """A record in a parked batch.
 
     Attributes
     ----------
     event_id
-        Id of its source event, where it could be read.
+        Id of its source event, if it could be read.
     group
-        Its ordered group on the transport, to which it may return.
+        Its group on the queue or stream.
     field_errors
-        Why, for a refused one.
+        Why it was rejected.
     missing
         The parts that the destination does not have.
     is_damaged
-        Whether it only says what is missing or damaged in its bundle.
+        Whether it stands for a record that is missing or cannot be read; its error says which.
     """
 
     record: SourceRecord
@@ -63,52 +66,77 @@ class ParkedRecord:
 
 @dataclass(frozen=True, slots=True)
 class ParkedBatch:
-    """The index's line for one object of kept records.
+    """The index item of a parked batch.
 
     Attributes
     ----------
-    ends
-        Of records that were held more than once: the last place in each ordered group, which its later records wait
-        for even if the object is lost.
+    at
+        When it was parked (UTC).
+    last_places
+        For records that were held more than once: the last place of each group. Later records of the group wait for
+        it, even if the S3 object is lost.
     """
 
     program: str
-    shelf: Kind
+    kind: Kind
     position: str
     count: int
     reasons: Mapping[str, int]
     missing: Mapping[str, int]
     at: datetime
-    ends: Mapping[str, str] = field(default_factory=dict)
+    last_places: Mapping[str, str] = field(default_factory=dict)
 
 
 def park(
-    settings: DeliverySettings, shelf: Kind, program: str, entries: Sequence[ParkedRecord], now: float, before: str = ""
+    settings: DeliverySettings,
+    kind: Kind,
+    program: str,
+    entries: Sequence[ParkedRecord],
+    now: float,
+    first_position: str = "",
 ) -> list[str]:
-    """Keep records of one program, in their order; gives their places on the shelf.
+    """Park records of one program, in their order; return their places.
 
     Parameters
     ----------
     now
         Epoch seconds.
-    before
-        The position on the shelf that they had first, if they were there before: they come right after it, and before
-        what was kept later.
-
-    Raises
-    ------
-    Unavailable
-        When S3 or DynamoDB does not take them.
+    first_position
+        The position at which they were held the first time, if they were held before. Their new position sorts right
+        after it, and before all records that were held later.
     """
-    position = f"{before}{'-' if before else ''}{int(now * 1000):013d}-{uuid.uuid4().hex[:12]}"
-    firsts = _firsts(entry.record.released for entry in entries) if before else [""] * len(entries)
-    written = [_written(entry, shelf) | {"first": first} for entry, first in zip(entries, firsts, strict=True)]
-    lines = "\n".join(json.dumps(one, separators=(",", ":")) for one in written)
-    reasons = Counter(f"{refusal.field}: {refusal.reason}"[:200] for e in entries for refusal in e.field_errors)
+    position = f"{first_position}{'-' if first_position else ''}{int(now * 1000):013d}-{uuid.uuid4().hex[:12]}"
+    first_places = _first_places(entry.record.released for entry in entries) if first_position else [""] * len(entries)
+    lines = [
+        _to_line(entry, kind) | {"first_place": first_place}
+        for entry, first_place in zip(entries, first_places, strict=True)
+    ]
+    text = "\n".join(json.dumps(line, separators=(",", ":")) for line in lines)
+    places = [place_of(position, number, first_place) for number, first_place in enumerate(first_places)]
+    last_places = {entry.group: place for entry, place in zip(entries, places, strict=True)} if first_position else {}
+    with aws.reaching("the parked records"):
+        aws.s3().put_object(
+            Bucket=settings.parked_bucket,
+            Key=_object(program, kind, position),
+            Body=gzip.compress(text.encode(), mtime=0),
+        )
+        item = _to_item(kind, program, position, entries, now, last_places)
+        aws.dynamodb().put_item(TableName=settings.parked_table, Item=item)
+    return places
+
+
+def _to_item(
+    kind: Kind,
+    program: str,
+    position: str,
+    entries: Sequence[ParkedRecord],
+    now: float,
+    last_places: Mapping[str, str],
+) -> dict[str, Any]:
+    reasons = Counter(f"{error.field}: {error.reason}"[:200] for entry in entries for error in entry.field_errors)
     missing = Counter(part for entry in entries for part in entry.missing)
-    places = [place(position, number, first) for number, first in enumerate(firsts)]
     item: dict[str, Any] = {
-        "shelf": {"S": f"{program}#{shelf}"},
+        "program_kind": {"S": f"{program}#{kind}"},
         "position": {"S": position},
         "at": {"N": str(int(now * 1000))},
         "count": {"N": str(len(entries))},
@@ -116,118 +144,98 @@ def park(
         "missing": {"M": {part: {"N": str(count)} for part, count in missing.items()}},
         "expires": {"N": str(int(now) + DAYS * 86400)},
     }
-    ends = {entry.group: end for entry, end in zip(entries, places, strict=True)} if before else {}
-    if sum(len(group.encode()) + len(end) for group, end in ends.items()) <= _MOST_ENDS_BYTES:
-        item["ends"] = {"M": {group: {"S": end} for group, end in ends.items()}}
-    body = gzip.compress(lines.encode(), mtime=0)
-    with aws.reaching("the kept records"):
-        aws.s3().put_object(Bucket=settings.parked_bucket, Key=_object(program, shelf, position), Body=body)
-        aws.dynamodb().put_item(TableName=settings.parked_table, Item=item)
-    return places
+    if sum(len(group.encode()) + len(place) for group, place in last_places.items()) <= _MOST_PLACES_BYTES:
+        item["last_places"] = {"M": {group: {"S": place} for group, place in last_places.items()}}
+    return item
 
 
-def place(position: str, number: int, first: str = "") -> str:
-    """Name the place of a record in a bundle: an ordered group's places are in the order in which its records came.
+def place_of(position: str, number: int, first_place: str = "") -> str:
+    """Return the place of a record in a parked batch.
 
-    What is held once more stays where it was `first`, before what was behind it; the place tells when it was kept last.
+    A record that is held again keeps its first place, followed by the time at which it was parked last: so it stays
+    before the records that came after it.
     """
-    return f"{first}-{position.split('-')[-2]}" if first else f"{position}.{number:06d}"
+    return f"{first_place}-{position.split('-')[-2]}" if first_place else f"{position}.{number:06d}"
 
 
-def _firsts(places: Iterable[str]) -> list[str]:
-    """Name the places that records had first, by those that they had last.
+def _first_places(places: Iterable[str]) -> list[str]:
+    """Return the places at which records were held the first time, from those at which they were held last.
 
-    The events of one record are records of their own when they are held once more: the second one and those after it
-    get places right after the first one's.
+    When a record with several events is held again, each event is a record of its own: the second one and those after
+    it get places right after the first one's.
     """
-    firsts: dict[str, None] = {}
+    first_places: dict[str, None] = {}
     for place in places:
         position, _, number = place.rpartition(".")
-        first = f"{position}.{number.partition('-')[0]}"
-        while first in firsts:
-            first = f"{first}:{len(firsts):06d}"
-        firsts[first] = None
-    return list(firsts)
+        first_place = f"{position}.{number.partition('-')[0]}"
+        while first_place in first_places:
+            first_place = f"{first_place}:{len(first_places):06d}"
+        first_places[first_place] = None
+    return list(first_places)
 
 
-def lies_there(place: str) -> bool:
-    """Tell whether what was kept at a place may still be there: it has not expired since it was kept there last."""
+def may_be_parked(place: str) -> bool:
+    """Return whether the record of a place may still be parked: it has not expired since it was parked last."""
     position, _, number = place.rpartition(".")
-    kept_at = int(number.partition("-")[2] or position.split("-")[-2]) / 1000
-    return kept_at > time.time() - DAYS * 86400
+    parked_at = int(number.partition("-")[2] or position.split("-")[-2]) / 1000
+    return parked_at > time.time() - DAYS * 86400
 
 
-def batches(
-    settings: DeliverySettings, shelf: Kind, program: str, *, limit: int | None = None
-) -> Iterator[ParkedBatch]:
-    """List what is kept of a program, in order; what has expired is gone, though DynamoDB deletes it days late.
+def batches(settings: DeliverySettings, kind: Kind, program: str, *, limit: int | None = None) -> Iterator[ParkedBatch]:
+    """List a program's parked batches of one kind, in order, without expired ones (DynamoDB deletes those days late).
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ttl-expired-items.html
-
-    Raises
-    ------
-    Unavailable
-        When DynamoDB does not answer, while they are listed.
     """
     pages = (
         aws.dynamodb()
         .get_paginator("query")
         .paginate(
             TableName=settings.parked_table,
-            KeyConditionExpression="shelf = :shelf",
+            KeyConditionExpression="program_kind = :program_kind",
             FilterExpression="expires > :now",
-            ExpressionAttributeValues={":shelf": {"S": f"{program}#{shelf}"}, ":now": {"N": str(int(time.time()))}},
+            ExpressionAttributeValues={
+                ":program_kind": {"S": f"{program}#{kind}"},
+                ":now": {"N": str(int(time.time()))},
+            },
             ConsistentRead=True,
             PaginationConfig={"MaxItems": limit} if limit else {},
         )
     )
-    with aws.reaching("the kept records"):
+    with aws.reaching("the parked records"):
         for page in pages:
             for item in page["Items"]:
-                yield _indexed(program, shelf, item)
+                yield _from_item(program, kind, item)
 
 
-def row(bundle: ParkedBatch) -> dict[str, Any]:
-    """Describe a bundle in a line of a list."""
-    return {"position": bundle.position, "at": bundle.at.isoformat(timespec="seconds"), "records": bundle.count}
+def row(batch: ParkedBatch) -> dict[str, Any]:
+    """Return a parked batch as a row of a list."""
+    return {"position": batch.position, "at": batch.at.isoformat(timespec="seconds"), "records": batch.count}
 
 
-def records(settings: DeliverySettings, bundle: ParkedBatch) -> list[ParkedRecord]:
-    """Read the records of a bundle; for what is missing or damaged, there is an entry that says so.
-
-    Raises
-    ------
-    Unavailable
-        When S3 does not answer.
-    """
-    body = aws.stored_object(settings.parked_bucket, _object(bundle.program, bundle.shelf, bundle.position))
+def records(settings: DeliverySettings, batch: ParkedBatch) -> list[ParkedRecord]:
+    """Read the records of a parked batch; a damaged entry stands for each that is missing or cannot be read."""
+    body = aws.stored_object(settings.parked_bucket, _object(batch.program, batch.kind, batch.position))
     if body is None:
-        return [_damaged(bundle, b"", f"the object with its {bundle.count} records is missing")]
+        return [_damaged(batch, b"", f"the object with its {batch.count} records is missing")]
     text = _unzipped(body)
     lines = text.split(b"\n") if text else []
-    found = [_read_line(bundle, line) for line in lines]
-    if absent := max(bundle.count - len(lines), 0):
-        found.append(_damaged(bundle, b"" if lines else body, f"{absent} of its {bundle.count} records are missing"))
+    found = [_read_line(batch, line) for line in lines]
+    if absent := max(batch.count - len(lines), 0):
+        found.append(_damaged(batch, b"" if lines else body, f"{absent} of its {batch.count} records are missing"))
     return found
 
 
-def remove(settings: DeliverySettings, bundle: ParkedBatch) -> None:
-    """Take a bundle off its shelf: first the index's line, then the object (which otherwise expires).
-
-    Raises
-    ------
-    Unavailable
-        A store does not answer.
-    """
-    key = {"shelf": {"S": f"{bundle.program}#{bundle.shelf}"}, "position": {"S": bundle.position}}
-    name = _object(bundle.program, bundle.shelf, bundle.position)
-    with aws.reaching("the kept records"):
+def remove(settings: DeliverySettings, batch: ParkedBatch) -> None:
+    """Remove a parked batch: first its index item, then its S3 object (which expires if that fails)."""
+    key = {"program_kind": {"S": f"{batch.program}#{batch.kind}"}, "position": {"S": batch.position}}
+    name = _object(batch.program, batch.kind, batch.position)
+    with aws.reaching("the parked records"):
         aws.dynamodb().delete_item(TableName=settings.parked_table, Key=key)
         aws.s3().delete_object(Bucket=settings.parked_bucket, Key=name)
 
 
 def _unzipped(body: bytes) -> bytes:
-    """Decompress as much as can be: what follows damage is lost."""
+    """Decompress a text up to the first damage; the rest is lost."""
     stream, text = zlib.decompressobj(zlib.MAX_WBITS | 16), bytearray()
     with suppress(zlib.error):
         for start in range(0, len(body), 4096):
@@ -235,33 +243,34 @@ def _unzipped(body: bytes) -> bytes:
     return bytes(text)
 
 
-def _object(program: str, shelf: Kind, position: str) -> str:
-    return f"{shelf}/{program}/{position}.jsonl.gz"
+def _object(program: str, kind: Kind, position: str) -> str:
+    return f"{kind}/{program}/{position}.jsonl.gz"
 
 
-def _indexed(program: str, shelf: Kind, item: Mapping[str, Any]) -> ParkedBatch:
+def _from_item(program: str, kind: Kind, item: Mapping[str, Any]) -> ParkedBatch:
     position = item["position"]["S"]
     try:
         return ParkedBatch(
             program=program,
-            shelf=shelf,
+            kind=kind,
             position=position,
             count=int(item["count"]["N"]),
             reasons={reason: int(count["N"]) for reason, count in item["reasons"]["M"].items()},
             missing={part: int(count["N"]) for part, count in item["missing"]["M"].items()},
             at=datetime.fromtimestamp(int(item["at"]["N"]) / 1000, UTC),
-            ends={group: end["S"] for group, end in item.get("ends", {"M": {}})["M"].items()},
+            last_places={group: place["S"] for group, place in item.get("last_places", {"M": {}})["M"].items()},
         )
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):  # the object may be whole nevertheless
-        return ParkedBatch(program, shelf, position, 0, {}, {}, datetime.fromtimestamp(0, UTC))
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):  # the S3 object may still be whole
+        return ParkedBatch(program, kind, position, 0, {}, {}, datetime.fromtimestamp(0, UTC))
 
 
-def _written(entry: ParkedRecord, shelf: Kind) -> dict[str, Any]:
-    sought = entry.record.sought if shelf == "waiting" else None  # while it lies elsewhere, nobody could become known
+def _to_line(entry: ParkedRecord, kind: Kind) -> dict[str, Any]:
+    # The wait for its person does not go on while it is held or rejected.
+    waiting_since = entry.record.waiting_since if kind == "waiting" else None
     return {
         "program": entry.record.program,
         "received": milliseconds_of(entry.record.received),
-        "sought": sought and milliseconds_of(sought),
+        "waiting_since": waiting_since and milliseconds_of(waiting_since),
         "body": base64.b64encode(entry.record.body).decode(),
         "member": entry.record.member,
         "event_id": entry.event_id,
@@ -281,31 +290,31 @@ def _first_errors(field_errors: Sequence[FieldError]) -> Sequence[FieldError]:
     return [*field_errors[:MOST_REASONS], more]
 
 
-def _read_line(bundle: ParkedBatch, line: bytes) -> ParkedRecord:
+def _read_line(batch: ParkedBatch, line: bytes) -> ParkedRecord:
     try:
-        return _read(json.loads(line))
+        return _from_line(json.loads(line))
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
-        return _damaged(bundle, line, "this record of it cannot be read")
+        return _damaged(batch, line, "a record in it cannot be read")
 
 
-def _damaged(bundle: ParkedBatch, data: bytes, why: str) -> ParkedRecord:
+def _damaged(batch: ParkedBatch, data: bytes, why: str) -> ParkedRecord:
     return ParkedRecord(
-        SourceRecord(bundle.program, data, bundle.at),
-        event_id=f"bundle:{bundle.position}",
-        group=f"{bundle.program}#bundle",
-        field_errors=(FieldError("event", f"{bundle.shelf} bundle", why),),
+        SourceRecord(batch.program, data, batch.at),
+        event_id=f"parked:{batch.position}",
+        group=f"{batch.program}#parked",
+        field_errors=(FieldError("event", f"{batch.kind} batch", why),),
         is_damaged=True,
     )
 
 
-def _read(line: Mapping[str, Any]) -> ParkedRecord:
+def _from_line(line: Mapping[str, Any]) -> ParkedRecord:
     record = SourceRecord(
         program=line["program"],
         body=base64.b64decode(line["body"]),
         received=instant_of(line["received"]),
         member=line["member"],
-        sought=instant_of(line["sought"]) if line.get("sought") else None,
-        released=line.get("first", ""),
+        waiting_since=instant_of(line["waiting_since"]) if line.get("waiting_since") else None,
+        released=line.get("first_place", ""),
     )
     return ParkedRecord(
         record,

@@ -210,8 +210,8 @@ def _requeue(run: _Run, batch: ParkedBatch) -> Counter[str]:
     damaged = [entry for entry in entries if entry.is_damaged]
     records = [
         (
-            replace(entry.record, released=parked_records.place(batch.position, number, entry.record.released))
-            if batch.shelf == "held"
+            replace(entry.record, released=parked_records.place_of(batch.position, number, entry.record.released))
+            if batch.kind == "held"
             else entry.record,
             entry.group,
         )
@@ -227,7 +227,7 @@ def _requeue(run: _Run, batch: ParkedBatch) -> Counter[str]:
             run.settings,
             [
                 (SourceRecord(batch.program, b"", batch.at, released=end), group)
-                for group, end in batch.ends.items()
+                for group, end in batch.last_places.items()
                 if end not in published
             ],
         )

@@ -52,11 +52,11 @@ def go_on(settings: DeliverySettings, until: float) -> int:
 
 def _remove(settings: DeliverySettings, one: Deletion, until: float) -> bool:
     deletion.clear_partition(settings, one.program)
-    for shelf in get_args(Kind):
-        for bundle in parked_records.batches(settings, shelf, one.program):
+    for kind in get_args(Kind):
+        for batch in parked_records.batches(settings, kind, one.program):
             if time.monotonic() >= until:
                 return False
-            parked_records.remove(settings, bundle)
+            parked_records.remove(settings, batch)
     left_at = _remove_members(settings, one, until)
     deletion.note(settings, one, left_at)
     return left_at is None

@@ -1,6 +1,6 @@
-"""The member state: when each attribute was last set, and a keyed hash of the value that was sent.
+"""The attribute state of a member: when each attribute was last set, and a keyed hash of the value that was sent.
 
-It answers two questions before an attribute is sent: is there a newer value already, and would it change anything.
+It shows, before an attribute is sent, whether the destination has a newer value and whether the value is a change.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _SEPARATOR = "\x1f"  # no platform takes it in a name
 
 MAX_BYTES = 380_000
-"""DynamoDB's items end at 400 KB. What is forgotten is sent again, and no longer guarded against older values."""
+"""DynamoDB takes items up to 400 KB. The oldest versions beyond that are dropped: their attributes are sent again, and
+older values are not recognised."""
 _DIGEST_BYTES = 12
-_MARK = struct.Struct(f">q{_DIGEST_BYTES}sI")
-"""A mark in the table, one behind the other: time, hash, length of the name; then the name.
+_VERSION = struct.Struct(f">q{_DIGEST_BYTES}sI")
+"""A version in the item: time, hash, length of the name; then the name. The versions follow each other.
 
-As a map of DynamoDB's it would be three times as large, and take ten times as long to encode and decode.
+A DynamoDB map would be three times as large, and take ten times as long to encode and decode.
 """
 
 
@@ -39,7 +40,7 @@ class AttributeVersion:
 
 @dataclass(slots=True)
 class AttributeState:
-    """What is known of a member at the destination.
+    """The versions of a member's attributes at the destination.
 
     Attributes
     ----------
@@ -48,65 +49,65 @@ class AttributeState:
     """
 
     key: bytes
-    marks: dict[AttributePath, AttributeVersion] = field(default_factory=dict)
+    versions: dict[AttributePath, AttributeVersion] = field(default_factory=dict)
 
-    def mark(self, time: int, value: Json) -> AttributeVersion:
-        """Make the mark of a value."""
+    def version(self, time: int, value: Json) -> AttributeVersion:
+        """Return the version of a value."""
         text = repr(value) if isinstance(value, int | float | None) else _ENCODER.encode(value)
         return AttributeVersion(
             time, hashlib.blake2b(text.encode(errors="surrogatepass"), key=self.key, digest_size=_DIGEST_BYTES).digest()
         )
 
-    def newest(self, path: AttributePath, time: int) -> bool:
-        """Tell whether nothing newer is known; of two values of one time the later record's wins."""
-        known = self.marks.get(path)
+    def is_newest(self, path: AttributePath, time: int) -> bool:
+        """Return whether no newer value is known; of two values of one time, the later record's wins."""
+        known = self.versions.get(path)
         return known is None or known.time <= time
 
-    def changes(self, path: AttributePath, mark: AttributeVersion) -> bool:
-        """Tell whether the value differs from the one that was sent."""
-        known = self.marks.get(path)
-        return known is None or known.digest != mark.digest
+    def is_changed(self, path: AttributePath, version: AttributeVersion) -> bool:
+        """Return whether the value differs from the one that was sent."""
+        known = self.versions.get(path)
+        return known is None or known.digest != version.digest
 
 
 def key(program: str, member: str) -> str:
-    """Name a member in the table."""
+    """Return the key of a member's attribute state in the members' table."""
     return dynamodb.item_key(program, "member", member)
 
 
 def from_item(item: Mapping[str, Any], destination_version: int, secret: bytes) -> AttributeState:
-    """Read an item; one of another destination version, or one that cannot be read, is empty."""
+    """Read an item; return an empty state for one of another destination version, or one that cannot be read."""
     try:
-        return _opened(item, destination_version, secret)
+        return _from_item(item, destination_version, secret)
     except (AttributeError, KeyError, TypeError, ValueError, struct.error):
         return AttributeState(secret)
 
 
-def _opened(item: Mapping[str, Any], destination_version: int, secret: bytes) -> AttributeState:
+def _from_item(item: Mapping[str, Any], destination_version: int, secret: bytes) -> AttributeState:
     state = AttributeState(secret)
     if int(item["destination_version"]["N"]) != destination_version:
         return state
-    data, at = item["marks"]["B"], 0
+    data, at = item["versions"]["B"], 0
     while at < len(data):
-        time, digest, length = _MARK.unpack_from(data, at)
-        at += _MARK.size + length
+        time, digest, length = _VERSION.unpack_from(data, at)
+        at += _VERSION.size + length
         name = data[at - length : at].decode(errors="surrogatepass")
-        state.marks[tuple(name.split(_SEPARATOR))] = AttributeVersion(time, digest)
+        state.versions[tuple(name.split(_SEPARATOR))] = AttributeVersion(time, digest)
     return state
 
 
 def to_item(member: str, destination_version: int, state: AttributeState) -> dict[str, Any]:
-    """Write an item, with the newest marks where there are more than an item holds."""
-    marks: list[bytes] = []
+    """Make an item, with the newest versions if there are more than it can hold."""
+    versions: list[bytes] = []
     room = MAX_BYTES
-    for path, mark in sorted(state.marks.items(), key=lambda known: -known[1].time):
+    for path, version in sorted(state.versions.items(), key=lambda known: -known[1].time):
         name = _SEPARATOR.join(path).encode(errors="surrogatepass")
-        marks.append(_MARK.pack(mark.time, mark.digest, len(name)) + name)
-        room -= len(marks[-1])
+        versions.append(_VERSION.pack(version.time, version.digest, len(name)) + name)
+        room -= len(versions[-1])
         if room < 0:
-            del marks[-1]
+            del versions[-1]
             break
     return {
         "member": {"S": member},
         "destination_version": {"N": str(destination_version)},
-        "marks": {"B": b"".join(marks)},
+        "versions": {"B": b"".join(versions)},
     }

@@ -1,14 +1,14 @@
-"""What is known before a batch is sent, and what is written down after: ledger and member state.
+"""Fourth step: what the destination has already, and after sending: what it has accepted.
 
-A batch costs one round trip for every hundred items read (an item for each event and each member) and one for every
-twenty-five written, several at once.
+The delivery log has an item for each event, the attribute state one for each member. A batch costs one round trip for
+every hundred items read and one for every twenty-five written, several of them side by side.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from loyalty_bridge.infra import dynamodb
 from loyalty_bridge.model import Part
 from loyalty_bridge.pipeline import attribute_state, delivery_log, identities, member_leases
 from loyalty_bridge.pipeline.batch import WRITE_SECONDS, InvocationBatch
-from loyalty_bridge.pipeline.intake import MappedEvent, owned, without_person
+from loyalty_bridge.pipeline.mapping import MappedEvent, is_owner_alias, remove_person
 from loyalty_bridge.pipeline.planning import Delivery, MemberBatch
 from loyalty_bridge.programs import repository
 from loyalty_bridge.programs.connection import Program
@@ -30,13 +30,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What ledger and member state say about the events and members of a batch."""
+    """What delivery log and attribute state hold of the events and members of a batch.
+
+    Attributes
+    ----------
+    accepted
+        The accepted parts of events, by key in the delivery log.
+    items
+        Items of the members' table, by key.
+    """
 
     accepted: Mapping[bytes, set[Part]]
     items: dict[str, Mapping[str, Any]]
 
     def member(self, program: Program, key: str) -> MemberBatch:
-        """Make a member with what the program's destination has of it."""
+        """Return a member with its attribute state at the program's destination."""
         secret = bytes.fromhex(decrypt(program.id, program.secrets[repository.STATE_KEY].ciphertext))
         item = self.items.get(key)
         return MemberBatch(
@@ -47,18 +55,13 @@ class Known:
         )
 
 
-def look_up(settings: DeliverySettings, mapped: Iterable[MappedEvent], deadline: float) -> Known:
-    """Read what is known, and change nothing.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not give all.
-    """
+def look_up(settings: DeliverySettings, events: Iterable[MappedEvent], deadline: float) -> Known:
+    """Read what is known of events and their members, and change nothing."""
     keys: dict[Any, tuple[str, dict[str, Any]]] = {}
-    for one in mapped:
-        keys[one.delivery.log_key] = (settings.delivery_log_table, {"event": {"B": one.delivery.log_key}})
-        for name in _names(one):
+    for event in events:
+        log_key = event.delivery.log_key
+        keys[log_key] = (settings.delivery_log_table, {"event": {"B": log_key}})
+        for name in _item_keys(event):
             keys[name] = (settings.members_table, {"member": {"S": name}})
     found = dynamodb.batch_get(list(keys.values()), deadline)
     return Known(
@@ -67,153 +70,150 @@ def look_up(settings: DeliverySettings, mapped: Iterable[MappedEvent], deadline:
     )
 
 
-def load(batch: InvocationBatch, mapped: Sequence[MappedEvent]) -> dict[str, list[MemberBatch]]:
-    """Take from each event what is there already; gives the members of each program with what is left to do.
+def load(batch: InvocationBatch, events: list[MappedEvent]) -> dict[str, list[MemberBatch]]:
+    """Remove the parts that destinations have already; return the members of each program with the rest.
 
     Raises
     ------
     Unavailable
-        DynamoDB does not give all, or a secret does not open: nothing may be sent then.
+        A store does not answer, or a secret cannot be decrypted: nothing may be sent.
     """
-    mapped = member_leases.only_leased(batch, mapped, _member_key, lambda one: one.delivery.message)
-    known = look_up(batch.settings, mapped, batch.until)
-    mapped = _learn(batch, mapped, known)
+    events = member_leases.lease_members(batch, events)
+    known = look_up(batch.settings, events, batch.deadline)
     programs: dict[str, dict[str, MemberBatch]] = {}
-    seen: set[bytes] = set()
-    for one in mapped:
-        program, delivery = one.program, one.delivery
-        before = known.accepted.get(delivery.log_key, set())
-        if before or delivery.log_key in seen:
+    in_batch: set[bytes] = set()
+    for event in _learn_aliases(batch, events, known):
+        program, delivery = event.program, event.delivery
+        accepted = known.accepted.get(delivery.log_key, set())
+        if accepted or delivery.log_key in in_batch:
             batch.counts["duplicates"] += 1
-        if delivery.log_key in seen:
-            batch.note(delivery.record, "suppressed")
-            continue  # twice in one batch: the first of them brings it
-        seen.add(delivery.log_key)
-        delivery.recall(before, trust_attributes=not program.connection.only_changed)
+        if delivery.log_key in in_batch:
+            batch.record(delivery.record, "suppressed")
+            continue
+        in_batch.add(delivery.log_key)
+        delivery.remove_accepted(accepted, trust_attributes=not program.connection.only_changed)
         members = programs.setdefault(program.id, {})
-        key = _member_key(one)
-        if key not in members:
-            members[key] = known.member(program, key)
-        members[key].deliveries.append(delivery)
+        if event.member_key not in members:
+            members[event.member_key] = known.member(program, event.member_key)
+        members[event.member_key].deliveries.append(delivery)
     return {program: list(members.values()) for program, members in programs.items()}
 
 
-def _member_key(one: MappedEvent) -> str:
-    return attribute_state.key(one.program.id, one.delivery.update.member)
+def _item_keys(event: MappedEvent) -> list[str]:
+    """Return the keys of the members' items that the event needs."""
+    keys = {assertion.item for assertion in event.assertions()}
+    if event.via_alias:
+        generation, member = event.program.generation, event.delivery.update.member
+        keys |= {identities.key(generation, event.via_alias), identities.key_of_aliases(generation, member)}
+    return [event.member_key, *keys]
 
 
-def _names(one: MappedEvent) -> list[str]:
-    member = one.delivery.update.member
-    named = {told.item for told in one.teaches()}
-    if one.sent_for:
-        named |= {
-            identities.key(one.program.generation, one.sent_for),
-            identities.key_of_aliases(one.program.generation, member),
-        }
-    return [_member_key(one), *named]
+def _learn_aliases(batch: InvocationBatch, events: Sequence[MappedEvent], known: Known) -> list[MappedEvent]:
+    """Store the members' aliases that are not known yet; return the events that are still their member's.
 
-
-def _learn(batch: InvocationBatch, mapped: Sequence[MappedEvent], known: Known) -> list[MappedEvent]:
-    """Remember the other ids of members, where they are not known yet; gives what still holds for its member.
-
-    What a former owner said about an account is not about its owner; what it did while it owned it is of the account.
+    What a former owner's record says about the person is not about the account's owner now. But what happened to the
+    account while that person owned it stays the account's.
     """
-    # What comes again taught its ids when it came first, and must not teach them once more.
+    # An event that comes again has asserted its aliases already, and must not do so once more.
     new: dict[bytes, MappedEvent] = {}
-    for one in mapped:
-        if one.delivery.log_key not in known.accepted:
-            new.setdefault(one.delivery.log_key, one)
-    taught = [told for one in new.values() for told in one.teaches()]
-    identities.learn(
-        batch.settings,
-        [told for told in taught if identities.is_news(known.items.get(told.item, {}), told)],
-        batch.until,
-    )
-    about: defaultdict[str, list[identities.AliasAssertion]] = defaultdict(list)
-    for told in taught:
-        about[told.item].append(told)
-    left = []
-    for one in mapped:
-        name = identities.key_of_aliases(one.program.generation, one.delivery.update.member)
-        owner = identities.owner(known.items.get(name, {}), about[name])
-        until = _meant_until(one, known, owner) if one.sent_for else inf
-        if one.delivery.update.time.timestamp() > until:
-            gone = Invalid(one.program.source.UNRESOLVED_ERROR[0], "no longer means the account")
-            batch.refuse_whole(one.delivery.message, one.delivery.record, gone, one.delivery.update.event_id)
+    for event in events:
+        if event.delivery.log_key not in known.accepted:
+            new.setdefault(event.delivery.log_key, event)
+    assertions = [assertion for event in new.values() for assertion in event.assertions()]
+    news = [assertion for assertion in assertions if identities.is_news(known.items.get(assertion.item, {}), assertion)]
+    identities.learn(batch.settings, news, batch.deadline)
+    by_item: defaultdict[str, list[identities.AliasAssertion]] = defaultdict(list)
+    for assertion in assertions:
+        by_item[assertion.item].append(assertion)
+    valid = []
+    for event in events:
+        program, update = event.program, event.delivery.update
+        key = identities.key_of_aliases(program.generation, update.member)
+        owner = identities.owner(known.items.get(key, {}), by_item[key])
+        until = _meant_until(event, known, owner) if event.via_alias else inf
+        if update.time.timestamp() > until:
+            error = Invalid(program.source.UNRESOLVED_ERROR[0], "no longer means the account")
+            batch.reject_whole(event.delivery.message, event.delivery.record, error, update.event_id)
             continue
-        persons = {alias for alias in (*one.aliases, *one.ended_aliases) if owned(one.program, alias)}
+        persons = {alias for alias in (*event.aliases, *event.ended_aliases) if is_owner_alias(program, alias)}
         if until < inf or (owner and owner.alias and persons - {owner.alias}):
-            without_person(one)
-        left.append(one)
-    return left
+            remove_person(event)
+        valid.append(event)
+    return valid
 
 
-def _meant_until(one: MappedEvent, known: Known, owner: identities.Owner | None) -> float:
-    """Tell until when the alias of a record that was sent on meant its member (epoch seconds)."""
-    if owned(one.program, one.sent_for):
-        return identities.owned_until(one.sent_for, owner)
-    item = known.items.get(identities.key(one.program.generation, one.sent_for), {})
-    return identities.meant_until(item, one.delivery.update.member)
+def _meant_until(event: MappedEvent, known: Known, owner: identities.Owner | None) -> float:
+    """Return until when the alias of a republished record meant its member (epoch seconds)."""
+    if is_owner_alias(event.program, event.via_alias):
+        return identities.owned_until(event.via_alias, owner)
+    item = known.items.get(identities.key(event.program.generation, event.via_alias), {})
+    return identities.meant_until(item, event.delivery.update.member)
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What could not be written down of a program's share of a batch.
+class Saved:
+    """What could not be saved of a program's share of a batch.
 
     Attributes
     ----------
     lost
         How many items.
-    again
-        Works whose attributes have to come again, since the member state does not know them.
+    to_retry
+        Deliveries whose attributes have to be sent again, since the attribute state lacks them.
     """
 
     lost: int
-    again: frozenset[Delivery]
+    to_retry: frozenset[Delivery]
 
 
-def save(batch: InvocationBatch, program: Program, members: Iterable[MemberBatch]) -> Written:
-    """Store what a destination accepted: first the member state, then the ledger.
+def save(batch: InvocationBatch, program: Program, members: Iterable[MemberBatch]) -> Saved:
+    """Save what a destination accepted: first the attribute state, then the delivery log.
 
-    A state that is not stored would let an older value win. So the ledger is not told of its attributes, and they come
-    again. What the ledger itself does not take was accepted nevertheless: its entries are not given back, since that
-    would double them now and for certain, while the gap in the ledger doubles them only if they are delivered once
-    more.
+    Without its attribute state, an older value would win. So the delivery log leaves out the attributes of a member
+    whose state is not saved, and they are sent again. An event that the delivery log itself does not take is not
+    retried, because it was accepted: a retry would double it for certain, and the gap only if it is delivered again.
     """
-    learned = {member.key: member for member in members if member.learned}
-    for member in learned.values():
-        member.state.marks |= member.learned
+    members = list(members)
+    changed = {member.key: member for member in members if member.learned}
+    for member in changed.values():
+        member.state.versions |= member.learned
     states = [
-        attribute_state.to_item(member.key, program.destination_version, member.state) for member in learned.values()
+        attribute_state.to_item(member.key, program.destination_version, member.state) for member in changed.values()
     ]
-    until = time.monotonic() + WRITE_SECONDS
-    lost = dynamodb.batch_put_remaining([(batch.settings.members_table, item) for item in states], until)
-    forgotten = {item["member"]["S"] for _, item in lost}
+    deadline = time.monotonic() + WRITE_SECONDS
+    unsaved = dynamodb.batch_put_remaining([(batch.settings.members_table, item) for item in states], deadline)
+    without_state = {item["member"]["S"] for _, item in unsaved}
+    items = [
+        (batch.settings.delivery_log_table, delivery_log.to_item(key, parts, batch.now))
+        for key, parts in _accepted(program, members, without_state).items()
+    ]
+    unlogged = dynamodb.batch_put_remaining(items, max(deadline, time.monotonic() + WRITE_SECONDS / 3))
+    without_log = {item["event"]["B"] for _, item in unlogged}
+    to_retry = frozenset(
+        delivery
+        for member in members
+        if member.key in without_state
+        for delivery in member.deliveries
+        if "attributes" in delivery.accepted - delivery.accepted_before and not delivery.missing
+        # An event that the delivery log lacks would be sent twice.
+        if delivery.log_key not in without_log or delivery.accepted == {"attributes"}
+    )
+    return Saved(len(unsaved) + len(unlogged), to_retry)
+
+
+def _accepted(
+    program: Program, members: Iterable[MemberBatch], without_state: Collection[str]
+) -> dict[bytes, set[Part]]:
+    """Return the newly accepted parts of events, by key in the delivery log."""
     accepted: defaultdict[bytes, set[Part]] = defaultdict(set)
     for member in members:
         for delivery in member.deliveries:
-            parts = delivery.accepted - (
-                {"attributes"} - delivery.accepted_before if member.key in forgotten else set()
-            )
-            if parts != delivery.accepted_before:
-                accepted[delivery.log_key] |= parts
-                for part in parts if delivery.copy_of else ():
-                    accepted[
-                        delivery_log.key_of_copies(program.id, program.destination_version, delivery.copy_of, part)
-                    ].add(part)
-    items = [
-        (batch.settings.delivery_log_table, delivery_log.to_item(event, done, batch.now))
-        for event, done in accepted.items()
-    ]
-    unmarked = dynamodb.batch_put_remaining(items, max(until, time.monotonic() + WRITE_SECONDS / 3))
-    without_mark = {item["event"]["B"] for _, item in unmarked}
-    again = frozenset(
-        delivery
-        for member in members
-        if member.key in forgotten
-        for delivery in member.deliveries
-        if "attributes" in delivery.accepted - delivery.accepted_before and not delivery.missing
-        # An event that the ledger does not know would be sent twice.
-        if delivery.log_key not in without_mark or delivery.accepted == {"attributes"}
-    )
-    return Written(len(lost) + len(unmarked), again)
+            unsaved = {"attributes"} - delivery.accepted_before if member.key in without_state else set()
+            parts = delivery.accepted - unsaved
+            if parts == delivery.accepted_before:
+                continue
+            accepted[delivery.log_key] |= parts
+            for part in parts if delivery.copy_of else ():
+                key = delivery_log.key_of_copies(program.id, program.destination_version, delivery.copy_of, part)
+                accepted[key].add(part)
+    return accepted

@@ -1,8 +1,9 @@
-"""One batch of the transport, from its records to their settlement.
+"""The pipeline: one batch of the queue or stream, from its messages to their settlement.
 
-    unseal → admit (gate) → read → recall (ledger, member state) → plan, pack, send, judge → write down → settle
+    decode → admit → map → deduplicate → plan → pack → send → settle
 
-What the destination has, or can never take, is done; what may succeed later is given back to the transport, or held.
+A record that the destination has accepted, or that is parked, is done. A record that may be sent later is delivered
+again by the queue or stream, or held.
 """
 
 from __future__ import annotations
@@ -14,38 +15,28 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from loyalty_bridge.activity import Recorder, buffer
+from loyalty_bridge.activity import Recorder
 from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.event_queue import envelope
-from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord
-from loyalty_bridge.infra import aws
 from loyalty_bridge.model import UNKNOWN_PROGRAM
-from loyalty_bridge.parking.parked_records import ParkedRecord
-from loyalty_bridge.pipeline import deduplication, intake, member_leases, redelivery
-from loyalty_bridge.pipeline.batch import ENDPOINT, InvocationBatch
-from loyalty_bridge.pipeline.deduplication import Written
-from loyalty_bridge.pipeline.engagement_client import load_secrets, open_sender
-from loyalty_bridge.pipeline.planning import Delivery, MemberBatch, parts, plan
-from loyalty_bridge.pipeline.sender import NO_TIME, ProgramSender, send
-from loyalty_bridge.programs import delivery_state, repository
+from loyalty_bridge.pipeline import deduplication, member_leases, settling
+from loyalty_bridge.pipeline.admission import admit, load_programs, open_secrets
+from loyalty_bridge.pipeline.batch import ENDPOINT, LIMITS, InvocationBatch, Limits
+from loyalty_bridge.pipeline.decode import decode
+from loyalty_bridge.pipeline.deduplication import Saved
+from loyalty_bridge.pipeline.engagement_client import open_sender
+from loyalty_bridge.pipeline.mapping import map_records
+from loyalty_bridge.pipeline.planning import MemberBatch, plan
+from loyalty_bridge.pipeline.sender import ProgramSender, send
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
     from loyalty_bridge.settings import DeliverySettings
 
-WAIT_SECONDS = 15.0
-"""The longest a batch goes on to begin requests to one destination: the other programs' entries are acknowledged only
-after it and the last replies."""
-SETTLE_SECONDS = 10.0
-"""Kept back at the end of the invocation, to write down and settle."""
-HOLD_AFTER_SECONDS = 180.0
-"""A program whose destination has failed for this long is held."""
-_PROGRAMS_AT_ONCE = 100
-"""More than a batch has, as a rule: a destination that does not answer keeps no other program waiting."""
 _THREADS = 800
 """Of a function's 1,024: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 _THREADS_OF_A_REQUEST = 4
-"""A request has a worker, and so has a part of one that is taken apart; each of them may have a watchdog."""
+"""A request has a worker, and so has a part of one that is split; each of them may have a watchdog."""
 
 
 @dataclass(slots=True)
@@ -54,26 +45,33 @@ class Outcome:
 
     Attributes
     ----------
-    again
-        Receipts of the entries to be delivered again.
+    to_retry
+        Receipts of the entries that the queue or stream delivers again.
     counts
         What happened, how often.
     latencies
-        Of each accepted update: seconds from the transport, and seconds from its own time, to acceptance.
+        Of each accepted event: seconds from the queue or stream, and seconds from its own time, to acceptance.
     problems
-        Why programs' records were not sent, by program.
-    tally
-        What is to be noted for the programs' activity.
+        Why records were not sent, by program.
+    recorder
+        What is to be stored for the programs' activity.
     """
 
-    again: list[str]
+    to_retry: list[str]
     counts: Counter[str]
     latencies: list[tuple[float, float]] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     recorder: Recorder = field(default_factory=Recorder)
 
 
-def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: float) -> Outcome:
+def forward(
+    event: Mapping[str, Any],
+    settings: DeliverySettings,
+    seconds_left: float,
+    *,
+    limits: Limits | None = None,
+    now: float | None = None,
+) -> Outcome:
     """Deliver a batch.
 
     Parameters
@@ -81,120 +79,58 @@ def forward(event: Mapping[str, Any], settings: DeliverySettings, seconds_left: 
     event
         A Lambda event of SQS or Kinesis.
     seconds_left
-        What the invocation has left.
+        The time that the invocation has left.
+    now
+        Epoch seconds, if another time than the present one.
     """
-    batch = InvocationBatch(settings, time.monotonic() + seconds_left - SETTLE_SECONDS)
+    limits = limits or LIMITS
+    batch = InvocationBatch(
+        settings, time.monotonic() + seconds_left - limits.settle_seconds, limits, now=now or time.time()
+    )
     messages = envelope.inbound_messages(event)
-    batch.number(messages)
+    batch.remember_order(messages)
     batch.counts["received"] = len(messages)
-    outcome = Outcome([], batch.counts, recorder=batch.recorder)
     programs: Mapping[str, Program] = {}
     try:
-        opened = intake.decode(batch, messages)
-        opened = [
-            *member_leases.only_leased(
-                batch, opened, lambda one: f"{one[1].program}#{one[0].group}", lambda one: one[0]
-            )
-        ]
-        programs = repository.load(settings, {record.program for _, record in opened})
-        for program in programs.values():
-            buffer.register_program(program)
-            if program.unreadable:
-                outcome.problems[program.id] = program.unreadable
-                batch.recorder.problem(program.id, ENDPOINT, "", "unreadable", program.unreadable)
-        admitted = _unlock(batch, intake.admit(batch, opened, programs), programs, outcome.problems)
-        members = deduplication.load(batch, intake.read(batch, admitted, programs))
+        records = member_leases.lease_groups(batch, decode(batch, messages))
+        programs = load_programs(batch, {record.program for _, record in records})
+        admitted = open_secrets(batch, admit(batch, records, programs), programs)
+        members = deduplication.load(batch, map_records(batch, admitted, programs))
     except Unavailable as error:  # nothing was sent, so nothing is lost and nothing doubled
-        outcome.problems["*"] = str(error)
+        batch.problems["*"] = str(error)
         batch.recorder.problem(UNKNOWN_PROGRAM, ENDPOINT, "", "unavailable", str(error))
         for message in messages:
-            batch.give_back(message)
+            batch.retry(message)
     else:
-        for program_id, (sender, written) in _deliver(batch, members, programs).items():
-            deliveries = [
-                delivery
-                for member in members[program_id]
-                for delivery in member.deliveries
-                if delivery not in written.again
-            ]
-            problem = _settle(batch, programs[program_id], sender, deliveries)
-            if problem:
-                outcome.problems[program_id] = problem
-            outcome.latencies += _latencies(deliveries)
-            _note(batch, program_id, sender, deliveries, problem)
-            batch.counts["delivery_not_recorded"] += written.lost
-            for delivery in written.again:
-                batch.give_back(delivery.message)
-        batch.let_pass(opened)
-        batch.keep_held(programs)
-    # What needs the most stores comes first: where one refuses, nothing was kept that would be kept again next time.
-    batch.keep_waiting(programs)
-    batch.keep_refused()
-    batch.put_sent_on(programs)
-    _end_leases(batch)
-    _delay(batch)
-    outcome.again = list(dict.fromkeys(message.entry for message in batch.again.values()))
-    batch.counts["returned"] = len(outcome.again)
-    return outcome
+        for program_id, (sender, saved) in _send_all(batch, members, programs).items():
+            settling.settle(batch, programs[program_id], sender, saved, members[program_id])
+        batch.unblock_groups(records)
+        batch.park_held(programs)
+    # The steps from `unblock_groups` on keep this order. Each retries its messages if a store fails, and the later
+    # ones skip messages that are retried. The step that needs the most stores comes first, and the publisher, whose
+    # failure parks instead of retrying, last: so a retry does not park records twice.
+    batch.park_waiting(programs)
+    batch.park_rejected()
+    batch.publish_copies(programs)
+    member_leases.end(batch, time.monotonic() + 1)
+    settling.delay_retries(batch)
+    to_retry = list(dict.fromkeys(message.entry for message in batch.to_retry.values()))
+    batch.counts["returned"] = len(to_retry)
+    return Outcome(to_retry, batch.counts, batch.latencies, batch.problems, batch.recorder)
 
 
-def _end_leases(batch: InvocationBatch) -> None:
-    try:
-        member_leases.give_back(batch, time.monotonic() + 1)
-    except Unavailable:
-        batch.counts["leases_not_released"] += len(batch.leases)  # they end by themselves
-
-
-def _unlock(
-    batch: InvocationBatch, admitted: intake.Opened, programs: Mapping[str, Program], problems: dict[str, str]
-) -> intake.Opened:
-    """Pass the records of programs whose secrets open; the others' are left, and the other programs go on.
-
-    Side by side: a key service that does not answer takes many seconds for each program.
-    """
-
-    def why_not(program_id: str) -> str:
-        if time.monotonic() >= batch.until:
-            return NO_TIME
-        try:
-            load_secrets(programs[program_id])
-        except Unavailable as error:
-            return str(error)
-        return ""
-
-    concerned = list(dict.fromkeys(record.program for _, record in admitted))
-    if not concerned:
-        return admitted
-    with ThreadPoolExecutor(min(_PROGRAMS_AT_ONCE, len(concerned))) as pool:
-        problems_of = dict(zip(concerned, pool.map(why_not, concerned), strict=True))
-    for program_id, why in problems_of.items():
-        if why:
-            problems[program_id] = why
-            batch.recorder.problem(program_id, ENDPOINT, "", "unavailable", why)
-            left = [(message, record) for message, record in admitted if record.program == program_id]
-            admitted = [(message, record) for message, record in admitted if record.program != program_id]
-            if why == NO_TIME:
-                for message, _ in left:
-                    batch.give_back(message)
-            else:
-                _leave(batch, programs[program_id], left, why, broken=False)
-    return admitted
-
-
-def _deliver(
+def _send_all(
     batch: InvocationBatch, members: Mapping[str, list[MemberBatch]], programs: Mapping[str, Program]
-) -> dict[str, tuple[ProgramSender | Unavailable, Written]]:
-    """Send each program's items, the programs side by side, and write down at once what was accepted.
+) -> dict[str, tuple[ProgramSender | Unavailable, Saved]]:
+    """Send each program's deliveries, the programs side by side, and save at once what was accepted.
 
-    Those that failed before begin last.
-    A program that takes long does not delay the marks of the others: an invocation that is ended by force doubles only
-    what was under way.
+    Programs that failed before come last. A slow program does not delay the delivery log of the others: an invocation
+    that is killed doubles only what was under way.
     """
-
-    at_once = max(1, min(_PROGRAMS_AT_ONCE, len(members)))
+    at_once = max(1, min(batch.limits.programs_at_once, len(members)))
     workers = max(1, _THREADS // at_once // _THREADS_OF_A_REQUEST)
 
-    def run(program_id: str) -> tuple[ProgramSender | Unavailable, Written]:
+    def run(program_id: str) -> tuple[ProgramSender | Unavailable, Saved]:
         sender = _send(batch, programs[program_id], members[program_id], workers)
         return sender, deduplication.save(batch, programs[program_id], members[program_id])
 
@@ -208,158 +144,19 @@ def _deliver(
 def _send(
     batch: InvocationBatch, program: Program, members: list[MemberBatch], workers: int
 ) -> ProgramSender | Unavailable:
-    """Send one program's items."""
+    """Plan, pack and send one program's deliveries; return its sender, or why it could not be opened."""
     now = time.monotonic()
-    # Of what is left, half at least is for the replies: a request that is cut off may be doubled.
-    until = min(now + WAIT_SECONDS, (now + batch.until) / 2)
+    # At least half of the time left is for the replies: a request that is cut off may be doubled.
+    until = min(now + batch.limits.wait_seconds, (now + batch.deadline) / 2)
     try:
-        sender = open_sender(program, until, batch.until, int(batch.settings.forwarder_concurrency))
+        sender = open_sender(program, until, batch.deadline, int(batch.settings.forwarder_concurrency))
     except Unavailable as error:
         return error
     sender.workers = workers
     only_changed = program.connection.only_changed
-    sender.count("attributes_received", sum(one.told() for one in members))
-    groups = [plan(one, sender.destination, sender.rules, only_changed=only_changed) for one in members]
-    sender.count("attributes_sent", sum(group[0].write.values() for group in groups if group and group[0].write))
+    sender.count("attributes_received", sum(member.attribute_count() for member in members))
+    groups = [plan(member, sender.destination, sender.rules, only_changed=only_changed) for member in members]
+    updates = [group[0].update for group in groups if group]
+    sender.count("attributes_sent", sum(update.attribute_count() for update in updates if update))
     send(sender, [group for group in groups if group])
     return sender
-
-
-def _settle(
-    batch: InvocationBatch, program: Program, sender: ProgramSender | Unavailable, deliveries: list[Delivery]
-) -> str:
-    """Settle one program's works; tells why some were not sent."""
-    problem, broken = (str(sender), False) if isinstance(sender, Unavailable) else (sender.failing, sender.broken)
-    if isinstance(sender, ProgramSender):
-        batch.counts += sender.counts
-    left = [(delivery.message, delivery.record) for delivery in deliveries if delivery.missing]
-    wait = sender.not_before - time.monotonic() if isinstance(sender, ProgramSender) else 0.0
-    try:
-        for delivery in deliveries:
-            if not delivery.missing:
-                _finish(batch, delivery)
-        if left and problem == NO_TIME:
-            for message, _ in left:
-                batch.give_back(message)
-        elif left:
-            _leave(batch, program, left, problem, broken=broken, wait=wait)
-        takes_all = isinstance(sender, ProgramSender) and sender.counts["requests"] and (not left or problem == NO_TIME)
-        if takes_all and program.delivery_state.failing_since:
-            delivery_state.note_success(batch.settings, program.id)
-    except Unavailable as error:
-        problem = f"{problem}; {error}"
-        for delivery in deliveries:
-            batch.give_back(delivery.message)
-    return problem
-
-
-def _finish(batch: InvocationBatch, delivery: Delivery) -> None:
-    """Settle a work of which nothing is missing: what was refused is kept."""
-    if delivery.field_errors:
-        there = [part for part, present in parts(delivery.translation).items() if present]
-        lacking = tuple(dict.fromkeys([*(p for p in there if p not in delivery.accepted), *_never_there(delivery)]))
-        field_errors = tuple(delivery.field_errors)
-        entry = ParkedRecord(delivery.record, delivery.update.event_id, delivery.message.group, field_errors, lacking)
-        batch.refuse(delivery.message, entry, is_whole=not (delivery.is_sent or delivery.accepted_before))
-
-
-def _leave(
-    batch: InvocationBatch,
-    program: Program,
-    left: list[tuple[InboundMessage, SourceRecord]],
-    problem: str,
-    *,
-    broken: bool,
-    wait: float = 0.0,
-) -> None:
-    """Hold what could not be sent, if that will last; else give it back to the transport.
-
-    Parameters
-    ----------
-    wait
-        Seconds for which the program's destination lets us wait.
-    """
-    failing_for = batch.now - program.delivery_state.failing_since if program.delivery_state.failing_since else 0.0
-    # A shorter wait is over within an invocation: it is worth no write, and is the lane's own.
-    is_long = wait > WAIT_SECONDS
-    not_before = time.time() + wait if is_long else 0.0
-    if not broken and (not program.delivery_state.failing_since or not_before > program.delivery_state.not_before + 1):
-        delivery_state.note_failure(batch.settings, program.id, batch.now, not_before)
-    # A stream delivers again at once, and gives up what it has delivered often.
-    too_often = is_long and not all(message.handle for message, _ in left)
-    if broken or too_often or failing_for > HOLD_AFTER_SECONDS:
-        batch.hold(program.id, left, problem)
-        return
-    for message, _ in left:
-        batch.give_back(message)
-        batch.waits[message.receipt] = wait
-
-
-def _never_there(delivery: Delivery) -> list[str]:
-    """Name the parts that could not even be translated."""
-    there = parts(delivery.translation)
-    return [refusal.part for refusal in delivery.field_errors if not there[refusal.part]]
-
-
-def _note(
-    batch: InvocationBatch, program: str, sender: ProgramSender | Unavailable, deliveries: list[Delivery], problem: str
-) -> None:
-    """Note for the activity what became of a program's works."""
-    recorder, platform = batch.recorder, buffer.program_labels(program).engagement
-    for delivery in deliveries:
-        if delivery.missing:
-            recorder.problem(program, ENDPOINT, platform, "not_sent", problem, delivery.update.event_id)
-        elif delivery.is_sent:
-            batch.note(delivery.record, "sent")
-        elif delivery.accepted_before or not delivery.field_errors:
-            batch.note(delivery.record, "suppressed")
-    for since_arrival, _ in _latencies(deliveries):
-        recorder.latency(program, ENDPOINT, since_arrival)
-    if isinstance(sender, ProgramSender):
-        recorder.count(program, ENDPOINT, {f"calls.{how}": count for how, count in sender.replies.items()})
-        if lost := sender.replies["outcome_unknown"]:
-            why = "it is not known whether a request was taken: what it held may be sent twice"
-            recorder.problem(program, ENDPOINT, platform, "outcome_unknown", why, count=lost)
-        if missing := sender.counts["not_processed"]:
-            why = (
-                "fewer objects were processed than sent, and none is named: blocked names or users are among the causes"
-            )
-            recorder.problem(program, ENDPOINT, platform, "not_processed", why, count=missing)
-
-
-def _latencies(deliveries: list[Delivery]) -> list[tuple[float, float]]:
-    now = time.time()
-    return [
-        (now - delivery.message.sent.timestamp(), now - delivery.update.time.timestamp())
-        for delivery in deliveries
-        if delivery.accepted != delivery.accepted_before
-    ]
-
-
-def _delay(batch: InvocationBatch) -> None:
-    """Tell the queue when to deliver again; left alone it would wait for the whole visibility time-out.
-
-    A stream cannot be told: the invocation itself waits.
-    """
-    if first := batch.first_of_stream():
-        redelivery.of_stream(first.entry, batch.began, batch.until + SETTLE_SECONDS / 2)
-    handles = [message for message in batch.again.values() if message.handle]
-    if not handles:
-        return
-    try:
-        with aws.reaching("the queue"):
-            aws.sqs().change_message_visibility_batch(
-                QueueUrl=batch.settings.events_queue_url,
-                Entries=[
-                    {
-                        "Id": str(number),
-                        "ReceiptHandle": message.handle,
-                        "VisibilityTimeout": redelivery.of_queue(
-                            message.receives, batch.waits.get(message.receipt, 0.0)
-                        ),
-                    }
-                    for number, message in enumerate(handles)
-                ],
-            )
-    except Unavailable:
-        batch.counts["delay_not_set"] += len(handles)  # they come back after the visibility time-out

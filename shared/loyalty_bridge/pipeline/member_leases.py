@@ -8,53 +8,58 @@ conditional writes, and gives back what another one is working on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from loyalty_bridge.errors import Unavailable
 from loyalty_bridge.infra import dynamodb
 
 if TYPE_CHECKING:
     from loyalty_bridge.event_queue.envelope import InboundMessage
-    from loyalty_bridge.pipeline.batch import InvocationBatch
+    from loyalty_bridge.pipeline.batch import InvocationBatch, Records
+    from loyalty_bridge.pipeline.mapping import MappedEvent
 
 T = TypeVar("T")
 
 MARGIN_SECONDS = 15.0
-"""A lease outlives the sending by this: for settling, and for clocks that disagree."""
+"""A lease outlasts the sending by this: for settling, and for clocks that differ."""
 
 
 def key(name: str) -> str:
-    """Name the lease of a group or member in the table of the members."""
+    """Return the key of a group's or member's lease in the members' table."""
     return dynamodb.item_key(name.partition("#")[0], "lease", name)
 
 
-def only_leased(
-    batch: InvocationBatch, entries: Sequence[T], name_of: Callable[[T], str], arrival_of: Callable[[T], InboundMessage]
-) -> Sequence[T]:
-    """Pass the entries whose group or member nobody else works on; the others, and those behind them, are given back.
+def lease_groups(batch: InvocationBatch, records: Records) -> Records:
+    """Lease the groups of records; retry the records whose group another invocation has, and those behind them."""
+    return _lease(batch, records, lambda pair: f"{pair[1].program}#{pair[0].group}", lambda pair: pair[0])
 
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer: nothing may be sent then.
-    """
+
+def lease_members(batch: InvocationBatch, events: list[MappedEvent]) -> list[MappedEvent]:
+    """Lease the members of events; retry the events whose member another invocation has, and those behind them."""
+    return _lease(batch, events, lambda event: event.member_key, lambda event: event.delivery.message)
+
+
+def _lease(
+    batch: InvocationBatch, items: list[T], name_of: Callable[[T], str], message_of: Callable[[T], InboundMessage]
+) -> list[T]:
     if not (batch.settings.events_queue_url and batch.settings.events_stream):
-        return entries
-    names = {name_of(one) for one in entries} - batch.leases
+        return items
+    names = {name_of(item) for item in items} - batch.leases
     elsewhere = _taken_by_others(batch, names)
     batch.leases |= names - elsewhere
     batch.counts["leased_elsewhere"] += len(elsewhere)
-    passed = []
-    for one in entries:
-        if name_of(one) in elsewhere or batch.overtakes(arrival_of(one)):
-            batch.give_back(arrival_of(one))
+    leased = []
+    for item in items:
+        if name_of(item) in elsewhere or batch.overtakes(message_of(item)):
+            batch.retry(message_of(item))
         else:
-            passed.append(one)
-    return passed
+            leased.append(item)
+    return leased
 
 
 def _taken_by_others(batch: InvocationBatch, names: Collection[str]) -> set[str]:
-    until = time.time() + max(batch.until - time.monotonic(), 0) + MARGIN_SECONDS
+    until = time.time() + max(batch.deadline - time.monotonic(), 0) + MARGIN_SECONDS
     by_key = {key(name): name for name in names}
     changes: list[dict[str, Any]] = [
         {
@@ -71,30 +76,25 @@ def _taken_by_others(batch: InvocationBatch, names: Collection[str]) -> set[str]
         }
         for lease in by_key
     ]
-    turned_away = dynamodb.update_each(changes, batch.until)
+    turned_away = dynamodb.update_each(changes, batch.deadline)
     return {by_key[change["Key"]["member"]["S"]] for change in turned_away}
 
 
-def give_back(batch: InvocationBatch, deadline: float) -> None:
-    """End the leases of a batch.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer before `deadline` (of `time.monotonic`): the leases end by themselves.
-    """
-    dynamodb.write_each(
-        [
-            {
-                "Delete": {
-                    "TableName": batch.settings.members_table,
-                    "Key": {"member": {"S": key(name)}},
-                    "ConditionExpression": "#owner = :owner",
-                    "ExpressionAttributeNames": {"#owner": "owner"},
-                    "ExpressionAttributeValues": {":owner": {"S": batch.id}},
-                }
+def end(batch: InvocationBatch, deadline: float) -> None:
+    """End the leases of a batch before a deadline (of `time.monotonic`); without that, they expire."""
+    deletions = [
+        {
+            "Delete": {
+                "TableName": batch.settings.members_table,
+                "Key": {"member": {"S": key(name)}},
+                "ConditionExpression": "#owner = :owner",
+                "ExpressionAttributeNames": {"#owner": "owner"},
+                "ExpressionAttributeValues": {":owner": {"S": batch.id}},
             }
-            for name in batch.leases
-        ],
-        deadline,
-    )
+        }
+        for name in batch.leases
+    ]
+    try:
+        dynamodb.write_each(deletions, deadline)
+    except Unavailable:
+        batch.counts["leases_not_released"] += len(batch.leases)

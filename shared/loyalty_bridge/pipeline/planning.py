@@ -1,4 +1,4 @@
-"""What is to be sent: the missing parts of each update, each member's attributes merged, newest value first."""
+"""Fifth step: plan a member's wire objects. Attributes are merged into one update, in which the newest value wins."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from loyalty_bridge.platforms.base import AttributePath, EngagementPlatform, Tra
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """One update on its way.
+    """One event on its way to its destination.
 
     Attributes
     ----------
     missing
-        The parts that are neither accepted nor refused yet; the work is done when there is none.
+        The parts that are neither accepted nor rejected yet.
     accepted
         The parts that the destination has, from this or an earlier delivery.
     is_sent
-        Whether the destination has taken something of it now.
+        Whether the destination has accepted a part now.
     """
 
     message: InboundMessage
@@ -39,47 +39,47 @@ class Delivery:
 
     @property
     def copy_of(self) -> str:
-        """The id that the loyalty platform gave the event, if it was sent on to its person's members; else empty."""
+        """The event id of the loyalty platform, if this is a copy for one of a person's members; else empty."""
         suffix = f"/{self.record.member}"
         is_copy = self.record.member and self.update.event_id.endswith(suffix)
         return self.update.event_id.removesuffix(suffix) if is_copy else ""
 
-    def recall(self, accepted: set[Part], *, trust_attributes: bool) -> None:
-        """Take in what the ledger says.
+    def remove_accepted(self, accepted: set[Part], *, trust_attributes: bool) -> None:
+        """Remove the parts that are accepted according to the delivery log.
 
-        Unless every writing is to be repeated anyway, attributes are left to the member state: it knows better, and
-        repairs itself if it was lost after the ledger was written.
+        With `trust_attributes` also the attributes; else the attribute state decides about each of them, so that a
+        state that was lost after the delivery log was written is restored.
         """
         self.accepted_before = set(accepted)
         self.accepted |= accepted
         self.missing -= accepted if trust_attributes else accepted - {"attributes"}
 
     def accept(self, part: Part, *, is_sent: bool = True) -> None:
-        """Settle a part: the destination has it, from now or from before."""
+        """Note that the destination has a part, from now or from before."""
         self.missing.discard(part)
         self.is_sent |= is_sent
-        if not (part == "attributes" and any(refusal.part == part for refusal in self.field_errors)):
-            self.accepted.add(part)  # else it is not complete: a redrive may bring the fields that were refused
+        if not (part == "attributes" and any(error.part == part for error in self.field_errors)):
+            self.accepted.add(part)  # else it is incomplete: a redrive may bring the rejected fields
 
-    def refuse(self, part: Part, reason: str) -> None:
-        """Settle a part: the destination will never take it."""
+    def reject(self, part: Part, reason: str) -> None:
+        """Note that the destination will never take a part."""
         self.missing.discard(part)
-        refusal = FieldError(part, part, reason)
-        if refusal not in self.field_errors:  # attributes may be several objects
-            self.field_errors.append(refusal)
+        error = FieldError(part, part, reason)
+        if error not in self.field_errors:  # attributes may be several objects
+            self.field_errors.append(error)
 
 
 @dataclass(slots=True, eq=False)
 class MemberBatch:
-    """A member's share of a batch: its works in order, and what becomes known of it."""
+    """A member's share of a batch: its deliveries in order, and the attribute versions that they add."""
 
     key: str
     state: AttributeState
     deliveries: list[Delivery] = field(default_factory=list)
     learned: dict[AttributePath, AttributeVersion] = field(default_factory=dict)
 
-    def told(self) -> int:
-        """Count the attribute values that its works tell."""
+    def attribute_count(self) -> int:
+        """Count the attribute values in its deliveries."""
         return sum(
             len(delivery.translation.attributes) for delivery in self.deliveries if "attributes" in delivery.missing
         )
@@ -87,56 +87,56 @@ class MemberBatch:
 
 @dataclass(slots=True, eq=False)
 class AttributeUpdate:
-    """One merged writing of a member's attributes, in one or more wire objects."""
+    """One merged update of a member's attributes, in one or more wire objects."""
 
     member: MemberBatch
     shares: list[tuple[Delivery, dict[AttributePath, Json]]]
-    """Whose values it holds, oldest first."""
-    marks: dict[AttributePath, AttributeVersion]
+    """The deliveries that it merges, oldest first, each with its values."""
+    versions: dict[AttributePath, AttributeVersion]
     objects_left: int = 0
     is_apart: bool = False
 
-    def values(self) -> int:
+    def attribute_count(self) -> int:
         """Count the values that it sends."""
-        return len(self.marks)
+        return len(self.versions)
 
     def accept(self) -> None:
-        """One of its objects was accepted; with the last one, all is."""
+        """Note that one of its objects is accepted; with the last one, the update is."""
         self.objects_left -= 1
         if self.objects_left == 0:
-            self.member.learned |= self.marks
+            self.member.learned |= self.versions
             for delivery, _ in self.shares:
                 delivery.accept("attributes")
 
 
 @dataclass(slots=True, eq=False)
 class OutboundObject:
-    """A wire object and what its acceptance settles: an attribute write, or one part of one work."""
+    """A wire object, and the part of a delivery or the attribute update that it carries."""
 
     object: WireObject
     part: Part
     delivery: Delivery
-    write: AttributeUpdate | None = None
+    update: AttributeUpdate | None = None
 
 
-def attribute_objects(write: AttributeUpdate, destination: EngagementPlatform, rules: Any) -> list[OutboundObject]:
-    """Make the wire objects of a write."""
-    values = {path: value for _, share in write.shares for path, value in share.items()}
-    delivery = write.shares[-1][0]
+def attribute_objects(update: AttributeUpdate, destination: EngagementPlatform, rules: Any) -> list[OutboundObject]:
+    """Make the wire objects of an attribute update."""
+    values = {path: value for _, share in update.shares for path, value in share.items()}
+    delivery = update.shares[-1][0]
     objects = destination.attribute_objects(delivery.translation.identity, values, rules)
-    write.objects_left = len(objects)
-    return [OutboundObject(one, "attributes", delivery, write) for one in objects]
+    update.objects_left = len(objects)
+    return [OutboundObject(one, "attributes", delivery, update) for one in objects]
 
 
 def plan(
     member: MemberBatch, destination: EngagementPlatform, rules: Any, *, only_changed: bool
 ) -> list[OutboundObject]:
-    """List a member's wire objects in the order in which they take effect, and settle what need not be sent."""
+    """List a member's wire objects in the order in which they take effect; accept what need not be sent."""
     items: list[OutboundObject] = []
     is_alias = getattr(rules, "identifier_type", "") == "user_alias"
-    write = _merge(member, only_changed=only_changed, is_alias=is_alias)
-    if write:
-        items += attribute_objects(write, destination, rules)
+    update = _merge(member, only_changed=only_changed, is_alias=is_alias)
+    if update:
+        items += attribute_objects(update, destination, rules)
     for delivery in member.deliveries:
         for part, one in (("event", delivery.translation.event), ("purchase", delivery.translation.purchase)):
             if one and part in delivery.missing:
@@ -150,42 +150,44 @@ def _merge(member: MemberBatch, *, only_changed: bool, is_alias: bool) -> Attrib
     for delivery in deliveries:
         time = _milliseconds(delivery)
         for path, value in delivery.translation.attributes.items():
-            if member.state.newest(path, time) and (path not in newest or newest[path].time <= time):
-                newest[path] = member.state.mark(time, value)
-    marks = {path: mark for path, mark in newest.items() if not only_changed or member.state.changes(path, mark)}
-    if marks or (is_alias and any(delivery.missing - {"attributes"} for delivery in member.deliveries)):
-        # An app's SDK may write the attribute that holds the member's id for its own user. So it is sent again with
-        # all other attributes, and with every event where templates have nothing else to name a member by.
+            if member.state.is_newest(path, time) and (path not in newest or newest[path].time <= time):
+                newest[path] = member.state.version(time, value)
+    versions = {
+        path: version for path, version in newest.items() if not only_changed or member.state.is_changed(path, version)
+    }
+    if versions or (is_alias and any(delivery.missing - {"attributes"} for delivery in member.deliveries)):
+        # An app's SDK may overwrite the attribute that holds the member's id. So it is sent again with all other
+        # attributes, and also with every event if templates can name a member by nothing else.
         labels = {delivery.update.member_label for delivery in deliveries}
-        marks |= {path: mark for path, mark in newest.items() if path[0] in labels}
-    member.learned |= {path: mark for path, mark in newest.items() if path not in marks}
+        versions |= {path: version for path, version in newest.items() if path[0] in labels}
+    member.learned |= {path: version for path, version in newest.items() if path not in versions}
     shares = []
     for delivery in sorted(deliveries, key=_milliseconds):  # stable: of equal times, the later record stays later
         time = _milliseconds(delivery)
         share = {
             path: value
             for path, value in delivery.translation.attributes.items()
-            if path in marks and member.state.newest(path, time)
+            if path in versions and member.state.is_newest(path, time)
         }
         if share:
             shares.append((delivery, share))
         else:
             delivery.accept("attributes", is_sent=False)
-    return AttributeUpdate(member, shares, marks) if shares else None
+    return AttributeUpdate(member, shares, versions) if shares else None
 
 
-def apart(write: AttributeUpdate) -> list[AttributeUpdate]:
-    """Undo the merging, so that one bad value is alone with its own record; nothing when that was done already."""
-    if write.is_apart:
+def apart(update: AttributeUpdate) -> list[AttributeUpdate]:
+    """Split an update into one for each delivery, so that a bad value costs only its own record; empty if split."""
+    if update.is_apart:
         return []
-    write.is_apart = True
+    update.is_apart = True
     return [
         AttributeUpdate(
-            write.member,
+            update.member,
             [(delivery, share)],
-            {path: write.member.state.mark(_milliseconds(delivery), value) for path, value in share.items()},
+            {path: update.member.state.version(_milliseconds(delivery), value) for path, value in share.items()},
         )
-        for delivery, share in write.shares
+        for delivery, share in update.shares
     ]
 
 
@@ -194,7 +196,7 @@ def _milliseconds(delivery: Delivery) -> int:
 
 
 def parts(translation: Translation) -> Mapping[Part, bool]:
-    """Tell which parts a translation has."""
+    """Return which parts a translation has."""
     return {
         "attributes": bool(translation.attributes),
         "event": translation.event is not None,

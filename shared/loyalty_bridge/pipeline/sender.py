@@ -347,19 +347,19 @@ def _in_order(sender: ProgramSender, items: list[OutboundObject]) -> list[list[O
 
 def _accept(sender: ProgramSender, item: OutboundObject) -> None:
     sender.count(f"accepted_{item.part}")
-    if item.write:
-        item.write.accept()
+    if item.update:
+        item.update.accept()
     else:
         item.delivery.accept(item.part)
 
 
 def _reject(sender: ProgramSender, item: OutboundObject, reason: str) -> list[OutboundObject]:
     """Refuse an item; one that several records share is sent again for each of them alone."""
-    if item.write and len(item.write.shares) > 1:
+    if item.update and len(item.update.shares) > 1:
         return [
-            one for write in apart(item.write) for one in attribute_objects(write, sender.destination, sender.rules)
+            one for update in apart(item.update) for one in attribute_objects(update, sender.destination, sender.rules)
         ]
-    item.delivery.refuse(item.part, reason)
+    item.delivery.reject(item.part, reason)
     return []
 
 

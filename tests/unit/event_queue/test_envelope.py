@@ -31,7 +31,7 @@ records = st.builds(
     received=milliseconds,
     member=st.just("") | TEXT.map(str.strip),
     released=st.just("")
-    | st.integers(0, 99).map(lambda number: parked_records.place("1772359100000-0123456789ab", number)),
+    | st.integers(0, 99).map(lambda number: parked_records.place_of("1772359100000-0123456789ab", number)),
 )
 
 
@@ -141,8 +141,8 @@ ENVELOPE = {"loyalty_bridge": 1, "program": "demo", "received": 1_772_359_200_00
         ({"member": ["A1"]}, "member"),
         ({"member": " "}, "member"),
         ({"member": "\x00"}, "member"),
-        ({"sought": "soon"}, "record"),
-        ({"sought": None, "stored": None, "body": None}, "record"),
+        ({"waiting_since": "soon"}, "record"),
+        ({"waiting_since": None, "stored": None, "body": None}, "record"),
         ({"released": "x"}, "released"),
         ({"released": 7}, "released"),
         ({"released": ["1772359200000-0123456789ab.000000"]}, "released"),
@@ -163,7 +163,7 @@ def test_an_envelope_that_is_not_whole_is_refused(change: dict[str, Any], field:
     assert refused.value.field == field
 
 
-@pytest.mark.parametrize("name", ["received", "sought"])
+@pytest.mark.parametrize("name", ["received", "waiting_since"])
 def test_what_an_envelope_says_to_come_later_than_it_came_is_taken_for_that(name: str) -> None:
     document = ENVELOPE | {name: 32_503_680_000_000}
 
@@ -174,9 +174,9 @@ def test_what_an_envelope_says_to_come_later_than_it_came_is_taken_for_that(name
 
 def test_the_places_that_records_get_are_taken_however_often_they_are_held() -> None:
     position = "1772359100000-0123456789ab"
-    first = parked_records.place(position, 7)
-    again = parked_records.place(f"{position}-1772359150000-ba9876543210", 0, first)
-    second_of_record = parked_records.place(f"{position}-1772359150000-ba9876543210", 1, f"{first}:000001")
+    first = parked_records.place_of(position, 7)
+    again = parked_records.place_of(f"{position}-1772359150000-ba9876543210", 0, first)
+    second_of_record = parked_records.place_of(f"{position}-1772359150000-ba9876543210", 1, f"{first}:000001")
 
     for place in (first, again, second_of_record):
         assert decode(arrived(json.dumps(ENVELOPE | {"released": place})), no_fetch).released == place

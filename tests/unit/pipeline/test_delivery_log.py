@@ -16,7 +16,7 @@ PARTS: list[Part] = ["attributes", "event", "purchase"]
 
 parts = st.sets(st.sampled_from(PARTS), min_size=1)
 paths = st.tuples(NAME) | st.tuples(NAME, NAME)
-marks: st.SearchStrategy[dict[AttributePath, AttributeVersion]] = st.dictionaries(
+versions: st.SearchStrategy[dict[AttributePath, AttributeVersion]] = st.dictionaries(
     paths,
     st.builds(AttributeVersion, st.integers(0, 4_000_000_000_000), st.binary(min_size=12, max_size=12)),
     max_size=5,
@@ -46,28 +46,28 @@ def test_an_event_is_another_one_in_another_program_and_another_epoch() -> None:
     assert delivery_log.key("demo", 1, "event") in keys
 
 
-@given(marks)
+@given(versions)
 def test_a_member_state_is_read_as_it_was_written(known: dict[AttributePath, AttributeVersion]) -> None:
     item = attribute_state.to_item("A1", 3, AttributeState(SECRET, known))
 
-    assert attribute_state.from_item(item, 3, SECRET).marks == known
+    assert attribute_state.from_item(item, 3, SECRET).versions == known
 
 
-@given(marks)
+@given(versions)
 def test_the_state_of_another_epoch_is_not_known(known: dict[AttributePath, AttributeVersion]) -> None:
     item = attribute_state.to_item("A1", 3, AttributeState(SECRET, known))
 
-    assert attribute_state.from_item(item, 4, SECRET).marks == {}
+    assert attribute_state.from_item(item, 4, SECRET).versions == {}
 
 
 def test_a_value_cannot_be_recognised_without_the_key() -> None:
-    assert AttributeState(b"one").mark(1, "gold") != AttributeState(b"two").mark(1, "gold")
+    assert AttributeState(b"one").version(1, "gold") != AttributeState(b"two").version(1, "gold")
 
 
 @given(st.integers(0, 9), st.integers(0, 9))
 def test_a_value_is_newest_unless_a_later_one_is_known(known: int, told: int) -> None:
     one = AttributeState(SECRET)
-    one.marks[("tier",)] = one.mark(known, "gold")
+    one.versions[("tier",)] = one.version(known, "gold")
 
-    assert one.newest(("tier",), told) == (told >= known)
-    assert one.newest(("another",), told)
+    assert one.is_newest(("tier",), told) == (told >= known)
+    assert one.is_newest(("another",), told)

@@ -47,9 +47,9 @@ class Reference:
     def values(self) -> dict[AttributePath, Json]:
         return {path: value for path, (_, value) in self.known.items()}
 
-    def marks(self) -> dict[AttributePath, AttributeVersion]:
+    def versions(self) -> dict[AttributePath, AttributeVersion]:
         made = AttributeState(SECRET)
-        return {path: made.mark(millisecond(second), value) for path, (second, value) in self.known.items()}
+        return {path: made.version(millisecond(second), value) for path, (second, value) in self.known.items()}
 
 
 class Destination:
@@ -67,13 +67,13 @@ class Destination:
     def deliver(self, updates: list[Update], outcome: Try = "done") -> list[Delivery]:
         member = MemberBatch("A1", self.known(), [new_delivery(second, values) for second, values in updates])
         items = plan(member, braze, RULES, only_changed=self.only_changed)
-        self.sent = [path for item in items[:1] if item.write for path in item.write.marks]
+        self.sent = [path for item in items[:1] if item.update for path in item.update.versions]
         for item in items if outcome != "lost" else []:
             take(self.profile, item.object.body)
-            assert item.write
-            item.write.accept()
+            assert item.update
+            item.update.accept()
         if outcome != "crashed":
-            member.state.marks |= member.learned
+            member.state.versions |= member.learned
             self.item = attribute_state.to_item("A1", 1, member.state)
         return member.deliveries
 
@@ -106,7 +106,7 @@ def test_any_order_of_updates_ends_with_the_newest_values(
         assert not any(one.missing for one in deliveries)
 
     assert delivery.shown() == nested(reference.values())
-    assert delivery.known().marks == reference.marks()
+    assert delivery.known().versions == reference.versions()
 
 
 @given(st.lists(st.lists(updates, min_size=1, max_size=4), max_size=6))
@@ -194,14 +194,16 @@ def test_the_account_id_is_sent_along_since_a_device_may_have_changed_it(
     alias: bool, told: dict[AttributePath, Json], event: str, sent: list[AttributePath]
 ) -> None:
     known = AttributeState(SECRET)
-    known.marks.update({path: known.mark(millisecond(1), value) for path, value in ((TIER, "silver"), (ACCOUNT, "A1"))})
+    known.versions.update(
+        {path: known.version(millisecond(1), value) for path, value in ((TIER, "silver"), (ACCOUNT, "A1"))}
+    )
     member = MemberBatch("A1", known, [new_delivery(2, {**told, ACCOUNT: "A1"}, event=event)])
     rules = BrazeRules(identifier_type="user_alias" if alias else "external_id")
 
     items = plan(member, braze, rules, only_changed=True)
 
-    writes = [item.write for item in items if item.write]
-    assert sorted(path for write in writes for path in write.marks) == sorted(sent)
+    writes = [item.update for item in items if item.update]
+    assert sorted(path for update in writes for path in update.versions) == sorted(sent)
 
 
 def test_the_order_of_an_objects_keys_is_no_change() -> None:
@@ -243,7 +245,7 @@ def test_a_value_that_changes_and_changes_back_within_a_batch_is_not_sent_but_it
 
     assert delivery.sent == []
     assert not any(one.missing for one in deliveries)
-    assert delivery.known().marks[TIER].time == millisecond(3)
+    assert delivery.known().versions[TIER].time == millisecond(3)
 
 
 def test_nothing_is_known_of_a_writing_that_was_not_taken() -> None:
@@ -252,7 +254,7 @@ def test_nothing_is_known_of_a_writing_that_was_not_taken() -> None:
     deliveries = delivery.deliver([(1, {TIER: "gold"}), (2, {POINTS: 1})], "lost")
 
     assert [one.missing for one in deliveries] == [{"attributes"}, {"attributes"}]
-    assert delivery.known().marks == {}
+    assert delivery.known().versions == {}
 
 
 @given(st.lists(updates, min_size=1, max_size=5))
@@ -263,17 +265,17 @@ def test_a_writing_taken_apart_ends_as_the_merged_one(batch: list[Update]) -> No
     reference.deliver(batch)
     profile: dict[str, Any] = {}
 
-    for write in apart(items[0].write) if items and items[0].write else []:
-        (share,) = write.shares
+    for update in apart(items[0].update) if items and items[0].update else []:
+        (share,) = update.shares
         assert share[1].keys() <= share[0].translation.attributes.keys()
         for one in braze.attribute_objects({}, share[1], RULES):
             take(profile, one.body)
-            write.objects_left += 1
-        for _ in range(write.objects_left):
-            write.accept()
+            update.objects_left += 1
+        for _ in range(update.objects_left):
+            update.accept()
 
     assert profile == nested(reference.values())
-    assert member.learned == reference.marks()
+    assert member.learned == reference.versions()
     assert not any(one.missing for one in member.deliveries)
 
 
@@ -282,9 +284,9 @@ def test_a_writing_is_taken_apart_once_though_several_of_its_objects_are_refused
         "A1", AttributeState(SECRET), [new_delivery(1, {TIER: "gold"}), new_delivery(2, {TIER: "silver"})]
     )
     (item,) = plan(member, braze, RULES, only_changed=True)
-    assert item.write
+    assert item.update
 
-    first, second = apart(item.write), apart(item.write)
+    first, second = apart(item.update), apart(item.update)
 
     assert (len(first), second) == (2, [])
 
@@ -303,7 +305,7 @@ def test_a_writing_is_taken_apart_once_though_several_of_its_objects_are_refused
 def test_a_work_lacks_what_the_ledger_does_not_name(accepted: Any, trust: bool, missing: Any) -> None:
     one = new_delivery(1, {TIER: "gold"}, event="e", purchase="p")
 
-    one.recall(accepted, trust_attributes=trust)
+    one.remove_accepted(accepted, trust_attributes=trust)
 
     assert one.missing == missing
     assert one.accepted == one.accepted_before == accepted
@@ -311,7 +313,7 @@ def test_a_work_lacks_what_the_ledger_does_not_name(accepted: Any, trust: bool, 
 
 def test_attributes_that_were_refused_in_part_are_not_complete() -> None:
     one = new_delivery(1, {TIER: "gold"})
-    one.refuse("attributes", "some field is wrong")
+    one.reject("attributes", "some field is wrong")
 
     one.accept("attributes")
 

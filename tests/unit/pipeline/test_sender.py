@@ -132,9 +132,9 @@ def _overtakes(deliveries: list[Delivery], items: list[OutboundObject]) -> bool:
     # Attributes come before everything, the oldest first; then each work's event and purchase.
     by_time = sorted(deliveries, key=lambda one: one.update.time)
     objects = [
-        (deliveries.index(item.delivery), ("event", "purchase").index(item.part)) for item in items if not item.write
+        (deliveries.index(item.delivery), ("event", "purchase").index(item.part)) for item in items if not item.update
     ]
-    merged = {(-1, by_time.index(one)) for item in items if item.write for one, _ in item.write.shares}
+    merged = {(-1, by_time.index(one)) for item in items if item.update for one, _ in item.update.shares}
     missing = {(-1, at) for at, one in enumerate(by_time) if "attributes" in one.missing} | {
         (at, kind)
         for at, one in enumerate(deliveries)
@@ -176,7 +176,7 @@ def send_all(model: Model, people: list[MemberBatch], rules: BrazeRules = RULES)
     way = sender(model, rules)
     send(way, [items for one in people if (items := plan(one, braze, rules, only_changed=True))])
     for one in people:
-        one.state.marks |= one.learned
+        one.state.versions |= one.learned
     return way
 
 
@@ -422,7 +422,7 @@ def test_a_failure_that_lasts_stops_after_a_few_attempts_and_leaves_everything_m
     attempts = UNKNOWN_ATTEMPTS if fault.startswith("lost") else ATTEMPTS
     assert (way.counts["requests"], bool(way.failing), way.broken) == (attempts, True, False)
     assert deliveries[0].missing == {"attributes", "event"}
-    assert people[0].state.marks == {}
+    assert people[0].state.versions == {}
 
 
 def test_what_lies_behind_a_failing_request_of_a_member_is_not_tried() -> None:
