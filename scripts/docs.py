@@ -12,8 +12,7 @@ from typing import Any
 from loyalty_bridge.admin import api as admin_api
 from loyalty_bridge.http_api import openapi
 from loyalty_bridge.platforms import field_reference
-from loyalty_bridge.platforms.brevo import event_models as brevo_events
-from loyalty_bridge.platforms.convercus import schemas as convercus_schemas
+from loyalty_bridge.platforms.registry import LOYALTY
 from scripts import costs
 
 ROOT = Path(__file__).parent.parent
@@ -33,12 +32,12 @@ def documents() -> Iterator[tuple[Path, str]]:
     """Give every file and its text."""
     yield DOCS / "openapi.json", _text(openapi.openapi())
     yield DOCS / "admin-openapi.json", _text(admin_api.openapi())
-    for platform, schemas in (("convercus", convercus_schemas.schemas()), ("brevo", brevo_events.schemas())):
-        for name, schema in schemas.items():
-            yield DOCS / "schemas" / platform / f"{name}.json", _text(schema)
     yield DOCS / "costs.md", costs.page()
-    for platform in field_reference.references():
-        yield DOCS / f"{platform}-fields.md", field_reference.page(platform)
+    for name, platform in LOYALTY.items():
+        reference = platform.reference()
+        for event, schema in reference.schemas.items():
+            yield DOCS / "schemas" / name / f"{event}.json", _text(schema)
+        yield DOCS / f"{name}-fields.md", field_reference.page(platform.SETTINGS.title, reference)
     yield ROOT / "NOTICE", _NOTICE + "".join(f"{name}: {_licence(name)}\n" for name in _shipped())
 
 

@@ -10,7 +10,6 @@ from typing import Any, cast
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.model import Json, MemberUpdate
 from loyalty_bridge.platforms import parsing
-from loyalty_bridge.platforms.field_reference import references
 from loyalty_bridge.platforms.registry import LOYALTY
 
 
@@ -34,9 +33,9 @@ def learn(platform: str, files: Iterable[bytes]) -> list[dict[str, Any]]:
     Invalid
         There is no such platform.
     """
-    documented = references().get(platform)
-    if documented is None:
-        raise Invalid("platform", f"is none of {', '.join(references())}")
+    if platform not in LOYALTY:
+        raise Invalid("platform", f"is not one of {', '.join(LOYALTY)}")
+    documented = LOYALTY[platform].reference()
     types: defaultdict[str, _Seen] = defaultdict(_Seen)
     for data in files:
         for event in _events(data):

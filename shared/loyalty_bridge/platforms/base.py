@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from loyalty_bridge.infra.http_client import Reply
 from loyalty_bridge.model import FieldError, Json, MemberUpdate
 from loyalty_bridge.platforms.settings import EngagementSettings, LoyaltySettings
+
+if TYPE_CHECKING:
+    from loyalty_bridge.platforms.field_reference import Reference
 
 AttributePath: TypeAlias = tuple[str, ...]
 """``(name,)``, or ``(name, key)`` for one key of an object that is merged key by key."""
@@ -170,6 +173,9 @@ class LoyaltyPlatform(Protocol):
     """With which field and reason an event is refused whose `alias` nobody has told about; where there are aliases."""
     AMBIGUOUS_ERRORS: Mapping[str, tuple[str, str]]
     """The same for aliases that mean one member and have been told of several, by what they begin with up to ``:``."""
+
+    def reference(self) -> Reference:
+        """Return the fields that its events become, for the documentation."""
 
     def events(self, record: Json, /) -> list[Json]:
         """Take a record apart into events."""

@@ -56,7 +56,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, ProfileField, UnknownField
@@ -64,6 +64,9 @@ from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.brevo.settings import BrevoRules, BrevoSettings, IdentifyBy
 from loyalty_bridge.platforms.personal import WITHHELD, withheld_in, without_personal
 from loyalty_bridge.platforms.settings import LoyaltySettings
+
+if TYPE_CHECKING:
+    from loyalty_bridge.platforms.field_reference import Reference
 
 SETTINGS: type[LoyaltySettings] = BrevoSettings
 UNKNOWN_EVENT = "loyalty_event"
@@ -128,6 +131,13 @@ def envelope(event: Json, event_name: str | None, received: datetime) -> Json:
         "event_date": _iso(received),
     }
     return told | {field: value for field, value in made.items() if parsing.is_missing_id(told.get(field))}
+
+
+def reference() -> Reference:
+    """Return the fields that the events become, for the documentation."""
+    from loyalty_bridge.platforms.brevo import reference as module
+
+    return module.reference()
 
 
 def member(event: Json, rules: BrevoRules) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.model import (
@@ -35,6 +35,9 @@ from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.convercus.settings import ConvercusRules, ConvercusSettings
 from loyalty_bridge.platforms.personal import WITHHELD, is_personal, withheld_in, without_personal
 from loyalty_bridge.platforms.settings import LoyaltySettings
+
+if TYPE_CHECKING:
+    from loyalty_bridge.platforms.field_reference import Reference
 
 
 class _Kind(NamedTuple):
@@ -181,6 +184,13 @@ class _Person(NamedTuple):
 def events(record: Json) -> list[Json]:
     """Take a parsed record apart, as `parsing.split_events` does."""
     return [_Event(event) if isinstance(event, Mapping) else event for event in parsing.split_events(record)]
+
+
+def reference() -> Reference:
+    """Return the fields that the events become, for the documentation."""
+    from loyalty_bridge.platforms.convercus import reference as module
+
+    return module.reference()
 
 
 def member(event: Json, _rules: ConvercusRules | None = None) -> str | None:

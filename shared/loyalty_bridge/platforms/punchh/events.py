@@ -46,12 +46,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, Part, ProfileField, UnknownField
 from loyalty_bridge.platforms import parsing
 from loyalty_bridge.platforms.punchh.settings import PunchhRules, PunchhSettings
 from loyalty_bridge.platforms.settings import LoyaltySettings
+
+if TYPE_CHECKING:
+    from loyalty_bridge.platforms.field_reference import Reference
 
 FAMILIES = frozenset({
     "users", "checkins", "redemptions", "rewards", "redeemables", "coupons", "user_coupon_redemptions",
@@ -142,6 +146,13 @@ _CREDENTIAL_PATH = re.compile(
 _JSON_WEB_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 events = parsing.split_events
+
+
+def reference() -> Reference:
+    """Return the fields that the events become, for the documentation."""
+    from loyalty_bridge.platforms.punchh import reference as module
+
+    return module.reference()
 
 
 def member(event: Json, _rules: PunchhRules | None = None) -> str | None:
