@@ -2,14 +2,14 @@
 
 Cold: from the first request of a new process to its answer. Warm: p50 and p99 of the requests after it. Beyond: the p50
 without that of the bare handler, and without the exchanges with the loyalty platform's simulator: the same ones, made
-anew with requests alone, over a connection that is open for look-ups and one of its own for each action. Trips: to
+again with requests alone, over a connection that is open for lookups and one of its own for each action. Trips: to
 DynamoDB, which is `benchmarks.dynamodb`, in memory. Client: what so many calls of DynamoDB's client take by
 themselves, which is most of it and goes up and down with the machine. Imports: a look-up's against those of Powertools'
 Logger and Metrics, one boto3 DynamoDB client and requests.
 
 All of it runs on one processor, which is what Lambda gives to 1,769 MB
 (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html): on a virtual machine, to wake a process on
-another one may take as long as a call of DynamoDB's client, and tells of that machine only.
+another one may take as long as a call of DynamoDB's client, so the result holds for that machine only.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Bundle:
     asked: list[Request]
 
     def trips(self) -> int:
-        """Tell how often DynamoDB was asked so far."""
+        """Return how often DynamoDB was asked so far."""
         counts = requests.get(f"{self.environment['AWS_ENDPOINT_URL']}/counts", timeout=10).json()
         return int(counts.get("calls", 0))
 
@@ -102,13 +102,13 @@ def bundle() -> Iterator[Bundle]:
         named = {"POWERTOOLS_SERVICE_NAME": "bench", "POWERTOOLS_METRICS_NAMESPACE": "bench"}
         others = {"SECRETS_KEY": "key", "PARKED_BUCKET": "none", "ALLOWED_HOSTS": "127.0.0.1"}
         with patch.dict(os.environ, way):
-            told = ProgramSettings(programs_table="ProgramsTable", secrets_key="key", allowed_hosts="127.0.0.1")
+            settings = ProgramSettings(programs_table="ProgramsTable", secrets_key="key", allowed_hosts="127.0.0.1")
             api = {"base_url": upstream.url, "auth_url": upstream.url, "realm": PROGRAM, "interaction_id": "bench"}
             side = {"membership_optins": ["Newsletter"], "default_optins": ["Newsletter"], "api": api}
             connection = merged(Connection(), {"loyalty": side, "engagement": {"api_endpoint": upstream.url}})
             given = {"braze_api_key": "key", "convercus_client_secret": "secret"}
-            repository.save(told, None, PROGRAM, connection, given)
-            key, _ = api_keys.create(told, PROGRAM, "bench")
+            repository.save(settings, None, PROGRAM, connection, given)
+            key, _ = api_keys.create(settings, PROGRAM, "bench")
         program = upstream.program(PROGRAM, client_secret="secret")
         program.account(MEMBER, points=100)
         program.coupon("WELCOME")
@@ -116,7 +116,7 @@ def bundle() -> Iterator[Bundle]:
 
 
 def _variable(table: str) -> str:
-    """Name the variable that tells a function the name of a table."""
+    """Name the environment variable that holds the name of a table."""
     return f"{table.removesuffix('Table')}_TABLE".upper()
 
 
@@ -191,7 +191,7 @@ def imports(rounds: int) -> dict[str, float]:
 
 
 def exchanges(url: str, asked: Sequence[Request], count: int, *, kept: bool) -> float:
-    """Give the median milliseconds of exchanges with the simulator, made anew with requests alone.
+    """Give the median milliseconds of exchanges with the simulator, made again with requests alone.
 
     Parameters
     ----------

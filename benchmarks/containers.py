@@ -3,9 +3,10 @@
 ``naive``
     Parses, maps and translates as the forwarder does, then posts what a request holds (75 objects for Braze, 100 KB for
     MoEngage) with `requests.post` from a thread pool that has as many workers as the forwarder: no session, no merging,
-    no order, no ledger.
+    no order, no delivery log.
 ``off``
-    The forwarder without ledger and member state: nothing is looked up, hashed or written. Programs are in memory.
+    The forwarder without delivery log and attribute state. It looks up, hashes and writes nothing; programs are in
+    memory.
 ``on``
     The forwarder as it is deployed.
 """
@@ -62,8 +63,8 @@ SETTINGS = DeliverySettings(
 )
 
 
-class Told(NamedTuple):
-    """What a container tells at its end.
+class Result(NamedTuple):
+    """What a container measured.
 
     Attributes
     ----------
@@ -81,13 +82,13 @@ class Told(NamedTuple):
     least_requests: int
 
 
-def run(way: Way, shares: Sequence[Sequence[Batch]], programs: Programs) -> list[Told]:
+def run(way: Way, shares: Sequence[Sequence[Batch]], programs: Programs) -> list[Result]:
     """Let each container, a process, handle its batches one after the other; the clock starts when all are warm."""
     context = multiprocessing.get_context("fork")
-    start, told = context.Barrier(len(shares)), context.SimpleQueue()
+    start, results = context.Barrier(len(shares)), context.SimpleQueue()
     gc.collect()
     gc.freeze()  # a container's memory does not hold the whole stream: its collector must not walk it
-    containers = [context.Process(target=_contain, args=(way, share, programs, start, told)) for share in shares]
+    containers = [context.Process(target=_contain, args=(way, share, programs, start, results)) for share in shares]
     for container in containers:
         container.start()
     gc.unfreeze()
@@ -95,18 +96,18 @@ def run(way: Way, shares: Sequence[Sequence[Batch]], programs: Programs) -> list
         container.join()
     if any(container.exitcode for container in containers):
         sys.exit("a container failed")
-    return [told.get() for _ in containers]
+    return [results.get() for _ in containers]
 
 
 def least(weights: Sequence[Weight], capacity: Weight) -> int:
-    """Tell how many requests objects of one program need at least, by what they weigh and what a request holds."""
+    """Return how many requests objects of one program need at least, by what they weigh and what a request holds."""
     needed: Iterator[int] = (
         -(-sum(used) // limit) for used, limit in zip(zip(*weights, strict=True), capacity, strict=True)
     )
     return max(needed)
 
 
-def _contain(way: Way, share: Sequence[Batch], programs: Programs, start: Any, told: Any) -> None:
+def _contain(way: Way, share: Sequence[Batch], programs: Programs, start: Any, results: Any) -> None:
     noted: list[int] = []
     with ExitStack() as stack:
         deliver = _prepared(way, programs, noted, stack)
@@ -114,7 +115,7 @@ def _contain(way: Way, share: Sequence[Batch], programs: Programs, start: Any, t
         began, cpu = time.monotonic(), time.process_time()
         for batch in share:
             deliver(batch)
-        told.put(Told(began, time.monotonic(), time.process_time() - cpu, sum(noted)))
+        results.put(Result(began, time.monotonic(), time.process_time() - cpu, sum(noted)))
 
 
 def _prepared(way: Way, programs: Programs, noted: list[int], stack: ExitStack) -> Callable[[Batch], None]:

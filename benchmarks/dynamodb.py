@@ -3,7 +3,7 @@
 boto3 speaks to it as to AWS, so a container pays the real price of a round trip: encoding, signing, exchange, decoding.
 It does what the functions ask and checks no condition. It counts calls, and the capacity units that DynamoDB would
 charge (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html): a strongly
-consistent read costs one for every 4 KB of an item begun, a write one for every 1 KB. ``GET /counts`` tells;
+consistent read costs one for every 4 KB of an item begun, a write one for every 1 KB. ``GET /counts`` returns them;
 ``DELETE /counts`` forgets them, and all items but the programs.
 """
 
@@ -100,8 +100,8 @@ class DynamoDb:
         """Set the attributes of an update; what it adds or removes is left."""
         name, key = asked["TableName"], asked["Key"]
         names, values = asked.get("ExpressionAttributeNames", {}), asked["ExpressionAttributeValues"]
-        told = re.findall(r"(#?\w+) = (:\w+)", asked["UpdateExpression"])
-        made = {names.get(attribute, attribute): values[value] for attribute, value in told}
+        assignments = re.findall(r"(#?\w+) = (:\w+)", asked["UpdateExpression"])
+        made = {names.get(attribute, attribute): values[value] for attribute, value in assignments}
         self._put(name, {**key, **self._tables[name].get(_key(name, key), {}), **made})
         return {}
 
@@ -134,12 +134,12 @@ def _key(table: str, item: Item) -> tuple[str, ...]:
 
 
 def units(item: Item | None, block: int) -> int:
-    """Tell how many blocks of so many bytes are begun; what is not there costs one, too."""
+    """Return how many blocks of so many bytes are begun; what is not there costs one, too."""
     return -(-max(size(item or {}), 1) // block)
 
 
 def size(item: Item) -> int:
-    """Tell an item's bytes as DynamoDB counts them.
+    """Return an item's bytes as DynamoDB counts them.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
     """

@@ -2,12 +2,11 @@
 
 Kinesis batches of 1,000 records (`benchmarks.traffic`) are made before the clock starts. They are handled by as
 many containers as Lambda would run for one shard, which is the template's parallelization factor
-(`benchmarks.containers` tells the three ways in which they do it). The platform, Braze or MoEngage, is its
+(in the three ways that `benchmarks.containers` describes). The platform, Braze or MoEngage, is its
 simulator in a process of its own, over TLS, as it is reached, or without (``--plain``); it counts objects and replies
 after 0, 50 or 100 ms.
-DynamoDB is `benchmarks.dynamodb` in a process of its own, which replies after 5 ms. Ledger and member state are
-empty at the start of each run, so every member is new and every value is written: with them, it is what it costs at
-most.
+DynamoDB is `benchmarks.dynamodb` in a separate process, which replies after 5 ms. Delivery log and attribute state are
+empty at the start of each run, so every member is new and every value is written: the highest cost.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ def measure(way: Way, shares: Sequence[Sequence[Batch]], programs: Programs, rep
         _simulator(program, "POST", "/reset")
     requests.delete(f"{aws_url}/counts", timeout=10).raise_for_status()
 
-    told = containers.run(way, shares, programs)
+    results = containers.run(way, shares, programs)
 
     seen = [_simulator(program, "GET") for program in programs.values()]
     counts = requests.get(f"{aws_url}/counts", timeout=10).json()
@@ -98,11 +97,11 @@ def measure(way: Way, shares: Sequence[Sequence[Batch]], programs: Programs, rep
         way=way,
         programs=len(programs),
         reply_ms=reply_ms,
-        events_per_second=events / (max(one.ended for one in told) - min(one.began for one in told)),
-        cpu_us=sum(one.cpu for one in told) / events * 1e6,
+        events_per_second=events / (max(one.ended for one in results) - min(one.began for one in results)),
+        cpu_us=sum(one.cpu for one in results) / events * 1e6,
         objects=sum(sum(one["processed"].values()) for one in seen),
         requests=sum(sum(one["requests"].values()) for one in seen),
-        least_requests=sum(one.least_requests for one in told),
+        least_requests=sum(one.least_requests for one in results),
         connections=sum(one["connections"] for one in seen),
         workers=len(shares) * len(programs) * containers.WORKERS,
         round_trips=counts.get("calls", 0) / sum(map(len, shares)),
@@ -113,15 +112,15 @@ def measure(way: Way, shares: Sequence[Sequence[Batch]], programs: Programs, rep
 
 def median(runs: Sequence[Measured]) -> Measured:
     """Give the median of each number."""
-    told = [asdict(run) for run in runs]
+    rows = [asdict(run) for run in runs]
     numbers = {
-        name: statistics.median(one[name] for one in told) for name in told[0] if name not in {"way", "platform"}
+        name: statistics.median(one[name] for one in rows) for name in rows[0] if name not in {"way", "platform"}
     }
-    return Measured(**(told[0] | numbers))
+    return Measured(**(rows[0] | numbers))
 
 
 def _simulator(program: Program, method: str, path: str = "", **options: Any) -> Any:
-    """Tell or ask the simulator something about a program's workspace; its key is the program's id."""
+    """Call the simulator's routes for a program's workspace, whose key is the program's id."""
     url = f"{program.connection.engagement.api_endpoint}/_simulator/workspaces/{program.id}{path}"
     reply = requests.request(method, url, timeout=60, **options)
     reply.raise_for_status()
@@ -129,7 +128,7 @@ def _simulator(program: Program, method: str, path: str = "", **options: Any) ->
 
 
 def _key_of(program: Program) -> dict[str, str]:
-    """Tell MoEngage the workspace's key; Braze's workspaces are called as their keys."""
+    """Return MoEngage's setting for the workspace's key; Braze's workspaces are named by their keys."""
     return {"key": program.id} if program.connection.engagement.platform == "moengage" else {}
 
 
@@ -178,18 +177,20 @@ def _connect(program: str, platform: str, url: str) -> Program:
     return repository.save(SETTINGS, None, program, Connection(loyalty=side, engagement=engagement), {secret: program})
 
 
-def bench(told: argparse.Namespace) -> Iterator[list[Measured]]:
-    """Measure all ways for every combination of what was told, each as often as told, and give the medians."""
-    with _servers(told.platform, plain=told.plain) as (platform_url, aws_url):
-        for count in told.programs:
-            shares = batches(told.events, programs=count, containers=told.containers)
+def bench(arguments: argparse.Namespace) -> Iterator[list[Measured]]:
+    """Measure all ways for every combination of the arguments, repeatedly, and yield the medians."""
+    with _servers(arguments.platform, plain=arguments.plain) as (platform_url, aws_url):
+        for count in arguments.programs:
+            shares = batches(arguments.events, programs=count, containers=arguments.containers)
             # In another process: the containers must not inherit a connection to AWS.
             with multiprocessing.get_context("fork").Pool(1) as pool:
                 ids = [f"program-{number}" for number in range(count)]
-                connected = pool.starmap(_connect, [(id_, told.platform, platform_url) for id_ in ids])
+                connected = pool.starmap(_connect, [(id_, arguments.platform, platform_url) for id_ in ids])
             programs = {program.id: program for program in connected}
-            for reply_ms in told.reply_ms:
-                runs = [measure(way, shares, programs, reply_ms, aws_url) for _ in range(told.repeat) for way in WAYS]
+            for reply_ms in arguments.reply_ms:
+                runs = [
+                    measure(way, shares, programs, reply_ms, aws_url) for _ in range(arguments.repeat) for way in WAYS
+                ]
                 yield [median([run for run in runs if run.way == way]) for way in WAYS]
 
 
@@ -199,7 +200,7 @@ _COLUMNS = (
 
 
 def rows(naive: Measured, off: Measured, on: Measured) -> Iterator[str]:
-    """Write lines of the table: the ratio of events/s is to the naive way, of processor time to that without ledger."""
+    """Yield lines of the table. The ratio of events/s is to the naive way, of processor time to `off`."""
     for one in (naive, off, on):
         ratio = one.events_per_second / naive.events_per_second
         over = 100 * (one.requests / one.least_requests - 1)
@@ -212,7 +213,7 @@ def rows(naive: Measured, off: Measured, on: Measured) -> Iterator[str]:
 
 
 def goals(measured: Sequence[Sequence[Measured]]) -> Iterator[tuple[str, bool]]:
-    """Tell each goal with what was measured, and whether it is met."""
+    """Yield each goal with what was measured, and whether it is met."""
     for naive, off, on in measured:
         case = f"{off.reply_ms} ms, {off.programs} program(s)"
         over = max(one.requests / one.least_requests for one in (off, on)) - 1
@@ -222,7 +223,7 @@ def goals(measured: Sequence[Sequence[Measured]]) -> Iterator[tuple[str, bool]]:
         least_speed = 3 if off.reply_ms >= 100 else 1
         yield f"{case}: {speed:.2f} x the naive way's events/s (at least {least_speed})", speed >= least_speed
         cpu = on.cpu_us / off.cpu_us
-        yield f"{case}: {cpu:.2f} x the processor time with ledger and member state (at most 2)", cpu <= 2
+        yield f"{case}: {cpu:.2f} x the processor time with delivery log and attribute state (at most 2)", cpu <= 2
 
 
 def main() -> None:
@@ -239,21 +240,21 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="without TLS")
     parser.add_argument("--quick", action="store_true", help="few events and no waiting: to see that it works")
     parser.add_argument("--json", type=Path, help="where to write the numbers")
-    told = parser.parse_args()
-    if told.quick:
-        told.events, told.reply_ms = 3000, [0]
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.events, arguments.reply_ms = 3000, [0]
 
     load = os.getloadavg()[0]
     print(_COLUMNS)
     measured = []
-    for runs in bench(told):
+    for runs in bench(arguments):
         measured.append(runs)
         print(*rows(*runs), sep="\n", flush=True)
-    print(f"\n{told.events} events, load before {load:.1f}, after {os.getloadavg()[0]:.1f}\n")
+    print(f"\n{arguments.events} events, load before {load:.1f}, after {os.getloadavg()[0]:.1f}\n")
     for goal, is_met in goals(measured):
         print("met   " if is_met else "MISSED", goal)
-    if told.json:
-        told.json.write_text(json.dumps([asdict(one) for runs in measured for one in runs], indent=2) + "\n")
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(one) for runs in measured for one in runs], indent=2) + "\n")
 
 
 if __name__ == "__main__":

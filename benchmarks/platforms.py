@@ -1,6 +1,6 @@
 """The simulator of an engagement platform for the benchmark, in a process of its own: it counts and checks nothing.
 
-Over TLS, as the platform is reached, when it is told a certificate:
+With a certificate it serves TLS, as the platform does:
 ``python -m benchmarks.platforms braze|moengage [CERTIFICATE]``.
 """
 

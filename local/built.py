@@ -66,8 +66,8 @@ def main() -> None:
     parser.add_argument("template", type=Path)
     parser.add_argument("python", help="such as 3.13")
     parser.add_argument("architecture", help="arm64 or x86_64")
-    told = parser.parse_args()
-    write(told.template, for_target(read(told.template), told.python, told.architecture))
+    arguments = parser.parse_args()
+    write(arguments.template, for_target(read(arguments.template), arguments.python, arguments.architecture))
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def deployed(containers: str = "") -> Iterator[Deployed]:
     running: list[Deployed] = []
 
     def on_event(event: Mapping[str, Any]) -> None:
-        """Carry what the simulated Convercus tells to the transport, as its feed does."""
+        """Put an event of the simulated Convercus on the queue or stream, as its feed does."""
         group = group_of(event["programId"], event["accountId"])
         running[0].put(event["programId"], [(json.dumps(event), group)])
 
@@ -153,8 +153,12 @@ def deployed(containers: str = "") -> Iterator[Deployed]:
             stack.build_for_containers()
         os.environ |= stack.credentials(endpoint)
         say(f"deploying template.yaml into the local AWS at {endpoint} …")
-        told = {"AllowedHosts": "127.0.0.1", "ForwarderConcurrency": "4", "Alarms": "false"}  # no metric math there
-        outputs = stack.deploy(endpoint, Transport="both", **told)
+        parameters = {
+            "AllowedHosts": "127.0.0.1",
+            "ForwarderConcurrency": "4",
+            "Alarms": "false",
+        }  # no metric math there
+        outputs = stack.deploy(endpoint, Transport="both", **parameters)
         create_routes(stack.STACK, "Api")
         punchh.business.campaigns["token-of-the-campaign"] = Campaign(campaign_id=CAMPAIGN, repeat="new")
         address = held.enter_context(page(endpoint, outputs))

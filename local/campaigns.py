@@ -40,7 +40,7 @@ def campaigns(bundle: Deployed) -> bool:
         (
             "assign to many",
             "campaigns/WELCOME/assign/batch",
-            {"account_ids": ["C00002", "C00003", "nobody"], "dispatch_id": "d4"},
+            {"account_ids": ["C00002", "C00003", "unknown"], "dispatch_id": "d4"},
         ),
     ]
     good = True
@@ -54,7 +54,7 @@ def campaigns(bundle: Deployed) -> bool:
     for title, path in (
         ("profile", f"members/{MEMBER}/profile"),
         ("coupons", f"members/{MEMBER}/coupons?lang=de"),
-        ("unknown member", "members/nobody/profile"),
+        ("unknown member", "members/unknown/profile"),
     ):
         reply = _get(bundle, path)
         good &= ("error" in reply.json()) == (title == "unknown member")
@@ -103,16 +103,16 @@ def punchh_campaigns(bundle: Deployed, program: str) -> bool:
 
 def _batch(bundle: Deployed, path: str) -> bool:
     """Wait until a batch is carried out."""
-    told: dict[str, Any] = {}
+    progress: dict[str, Any] = {}
 
     def done() -> bool:
-        told.update(_get(bundle, path).json())
-        return told.get("planned") == 0
+        progress.update(_get(bundle, path).json())
+        return progress.get("planned") == 0
 
     carried_out = _wait(done)
-    members = ", ".join(f"{one['account_id']}: {one['state']}" for one in told.get("members", ()))
+    members = ", ".join(f"{one['account_id']}: {one['state']}" for one in progress.get("members", ()))
     say(f"  {'':16}     {members}")
-    return carried_out and told["succeeded"] == 2 and told["rejected"] == 1
+    return carried_out and progress["succeeded"] == 2 and progress["rejected"] == 1
 
 
 def _came_back(bundle: Deployed) -> bool:

@@ -104,7 +104,7 @@ def _planned(program: str, person: dict[str, Any], kind: str, payload: dict[str,
         "userId": person["user"],
         "payload": payload,
     }
-    alone = kind in {"user_changed", "user_logged_out"}  # Convercus tells the person only, not the account
+    alone = kind in {"user_changed", "user_logged_out"}  # Convercus names only the person, not the account
     if not alone:
         event["accountId"] = person["account"]
     purchase = kind == "account_transaction" and payload["transactionType"] == "EARNTRANSACTION"
@@ -226,7 +226,7 @@ def _bad(program: str, person: dict[str, Any]) -> list[Planned]:
         '{"eventType": "balance_changed", broken',
         {**base, "eventId": "bad-1", "eventType": "teleported"},
         {**base, "eventId": "bad-2", "eventType": "balance_changed", "occurredAt": "2026-13-45"},
-        {**base, "eventId": "bad-3", "eventType": "balance_changed", "programId": "nobody"},
+        {**base, "eventId": "bad-3", "eventType": "balance_changed", "programId": "unknown"},
         {**base, "eventId": "bad-4", "eventType": "balance_changed", "accountId": None},
         {**base, "eventId": "bad-5", "eventType": "balance_changed", "payload": []},
     ]

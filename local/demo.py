@@ -18,7 +18,7 @@ _QUIET_SECONDS = 60.0
 
 
 def stream_day(bundle: Deployed, members: int, events: int) -> bool:
-    """Stream a day and tell what arrived; true when everything did."""
+    """Stream a day and show what arrived; true when everything did."""
     sent: dict[str, float] = {}
     plans = {program: list(day(program, members=members, events=events)) for program in PROGRAMS}
     complete = True
@@ -114,25 +114,25 @@ def _summary(bundle: Deployed, program: str, plan: list[Planned], sent: dict[str
 
 
 def _totals(bundle: Deployed) -> None:
-    """Tell what was refused, and what the functions say of themselves in their logs."""
+    """Return what was refused, and what the functions say of themselves in their logs."""
     say("\nrefused records")
     for reason, count in sorted(_refused().items()):
         say(f"  {count:4} × {reason}")
     counts = _counts(bundle)
-    told, sent = counts["attributes_received"], counts["attributes_sent"]
-    if told:
+    received, sent = counts["attributes_received"], counts["attributes_sent"]
+    if received:
         say(
-            f"attribute values told by the events: {told:,}; sent: {sent:,}; "
-            f"saved, since unchanged or older: {1 - sent / told:.0%}"
+            f"attribute values told by the events: {received:,}; sent: {sent:,}; "
+            f"saved, since unchanged or older: {1 - sent / received:.0%}"
         )
 
 
 def _counts(bundle: Deployed) -> Counter[str]:
     """Add up what the forwarder logged."""
     counts: Counter[str] = Counter()
-    for told in logged(bundle, "forwarded"):
-        if told.get("message") == "forwarded":
-            counts.update({name: value for name, value in told.items() if isinstance(value, int)})
+    for entry in logged(bundle, "forwarded"):
+        if entry.get("message") == "forwarded":
+            counts.update({name: value for name, value in entry.items() if isinstance(value, int)})
     return counts
 
 

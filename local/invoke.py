@@ -31,8 +31,8 @@ def function_environment(name: str) -> dict[str, str]:
     """Read the variables of a function of the local run, with the way to the local AWS."""
     logical = "".join(part.capitalize() for part in name.split("_"))
     way = stack.credentials(json.loads(stack.ENDPOINTS.read_text())["aws"])
-    told: dict[str, dict[str, str]] = json.loads(stack.ENV_VARS.read_text())
-    return told[logical] | way
+    variables: dict[str, dict[str, str]] = json.loads(stack.ENV_VARS.read_text())
+    return variables[logical] | way
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ def _forwarded(gateway: str, request: Request) -> Answer:
         request.method, gateway + request.target, headers=headers, data=request.body, allow_redirects=False, timeout=60
     )
     kept = {"content-type", "cache-control", "location", "refresh", "set-cookie"}
-    told = {name: text for name, text in reply.headers.items() if name.lower() in kept or "-policy" in name.lower()}
-    return Answer(reply.status_code, reply.content, told)
+    passed = {name: text for name, text in reply.headers.items() if name.lower() in kept or "-policy" in name.lower()}
+    return Answer(reply.status_code, reply.content, passed)
 
 
 def _let_in(outputs: dict[str, str], origin: str) -> None:

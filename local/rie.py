@@ -38,8 +38,8 @@ class Function:
 
     def kill(self) -> None:
         """End the process of the function at once, whatever it does; the next request starts another one."""
-        told = subprocess.run(["pgrep", "-P", str(self._process.pid)], capture_output=True, text=True, check=False)
-        for process in told.stdout.split():
+        children = subprocess.run(["pgrep", "-P", str(self._process.pid)], capture_output=True, text=True, check=False)
+        for process in children.stdout.split():
             with suppress(ProcessLookupError):  # it has just ended by itself
                 os.kill(int(process), signal.SIGKILL)
 
@@ -59,7 +59,7 @@ def running(
     folder = folder or ROOT / "functions" / name
     address, runtime_api = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     # The interpreter of the development environment, for awslambdaric; the code is the layer's.
-    told = (
+    variables = (
         os.environ
         | dict(environment)
         | {
@@ -79,7 +79,7 @@ def running(
             *(sys.executable, "-m", "awslambdaric", "app.handler"),
         ],
         cwd=folder,
-        env=told,
+        env=variables,
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,

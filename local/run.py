@@ -39,10 +39,10 @@ def stay(containers: str) -> int:
 
 
 def _show(bundle: Deployed) -> None:
-    told = json.loads(stack.ENDPOINTS.read_text())
+    urls = json.loads(stack.ENDPOINTS.read_text())
     say("\nsimulators (docs/local.md lists the routes below /_simulator/, which show and configure them):")
     for name in ("braze", "moengage", "convercus", "punchh", "brevo"):
-        say(f"  {name:24}{told[name]}")
+        say(f"  {name:24}{urls[name]}")
     say(f"\nprograms at {bundle.api}/v1/programs/…, each with an API key")
     for program, key in bundle.keys.items():
         say(f"  {program:24}{key}")
@@ -57,12 +57,12 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=200)
     parser.add_argument("--events", type=int, default=1200, help="events of each program, beside those of joining")
     parser.add_argument("--containers", default="", help="where containers of `sam local invoke` reach this machine")
-    told = parser.parse_args()
-    _check(told.containers)
+    arguments = parser.parse_args()
+    _check(arguments.containers)
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell lets what it starts with & ignore the first
         signal.signal(number, signal.default_int_handler)
     try:
-        code = demo(told.members, told.events) if told.what == "demo" else stay(told.containers)
+        code = demo(arguments.members, arguments.events) if arguments.what == "demo" else stay(arguments.containers)
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)

@@ -40,7 +40,7 @@ _START_SECONDS = 30
 
 
 def free_port() -> int:
-    """Find a port of the loopback address that nobody listens on."""
+    """Find a port of the loopback address that is free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -158,9 +158,11 @@ def _tool(path: str) -> Path:
 
 def sam(*arguments: str, environment: dict[str, str]) -> None:
     """Run the SAM CLI in the project; what it prints is kept, and shown when it fails."""
-    told = os.environ | {"PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}", "SAM_CLI_TELEMETRY": "0"} | environment
+    variables = (
+        os.environ | {"PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}", "SAM_CLI_TELEMETRY": "0"} | environment
+    )
     done = subprocess.run(
-        [_tool("sam/bin/sam"), *arguments], cwd=ROOT, env=told, capture_output=True, text=True, check=False
+        [_tool("sam/bin/sam"), *arguments], cwd=ROOT, env=variables, capture_output=True, text=True, check=False
     )
     if done.returncode:
         sys.exit(f"{done.stdout}\n{done.stderr}\n`sam {arguments[0]}` failed: its last lines above say why")
@@ -217,9 +219,9 @@ def deploy(endpoint: str, **parameters: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
-def write_endpoints(told: dict[str, Any]) -> None:
-    """Tell other processes where everything is."""
-    ENDPOINTS.write_text(json.dumps(told, indent=2) + "\n")
+def write_endpoints(endpoints: dict[str, Any]) -> None:
+    """Write the addresses for other processes."""
+    ENDPOINTS.write_text(json.dumps(endpoints, indent=2) + "\n")
 
 
 def environments() -> dict[str, dict[str, str]]:
@@ -255,5 +257,5 @@ def write_env_vars(addresses: list[str], containers: str) -> None:
             "LOCAL_RUN_HOST": containers,
             "LOCAL_RUN_PORTS": ",".join(map(str, ports)),
         }
-    told = {name: variables | way for name, variables in environments().items()}
-    ENV_VARS.write_text(json.dumps(told, indent=2) + "\n")
+    functions = {name: variables | way for name, variables in environments().items()}
+    ENV_VARS.write_text(json.dumps(functions, indent=2) + "\n")

@@ -16,14 +16,14 @@ def statistics(bundle: Deployed) -> bool:
 
     say("\nstatistics of the demo programs, as `bridge --local stats` tells them")
     agree = True
-    lost = sum(sum(told["activity_not_written"]) for told in logged(bundle, "activity_not_written"))
+    lost = sum(sum(entry["activity_not_written"]) for entry in logged(bundle, "activity_not_written"))
     for program in PROGRAMS:
         total = sum((day.total for day in activity.statistics(settings(), program, 2)), activity.Counts())
         sent, arrived = total.events["sent"], len(bundle.workspace(program).events)
         agrees = sent <= arrived if lost else sent == arrived
         agree &= agrees
-        told = ", ".join(f"{count:,} {name}" for name, count in total.events.items())
-        say(f"  {program:16}events: {told}; in Braze: {arrived:,}{'' if agrees else ' (they do not agree)'}")
+        outcomes = ", ".join(f"{count:,} {name}" for name, count in total.events.items())
+        say(f"  {program:16}events: {outcomes}; in Braze: {arrived:,}{'' if agrees else ' (they do not agree)'}")
         say(f"  {'':16}calls and requests: {', '.join(f'{count:,} {how}' for how, count in total.calls.items())}")
         for line in activity.errors(settings(), program, limit=3).lines:
             say(f"  {'':16}{line.count} × {line.endpoint}: {line.code} ({line.reason})")

@@ -33,11 +33,13 @@ def webhooks(bundle: Deployed) -> bool:
     users = [punchh_events.event(guest, now, "users") for guest in guests]
     others = chain.from_iterable(punchh_events.every_event(guest, now + 60) for guest in guests)
     # A redeemable is the business's.
-    told = [*users, *(one for one in others if one["event_name"] != "redeemables")]
+    sent_events = [*users, *(one for one in others if one["event_name"] != "redeemables")]
     name, _, password = CREDENTIAL.partition(":")
-    delivered = punchh_sender.deliver(punchh, told, secret=password, name=name, auth="basic", duplicate=0.2, reorder=3)
+    delivered = punchh_sender.deliver(
+        punchh, sent_events, secret=password, name=name, auth="basic", duplicate=0.2, reorder=3
+    )
     outcomes = Counter(str(one.outcome) for one in delivered)
-    good &= _show(moengage, "PUNCHH", outcomes, {str(one["content_id"]) for one in told})
+    good &= _show(moengage, "PUNCHH", outcomes, {str(one["content_id"]) for one in sent_events})
     good &= punchh_campaigns(bundle, MOENGAGE["punchh"])
     wrong = requests.post(loyalty, json=events[0], auth=("loyalty", "wrong"), timeout=60)
     say(f"a wrong password: {wrong.status_code} {wrong.text}")
@@ -45,7 +47,7 @@ def webhooks(bundle: Deployed) -> bool:
 
 
 def _show(moengage: MoEngage, workspace_id: str, outcomes: Counter[str], expected: set[str]) -> bool:
-    """Wait until every event has arrived, then tell what MoEngage has."""
+    """Wait until every event has arrived, then show what MoEngage has."""
     workspace = moengage.workspace(workspace_id)
     until = time.monotonic() + _SECONDS
 
@@ -62,5 +64,5 @@ def _show(moengage: MoEngage, workspace_id: str, outcomes: Counter[str], expecte
         f"dropped by MoEngage: {len(workspace.silently_dropped)}; "
         f"{len({event.name for event in workspace.events})} event names"
     )
-    say(f"  {user.id} has {json.dumps(user.attributes, ensure_ascii=False):.300}" if user else "  nobody")
+    say(f"  {user.id} has {json.dumps(user.attributes, ensure_ascii=False):.300}" if user else "  no user")
     return set(ids) == expected and len(ids) == len(expected) and not workspace.silently_dropped

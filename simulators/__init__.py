@@ -1,4 +1,4 @@
-"""Small servers that stand in for the platforms, enforce their documented rules, and misbehave when told to.
+"""Small servers that stand in for the platforms, enforce their documented rules, and misbehave on demand.
 
 They import nothing of the bridge, so that a test against them says something about the bridge.
 """

@@ -68,7 +68,7 @@ class Braze:
         workspace = self._workspaces.get(key) if scheme == "Bearer" else None
         if workspace is None:
             self.without_key += 1
-            # Braze does repeat the key; whoever logs this body logs a secret.
+            # Braze does repeat the key; logging this body would log a secret.
             return json_answer(401, {"message": f"Invalid API key: {key}"})
         fault = workspace.faults.take()
         objects: list[int] = []
@@ -92,14 +92,14 @@ class Braze:
                 case ["workspaces", key] if request.method == "PUT":
                     return json_answer(200, asdict(self.workspace(key, **body).settings))
                 case ["workspaces", key, *what] if key in self._workspaces:
-                    return _tell(self._workspaces[key], request, what, body)
+                    return _control_workspace(self._workspaces[key], request, what, body)
         except (TypeError, ValueError) as error:
             return json_answer(400, {"message": str(error)})
         return json_answer(404, {"message": "Not Found"})
 
 
 def _refusal(request: Request) -> tuple[int, str] | None:
-    """Tell what is wrong with a request before its body is read (https://www.braze.com/docs/api/errors)."""
+    """Describe what is wrong with a request before its body is read (https://www.braze.com/docs/api/errors)."""
     if request.path == "/users/track/":
         return 403, "Access Denied"
     if (request.method, request.path) != ("POST", "/users/track"):
@@ -129,7 +129,7 @@ def _users_track(workspace: Workspace, request: Request, now: float, objects: li
         return json_answer(400, {"message": str(error)}, headers)
 
 
-def _tell(workspace: Workspace, request: Request, what: list[str], body: Any) -> Answer:
+def _control_workspace(workspace: Workspace, request: Request, what: list[str], body: Any) -> Answer:
     """Do what the control request wants with one workspace."""
     match request.method, what:
         case "POST", ["faults"]:

@@ -6,9 +6,9 @@ and ``user_alias_object``; below ``user_guide/data/activation/``: ``custom_data/
 ``attributes/nested_custom_attribute_support``, ``attributes/array_of_objects``,
 ``events/custom_events/custom_event_properties`` and ``events/purchase_events``. Each function names its page.
 
-A check has one of three ends: it returns, the object is fine but for the fields it returns, which Braze leaves out
-without a word; it raises `Invalid`, Braze refuses the object and says so; it raises `BadRequest`. Where Braze tells a
-rule but not the consequence of breaking it, the object is rejected, so that a test notices.
+A check ends in one of three ways. It returns the fields that Braze omits silently from an accepted object; it raises
+`Invalid` when Braze rejects the object and reports it; it raises `BadRequest` when Braze rejects the request. Where
+Braze documents a rule but not the consequence of breaking it, the object is rejected, so that a test notices.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def _push_token(token: Any) -> None:
 
 
 def _custom_attribute(name: str, value: Any) -> str | None:
-    """Check a custom attribute (custom_attributes, data_types); tell why it is left out."""
+    """Check a custom attribute (custom_attributes, data_types); return why it is left out."""
     if wrong := wrong_name(name.strip()):
         return wrong
     if isinstance(value, str):
@@ -236,14 +236,14 @@ def _custom_attribute(name: str, value: Any) -> str | None:
 
 
 def wrong_name(name: str) -> str | None:
-    """Tell what is wrong with the name of an attribute or a property (event_object)."""
+    """Describe what is wrong with the name of an attribute or a property (event_object)."""
     if not name or len(name) > MAX_CHARACTERS:
         return "a name that is empty or exceeds 255 characters"
     return "a name with a leading $" if name.startswith("$") else None
 
 
 def is_operation(value: Object) -> bool:
-    """Tell whether an object increments a number or edits an array (user_attributes_object)."""
+    """Return whether an object increments a number or edits an array (user_attributes_object)."""
     if value.keys() == {"inc"}:
         return isinstance(value["inc"], int) and not isinstance(value["inc"], bool)
     return (
@@ -252,7 +252,7 @@ def is_operation(value: Object) -> bool:
 
 
 def is_nested(value: Any) -> bool:
-    """Tell whether a value is an object or an array with objects."""
+    """Return whether a value is an object or an array with objects."""
     return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value))
 
 
@@ -280,7 +280,7 @@ _BAD_KEY = re.compile(r"[ .$]|.{256}", re.DOTALL)
 
 
 def _nested(value: Any) -> str | None:
-    """Tell why Braze leaves out a nested custom attribute (nested_custom_attribute_support)."""
+    """Return why Braze leaves out a nested custom attribute (nested_custom_attribute_support)."""
     if value is None:
         return "a null inside"
     if isinstance(value, str):

@@ -15,7 +15,7 @@ _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def size(value: Any) -> int:
-    """Tell how many bytes a value has as compact JSON."""
+    """Return how many bytes a value has as compact JSON."""
     return len(_COMPACT.encode(value).encode())
 
 
@@ -38,7 +38,7 @@ def read_time(value: Any) -> datetime | None:
 
 
 def is_date(value: Any) -> bool:
-    """Tell whether Braze takes a string for a date (data_types); a year above 3000 stays a string."""
+    """Return whether Braze takes a string for a date (data_types); a year above 3000 stays a string."""
     time = read_time(value)
     return time.year <= 3000 if time else isinstance(value, str) and bool(_OTHER_DATES.fullmatch(value))
 
@@ -72,7 +72,7 @@ _HOST = re.compile(
 
 
 def is_email(value: Any) -> bool:
-    """Tell whether Braze takes an e-mail address (channels/email/email_setup/email_validation)."""
+    """Return whether Braze takes an e-mail address (channels/email/email_setup/email_validation)."""
     local, at, host = value.rpartition("@") if isinstance(value, str) else ("", "", "")
     if not at or not _HOST.fullmatch(host) or host.rpartition(".")[2].isdigit() or not 1 <= len(local) <= 64:
         return False

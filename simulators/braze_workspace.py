@@ -147,7 +147,7 @@ class Workspace:
             return self._find(identifier)
 
     def take_turn(self, now: float) -> tuple[bool, dict[str, str]]:
-        """Count a request against the rate limit; tell whether it may pass, and the headers that say so."""
+        """Count a request against the rate limit; return whether it may pass, and the headers that say so."""
         settings = self.settings
         if settings.rate_limit is None:
             return True, {}
@@ -262,7 +262,7 @@ class Workspace:
         return min(found, key=lambda profile: (profile.external_id is None, -profile.updated_at), default=None)
 
     def _created(self, item: rules.Object, now: float) -> Profile | None:
-        """Create a user if Braze would: an alias wants an explicit permission, and nobody can choose a `braze_id`."""
+        """Create a user if Braze would: an alias wants an explicit permission, and a `braze_id` cannot be chosen."""
         if "braze_id" in item or item.get("_update_existing_only", "user_alias" in item):
             return None
         profile = Profile(f"{len(self.profiles) + 1:024x}", item.get("external_id"), item.get("user_alias"), now, now)
@@ -294,7 +294,7 @@ class Workspace:
                 follower.fields[name] = value
 
     def _set_custom(self, custom: dict[str, Any], name: str, value: Any, *, merge: bool) -> str | None:
-        """Set a custom attribute; tell what Braze left out of it."""
+        """Set a custom attribute; return what Braze left out of it."""
         if value is None:
             custom.pop(name, None)
             return None
@@ -320,7 +320,7 @@ _SIZED = ("array", "object", "array of objects")
 
 
 def _identifier(item: Mapping[str, Any]) -> tuple[str, ...]:
-    """Tell by what Braze looks a user up: a primary identifier, else the e-mail address, else the phone number."""
+    """Return by what Braze looks a user up: a primary identifier, else the e-mail address, else the phone number."""
     if "user_alias" in item:
         return ("user_alias", item["user_alias"]["alias_label"], item["user_alias"]["alias_name"])
     for name in ("external_id", "braze_id"):

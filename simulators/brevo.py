@@ -121,7 +121,7 @@ def deliver(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Delivery]:
-    """Deliver events and tell what became of each request.
+    """Deliver events and return what became of each request.
 
     A 2xx ends it well. A 429, or no answer, is tried again up to four times while the others go on; any other status
     discards what the request holds.
@@ -146,7 +146,7 @@ def deliver(
     order = disordered(list(events), duplicate, reorder, random.Random(seed))
     size = min(array, MAX_ARRAY) or 1
     groups = [order[start : start + size] for start in range(0, len(order), size)]
-    told = [Delivery([str(one.get("event_id", "")) for one in group], []) for group in groups]
+    deliveries = [Delivery([str(one.get("event_id", "")) for one in group], []) for group in groups]
     headers = {"Content-Type": "application/json", **sign_in(auth=auth, secret=secret, header=header)}
     queue = [(clock(), number) for number in range(len(groups))]
     open_again = -math.inf
@@ -157,15 +157,15 @@ def deliver(
             sleep(max(due - clock(), open_again - clock(), 0.0))
             target, body = _request(url, groups[number], is_array=bool(array), bare=bare)
             status = _status(session, target, body, headers, timeout)
-            retries = RETRIES[len(told[number].statuses) :]
-            told[number].statuses.append(status)
+            retries = RETRIES[len(deliveries[number].statuses) :]
+            deliveries[number].statuses.append(status)
             if 200 <= status < 300:
-                told[number].outcome = "delivered"
+                deliveries[number].outcome = "delivered"
             elif status in {0, 429} and retries and retries[0] <= patience:
                 heapq.heappush(queue, (clock() + retries[0], number))
             if status == 0:
                 open_again = clock() + PAUSE
-    return told
+    return deliveries
 
 
 def _status(session: requests.Session, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> int:
@@ -183,7 +183,7 @@ def _request(url: str, group: list[Mapping[str, Any]], *, is_array: bool, bare: 
 
 
 def delivered(url: str, *, members: int = 1, names: Iterable[str] = tuple(EXAMPLES), **how: Any) -> dict[str, Any]:
-    """Deliver events for some members, and tell what became of them; `how` are the parameters of `deliver`."""
+    """Deliver events for some members and return what became of them; `how` are the parameters of `deliver`."""
     at = time.time() - 3600
     events = [
         event(contact(number), at + position, name) for number in range(members) for position, name in enumerate(names)
@@ -207,8 +207,8 @@ class Brevo:
                 return json_answer(200, {"url": self.target.get("url"), "names": list(EXAMPLES)})
             case "POST", "/_simulator/deliveries":
                 try:
-                    told = self.target | {"patience": 0.0} | (json.loads(request.body) if request.body else {})
-                    return json_answer(200, delivered(told.pop("url"), **told))
+                    order = self.target | {"patience": 0.0} | (json.loads(request.body) if request.body else {})
+                    return json_answer(200, delivered(order.pop("url"), **order))
                 except (KeyError, TypeError, ValueError) as error:
                     return json_answer(400, {"message": f"{type(error).__name__}: {error}"})
         return json_answer(404, {"message": "Not Found"})

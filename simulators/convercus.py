@@ -67,7 +67,7 @@ class Convercus:
     settings
         What a program starts with.
     on_event
-        Is told each event that an action gives, as Convercus would put it on the program's feed.
+        Receives each event of an action, as Convercus would put it on the program's feed.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Convercus:
         program = next((it for it in list(self._programs.values()) if it.accepts(authorization)), None)
         if program is None:
             self.without_token += 1
-            # Whoever logs this body logs a secret.
+            # Logging this body would log a secret.
             return _refused(401, "UNAUTHORIZED", f"Not valid: {authorization}")
         return self._call(program, request)
 
@@ -165,7 +165,7 @@ class Convercus:
                 case ["programs", id_] if request.method == "PUT":
                     return json_answer(200, asdict(self.program(id_, **body).settings))
                 case ["programs", id_, *what] if id_ in self._programs:
-                    return _told(self._programs[id_], request, what, body)
+                    return _control_program(self._programs[id_], request, what, body)
         except (TypeError, ValueError) as error:
             return json_answer(400, {"message": str(error)})
         return json_answer(404, {"message": "Not Found"})
@@ -181,10 +181,10 @@ def _kind(request: Request) -> str:
 
 def _org(request: Request) -> str:
     try:
-        told = json.loads(request.body)
+        body = json.loads(request.body)
     except ValueError:
         return ""
-    return str(told.get("org")) if isinstance(told, dict) else ""
+    return str(body.get("org")) if isinstance(body, dict) else ""
 
 
 def _granted(program: Program, request: Request) -> Answer:
@@ -196,8 +196,8 @@ def _granted(program: Program, request: Request) -> Answer:
         return json_answer(400, {"error": "unsupported_grant_type", "error_description": "Unsupported grant_type"})
     settings = program.settings
     if (form.get("client_id"), form.get("client_secret")) != (settings.client_id, settings.client_secret):
-        told = "Invalid client or Invalid client credentials"
-        return json_answer(401, {"error": "unauthorized_client", "error_description": told})
+        problem = "Invalid client or Invalid client credentials"
+        return json_answer(401, {"error": "unauthorized_client", "error_description": problem})
     if form.get("scope") != "openid":
         return json_answer(400, {"error": "invalid_scope", "error_description": "Invalid scopes"})
     token = program.grant(settings.expires_in, "Bearer ")
@@ -207,9 +207,9 @@ def _granted(program: Program, request: Request) -> Answer:
 
 def _logged_in(program: Program, request: Request) -> Answer:
     """Give a token as plain text (https://convercus.com/coupon-api-documentation)."""
-    told = json.loads(request.body)
+    given = json.loads(request.body)
     wanted = {"org": program.id, "userName": program.settings.user_name, "password": program.settings.password}
-    if request.method != "POST" or _kind(request) != "application/json" or wanted.items() - told.items():
+    if request.method != "POST" or _kind(request) != "application/json" or wanted.items() - given.items():
         return _refused(401, "UNAUTHORIZED", "Bad credentials")
     return Answer(200, program.grant(DAY, "").encode(), {"content-type": "text/plain"})
 
@@ -235,23 +235,23 @@ def _performed(
     program: Program, request: Request, ids: Mapping[str, str], act: Callable[..., tuple[int, Any]]
 ) -> Answer:
     """Carry out a call, one at a time as a database would."""
-    told: dict[str, Any] = {name: unquote(value) for name, value in ids.items()}
+    arguments: dict[str, Any] = {name: unquote(value) for name, value in ids.items()}
     try:
-        told |= _checked(program, request)
+        arguments |= _checked(program, request)
         with program.lock:
-            if "account" in told:
-                told["account"] = program.find(told["account"], request.headers.get("id-type", "ID"))
-            status, body = act(program, **told)
+            if "account" in arguments:
+                arguments["account"] = program.find(arguments["account"], request.headers.get("id-type", "ID"))
+            status, body = act(program, **arguments)
             answer = json_answer(status, body)
     except Refusal as refusal:
         return json_answer(refusal.status, refusal.body)
     if status == 201 and "bookingId" in body:
-        location = f"/accounts/{told['account']}/bookings/{body['bookingId']}"
+        location = f"/accounts/{arguments['account']}/bookings/{body['bookingId']}"
         return replace(answer, headers={**answer.headers, "location": location})
     return answer
 
 
-def _told(program: Program, request: Request, what: list[str], body: Any) -> Answer:
+def _control_program(program: Program, request: Request, what: list[str], body: Any) -> Answer:
     """Do what the control request wants with one program."""
     match request.method, what:
         case "PUT", ["accounts" | "coupons" as kind, id_]:

@@ -100,7 +100,7 @@ class Program:
     Parameters
     ----------
     on_event
-        Is told each event that a change of an account gives.
+        Receives each event of a change of an account.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class Program:
             faults.clear()
 
     def release(self) -> int:
-        """Carry out what was put aside; tell how much it was."""
+        """Carry out what was put aside; return how many calls."""
         with self.lock:
             late, self.late = self.late, []
             for act in late:
@@ -209,20 +209,20 @@ class Program:
             return token
 
     def accepts(self, authorization: str) -> bool:
-        """Tell whether the content of the header is good."""
+        """Return whether the content of the header is good."""
         return self.tokens.get(authorization, 0) > self._clock()
 
     # The calls; `account` is the id of one that exists.
 
     def find(self, id_: str, id_type: str) -> str:
-        """Tell the account that an id means, by the ``id-type`` header."""
+        """Return the account that an id means, by the ``id-type`` header."""
         with self.lock:
             if id_type == "ID" and id_ in self.accounts:
                 return id_
             for account in self.accounts.values():
                 if any((it["type"], it["code"]) == (id_type, id_) for it in account["identifiers"]):
                     return str(account["accountId"])
-        # Convercus repeats what it was asked for; whoever passes this on passes on an id.
+        # Convercus repeats what it was asked for; passing this on would pass on an id.
         raise Refusal(404, "ACCOUNT_NOT_FOUND", f"Account {id_} does not exist")
 
     def account_details(self, account: str) -> tuple[int, Any]:
@@ -264,7 +264,7 @@ class Program:
         self.account_coupons[id_] = assigned
         self.codes[id_] = f"{wanted['couponId']}-{secrets.token_hex(4).upper()}"
         self._note("assign_coupon", account, id_, wanted["couponId"])
-        self._tell("coupon_assigned", account, assigned | {"code": self.codes[id_]})
+        self._emit("coupon_assigned", account, assigned | {"code": self.codes[id_]})
         return 201, assigned
 
     def create_booking(self, account: str, body: Any) -> tuple[int, Any]:
@@ -292,8 +292,8 @@ class Program:
         balance["points"] += change
         self.bookings[account].append(booking)
         self._note("create_booking", account, booking["bookingId"], wanted["bookingType"], wanted.get("referenceId"))
-        told = ("bookingId", "bookingType", "bookingTypeCode", "reason", "referenceId")
-        self._tell("balance_changed", account, balance | {name: booking[name] for name in told if name in booking})
+        shown = ("bookingId", "bookingType", "bookingTypeCode", "reason", "referenceId")
+        self._emit("balance_changed", account, balance | {name: booking[name] for name in shown if name in booking})
         return 201, booking
 
     def set_optins(self, account: str, user: str, body: Any) -> tuple[int, Any]:
@@ -310,7 +310,7 @@ class Program:
         flags = {it["type"]: it["flag"] for it in (*membership["optins"], *wanted)}
         membership["optins"] = [{"type": channel, "flag": flag} for channel, flag in flags.items()]
         self._note("set_optins", account, user, ",".join(it["type"] for it in wanted))
-        self._tell("membership_optins_changed", account, membership, user)
+        self._emit("membership_optins_changed", account, membership, user)
         return 200, membership
 
     def summary(self) -> dict[str, Any]:
@@ -373,7 +373,7 @@ class Program:
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-    def _tell(self, kind: str, account: str, payload: Mapping[str, Any], user: str | None = None) -> None:
+    def _emit(self, kind: str, account: str, payload: Mapping[str, Any], user: str | None = None) -> None:
         owner = next((it["userId"] for it in self.accounts[account]["memberships"]), None)
         event = {
             "eventId": str(uuid.uuid4()),

@@ -163,14 +163,14 @@ class MoEngage:
                 case ["workspaces", id_] if request.method == "PUT":
                     return json_answer(200, asdict(self.workspace(id_, **body).settings))
                 case ["workspaces", id_, *what] if id_ in self._workspaces:
-                    return _tell(self._workspaces[id_], request, what, body)
+                    return _control_workspace(self._workspaces[id_], request, what, body)
         except (TypeError, ValueError) as error:
             return json_answer(400, {"message": str(error)})
         return json_answer(404, {"message": "Not Found"})
 
 
 def _addressed(request: Request) -> tuple[str, str]:
-    """Tell what is called, and for which workspace; blanks when it is nothing known."""
+    """Return what is called, and for which workspace; blanks when it is nothing known."""
     match request.method, request.path.split("/"):
         case "POST", ["", "v1", ("customer" | "event" | "transition") as path, id_]:
             return path, unquote(id_)
@@ -199,7 +199,7 @@ def _tested(workspace: Workspace, body: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"app_name": workspace.id}
 
 
-def _tell(workspace: Workspace, request: Request, what: list[str], body: Any) -> Answer:
+def _control_workspace(workspace: Workspace, request: Request, what: list[str], body: Any) -> Answer:
     """Do what the control request wants with one workspace."""
     match request.method, what:
         case "POST", ["faults"]:

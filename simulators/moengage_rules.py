@@ -31,7 +31,7 @@ MAX_EVENT_ATTRIBUTES = 100
 
 MALFORMED = "Could not decode the request body. The JSON was incorrect or not encoded as UTF-8."
 
-RateHeader = Literal["seconds", "epoch", "none"]
+RateHeader = Literal["seconds", "timestamp", "none"]
 State = Literal["open", "blocked", "suspended", "temporarily_suspended", "blacklisted", "ip_refused", "no_key"]
 
 
@@ -53,13 +53,13 @@ class Settings:
         Attributes besides the id by which users are found (Identity Resolution); empty when that is off.
     objects, unset
         Whether objects as values, and ``unset_attributes``, are switched on.
-    bulk_tells
+    bulk_reports_errors
         Whether a bulk request with a bad element gets a 400, as the reference lists it, and nothing of it is taken. By
         default it gets its 200, as the same page says of every bulk request, and the element vanishes.
     rate_limit
         Requests in `rate_window` seconds; None for no limit and no headers about it.
     rate_header
-        Whether ``x-ratelimit-reset`` is in seconds left (api/data/data-overview) or an epoch (api/rate-limits).
+        Whether ``x-ratelimit-reset`` is in seconds left (api/data/data-overview) or a Unix timestamp (api/rate-limits).
     state
         Of the account.
     latency
@@ -71,7 +71,7 @@ class Settings:
     identifiers: tuple[str, ...] = ()
     objects: bool = False
     unset: bool = False
-    bulk_tells: bool = False
+    bulk_reports_errors: bool = False
     rate_limit: int | None = None
     rate_window: float = 60.0
     rate_header: RateHeader = "seconds"
@@ -151,7 +151,7 @@ _NO_IDS = frozenset({
 
 
 def identity(element: Object, settings: Settings) -> Object:
-    """Tell how an element names its user: ``{"customer_id": …}``, or the workspace's other identifiers."""
+    """Return how an element names its user: ``{"customer_id": …}``, or the workspace's other identifiers."""
     if "customer_id" in element:
         value = element["customer_id"]
         if not isinstance(value, str):
@@ -183,7 +183,7 @@ def _matches(pattern: str) -> Callable[[str], bool]:
 
 
 def is_date(value: str) -> bool:
-    """Tell whether MoEngage takes a text for a time: two forms, and an existing day."""
+    """Return whether MoEngage takes a text for a time: two forms, and an existing day."""
     try:
         if re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
             return bool(date.fromisoformat(value))
@@ -246,7 +246,7 @@ def customer(element: Object, settings: Settings) -> tuple[Object, Drops]:
 
 
 def _unset(conditions: Any, settings: Settings) -> bool:
-    """Check the conditions under which attributes are removed; tell whether the workspace does that."""
+    """Check the conditions under which attributes are removed; return whether the workspace does that."""
     _typed(conditions, list, "unset_attributes")
     for condition in conditions:
         _typed(condition, dict, "unset_attributes")
@@ -313,7 +313,7 @@ def _event_attributes(attributes: Any, settings: Settings, drops: Drops) -> Obje
 
 
 def _time(value: Any, now: float) -> float:
-    """Read a time: ISO 8601, or an epoch in seconds, or in milliseconds as the samples have it."""
+    """Read a time: ISO 8601, or a Unix timestamp in seconds, or in milliseconds as the samples have it."""
     seconds = None
     if isinstance(value, str) and not value.isdecimal():
         try:
@@ -343,7 +343,7 @@ def _typed(value: Any, wanted: type, attribute: str) -> None:
 
 
 def _put(kept: Object, name: str, value: Any, settings: Settings) -> str | None:
-    """Keep what MoEngage keeps of a value; tell what it does not."""
+    """Keep what MoEngage keeps of a value; return what it does not."""
     if len(name) > MAX_NAME:
         _fail("the name is too long", name)
     if isinstance(value, str) and len(value) > MAX_TEXT and not re.match(r"[a-z][a-z0-9+.-]*://", value, re.IGNORECASE):

@@ -117,7 +117,7 @@ class Workspace:
             return self._find(identity)
 
     def take_turn(self, now: float) -> tuple[bool, dict[str, str]]:
-        """Count a request against the rate limit; tell whether it may pass, and the headers that say so."""
+        """Count a request against the rate limit; return whether it may pass, and the headers that say so."""
         settings = self.settings
         if settings.rate_limit is None:
             return True, {}
@@ -153,10 +153,10 @@ class Workspace:
                 good.append(self._checked(position, element, kinds, now))
             except Failure as failure:
                 # The bulk import answers before it looks.
-                is_told = path != "transition" or self.settings.bulk_tells
+                is_reported = path != "transition" or self.settings.bulk_reports_errors
                 note = Note(now, path, position, failure.attribute or "", f"{failure.kind}: {failure}")
-                (self.refused if is_told else self.silently_dropped).append(note)
-                if is_told:
+                (self.refused if is_reported else self.silently_dropped).append(note)
+                if is_reported:
                     raise
         with self._lock:
             for checked in good:
@@ -229,7 +229,7 @@ class Workspace:
         return late
 
     def _is_surplus(self, name: str) -> bool:
-        """Take note of the name of a custom attribute; tell whether it is one too many."""
+        """Take note of the name of a custom attribute; return whether it is one too many."""
         if name in rules.STANDARD or name in rules.CREATE_ONLY or name in self._custom:
             return False
         if len(self._custom) >= MAX_CUSTOM_ATTRIBUTES:
@@ -258,7 +258,7 @@ class Workspace:
         return late
 
     def _note_type(self, of: str, name: str, value: Any, retyped: list[str]) -> None:
-        """Remember an attribute's type. MoEngage does not tell what it does with a second one: nobody wants it."""
+        """Remember an attribute's type. MoEngage does not document what a second one does."""
         if value not in ("", []) and self._types.setdefault((of, name), _kind(value)) != _kind(value):
             retyped.append(name)
 

@@ -74,12 +74,14 @@ class Punchh:
     def _control(self, request: Request) -> Answer:
         try:
             body = json.loads(request.body) if request.body else {}
-            found = self._told(request.method, request.path.removeprefix(CONTROL).rstrip("/").split("/"), body)
+            found = self._control_business(
+                request.method, request.path.removeprefix(CONTROL).rstrip("/").split("/"), body
+            )
         except (TypeError, ValueError) as error:
             return json_answer(400, {"message": str(error)})
         return json_answer(404, {"message": "Not Found"}) if found is None else json_answer(200, found)
 
-    def _told(self, method: str, path: list[str], body: Any) -> Any:
+    def _control_business(self, method: str, path: list[str], body: Any) -> Any:
         """Do what a control request wants and give the answer; None when there is no such thing."""
         business = self.business
         lists: dict[str, list[Any]] = {"users": business.users, "coupons": business.coupons, "requests": self.requests}

@@ -3,8 +3,8 @@
 Sources, below https://developers.partech.com/docs/: ``dev-portal-mobile`` (sign up, additional-topics/signature-sha256
 and user-agent), ``dev-portal-online-ordering`` (sign up, additional-topics/x-pch-digest-sha-1),
 ``dev-portal-platform-functions`` (users, additional-topics/dynamic-coupon-code-generation),
-``dev-portal-developer-resources/punchh-api-security-guidelines`` (the block). Where Punchh tells a rule but not what
-breaking it leads to, the request is rejected, so that a test notices.
+``dev-portal-developer-resources/punchh-api-security-guidelines`` (the block). Where Punchh documents a rule but not
+the consequence of breaking it, the request is rejected, so that a test notices.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Settings:
         The client's, for signatures.
     guests_per_device
         How many guests may share a device id.
-    tells_external_ids
+    returns_external_ids
         Whether a user's information has the id in the other system; what is documented of it has not.
     latency
         Seconds that each answer takes.
@@ -61,7 +61,7 @@ class Settings:
         *("salesforce", "customer_id", "mparticle", "azure"),
         *("aws_cognito", "auth0", "ext_idp"),
     )
-    tells_external_ids: bool = False
+    returns_external_ids: bool = False
     latency: float = 0.0
 
 
@@ -220,7 +220,7 @@ class Business:
     def _wrong(
         self, fields: Mapping[str, Any], password: Any, confirmation: Any, device: str
     ) -> Mapping[str, list[str]] | None:
-        """Tell what is wrong with who wants to sign up."""
+        """Describe what is wrong with who wants to sign up."""
         email = fields["email"]
         checks = (
             ("email", isinstance(email, str) and re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s.]+", email), "is invalid"),
@@ -268,10 +268,10 @@ class Business:
             raise Refusal(404, {"errors": {"user_not_found": "User Not Found"}})
         balance = {"points_balance": 0, "net_balance": 2, "banked_rewards": "2.00", "membership_level": "Bronze"}
         joined = datetime.fromtimestamp(user.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        told = {"id": user.user_id, **_shown(user), "user_joined_at": joined, "balance": balance, "rewards": []}
-        if self.settings.tells_external_ids:
-            told |= {"external_source": user.source[0], "external_source_id": user.source[1]}
-        return json_answer(200, told | {"authentication_token": user.token})
+        answer = {"id": user.user_id, **_shown(user), "user_joined_at": joined, "balance": balance, "rewards": []}
+        if self.settings.returns_external_ids:
+            answer |= {"external_source": user.source[0], "external_source_id": user.source[1]}
+        return json_answer(200, answer | {"authentication_token": user.token})
 
     def _changed(self, body: Mapping[str, Any]) -> Answer:
         user = self._found("user_id", body.get("id"))
@@ -327,7 +327,7 @@ def _json(request: Request) -> dict[str, Any]:
 
 
 def _shown(user: User) -> dict[str, Any]:
-    """Show a user as Punchh does; the id in other systems is not among what it tells."""
+    """Show a user as Punchh does; the id in other systems is not among them."""
     names = ("first_name", "last_name", "phone", "birthday", "marketing_email_subscription")
     return {
         "user_id": user.user_id,

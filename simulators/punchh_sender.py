@@ -77,7 +77,7 @@ def deliver(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Delivery]:
-    """Deliver events, each in a request of its own, and tell what became of each delivery.
+    """Deliver events, each in a request of its own and return what became of each delivery.
 
     A retry waits while the others go on, so that order is lost, as it is with Punchh.
 
@@ -101,7 +101,9 @@ def deliver(
         Seconds for the answer.
     """
     order = disordered(list(events), duplicate, reorder, random.Random(seed))
-    told = [Delivery(event.get("content_id", ""), event["event_name"], event["event_type"], []) for event in order]
+    deliveries = [
+        Delivery(event.get("content_id", ""), event["event_name"], event["event_type"], []) for event in order
+    ]
     bodies = [json.dumps(event).encode() for event in order]
     with requests.Session() as session:
         session.trust_env = False  # a netrc file would replace the authorization
@@ -111,7 +113,7 @@ def deliver(
             return _status(session, method, url, body, headers, timeout)
 
         if activate and call("GET", b"") != 200:
-            return [replace(delivery, outcome="inactive") for delivery in told]
+            return [replace(delivery, outcome="inactive") for delivery in deliveries]
         wait = random.Random(seed)
         start = clock()
         queue = [(start + wait.uniform(0, delay), number) for number in range(len(order))]
@@ -121,10 +123,10 @@ def deliver(
             due, number = heapq.heappop(queue)
             sleep(max(due - clock(), 0.0))
             status = call("POST", bodies[number])
-            retries = _retries(status)[len(told[number].statuses) :]
-            told[number].statuses.append(status)
+            retries = _retries(status)[len(deliveries[number].statuses) :]
+            deliveries[number].statuses.append(status)
             if status in SUCCESS:
-                told[number].outcome = "delivered"
+                deliveries[number].outcome = "delivered"
             elif retries and retries[0] <= patience:
                 heapq.heappush(queue, (clock() + retries[0], number))
             else:
@@ -134,8 +136,8 @@ def deliver(
                     break
                 lost = 0
     for _, number in queue:
-        told[number].outcome = "suspended"
-    return told
+        deliveries[number].outcome = "suspended"
+    return deliveries
 
 
 def _status(

@@ -1,4 +1,4 @@
-"""The simulated Braze refuses, drops and keeps what Braze documents that it does, and misbehaves when told to."""
+"""The simulated Braze refuses, drops and keeps what Braze documents that it does, and misbehaves on demand."""
 
 from __future__ import annotations
 
@@ -525,7 +525,7 @@ def test_when_no_object_is_good_the_request_is_refused_with_the_errors(braze: Br
     assert [(it["input_array"], it["index"]) for it in reply.json()["errors"]] == [("events", 0), ("purchases", 0)]
 
 
-def test_counts_are_told_for_the_arrays_that_were_sent(braze: Braze, workspace: Workspace) -> None:
+def test_counts_are_returned_for_the_arrays_that_were_sent(braze: Braze, workspace: Workspace) -> None:
     reply = post(braze, workspace, {"attributes": [attributes()] * 2, "purchases": [purchase()], "events": []})
 
     counts = {"attributes_processed": 2, "events_processed": 0, "purchases_processed": 1}
@@ -624,9 +624,7 @@ def test_only_the_exact_path_is_served(braze: Braze, workspace: Workspace, metho
     assert reply.json()["message"]
 
 
-@pytest.mark.parametrize(
-    "authorization", ["Bearer nobody's", "Basic {key}", "{key}", 'Bearer "{key}"', "Bearer ", None]
-)
+@pytest.mark.parametrize("authorization", ["Bearer unknown", "Basic {key}", "{key}", 'Bearer "{key}"', "Bearer ", None])
 def test_a_wrong_key_is_unauthorized(braze: Braze, workspace: Workspace, authorization: str | None) -> None:
     header = authorization.format(key=workspace.key) if authorization else None
 
@@ -668,7 +666,7 @@ def test_each_key_has_a_workspace_of_its_own(braze: Braze, workspace: Workspace)
         ("none", {"limit": "2", "remaining": "0", "reset": "1700000006"}, {}),
     ],
 )
-def test_the_rate_limit_holds_for_its_window_and_tells_the_wait(
+def test_the_rate_limit_holds_for_its_window_and_names_the_wait(
     braze: Braze,
     workspace: Workspace,
     clock: SimpleNamespace,
@@ -683,18 +681,18 @@ def test_the_rate_limit_holds_for_its_window_and_tells_the_wait(
         monkeypatch.setattr(clock, "now", NOW + seconds)
         replies.append(post(braze, workspace, EVENT))
 
-    told = [{k: v for k, v in it.headers.items() if k.startswith(("x-rate", "retry"))} for it in replies]
+    values = [{k: v for k, v in it.headers.items() if k.startswith(("x-rate", "retry"))} for it in replies]
     assert [reply.status_code for reply in replies] == [201, 201, 429, 201]
-    assert told[1] == {f"x-ratelimit-{name}": value for name, value in granted.items()}
-    assert told[2] == refused
-    assert told[3]["x-ratelimit-remaining"] == "1"
+    assert values[1] == {f"x-ratelimit-{name}": value for name, value in granted.items()}
+    assert values[2] == refused
+    assert values[3]["x-ratelimit-remaining"] == "1"
 
 
 # Faults
 
 
 @pytest.mark.parametrize(
-    ("fault", "told", "acted"),
+    ("fault", "expected", "acted"),
     [
         ({"kind": "status", "status": 502}, (502, "application/json", "Bad Gateway"), 0),
         ({"kind": "status", "status": 529}, (529, "application/json", "Unknown"), 0),
@@ -708,14 +706,14 @@ def test_the_rate_limit_holds_for_its_window_and_tells_the_wait(
         ({"kind": "pass"}, (201, "application/json", "success"), 1),
     ],
 )
-def test_a_fault_answers_as_told(
-    braze: Braze, workspace: Workspace, fault: dict[str, Any], told: tuple[int, str, str], acted: int
+def test_a_fault_answers_as_configured(
+    braze: Braze, workspace: Workspace, fault: dict[str, Any], expected: tuple[int, str, str], acted: int
 ) -> None:
     workspace.misbehave(**fault)
 
     reply = post(braze, workspace, EVENT)
 
-    status, content_type, text = told
+    status, content_type, text = expected
     assert (reply.status_code, reply.headers["content-type"]) == (status, content_type)
     assert text in reply.text
     assert len(workspace.events) == acted
@@ -773,7 +771,7 @@ def test_half_a_request_is_none(braze: Braze, workspace: Workspace) -> None:
     assert workspace.requests == []
 
 
-def test_faults_strike_in_turn_and_as_often_as_told(braze: Braze, workspace: Workspace) -> None:
+def test_faults_strike_in_turn_and_as_often_as_configured(braze: Braze, workspace: Workspace) -> None:
     workspace.misbehave(kind="pass")
     workspace.misbehave(kind="status", status=503, times=2, headers={"retry-after": "1"})
     workspace.misbehave(kind="status", status=500, times=None)
@@ -867,8 +865,8 @@ def test_faults_are_queued_and_cleared_over_http(braze: Braze) -> None:
     assert (status, [fault["kind"] for fault in pending], cleared) == (500, ["slow"], [])
 
 
-def test_what_was_received_is_told_over_http(braze: Braze) -> None:
-    workspace = braze.workspace("told")
+def test_what_was_received_is_returned_over_http(braze: Braze) -> None:
+    workspace = braze.workspace("seen")
     user = {"user_alias": alias("a"), "_update_existing_only": False}
     objects = {
         "attributes": [user | {"email": "a@b.co", "tier": "gold", "$x": 1}, {"braze_id": "unknown"}],
@@ -877,22 +875,22 @@ def test_what_was_received_is_told_over_http(braze: Braze) -> None:
     }
     post(braze, workspace, objects)
 
-    told = {name: control(braze, "GET", f"workspaces/told/{name}") for name in ("purchases", "refused", "requests")}
-    left = control(braze, "GET", "workspaces/told/events?name=left")
+    values = {name: control(braze, "GET", f"workspaces/seen/{name}") for name in ("purchases", "refused", "requests")}
+    left = control(braze, "GET", "workspaces/seen/events?name=left")
     found = [
-        control(braze, "GET", f"workspaces/told/profiles?{query}")
+        control(braze, "GET", f"workspaces/seen/profiles?{query}")
         for query in ("alias_label=account&alias_name=a", "email=a%40b.co", "external_id=m-1", "external_id=m-2")
     ]
-    summary = control(braze, "GET", "")["workspaces"]["told"]
+    summary = control(braze, "GET", "")["workspaces"]["seen"]
 
-    assert [(it["received_at"], it["object"]) for it in told["purchases"]] == [(NOW, purchase())]
-    assert [(it["input_array"], it["position"]) for it in told["refused"]] == [("events", 2)]
-    assert [(it["status"], it["objects"], it["fault"]) for it in told["requests"]] == [(201, 6, None)]
+    assert [(it["received_at"], it["object"]) for it in values["purchases"]] == [(NOW, purchase())]
+    assert [(it["input_array"], it["position"]) for it in values["refused"]] == [("events", 2)]
+    assert [(it["status"], it["objects"], it["fault"]) for it in values["requests"]] == [(201, 6, None)]
     assert [it["object"]["name"] for it in left] == ["left"]
     assert (found[0]["fields"], found[0]["custom"]) == ({"email": "a@b.co"}, {"tier": "gold"})
     assert found[1] == found[0]
     assert (found[2]["external_id"], found[3]) == ("m-1", 404)
-    assert len(control(braze, "GET", "workspaces/told/profiles")) == 2
+    assert len(control(braze, "GET", "workspaces/seen/profiles")) == 2
     assert summary == {
         "processed": {"attributes": 2, "events": 2, "purchases": 1},
         "profiles": 2,
@@ -925,7 +923,7 @@ def test_a_reset_forgets_what_was_received_and_keeps_the_settings(braze: Braze) 
         ("PUT", "workspaces/k", {"object_limits": "combined"}, 400),
         ("POST", "workspaces/misled/faults", {"kind": "statsu"}, 400),
         ("POST", "workspaces/misled/faults", {"kind": "status", "often": 3}, 400),
-        ("GET", "workspaces/nobody", None, 404),
+        ("GET", "workspaces/unknown", None, 404),
         ("GET", "workspaces/misled/nothing", None, 404),
         ("GET", "nothing", None, 404),
     ],
@@ -950,6 +948,6 @@ def test_a_stopped_simulator_drops_its_connections() -> None:
 def test_it_knows_nothing_of_the_bridge() -> None:
     code = "import sys, simulators.braze; print([name for name in sys.modules if 'loyalty_bridge' in name])"
 
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    completed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
-    assert told.stdout == "[]\n"
+    assert completed.stdout == "[]\n"

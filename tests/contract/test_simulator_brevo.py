@@ -37,8 +37,8 @@ class Receiver:
     def bodies(self) -> list[Any]:
         return [json.loads(request.body) for _, request in self.requests]
 
-    def deliver(self, events: list[dict[str, Any]], **told: Any) -> list[brevo.Delivery]:
-        settings = {"secret": "user:pass", "clock": self.clock, "sleep": self.clock.sleep, **told}
+    def deliver(self, events: list[dict[str, Any]], **options: Any) -> list[brevo.Delivery]:
+        settings = {"secret": "user:pass", "clock": self.clock, "sleep": self.clock.sleep, **options}
         return brevo.deliver(f"{self.url}/hook", events, **settings)
 
 
@@ -52,40 +52,40 @@ def receiving(*statuses: int) -> Iterator[Receiver]:
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 def test_a_2xx_is_a_delivery(status: int) -> None:
     with receiving(status) as receiver:
-        told = receiver.deliver(EVENTS[:1])
+        deliveries = receiver.deliver(EVENTS[:1])
 
-    assert [(one.statuses, one.outcome) for one in told] == [([status], "delivered")]
+    assert [(one.statuses, one.outcome) for one in deliveries] == [([status], "delivered")]
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 408, 413, 422, 500, 502, 503, 504])
 def test_any_other_status_discards_the_event_at_once(status: int) -> None:
     with receiving(status) as receiver:
-        told = receiver.deliver(EVENTS[:2])
+        deliveries = receiver.deliver(EVENTS[:2])
 
-    assert [(one.statuses, one.outcome) for one in told] == [([status], "discarded"), ([200], "delivered")]
+    assert [(one.statuses, one.outcome) for one in deliveries] == [([status], "discarded"), ([200], "delivered")]
 
 
 def test_a_429_is_tried_again_four_times_at_growing_intervals() -> None:
     with receiving(*[429] * 9) as receiver:
-        told = receiver.deliver(EVENTS[:1])
+        deliveries = receiver.deliver(EVENTS[:1])
 
-    assert [(one.statuses, one.outcome) for one in told] == [([429] * 5, "discarded")]
+    assert [(one.statuses, one.outcome) for one in deliveries] == [([429] * 5, "discarded")]
     assert [at for at, _ in receiver.requests] == [0, 600, 4200, 11_400, 40_200]
 
 
 def test_who_does_not_answer_gets_nothing_for_ten_minutes() -> None:
     with receiving(200, 0) as receiver:
-        told = receiver.deliver(EVENTS[:3])
+        deliveries = receiver.deliver(EVENTS[:3])
 
-    assert [one.statuses for one in told] == [[200], [0, 200], [200]]
+    assert [one.statuses for one in deliveries] == [[200], [0, 200], [200]]
     assert [at for at, _ in receiver.requests] == [0, 0, 600, 600]
 
 
 def test_patience_ends_a_retry() -> None:
     with receiving(429, 429) as receiver:
-        told = receiver.deliver(EVENTS[:1], patience=600)
+        deliveries = receiver.deliver(EVENTS[:1], patience=600)
 
-    assert [(one.statuses, one.outcome) for one in told] == [([429, 429], "discarded")]
+    assert [(one.statuses, one.outcome) for one in deliveries] == [([429, 429], "discarded")]
 
 
 def test_the_others_go_on_while_one_waits() -> None:
@@ -97,16 +97,16 @@ def test_the_others_go_on_while_one_waits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "name", "value"),
+    ("credential", "name", "value"),
     [
         ({"auth": "basic"}, "authorization", f"Basic {base64.b64encode(b'user:pass').decode()}"),
         ({"auth": "bearer"}, "authorization", "Bearer user:pass"),
         ({"auth": "header", "header": "X-My-Key"}, "x-my-key", "user:pass"),
     ],
 )
-def test_it_signs_in_the_way_it_is_told(told: dict[str, str], name: str, value: str) -> None:
+def test_it_signs_in_as_configured(credential: dict[str, str], name: str, value: str) -> None:
     with receiving() as receiver:
-        receiver.deliver(EVENTS[:1], **told)
+        receiver.deliver(EVENTS[:1], **credential)
 
     [(_, request)] = receiver.requests
     assert (request.method, request.headers[name]) == ("POST", value)
@@ -134,11 +134,11 @@ def test_a_bare_event_goes_to_the_url_of_its_name() -> None:
 @pytest.mark.parametrize(("array", "sizes"), [(1, [1] * 24), (10, [10, 10, 4]), (10_000, [24])])
 def test_events_may_come_in_arrays(array: int, sizes: list[int]) -> None:
     with receiving() as receiver:
-        told = receiver.deliver(EVENTS, array=array)
+        deliveries = receiver.deliver(EVENTS, array=array)
 
     assert [len(body) for body in receiver.bodies()] == sizes
     assert [event for body in receiver.bodies() for event in body] == EVENTS
-    assert [len(one.event_ids) for one in told] == sizes
+    assert [len(one.event_ids) for one in deliveries] == sizes
 
 
 def test_an_array_holds_five_hundred_at_most() -> None:
@@ -148,13 +148,13 @@ def test_an_array_holds_five_hundred_at_most() -> None:
     assert [len(body) for body in receiver.bodies()] == [500, 4]
 
 
-def order(**told: Any) -> list[str]:
+def order(**options: Any) -> list[str]:
     with receiving() as receiver:
-        receiver.deliver(EVENTS, **told)
+        receiver.deliver(EVENTS, **options)
     return [body["event_id"] for body in receiver.bodies()]
 
 
-def test_events_come_twice_or_out_of_order_when_it_is_told_so() -> None:
+def test_events_come_twice_or_out_of_order_when_configured() -> None:
     ids = [event["event_id"] for event in EVENTS]
 
     twice, disordered = order(duplicate=1.0), order(reorder=5)
@@ -176,9 +176,9 @@ def test_in_the_local_run_it_delivers_on_demand() -> None:
         sender.target = {"url": f"{receiver.url}/hook", "secret": "user:pass"}
         order = {"names": ["voucher_created", "voucher_expired"], "members": 2}
 
-        told = requests.post(f"{sender.url}/_simulator/deliveries", json=order, timeout=30).json()
+        payload = requests.post(f"{sender.url}/_simulator/deliveries", json=order, timeout=30).json()
 
-    assert told == {"outcomes": {"delivered": 4}, "discarded": []}
+    assert payload == {"outcomes": {"delivered": 4}, "discarded": []}
     assert Counter(body["event_name"] for body in receiver.bodies()) == {"voucher_created": 2, "voucher_expired": 2}
 
 
@@ -186,9 +186,9 @@ def test_in_the_local_run_it_waits_for_no_retry() -> None:
     with receiving(429) as receiver, brevo.simulate() as sender:
         order = {"url": f"{receiver.url}/hook", "secret": "user:pass", "names": ["voucher_created"]}
 
-        told = requests.post(f"{sender.url}/_simulator/deliveries", json=order, timeout=30).json()
+        payload = requests.post(f"{sender.url}/_simulator/deliveries", json=order, timeout=30).json()
 
-    assert told["outcomes"] == {"discarded": 1}
+    assert payload["outcomes"] == {"discarded": 1}
 
 
 @pytest.mark.parametrize(

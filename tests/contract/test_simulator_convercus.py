@@ -28,13 +28,13 @@ def clock() -> SimpleNamespace:
 
 
 @pytest.fixture(scope="module")
-def told() -> list[Event]:
+def feed() -> list[Event]:
     return []
 
 
 @pytest.fixture(scope="module")
-def convercus(clock: SimpleNamespace, told: list[Event]) -> Iterator[Convercus]:
-    with simulate(clock=lambda: clock.now, on_event=told.append) as running:
+def convercus(clock: SimpleNamespace, feed: list[Event]) -> Iterator[Convercus]:
+    with simulate(clock=lambda: clock.now, on_event=feed.append) as running:
         yield running
 
 
@@ -110,7 +110,7 @@ def test_a_realm_wants_a_form(convercus: Convercus, program: Program) -> None:
 
 
 def test_an_unknown_realm_is_not_found(convercus: Convercus, program: Program) -> None:
-    reply = requests.post(f"{convercus.url}/realms/nobody/protocol/openid-connect/token", timeout=5)
+    reply = requests.post(f"{convercus.url}/realms/unknown/protocol/openid-connect/token", timeout=5)
 
     assert reply.status_code == 404
 
@@ -136,7 +136,7 @@ def test_the_older_login_refuses_a_wrong_password(convercus: Convercus, program:
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", "Basic eDp5"])
-def test_without_a_token_nothing_is_told(convercus: Convercus, program: Program, authorization: str) -> None:
+def test_without_a_token_nothing_is_returned(convercus: Convercus, program: Program, authorization: str) -> None:
     reply = call(convercus, program, "GET", "/accounts/A1", Authorization=authorization)
 
     assert reply.status_code == 401
@@ -304,21 +304,21 @@ def test_the_point_of_interaction_must_be_registered(
 # Events.
 
 
-def test_what_is_done_comes_back_as_events(convercus: Convercus, program: Program, told: list[Event]) -> None:
-    told.clear()
+def test_what_is_done_comes_back_as_events(convercus: Convercus, program: Program, feed: list[Event]) -> None:
+    feed.clear()
 
     call(convercus, program, "POST", "/v2/accounts/A1/accountcoupons", {"couponId": "C1"})
     call(convercus, program, "POST", "/accounts/A1/bookings", BOOKING)
     call(convercus, program, "PATCH", "/accounts/A1/memberships/U-A1/optins", [{"type": "SMS", "flag": True}])
 
-    assert [event["eventType"] for event in told] == ["coupon_assigned", "balance_changed", "membership_optins_changed"]
-    assert all((it["programId"], it["accountId"], it["userId"]) == (program.id, "A1", "U-A1") for it in told)
-    assert all(it["occurredAt"] == "2023-11-14T22:13:20.000Z" for it in told)
-    assert len({it["eventId"] for it in told}) == 3
-    assert told[0]["payload"]["couponId"] == "C1"
-    assert told[0]["payload"]["code"] in program.codes.values()
-    assert (told[1]["payload"]["points"], told[1]["payload"]["referenceId"]) == (150, "key-1")
-    assert control(convercus, "GET", f"programs/{program.id}/events") == told
+    assert [event["eventType"] for event in feed] == ["coupon_assigned", "balance_changed", "membership_optins_changed"]
+    assert all((it["programId"], it["accountId"], it["userId"]) == (program.id, "A1", "U-A1") for it in feed)
+    assert all(it["occurredAt"] == "2023-11-14T22:13:20.000Z" for it in feed)
+    assert len({it["eventId"] for it in feed}) == 3
+    assert feed[0]["payload"]["couponId"] == "C1"
+    assert feed[0]["payload"]["code"] in program.codes.values()
+    assert (feed[1]["payload"]["points"], feed[1]["payload"]["referenceId"]) == (150, "key-1")
+    assert control(convercus, "GET", f"programs/{program.id}/events") == feed
 
 
 def test_an_event_keeps_what_was_so_when_it_happened(convercus: Convercus, program: Program) -> None:
@@ -374,7 +374,7 @@ def test_a_slow_answer_comes_whole(convercus: Convercus, program: Program, fault
     assert time.monotonic() - began >= 0.2
 
 
-def test_what_was_put_aside_is_done_when_told(convercus: Convercus, program: Program) -> None:
+def test_what_was_postponed_is_done_on_release(convercus: Convercus, program: Program) -> None:
     program.misbehave(kind="late", times=2)
     for _ in range(2):
         call(convercus, program, "POST", "/accounts/A1/bookings", BOOKING)
@@ -397,7 +397,7 @@ def test_a_fault_of_one_call_leaves_the_others(convercus: Convercus, program: Pr
     assert log_in(convercus, program).status_code == 500
 
 
-def test_tokens_expire_when_told(convercus: Convercus, program: Program) -> None:
+def test_tokens_expire_on_demand(convercus: Convercus, program: Program) -> None:
     token = "Bearer " + log_in(convercus, program).json()["access_token"]
 
     control(convercus, "POST", f"programs/{program.id}/faults", [{"kind": "expired_token"}])
@@ -449,7 +449,7 @@ def test_a_reset_forgets_faults_and_data(convercus: Convercus, program: Program)
     assert (state["accounts"], state["effects"], state["pending"]) == (0, {}, {"late": {}, "faults": {}})
 
 
-def test_faults_are_forgotten_when_told(convercus: Convercus, program: Program) -> None:
+def test_faults_can_be_cleared(convercus: Convercus, program: Program) -> None:
     program.misbehave(kind="status", times=None)
 
     control(convercus, "DELETE", f"programs/{program.id}/faults")

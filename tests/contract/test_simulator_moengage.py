@@ -1,4 +1,4 @@
-"""The simulated MoEngage refuses, drops and keeps what MoEngage documents that it does, and misbehaves when told to."""
+"""The simulated MoEngage refuses, drops and keeps what MoEngage documents that it does, and misbehaves on demand."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_an_element_that_keeps_the_rule_is_accepted(moengage: MoEngage, workspac
 
 
 @pytest.mark.parametrize(("element", "kind", "attribute"), [pytest.param(*it[2:], id=it[0]) for it in RULES])
-def test_a_single_call_tells_what_is_wrong_with_its_element(
+def test_a_single_call_reports_what_is_wrong_with_its_element(
     moengage: MoEngage, workspace: Workspace, element: Any, kind: str, attribute: str
 ) -> None:
     reply = post(moengage, workspace, element)
@@ -371,8 +371,8 @@ def test_the_type_belongs_to_the_endpoint(moengage: MoEngage, workspace: Workspa
     assert (reply.status_code, reply.json()["error"]["attribute"]) == (400, "type")
 
 
-def test_a_bulk_import_can_be_told_to_refuse_what_the_reference_lists(moengage: MoEngage, workspace: Workspace) -> None:
-    workspace.configure(bulk_tells=True)
+def test_a_bulk_import_can_reject_what_the_reference_lists(moengage: MoEngage, workspace: Workspace) -> None:
+    workspace.configure(bulk_reports_errors=True)
 
     reply = post(moengage, workspace, bulk(customer("good"), customer("")))
 
@@ -400,14 +400,14 @@ def test_a_request_has_a_largest_size(moengage: MoEngage, workspace: Workspace, 
         pytest.param({"Authorization": None}, 401, "Authentication Header Required", id="none"),
         pytest.param({"Authorization": "Bearer x"}, 401, "Invalid identity information found", id="another scheme"),
         pytest.param({"Authorization": "Basic ?"}, 401, "Invalid identity information found", id="no base64"),
-        pytest.param({"Authorization": authorization("nobody", "data-key")}, 401, "Invalid APP_ID", id="unknown"),
+        pytest.param({"Authorization": authorization("unknown", "data-key")}, 401, "Invalid APP_ID", id="unknown"),
         pytest.param({"Authorization": authorization("OTHER", "wrong")}, 401, "App Secret key mismatch", id="key"),
         pytest.param({"Authorization": authorization("OTHER", "k")}, 409, "App key mismatch", id="another workspace's"),
         pytest.param({"Content-Type": None}, 400, "The Content-Type Header is required", id="no type"),
         pytest.param({"Content-Type": "text/plain"}, 415, "Unsupported Media Type", id="another type"),
     ],
 )
-def test_who_may_not_call_is_told_why(
+def test_a_call_without_permission_gets_the_reason(
     moengage: MoEngage, workspace: Workspace, change: dict[str, str | None], status: int, message: str
 ) -> None:
     moengage.workspace("OTHER", key="k")
@@ -437,7 +437,7 @@ def test_an_account_can_be_closed(moengage: MoEngage, workspace: Workspace, stat
     assert (reply.status_code, reply.json()["error"]["type"]) == (status, kind)
 
 
-def test_an_address_that_is_not_listed_is_told_in_another_shape(moengage: MoEngage, workspace: Workspace) -> None:
+def test_an_address_that_is_not_listed_is_rejected_in_another_shape(moengage: MoEngage, workspace: Workspace) -> None:
     workspace.configure(state="ip_refused")
 
     reply = post(moengage, workspace, customer())
@@ -445,8 +445,8 @@ def test_an_address_that_is_not_listed_is_told_in_another_shape(moengage: MoEnga
     assert (reply.status_code, reply.json()["error"]) == (403, "IP Validation Required")
 
 
-@pytest.mark.parametrize(("header", "reset"), [("seconds", "60"), ("epoch", "1700000060"), ("none", None)])
-def test_the_rate_limit_tells_its_reset(
+@pytest.mark.parametrize(("header", "reset"), [("seconds", "60"), ("timestamp", "1700000060"), ("none", None)])
+def test_the_rate_limit_names_its_reset(
     moengage: MoEngage,
     workspace: Workspace,
     clock: SimpleNamespace,
@@ -579,6 +579,6 @@ def test_counting_only_checks_and_keeps_nothing(moengage: MoEngage, workspace: W
 def test_it_knows_nothing_of_the_bridge(module: str) -> None:
     code = f"import sys, simulators.{module}; print([name for name in sys.modules if 'loyalty_bridge' in name])"
 
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    completed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
-    assert told.stdout == "[]\n"
+    assert completed.stdout == "[]\n"

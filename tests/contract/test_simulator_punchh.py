@@ -156,7 +156,7 @@ def test_an_unknown_client_is_a_401_for_mobile_and_a_412_for_online_ordering(pun
         ),
     ],
 )
-def test_who_cannot_sign_up_is_told_which_field(punchh: Punchh, change: Any, status: int, field: str) -> None:
+def test_a_rejected_signup_names_the_field(punchh: Punchh, change: Any, status: int, field: str) -> None:
     sign_up(punchh, person(email="bo@example.com", external_source="customer_id", external_source_id="bo"))
 
     reply = sign_up(punchh, person(**change))

@@ -104,13 +104,13 @@ def main(function: str) -> None:
             request = call(make(SIZES[function]))
             signal.alarm(seconds)  # ends the process, as Lambda does
             began = time.monotonic()
-            with redirect_stdout(StringIO()) as told:
+            with redirect_stdout(StringIO()) as result:
                 answer = handler(request, http_events.context(seconds, function))
             outcome = {
                 "input": name,
                 "status": answer.get("statusCode", 200),
                 "seconds": time.monotonic() - began,
-                "defects": '"defects"' in told.getvalue(),
+                "defects": '"defects"' in result.getvalue(),
             }
             sys.stdout.write(json.dumps(outcome) + "\n")
             sys.stdout.flush()

@@ -28,12 +28,12 @@ STEPS = ("before begin", "after begin", "before acting", "request sent", "after 
 """Where a process can be killed."""
 
 
-def carry_out(upstream: str, told: dict[str, Any]) -> dict[str, Any]:
+def carry_out(upstream: str, job: dict[str, Any]) -> dict[str, Any]:
     """Carry an action out; gives how it ended."""
     host = urlsplit(upstream).netloc
 
     def reach(step: str) -> None:
-        if step == told.get("dies"):
+        if step == job.get("dies"):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def act(reference: str) -> Answer:
@@ -70,18 +70,18 @@ def carry_out(upstream: str, told: dict[str, Any]) -> dict[str, Any]:
     aws.dynamodb().meta.events.register("after-call.dynamodb", after)
 
     def now() -> float:
-        return time.time() + float(told.get("later", 0))
+        return time.time() + float(job.get("later", 0))
 
     try:
         operation = Operation(
             program="demo",
             action="book",
-            key=told["key"],
+            key=job["key"],
             fingerprint="the same request",
             about={},
             send=act,
-            reconcile=look if told.get("looks") else None,
-            deadline=now() + float(told.get("seconds", 6)),
+            reconcile=look if job.get("looks") else None,
+            deadline=now() + float(job.get("seconds", 6)),
             repeat_window=120,
         )
         answer = execute(SETTINGS, operation, now=now)
@@ -90,12 +90,12 @@ def carry_out(upstream: str, told: dict[str, Any]) -> dict[str, Any]:
     return {"answer": dict(answer.body)}
 
 
-def fork(upstream: str, told: dict[str, Any]) -> tuple[int, int]:
-    """Start a process; gives its id and where it tells how it ended."""
+def fork(upstream: str, job: dict[str, Any]) -> tuple[int, int]:
+    """Start a process; return its id and the pipe with its outcome."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writing, json.dumps(carry_out(upstream, told)).encode())
+        os.write(writing, json.dumps(carry_out(upstream, job)).encode())
         os._exit(0)
     os.close(writing)
     return child, reading

@@ -139,12 +139,12 @@ def _partial(operation: str, asked: Mapping[str, Any], act: Callable[..., Any]) 
     if operation in {"BatchGetItem", "BatchWriteItem"}:
         first: dict[str, Any] = {}
         rest: dict[str, Any] = {}
-        for table, told in asked["RequestItems"].items():
-            items = told["Keys"] if isinstance(told, dict) else told
+        for table, request in asked["RequestItems"].items():
+            items = request["Keys"] if isinstance(request, dict) else request
             half = (len(items) + 1) // 2 if len(asked["RequestItems"]) == 1 else len(items) if not first else 0
             for part, some in ((first, items[:half]), (rest, items[half:])):
                 if some:
-                    part[table] = told | {"Keys": some} if isinstance(told, dict) else some
+                    part[table] = request | {"Keys": some} if isinstance(request, dict) else some
         return act({"RequestItems": first}) | {
             "UnprocessedKeys" if operation == "BatchGetItem" else "UnprocessedItems": rest
         }

@@ -448,8 +448,8 @@ def _carrying_out(world: World) -> None:
         world.answers.append(answer)
     queue = world.plan_settings.batches_queue_url
     with world.faults.looking():  # Lambda receives and deletes the messages
-        told = aws.sqs().receive_message(QueueUrl=queue, MessageSystemAttributeNames=["All"], VisibilityTimeout=0)
-    for message in told.get("Messages", ()):
+        result = aws.sqs().receive_message(QueueUrl=queue, MessageSystemAttributeNames=["All"], VisibilityTimeout=0)
+    for message in result.get("Messages", ()):
         record = {
             "messageId": message["MessageId"],
             "receiptHandle": message["ReceiptHandle"],

@@ -106,15 +106,15 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="try one of n single faults")
     parser.add_argument("--triples", type=int, default=30, help="random triples of each scenario")
     parser.add_argument("--seed", type=int, default=0)
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
     os.environ["POWERTOOLS_METRICS_DISABLED"] = "true"
     began = time.monotonic()
     with redirect_stdout(io.StringIO()), aws_and_platforms(Faults()) as fresh:  # metrics are lines of the output
         results = {
-            scenario.name: sweep(scenario, fresh, every=told.every, triples=told.triples, seed=told.seed)
+            scenario.name: sweep(scenario, fresh, every=arguments.every, triples=arguments.triples, seed=arguments.seed)
             for scenario in SCENARIOS
-            if not told.scenario or scenario.name in told.scenario
+            if not arguments.scenario or scenario.name in arguments.scenario
         }
     sys.stdout.write(table(results, time.monotonic() - began) + "\n")
     sys.exit(any(result.wrong for result in results.values()))

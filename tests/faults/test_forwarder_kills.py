@@ -46,10 +46,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DeliveryS
             patch.setenv(name, value)
         aws._made.cache_clear()
         settings = make_stores(make_key())
-        told = environment(settings) | way
+        variables = environment(settings) | way
         named = {"POWERTOOLS_SERVICE_NAME": "loyalty-bridge", "POWERTOOLS_METRICS_NAMESPACE": "LoyaltyBridge"}
         log = tmp_path_factory.mktemp("forwarder") / "log"
-        with rie.running("forward_events", told | named, log=log) as function:
+        with rie.running("forward_events", variables | named, log=log) as function:
             yield settings, braze, function
         aws._made.cache_clear()
 
@@ -117,7 +117,7 @@ def put(transport: Transport, program: str, numbers: dict[str, int]) -> None:
         member = MEMBERS[number % len(MEMBERS)]
         name = f"{member}-{number}"
         numbers[name] = number
-        told: dict[str, Any] = {"eventId": name, "programId": program, "accountId": member}
+        values: dict[str, Any] = {"eventId": name, "programId": program, "accountId": member}
         second = f"2026-03-01T10:{number // 60 % 60:02d}:{number % 60:02d}Z"
-        body = event(**told, occurredAt=second, payload={"points": number})
+        body = event(**values, occurredAt=second, payload={"points": number})
         transport.put(body_of(body), member)

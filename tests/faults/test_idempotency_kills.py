@@ -70,19 +70,19 @@ def local() -> Iterator[tuple[Upstream, Run]]:
             stdout=subprocess.PIPE,
             text=True,
         )
-        asks, tells = worker.stdin, worker.stdout
+        asks, replies = worker.stdin, worker.stdout
         assert asks
-        assert tells
+        assert replies
 
-        def run(*told: dict[str, Any]) -> list[dict[str, Any]]:
-            asks.write(json.dumps(told) + "\n")
+        def run(*jobs: dict[str, Any]) -> list[dict[str, Any]]:
+            asks.write(json.dumps(jobs) + "\n")
             asks.flush()
-            ends: list[dict[str, Any]] = json.loads(tells.readline())
+            ends: list[dict[str, Any]] = json.loads(replies.readline())
             return ends
 
         yield upstream, run
         asks.close()
-        tells.close()
+        replies.close()
         worker.wait(10)
 
 
@@ -99,7 +99,7 @@ def run(local: tuple[Upstream, Run]) -> Run:
 
 @pytest.mark.parametrize("looks", [True, False])
 @pytest.mark.parametrize(
-    ("step", "booked_then", "told_if_looked_up", "told_if_not"),
+    ("step", "booked_then", "outcome_if_looked_up", "outcome_if_not"),
     [
         ("before begin", 0, "answer", "answer"),
         ("after begin", 0, "OutcomeUnknown", "OutcomeUnknown"),
@@ -111,7 +111,13 @@ def run(local: tuple[Upstream, Run]) -> Run:
     ],
 )
 def test_an_action_whose_process_is_killed_does_not_happen_twice(
-    upstream: Upstream, run: Run, step: str, booked_then: int, told_if_looked_up: str, told_if_not: str, looks: bool
+    upstream: Upstream,
+    run: Run,
+    step: str,
+    booked_then: int,
+    outcome_if_looked_up: str,
+    outcome_if_not: str,
+    looks: bool,
 ) -> None:
     key = uuid.uuid4().hex
     [killed] = run({"key": key, "dies": step})
@@ -120,13 +126,13 @@ def test_an_action_whose_process_is_killed_does_not_happen_twice(
 
     repeats = run(*[{"key": key, "later": LATER, "looks": looks, "seconds": 30}] * 2)
 
-    expected = told_if_looked_up if looks else told_if_not
-    assert [told.get("error", "answer") for told in repeats] == [expected] * 2
+    expected = outcome_if_looked_up if looks else outcome_if_not
+    assert [answer.get("error", "answer") for answer in repeats] == [expected] * 2
     assert repeats[0] == repeats[1]
     assert upstream.booked.total() == max(booked_then, step == "before begin")
 
 
-def test_of_equal_requests_at_once_one_acts_and_all_tell_its_answer(upstream: Upstream, run: Run) -> None:
+def test_of_equal_requests_at_once_one_acts_and_all_get_its_answer(upstream: Upstream, run: Run) -> None:
     ends = run(*[{"key": uuid.uuid4().hex, "seconds": 30}] * 8)
 
     assert upstream.booked.total() == 1
@@ -140,7 +146,7 @@ def test_no_mix_of_kills_and_repeats_makes_an_action_happen_twice(upstream: Upst
     key = uuid.uuid4().hex
     answers: list[Any] = []
     for round_ in range(3):
-        told = [
+        jobs = [
             {
                 "key": key,
                 "dies": chance.choice([*STEPS, None]),
@@ -149,7 +155,7 @@ def test_no_mix_of_kills_and_repeats_makes_an_action_happen_twice(upstream: Upst
             }
             for _ in range(3)
         ]
-        answers += [end["answer"] for end in run(*told) if "answer" in end]
+        answers += [end["answer"] for end in run(*jobs) if "answer" in end]
 
     assert max(upstream.booked.values(), default=0) <= 1
     assert upstream.booked.total() <= 1

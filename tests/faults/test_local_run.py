@@ -87,9 +87,9 @@ def test_the_first_look_up_is_answered(staying: dict[str, Any]) -> None:
     for what in ("profile", "coupons"):
         url = f"{staying['api']}/v1/programs/demo-queue/members/C00001/{what}"
 
-        told = requests.get(url, headers={"X-Convercus-Key": key}, timeout=60).json()
+        payload = requests.get(url, headers={"X-Convercus-Key": key}, timeout=60).json()
 
-        assert "error" not in told
+        assert "error" not in payload
 
 
 def test_a_program_of_a_persons_own_works(staying: dict[str, Any], tmp_path: Path) -> None:
@@ -132,19 +132,19 @@ def test_a_program_of_a_persons_own_works(staying: dict[str, Any], tmp_path: Pat
 def test_brevos_sender_delivers_what_it_is_ordered_to(staying: dict[str, Any]) -> None:
     order = {"names": ["voucher_created"]}
 
-    told = requests.post(f"{staying['brevo']}/_simulator/deliveries", json=order, timeout=60).json()
+    payload = requests.post(f"{staying['brevo']}/_simulator/deliveries", json=order, timeout=60).json()
 
     workspace = f"{staying['moengage']}/_simulator/workspaces/BREVO"
-    assert told == {"outcomes": {"delivered": 1}, "discarded": []}
+    assert payload == {"outcomes": {"delivered": 1}, "discarded": []}
     assert there(lambda: requests.get(workspace, timeout=60).json()["events"] == {"loyalty_voucher_created": 1})
 
 
 def test_the_variables_for_a_container_are_those_of_the_deployed_functions(staying: dict[str, Any]) -> None:
-    told = json.loads(stack.ENV_VARS.read_text())
+    variables = json.loads(stack.ENV_VARS.read_text())
 
-    assert told["ForwardEvents"]["AWS_ENDPOINT_URL"] == staying["aws"]
-    assert told["ForwardEvents"]["DELIVERY_LOG_TABLE"] == staying["tables"]["DeliveryLogTable"]
-    assert {"MemberProfile", "AssignCoupon", "Admin"} < set(told)
+    assert variables["ForwardEvents"]["AWS_ENDPOINT_URL"] == staying["aws"]
+    assert variables["ForwardEvents"]["DELIVERY_LOG_TABLE"] == staying["tables"]["DeliveryLogTable"]
+    assert {"MemberProfile", "AssignCoupon", "Admin"} < set(variables)
 
 
 def test_one_event_runs_under_the_runtime_interface_emulator(staying: dict[str, Any]) -> None:

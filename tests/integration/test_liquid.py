@@ -186,7 +186,7 @@ def service(
 ) -> Iterator[Service]:
     """Give the service with a connected program."""
     queue = aws.sqs().create_queue(QueueName="batches")["QueueUrl"]
-    for name, value in {"JOURNAL": "IdempotencyTable", "BATCHES": "BatchesTable"}.items():
+    for name, value in {"IDEMPOTENCY": "IdempotencyTable", "BATCHES": "BatchesTable"}.items():
         monkeypatch.setenv(f"{name}_TABLE", value)
     monkeypatch.setenv("BATCHES_QUEUE_URL", queue)
     monkeypatch.setattr(lookups, "LIMIT_SECONDS", LIMIT_SECONDS)

@@ -304,7 +304,7 @@ def test_a_program_without_a_client_secret_says_so(diner: Api, punchh: Punchh) -
 def test_an_account_that_has_an_external_id_is_never_given_to_another(
     stores: DeliverySettings, diner: Api, punchh: Punchh, tells: bool
 ) -> None:
-    punchh.business.configure(tells_external_ids=tells)
+    punchh.business.configure(returns_external_ids=tells)
     victim = punchh.business.sign_up(**user(1))
     make_known(stores, victim.user_id, "c-0001")
 
@@ -326,7 +326,7 @@ def test_an_account_that_has_an_external_id_is_never_given_to_another(
 def test_an_account_without_an_external_id_gets_it_when_punchh_says_that_it_has_none(
     diner: Api, punchh: Punchh, tells: bool, body: dict[str, Any], source: Any
 ) -> None:
-    punchh.business.configure(tells_external_ids=tells)
+    punchh.business.configure(returns_external_ids=tells)
     there = punchh.business.sign_up(email=user(1)["email"], first_name="Ann", last_name="Ash")
 
     answer = sign_up(diner, user(1))
@@ -350,7 +350,7 @@ def test_an_account_of_another_address_than_the_one_asked_for_is_left_alone(
 
 
 def test_an_account_with_this_external_id_is_told_without_a_change(diner: Api, punchh: Punchh) -> None:
-    punchh.business.configure(tells_external_ids=True)
+    punchh.business.configure(returns_external_ids=True)
     there = punchh.business.sign_up(**user(1))
 
     answer = sign_up(diner, user(1))

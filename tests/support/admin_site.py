@@ -50,13 +50,13 @@ def _answer(request: Request) -> Answer:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
-        told = loaded("admin")(event(request), CONTEXT)
+        response = loaded("admin")(event(request), CONTEXT)
     finally:
         loop.close()
-    cookies = told.get("cookies", [])
-    headers = told["headers"] | dict.fromkeys(["set-cookie"][: len(cookies)], "".join(cookies))
-    body = base64.b64decode(told["body"]) if told["isBase64Encoded"] else told["body"].encode()
-    return Answer(told["statusCode"], body, headers)
+    cookies = response.get("cookies", [])
+    headers = response["headers"] | dict.fromkeys(["set-cookie"][: len(cookies)], "".join(cookies))
+    body = base64.b64decode(response["body"]) if response["isBase64Encoded"] else response["body"].encode()
+    return Answer(response["statusCode"], body, headers)
 
 
 @dataclass
@@ -77,11 +77,11 @@ class Site:
             "authorization": f"Bearer {token}",
             **({"content-type": "application/json"} if body is not None else {}),
         }
-        told = {name.replace("_", "-"): text for name, text in headers.items()}
-        return self.send(method, f"/admin/api/v1{path}", body, sent | told)
+        headers = {name.replace("_", "-"): text for name, text in headers.items()}
+        return self.send(method, f"/admin/api/v1{path}", body, sent | headers)
 
     def send(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> requests.Response:
-        """Send a request as it is told."""
+        """Send a request as it is given."""
         data = body if body is None or isinstance(body, bytes | str) else json.dumps(body)
         return requests.request(
             method, self.url + path, data=data, headers=dict(headers), allow_redirects=False, timeout=20
@@ -99,7 +99,7 @@ class Site:
 @contextmanager
 def serving_admin(stores: DeliverySettings, issuer: Issuer, patch: Any) -> Iterator[Site]:
     """Serve the page until the block ends."""
-    told = {
+    values = {
         "IDEMPOTENCY_TABLE": "IdempotencyTable",
         "BATCHES_QUEUE_URL": aws.sqs().create_queue(QueueName="batches")["QueueUrl"],
         "AUDIT_TABLE": "AuditTable",
@@ -110,7 +110,7 @@ def serving_admin(stores: DeliverySettings, issuer: Issuer, patch: Any) -> Itera
         "PUNCHH_WEBHOOK_BASE_URL": "https://punchh.example.com/hooks",
         "LOYALTY_WEBHOOK_BASE_URL": "https://loyalty.example.com/hooks",
     }
-    for name, value in told.items():
+    for name, value in values.items():
         patch.setenv(name, value)
     for forget in (settings.settings, loaded, configuration):
         forget.cache_clear()

@@ -1,7 +1,7 @@
 """Messages and webhooks rendered as Braze does it: its personalisation, Connected Content and aborts, in real Liquid.
 
 https://www.braze.com/docs/user_guide/messaging/design_and_edit/personalize/connected_content/making_an_api_call and the
-pages beside it tell what is done here.
+pages beside it document its behaviour.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Braze(Environment):
         self.nothing = nothing
         self.clock = clock
         self.cache: dict[str, tuple[float, Answer]] = {}
-        self.is_to_be_retried = False
+        self.wants_retry = False
         self.add_tag(_ConnectedContent)
         self.add_tag(_AbortMessage)
         self.add_filter("json_escape", lambda value: json.dumps(_text(value))[1:-1])
@@ -82,9 +82,9 @@ class Braze(Environment):
         """
         template = self.from_string(_plain(source))
         for _ in range(1 + RETRIES):
-            self.is_to_be_retried = False
+            self.wants_retry = False
             text = template.render(personal)  # an abort comes before any retry
-            if not self.is_to_be_retried:
+            if not self.wants_retry:
                 return text
         raise Aborted("Connected Content failed")
 
@@ -92,7 +92,7 @@ class Braze(Environment):
         """Make a call of Connected Content; gives what it saves."""
         answer = self._answer(url, options)
         if answer is None or not 200 <= answer.status < 300:
-            self.is_to_be_retried |= "retry" in options
+            self.wants_retry |= "retry" in options
             return self.nothing
         try:
             value = json.loads(answer.text)
@@ -111,8 +111,8 @@ class Braze(Environment):
             headers |= {"Content-Type": kind, "Accept": kind}
         answer = self.fetch(url, {"User-Agent": "Braze Sender 0123456789abcdef", **headers})
         if answer and 200 <= answer.status < 300 and "no_cache" not in options:
-            told = int(options.get("cache_max_age", DEFAULT_CACHE_SECONDS))
-            seconds = min(max(told, DEFAULT_CACHE_SECONDS), MAX_CACHE_SECONDS)
+            seconds = int(options.get("cache_max_age", DEFAULT_CACHE_SECONDS))
+            seconds = min(max(seconds, DEFAULT_CACHE_SECONDS), MAX_CACHE_SECONDS)
             self.cache[url] = (self.clock() + seconds, answer)
         return answer
 
@@ -134,8 +134,8 @@ class _ConnectedContent(Tag):
 
     def parse(self, stream: TokenStream) -> Node:
         token = stream.eat(TOKEN_TAG)
-        url, *told = re.split(r"\s+:(?=[a-z])", stream.current.value)
-        options = dict((*option.split(None, 1), "")[:2] for option in told)
+        url, *written = re.split(r"\s+:(?=[a-z])", stream.current.value)
+        options = dict((*option.split(None, 1), "")[:2] for option in written)
         if unknown := options.keys() - OPTIONS:
             raise LiquidSyntaxError(f"no such option: {', '.join(unknown)}", token=token)
         return _ConnectedContentNode(

@@ -20,7 +20,7 @@ BAD = "not-for-braze"
 
 
 def millisecond(second: int) -> int:
-    """Tell the time of a `new_delivery` as the member state counts it."""
+    """Return the time of a `new_delivery` as the member state counts it."""
     return int((START + timedelta(seconds=second)).timestamp() * 1000)
 
 

@@ -11,7 +11,7 @@ _numbers = itertools.count(1)
 
 
 def event(kind: str = "balance_changed", **changes: Any) -> dict[str, Any]:
-    """Make a Convercus event; each has an id of its own unless told."""
+    """Make a Convercus event; each has its own id unless one is given."""
     made: dict[str, Any] = {
         "eventId": f"event-{next(_numbers)}",
         "eventType": kind,

@@ -21,7 +21,7 @@ CONTEXT = SimpleNamespace(
 
 
 def handler(name: str) -> Callable[[Mapping[str, Any], Any], Any]:
-    """Load a function's handler anew."""
+    """Load a function's handler in a new module."""
     path = ROOT / "functions" / name / "app.py"
     spec = importlib.util.spec_from_file_location(f"function_{name}", path)
     assert spec

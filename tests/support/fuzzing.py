@@ -23,7 +23,7 @@ def cases(description: Mapping[str, Any], url: str, method: str, path: str, mode
     """Make up calls of one operation of an API that is served at a URL: ``positive`` ones keep to its description.
 
     What is taken and what is not has tests of its own: reading is more tolerant than the description, but for ids of
-    invisible characters, which a pattern does not tell.
+    invisible characters, which a pattern does not show.
     """
     operation = _schema(json.dumps(description), url)[path][method.upper()]
     made: SearchStrategy[Any] = operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode))

@@ -18,8 +18,8 @@ def answer(request: Request) -> Answer:
     route, parameters = found
     query = request.target.partition("?")[2]
     made = event(route, parameters, headers=request.headers, query=query, body=request.body or None)
-    told = loaded(route.function)(made, context())
-    return Answer(told["statusCode"], told["body"].encode(), told["headers"])
+    response = loaded(route.function)(made, context())
+    return Answer(response["statusCode"], response["body"].encode(), response["headers"])
 
 
 @contextmanager

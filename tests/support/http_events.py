@@ -63,10 +63,12 @@ class Answer(NamedTuple):
 def routes() -> tuple[Route, ...]:
     """List the routes of the template."""
     return tuple(
-        Route(told["Properties"]["Method"], told["Properties"]["Path"], function["Properties"]["CodeUri"].split("/")[1])
+        Route(
+            route["Properties"]["Method"], route["Properties"]["Path"], function["Properties"]["CodeUri"].split("/")[1]
+        )
         for function in resources("AWS::Serverless::Function").values()
-        for told in function["Properties"].get("Events", {}).values()
-        if told["Type"] == "HttpApi"
+        for route in function["Properties"].get("Events", {}).values()
+        if route["Type"] == "HttpApi"
     )
 
 
@@ -225,8 +227,8 @@ class Api:
 
     def call(self, route: Route, made: Mapping[str, Any]) -> Answer:
         """Let the function of a route answer an event."""
-        told = loaded(route.function)(made, context(self.seconds, route.function))
-        answer = Answer(told["statusCode"], json.loads(told["body"]), told["headers"])
+        response = loaded(route.function)(made, context(self.seconds, route.function))
+        answer = Answer(response["statusCode"], json.loads(response["body"]), response["headers"])
         check(route.method, route.path, answer.status, answer.body, answer.headers)
         return answer
 
@@ -252,11 +254,11 @@ class Api:
         repository.save(self.settings, before, self.program, merged(before.connection, change), {})
 
     def upstream_url(self) -> str:
-        """Tell where the program's loyalty platform is."""
+        """Return where the program's loyalty platform is."""
         side = repository.load(self.settings, [self.program])[self.program].connection.loyalty
         assert isinstance(side, ConvercusSettings)
         return side.api.base_url
 
     def done(self, call: str = "") -> list[str]:
-        """Tell on which accounts something was done upstream."""
+        """Return on which accounts something was done upstream."""
         return [effect.account for effect in list(self.upstream.effects) if effect.call == call or not call]

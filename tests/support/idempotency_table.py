@@ -44,7 +44,7 @@ class Crash(BaseException):
 
 
 class Stepped:
-    """A call in a thread of its own that runs from one pause to the next, when it is told to.
+    """A call in a thread of its own that runs from one pause to the next, on demand.
 
     Attributes
     ----------

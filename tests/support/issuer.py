@@ -1,4 +1,4 @@
-"""An OpenID Connect issuer that signs in whomever it is told to, without asking, and makes tokens good and bad."""
+"""An OpenID Connect issuer that signs in the configured person without asking and makes tokens good and bad."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def key(name: str) -> rsa.RSAPrivateKey:
 
 def public_key(name: str, **changes: Any) -> dict[str, Any]:
     """Give the public part of a key pair as a JWK without a name; None leaves a field away."""
-    told: dict[str, Any] = jwt.algorithms.RSAAlgorithm.to_jwk(key(name).public_key(), as_dict=True)
-    told |= {"use": "sig", "alg": "RS256", **changes}
-    return {field: value for field, value in told.items() if value is not None}
+    jwk: dict[str, Any] = jwt.algorithms.RSAAlgorithm.to_jwk(key(name).public_key(), as_dict=True)
+    jwk |= {"use": "sig", "alg": "RS256", **changes}
+    return {field: value for field, value in jwk.items() if value is not None}
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Issuer:
     Attributes
     ----------
     person
-        The claims of whoever signs in next.
+        Claims of the next sign-in.
     metadata
         What its configuration says besides.
     secret
@@ -63,9 +63,9 @@ class Issuer:
         """Make a good ID token; `changes` spoil it, None leaves a claim away."""
         now = int(time.time())
         claims = {"iss": self.url, "aud": CLIENT, "iat": now, "exp": now + 3600, "token_use": "id", **self.person}
-        told = {name: value for name, value in (claims | changes).items() if value is not None}
+        payload = {name: value for name, value in (claims | changes).items() if value is not None}
         signer: Any = {"none": None, "HS256": b"not a key pair" * 4}.get(algorithm, key(signed_with))
-        return jwt.encode(told, signer, algorithm, headers={"kid": kid} if kid else {})
+        return jwt.encode(payload, signer, algorithm, headers={"kid": kid} if kid else {})
 
     def access_token(self, **changes: Any) -> str:
         """Make a good access token, as Cognito does: without an audience."""
@@ -77,8 +77,8 @@ class Issuer:
             case "/.well-known/openid-configuration":
                 ends = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}
                 ends["end_session_endpoint"] = "logout"
-                told = {name: f"{self.url}/{path}" for name, path in ends.items()}
-                return json_answer(200, {"issuer": self.url, **told, **self.metadata})
+                endpoints = {name: f"{self.url}/{path}" for name, path in ends.items()}
+                return json_answer(200, {"issuer": self.url, **endpoints, **self.metadata})
             case "/keys":
                 if "python" in request.headers.get("user-agent", "python").lower():
                     return Answer(403)  # as firewalls do
@@ -114,8 +114,8 @@ class Issuer:
         if authorization:
             if form.keys() & {"client_id", "client_secret"} or "client_secret_basic" not in methods:
                 return "invalid_client"
-            kind, _, told = authorization.partition(" ")
-            shown = [unquote_plus(part) for part in base64.b64decode(told).decode().split(":")]
+            kind, _, encoded = authorization.partition(" ")
+            shown = [unquote_plus(part) for part in base64.b64decode(encoded).decode().split(":")]
             return "" if (kind, shown) == ("Basic", [CLIENT, self.secret]) else "invalid_client"
         if self.secret and "client_secret_post" not in methods:
             return "invalid_client"

@@ -40,47 +40,50 @@ def watched(folder: str, handler: Handler) -> Handler:
 
 
 def denied() -> set[tuple[str, str, str]]:
-    """Tell what AWS would have denied since it was last asked: the function, the action, the resource."""
-    told = set(_denied)
+    """Return what AWS would have denied since it was last asked: the function, the action, the resource."""
+    calls = set(_denied)
     _denied.clear()
-    return told
+    return calls
 
 
-def needed(service: str, operation: str, told: Mapping[str, Any]) -> Iterator[Permission]:
-    """Tell which permissions a call needs; a transaction needs those of its parts.
+def needed(service: str, operation: str, parameters: Mapping[str, Any]) -> Iterator[Permission]:
+    """Return which permissions a call needs; a transaction needs those of its parts.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
     """
-    if "TransactItems" in told:
-        for part in told["TransactItems"]:
+    if "TransactItems" in parameters:
+        for part in parameters["TransactItems"]:
             [(kind, one)] = part.items()
             yield f"dynamodb:{kind}Item", one["TableName"]
         return
     action = f"{service}:{operation.removesuffix('Batch')}".replace("ListObjectsV2", "ListBucket")
     match service:
-        case "dynamodb" if "RequestItems" in told:
-            yield from ((action, table) for table in told["RequestItems"])
+        case "dynamodb" if "RequestItems" in parameters:
+            yield from ((action, table) for table in parameters["RequestItems"])
         case "dynamodb":
-            yield action, told["TableName"] + (f"/index/{told['IndexName']}" if "IndexName" in told else "")
+            yield (
+                action,
+                parameters["TableName"] + (f"/index/{parameters['IndexName']}" if "IndexName" in parameters else ""),
+            )
         case "s3":
-            yield action, "ParkedBucket" + (f"/{told['Key']}" if "Key" in told else "")
+            yield action, "ParkedBucket" + (f"/{parameters['Key']}" if "Key" in parameters else "")
         case "sqs":
-            yield action, _QUEUES.get(told["QueueUrl"].rpartition("/")[2], "")
+            yield action, _QUEUES.get(parameters["QueueUrl"].rpartition("/")[2], "")
         case _:
             yield action, {"kms": "SecretsKey", "kinesis": "EventsStream"}[service]
 
 
 @cache
 def allowed() -> dict[str, set[Permission]]:
-    """Tell what each function may do; a resource may end in ``*``."""
-    told: dict[str, set[Permission]] = {name: set() for name in resources("AWS::Serverless::Function")}
+    """Return what each function may do; a resource may end in ``*``."""
+    allowed: dict[str, set[Permission]] = {name: set() for name in resources("AWS::Serverless::Function")}
     for name, statement in statements():
         named = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         for one in named:
             [text] = one.values()
             resource = text.removeprefix("${").replace(".Arn}", "").removesuffix(".Arn")
-            told[name] |= {(action, resource) for action in statement["Action"]}
-    return told
+            allowed[name] |= {(action, resource) for action in statement["Action"]}
+    return allowed
 
 
 def _check(params: Mapping[str, Any], model: Any, **_: Any) -> None:

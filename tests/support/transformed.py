@@ -137,17 +137,17 @@ def deployed(parameters: Parameters, section: str = "Resources") -> dict[str, Re
 def _conditional(gradual: bool) -> set[str]:
     """Name the resources and outputs in which something depends on a condition."""
     sections = (_both()[gradual][section] for section in ("Resources", "Outputs"))
-    return {name for one in sections for name, told in one.items() if "Fn::If" in json.dumps(told)}
+    return {name for one in sections for name, value in one.items() if "Fn::If" in json.dumps(value)}
 
 
 @cache
 def _deployed(parameters: tuple[tuple[str, str], ...], section: str) -> dict[str, Resource]:
-    told = dict(parameters)
-    depends = _conditional(told["GradualDeployment"] != "none")
+    chosen = dict(parameters)
+    depends = _conditional(chosen["GradualDeployment"] != "none")
     return {
-        name: decided(one, told) if name in depends else one
-        for name, one in whole(told)[section].items()
-        if "Condition" not in one or holds(one["Condition"], told)
+        name: decided(one, chosen) if name in depends else one
+        for name, one in whole(chosen)[section].items()
+        if "Condition" not in one or holds(one["Condition"], chosen)
     }
 
 

@@ -30,7 +30,7 @@ class Queue:
     Attributes
     ----------
     on_call
-        Called before each call of boto3's, with what is to be put.
+        Called before each call of boto3's, with the records to put.
     delays
         Seconds of the visibility time-outs that were set.
     """
@@ -73,14 +73,14 @@ class Queue:
         }
 
     def settle(self, event: dict[str, Any], again: Collection[str]) -> None:
-        """Delete what was received, but for what is to be delivered again."""
+        """Delete what was received, except what the test delivers again."""
         done = {record["messageId"] for record in event["Records"]} - set(again)
         self.messages = [message for message in self.messages if str(message.number) not in done]
 
 
 @dataclass
 class Stream:
-    """A shard of a stream: where an entry is to be delivered again, all later ones are delivered again with it."""
+    """A shard of a stream: when an entry is delivered again, all later ones are delivered again with it."""
 
     on_call: Callable[[], None] = lambda: None
     messages: list[Message] = field(default_factory=list)
@@ -113,7 +113,7 @@ class Stream:
         }
 
     def settle(self, event: dict[str, Any], again: Collection[str]) -> None:
-        """Go on behind what was read, or at the first entry that is to be delivered again.
+        """Go on behind what was read, or at the first entry to deliver again.
 
         https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html
         """

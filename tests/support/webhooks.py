@@ -27,7 +27,7 @@ from tests.support.functions import CONTEXT, handler
 CREDENTIAL = "bridge:webhook-password"
 BASIC = {"Authorization": f"Basic {base64.b64encode(CREDENTIAL.encode()).decode()}"}
 NOW = 1_767_607_200.0
-"""2026-01-05T10:00:00Z, in epoch seconds: when deliveries come in unless told otherwise."""
+"""2026-01-05T10:00:00Z, in epoch seconds: the default time of a delivery."""
 HOST = "hooks.example.com"
 
 
@@ -39,7 +39,7 @@ def connect(
     program: str = "demo",
     **secrets: str,
 ) -> Program:
-    """Connect a program to both its platforms; its webhook credential is `CREDENTIAL` unless told otherwise."""
+    """Connect a program to both its platforms; its webhook credential is `CREDENTIAL` by default."""
     connection = merged(Connection(), {"loyalty": loyalty, "engagement": engagement})
     return repository.save(settings, None, program, connection, {"webhook_credential": CREDENTIAL, **secrets})
 
@@ -111,7 +111,7 @@ def answered(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def status(event: Mapping[str, Any]) -> int:
-    """Call the function that a delivery is for; tell its status."""
+    """Call the function that a delivery is for; return its status."""
     return int(answered(event)["statusCode"])
 
 
@@ -130,8 +130,8 @@ def gateway(clock: Callable[[], float]) -> Iterator[str]:
             method=request.method,
             at=clock(),
         )
-        told = answered(event)
-        return Answer(told["statusCode"], told["body"].encode(), told["headers"])
+        response = answered(event)
+        return Answer(response["statusCode"], response["body"].encode(), response["headers"])
 
     with serving(answer) as url:
         yield url
@@ -186,13 +186,13 @@ def queued(settings: DeliverySettings) -> list[dict[str, Any]]:
 @contextmanager
 def streaming(settings: DeliverySettings) -> Iterator[DeliverySettings]:
     """Give a transport that is a stream, to the functions too."""
-    told = replace(settings, events_queue_url="", events_stream="events")
-    aws.kinesis().create_stream(StreamName=told.events_stream, ShardCount=1)
+    with_stream = replace(settings, events_queue_url="", events_stream="events")
+    aws.kinesis().create_stream(StreamName=with_stream.events_stream, ShardCount=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVENTS_QUEUE_URL", "")
-        patch.setenv("EVENTS_STREAM", told.events_stream)
-        yield told
-    aws.kinesis().delete_stream(StreamName=told.events_stream)
+        patch.setenv("EVENTS_STREAM", with_stream.events_stream)
+        yield with_stream
+    aws.kinesis().delete_stream(StreamName=with_stream.events_stream)
 
 
 def streamed(settings: DeliverySettings) -> list[dict[str, Any]]:
