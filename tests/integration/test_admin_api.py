@@ -483,7 +483,7 @@ def test_a_held_program_is_released(site: Site, stores: DeliverySettings) -> Non
 
     assert live.json()["error"] == "not_connected"
     assert [one["records"] for one in held] == [1]
-    assert (shown["state"], shown["gate_reason"]) == ("held", "the key is refused")
+    assert (shown["state"], shown["held_because"]) == ("held", "the key is refused")
     assert released.status_code == 200
     assert call(site, "GET", "/programs/demo").json()["state"] == "releasing"
 

@@ -83,8 +83,8 @@ def test_a_program_is_connected_in_the_form(page: Page, site: Site, stores: Deli
 def test_a_key_is_shown_once_and_revoked(page: Page, site: Site, stores: DeliverySettings) -> None:
     connect(stores, "http://127.0.0.1:9")
     page.goto(f"{site.url}/admin/programs/demo/keys")
-    page.get_by_label("What it is for").fill("canvas")
-    page.get_by_role("button", name="Make a key").click()
+    page.get_by_label("Name").fill("canvas")
+    page.get_by_role("button", name="Create key").click()
     shown = page.locator("pre.key").inner_text()
     page.goto(f"{site.url}/admin/programs/demo/keys")
     afterwards = page.content()
@@ -122,8 +122,8 @@ def test_a_refused_record_is_looked_at_and_redriven(page: Page, site: Site, stor
     page.get_by_role("button", name="Redrive").click()
 
     assert "<script>alert(1)</script>" in record
-    expect(page.get_by_text("on their way again")).to_be_visible()
-    expect(page.get_by_text("There is none.")).to_have_count(2)
+    expect(page.get_by_text("back on the event queue")).to_be_visible()
+    expect(page.get_by_text("No records.")).to_have_count(2)
 
 
 def test_an_error_is_found_by_its_code_and_leads_to_its_record(
@@ -141,7 +141,7 @@ def test_an_error_is_found_by_its_code_and_leads_to_its_record(
     page.get_by_role("link", name="odd").click()
 
     assert drawn >= 3
-    expect(page.get_by_label("Id of an event or of a member")).to_have_value("odd")
+    expect(page.get_by_label("Id of an event or a member")).to_have_value("odd")
     expect(page.get_by_text("eventType").first).to_be_visible()
 
 
@@ -178,7 +178,7 @@ def test_the_page_works_with_the_keyboard_alone(page: Page, site: Site, stores: 
     page.keyboard.press("Enter")
 
     page.get_by_role("heading", name="New key").wait_for()
-    assert (skip, outline) == ("To the content", "solid")
+    assert (skip, outline) == ("Skip to the content", "solid")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -473,8 +473,8 @@ def test_records_of_unknown_programs_are_shown_to_an_operator_of_all(site: Site,
 @pytest.mark.parametrize(
     ("page", "told"),
     [
-        ("activity", "Activity of unknown programs"),
-        ("errors", "Errors of unknown programs"),
+        ("activity", "Unattributed activity"),
+        ("errors", "Unattributed errors"),
         ("audit", "Audit of all programs"),
     ],
 )

@@ -193,12 +193,12 @@ def test_a_list_is_shown_with_commas(put: Bridge, bridge: Bridge) -> None:
 @pytest.mark.parametrize(
     ("document", "complaint"),
     [
-        ("{", "file: is not JSON"),
+        ("{", ": is not JSON"),
         (r'{"loyalty": {"api": {"org": "\udfff"}}}', "loyalty.api.org: holds a null byte or a lone surrogate"),
         ('{"attribute_writes": "all", "attribute_writes": "changed"}', "attribute_writes: is named twice"),
         ('{"secrets": {"braze_api_key": "a", "braze_api_key": "b"}}', "braze_api_key: is named twice"),
         ({"loyalty": {"membership_optins": ["News\nSMS"]}}, "loyalty.membership_optins.0: holds a control character"),
-        ("[]", "file: is not a JSON object"),
+        ("[]", ": is not a JSON object"),
         ({"engagement": {"api_endpoint": "https://rest.iad-01.braze.com.evil.test"}}, "api_endpoint: is not a host"),
         ({"engagement": {"rules": {"identifier_type": "braze_id"}}}, "engagement.rules.identifier_type"),
         ({"engagement": {"colour": "blue"}}, "engagement.colour"),
@@ -226,8 +226,8 @@ def test_a_file_that_cannot_be_read_is_one_line(bridge: Bridge, tmp_path: Path, 
     missing = bridge(*arguments, str(tmp_path / "nope.json"))
     directory = bridge(*arguments, str(tmp_path))
 
-    assert missing == (1, "", "bridge: file: cannot be read: No such file or directory\n")
-    assert directory == (1, "", "bridge: file: cannot be read: Is a directory\n")
+    assert missing == (1, "", f"bridge: {tmp_path / 'nope.json'}: cannot be read: No such file or directory\n")
+    assert directory == (1, "", f"bridge: {tmp_path}: cannot be read: Is a directory\n")
 
 
 def test_the_programs_are_listed_with_their_state(put: Bridge, bridge: Bridge, braze: Braze) -> None:
@@ -246,7 +246,7 @@ def test_a_deleted_program_is_gone(put: Bridge, bridge: Bridge) -> None:
     bridge("program", "delete", "demo", "--yes")
 
     code, _, complained = bridge("program", "show", "demo")
-    assert (code, complained) == (1, "bridge: there is no program demo\n")
+    assert (code, complained) == (1, "bridge: there is no program demo; `bridge program list` lists the programs\n")
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_mistyped_program_is_told(put: Bridge, bridge: Bridge, arguments: str)
 
     answer = bridge(*arguments.split(), "demoo")
 
-    assert answer == (1, "", "bridge: there is no program demoo\n")
+    assert answer == (1, "", "bridge: there is no program demoo; `bridge program list` lists the programs\n")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_a_mistyped_program_is_told(put: Bridge, bridge: Bridge, arguments: str)
 def test_where_there_is_nothing_it_says_so(put: Bridge, bridge: Bridge, arguments: str) -> None:
     put({})
 
-    assert bridge(*arguments.split())[:2] == (0, "none\n")
+    assert bridge(*arguments.split())[:2] == (0, "No entries.\n")
 
 
 def test_who_deleted_a_program_is_told_when_it_is_gone(put: Bridge, bridge: Bridge) -> None:
@@ -370,7 +370,7 @@ def test_refused_records_are_listed_shown_redriven_and_dropped(
     assert {row["event_id"] for row in listed} == {"odd", "strange"}
     assert listed[0]["reasons"] == "eventType: is not a known event type"
     assert json.loads(shown["record"])["eventType"] == "teleported"
-    assert redriven == "2 records are on their way again\n"
+    assert redriven == "2 records were put back\n"
     assert json.loads(bridge("rejected", "list", "demo", "--json")[1]) == []
 
 
@@ -420,7 +420,7 @@ def test_a_missing_stack_is_named_and_what_names_another(monkeypatch: pytest.Mon
 
     code, _, complained = bridge("program", "list")
 
-    told = "there is no stack elsewhere in this account and region; name yours with BRIDGE_STACK"
+    told = "there is no stack elsewhere in this account and region: name yours with --stack or BRIDGE_STACK"
     assert (code, complained) == (1, f"bridge: {told}\n")
 
 
@@ -446,7 +446,7 @@ def test_credentials_that_are_refused_say_nothing_about_the_stack(
 
         answer = bridge("program", "list")
 
-    told = "bridge: AWS: ExpiredToken: sign in to AWS again, such as with `aws sso login`\n"
+    told = "bridge: your AWS session has expired: sign in again, for example with `aws sso login` (AWS: ExpiredToken)\n"
     assert answer == (3, "", told)
 
 

@@ -77,8 +77,8 @@ def test_errors_are_shown_a_page_at_a_time(bridge: Bridge) -> None:
     page = first.split()[-1]
     _, second, _ = bridge("errors", "demo", "--limit", "1", "--page", page)
 
-    assert "there are more: --page" in first
-    assert "there are more" not in second
+    assert "More errors: --page" in first
+    assert "More errors" not in second
     assert ("not_sent" in first, "not_sent" in second) in {(True, False), (False, True)}
 
 

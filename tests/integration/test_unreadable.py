@@ -268,7 +268,7 @@ def test_page_and_api_show_the_program_and_why(site: Site, stores: DeliverySetti
     assert {path: page.status_code for path, page in pages.items()} == dict.fromkeys(pages, 200)
     assert all("cannot be read" in pages[path].text for path in ("", "/programs/odd", "/programs/odd/connection"))
     assert [one["state"] for one in listed["programs"]] == ["streaming", "unreadable"]
-    assert (shown["state"], "cannot be read" in shown["gate_reason"]) == ("unreadable", True)
+    assert (shown["state"], "cannot be read" in shown["held_because"]) == ("unreadable", True)
 
 
 def test_a_key_that_cannot_be_read_can_be_seen_and_revoked(stores: DeliverySettings) -> None:

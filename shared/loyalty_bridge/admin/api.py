@@ -1,4 +1,4 @@
-"""The admin API as one table: its routes, and the OpenAPI document made from it (`docs/admin-openapi.json`)."""
+"""The admin API: one table of endpoints, from which the routes and `docs/admin-openapi.json` are made."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ONE = "/programs/{programId}"
 
 
 class Endpoint(NamedTuple):
-    """One call: what it takes and answers; `work` gets the desk, the call and, where it takes one, the body."""
+    """One endpoint. `work` gets the operator's context, the request, and the body if `takes` is set."""
 
     method: str
     path: str
@@ -42,11 +42,11 @@ class Endpoint(NamedTuple):
     answers: type[BaseModel]
     takes: type[BaseModel] | None = None
     query: Mapping[str, bool] = {}
-    """Names of its parameters, and whether each is needed."""
+    """Names of its query parameters, and whether each is required."""
     status: int = 200
 
 
-def _which(call: ApiRequest) -> inputs.RejectedSelection:
+def _selection(call: ApiRequest) -> inputs.RejectedSelection:
     told = {name: call.query[name] for name in ("reason", "since", "until") if call.query.get(name)}
     return requests.checked(told, inputs.RejectedSelection)
 
@@ -89,7 +89,7 @@ ENDPOINTS = (
     Endpoint(
         "get",
         "/me",
-        "Who is signed in, and of which programs the operator",
+        "The person who is signed in, with the programs that this person may administer",
         lambda ctx, *_: {
             "subject": ctx.operator.subject,
             "all_programs": ctx.operator.all_programs,
@@ -107,7 +107,7 @@ ENDPOINTS = (
     Endpoint(
         "get",
         ONE,
-        "A program's connection, what is missing, and its gate; secrets by their last four characters",
+        "A program: its connection, missing settings, delivery state, and the last four characters of its secrets",
         lambda ctx, call, _: programs.describe(service.find_program(ctx, call.program)),
         response_schemas.Program,
     ),
@@ -117,21 +117,21 @@ ENDPOINTS = (
     Endpoint(
         "delete",
         ONE,
-        "Delete a program with its keys, records and members; its records that are still on their way are rejected",
+        "Delete a program with its keys, parked records and member data; its records in flight are rejected",
         lambda ctx, call, _: service.delete_program(ctx, call.program),
         response_schemas.Done,
     ),
     Endpoint(
         "post",
         f"{ONE}/test",
-        "Ask the destination whether it takes the key, without changing anything",
+        "Check that the destination accepts the key, with a request that changes nothing",
         lambda ctx, call, _: service.test_connection(ctx, call.program),
         response_schemas.Works,
     ),
     Endpoint(
         "post",
         f"{ONE}/sample",
-        "Send the event loyalty_bridge_sample for a (test) member; tells what the destination answers",
+        "Send the event loyalty_bridge_sample for a test member, and return the destination's answer",
         lambda ctx, call, body: service.send_sample(ctx, call.program, body.member),
         response_schemas.Sample,
         inputs.SendSample,
@@ -146,14 +146,14 @@ ENDPOINTS = (
     Endpoint(
         "get",
         f"{ONE}/keys",
-        "The program's keys, oldest first",
+        "The keys of the program, oldest first",
         lambda ctx, call, _: {"keys": service.list_keys(ctx, call.program)},
         response_schemas.Keys,
     ),
     Endpoint(
         "post",
         f"{ONE}/keys",
-        "Make a key; it is in this answer and never again",
+        "Create a key; only this answer contains it",
         lambda ctx, call, body: service.create_key(ctx, call.program, body.name, body.scopes),
         response_schemas.NewKey,
         inputs.CreateKey,
@@ -162,14 +162,14 @@ ENDPOINTS = (
     Endpoint(
         "delete",
         f"{ONE}/keys/{{key}}",
-        "Revoke a key: the next call with it is refused",
+        "Revoke a key; the next call with it gets a 401",
         lambda ctx, call, _: service.revoke_key(ctx, call.program, call.path["key"]),
         response_schemas.Done,
     ),
     Endpoint(
         "post",
         f"{ONE}/explain",
-        "Tell what a record would become, without sending it",
+        "Preview a record without sending it",
         _explain,
         response_schemas.Explained,
         inputs.ExplainRecord,
@@ -177,7 +177,7 @@ ENDPOINTS = (
     Endpoint(
         "get",
         f"{ONE}/trace",
-        "Tell what happened to an event, or to a member's events",
+        "Trace an event, or the events of a member",
         lambda ctx, call, _: service.trace_id(ctx, call.program, _needed(call, "id")),
         response_schemas.Traced,
         query={"id": True},
@@ -185,8 +185,8 @@ ENDPOINTS = (
     Endpoint(
         "get",
         f"{ONE}/statistics",
-        "Calls, events and latencies of the last days (30 when not told, 90 at most), by function. "
-        "The program `-`: of no known program",
+        "Calls, events and latencies of the last days (default 30, at most 90), by function. "
+        "Program `-`: unattributed activity",
         _statistics,
         response_schemas.Statistics,
         query={"days": False},
@@ -194,8 +194,8 @@ ENDPOINTS = (
     Endpoint(
         "get",
         f"{ONE}/errors",
-        "The error history of 90 days, latest first; equal errors of a day are one. "
-        "The program `-`: of no known program",
+        "The error history of 90 days, latest first; equal errors of a day are one line. "
+        "Program `-`: unattributed errors",
         _errors,
         response_schemas.Errors,
         query=dict.fromkeys(inputs.ErrorSelection.model_fields, False),
@@ -210,14 +210,14 @@ ENDPOINTS = (
     Endpoint(
         "get",
         f"{ONE}/actions/{{action}}",
-        "What is known of an action, and under which reference it was sent",
+        "An action, with the reference under which it was sent",
         lambda ctx, call, _: service.show_action(ctx, call.program, call.path["action"]),
         response_schemas.Action,
     ),
     Endpoint(
         "post",
         f"{ONE}/actions/{{action}}/decision",
-        "End an action whose outcome is unknown; when it did not happen, its next repeat carries it out",
+        "Decide the outcome of an action; if it did not happen, its next repeat carries it out",
         _decide,
         response_schemas.Done,
         inputs.Decide,
@@ -225,22 +225,22 @@ ENDPOINTS = (
     Endpoint(
         "get",
         f"{ONE}/held",
-        f"What is held, in order; the first {service.SHOWN}",
+        f"The first {service.SHOWN} batches of held records, in order",
         lambda ctx, call, _: {"held": service.list_held(ctx, call.program)},
         response_schemas.Held,
     ),
     Endpoint(
         "get",
         f"{ONE}/rejected",
-        f"Rejected records with their reasons; the first {service.SHOWN}. The program `-`: of no known program",
-        lambda ctx, call, _: {"rejected": service.list_rejected(ctx, call.program, _which(call).which())},
+        f"The first {service.SHOWN} rejected records, with their reasons. Program `-`: unattributed records",
+        lambda ctx, call, _: {"rejected": service.list_rejected(ctx, call.program, _selection(call).to_filter())},
         response_schemas.RejectedRecords,
         query=_WHICH,
     ),
     Endpoint(
         "get",
         f"{ONE}/rejected/record",
-        "A rejected record itself: a member's data; who looked is in the audit",
+        "A rejected record with its body, which contains personal data; the audit records who looked",
         lambda ctx, call, _: service.show_rejected(ctx, call.program, _needed(call, "event_id")),
         response_schemas.RejectedRecord,
         query={"event_id": True},
@@ -248,23 +248,23 @@ ENDPOINTS = (
     Endpoint(
         "post",
         f"{ONE}/rejected/redrive",
-        "Put rejected records on their way again, after what was wrong has been mended",
-        lambda ctx, call, body: asdict(service.redrive_rejected(ctx, call.program, body.which())),
+        "Put rejected records back on the event queue or stream, after the cause was corrected",
+        lambda ctx, call, body: asdict(service.redrive_rejected(ctx, call.program, body.to_filter())),
         response_schemas.Moved,
         inputs.RejectedSelection,
     ),
     Endpoint(
         "post",
         f"{ONE}/rejected/drop",
-        "Forget rejected records for good",
-        lambda ctx, call, body: asdict(service.drop_rejected(ctx, call.program, body.which())),
+        "Delete rejected records",
+        lambda ctx, call, body: asdict(service.drop_rejected(ctx, call.program, body.to_filter())),
         response_schemas.Moved,
         inputs.RejectedSelection,
     ),
     Endpoint(
         "post",
         f"{ONE}/members/resync",
-        "Let the next event of a member send all attributes that it tells, changed or not",
+        "Send all attributes with a member's next event, changed or not",
         lambda ctx, call, body: service.resync_member(ctx, call.program, body.member),
         response_schemas.Done,
         inputs.OfMember,
@@ -272,7 +272,7 @@ ENDPOINTS = (
     Endpoint(
         "post",
         f"{ONE}/members/forget",
-        "Remove what is remembered of a member",
+        "Delete the data that is stored about a member",
         lambda ctx, call, body: service.forget_member(ctx, call.program, body.member),
         response_schemas.Done,
         inputs.OfMember,
@@ -280,7 +280,7 @@ ENDPOINTS = (
     Endpoint(
         "get",
         f"{ONE}/audit",
-        "Who changed what, newest first, also of a deleted program. The program `-`: what concerns all programs",
+        "The changes of a program, also of a deleted one, newest first. Program `-`: changes of no single program",
         lambda ctx, call, _: {"audit": service.list_audit(ctx, call.program)},
         response_schemas.Audit,
     ),
@@ -302,14 +302,14 @@ ENDPOINTS = (
 
 
 def routes(settings: AdminSettings) -> list[Route]:
-    """Make the routes of the API; every other path below it is a 404 of the documented shape."""
+    """Return the routes of the API; any other path below it gets a 404 in the documented shape."""
     made = [
         Route(BASE + one.path, web.served(_work(settings, one), failed), methods=[one.method.upper()])
         for one in ENDPOINTS
     ]
 
     def unknown(*_: object) -> Response:
-        raise NotFound("there is no such call")
+        raise NotFound("there is no such endpoint")
 
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     return [*made, Route("/admin/api/{path:path}", web.served(unknown, failed), methods=methods)]
@@ -326,27 +326,27 @@ def _work(settings: AdminSettings, one: Endpoint) -> web.Work:
 
 
 def failed(_: Request, error: BridgeError) -> Response:
-    """Tell an error in the one shape."""
+    """Return the response to an error."""
     told = responses.failed(error)
     return Response(told["body"], told["statusCode"], told["headers"])
 
 
 _MEANS = {
     200: "Done",
-    201: "Made",
-    400: "The request is not as documented; `field` names what is wrong",
-    401: "Nobody who is signed in: the token or the session is missing, not valid, or over",
-    403: "A foreign page may have asked for the change in the operator's name",
-    404: "There is no such thing, or it is another operator's",
+    201: "Created",
+    400: "The request is not as documented; `field` names the invalid field",
+    401: "Not signed in: the token or session is missing, invalid or expired",
+    403: "The change may come from another site, in the operator's name",
+    404: "It does not exist, or belongs to another operator",
     409: "`conflict`: someone else changed it first; or `not_connected`: the program is not in the state for it",
     413: "More than 256 KB",
     500: "`internal_error`: a defect of the bridge",
-    503: "A store or platform does not answer; try again after `Retry-After`",
+    503: "A store or platform does not answer; repeat after `Retry-After`",
 }
 
 
 def openapi() -> dict[str, Any]:
-    """Make the OpenAPI 3.1 document."""
+    """Return the OpenAPI 3.1 document."""
     used: set[type[BaseModel]] = {response_schemas.Error, *(one.answers for one in ENDPOINTS)}
     used |= {one.takes for one in ENDPOINTS if one.takes}
     _, schemas = models_json_schema(
@@ -361,7 +361,7 @@ def openapi() -> dict[str, Any]:
         "info": {
             "title": "Loyalty Bridge for its operators",
             "version": VERSION,
-            "description": "What the operator's page and the command line `bridge` do, for scripts.",
+            "description": "The functions of the operator's page and of the command line `bridge`, for scripts.",
         },
         "security": [{"token": []}, {"session": []}],
         "paths": paths,

@@ -1,4 +1,4 @@
-"""The page: plain HTML made here, with forms that need no script."""
+"""The operator's page: plain HTML, with forms that need no script."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ Page = Callable[["Request", ApiRequest, OperatorContext], Response]
 
 HOME = "/admin"
 MOST_SHOWN = 200_000
-"""Characters of a record or an explanation that a page shows."""
+"""Characters of a record or a preview that a page shows."""
 NOTES = {
     "saved": "The connection is saved.",
-    "unchosen": "The connection is saved, and streams once its default opt-ins are chosen.",
-    "deleted": "The program is deleted. What is left of its records and members is removed within minutes.",
+    "unchosen": "The connection is saved. Choose its default opt-ins to start streaming.",
+    "deleted": "The program is deleted. Its remaining records and member data are removed within minutes.",
     "released": "The held records are released from the next minute on.",
-    "revoked": "The key is revoked: the next call with it is refused.",
-    "decided": "The action is decided.",
-    "resynced": "The member's next event sends all attributes that it tells.",
-    "forgotten": "What was remembered of the member is removed.",
-    "redriven": "The records are on their way again.",
-    "redriven_in_part": "There was no time for all records. Redrive again for the rest.",
-    "dropped_in_part": "There was no time for all records. Forget again for the rest.",
-    "dropped": "The records are forgotten.",
+    "revoked": "The key is revoked. Calls with it get a 401.",
+    "decided": "The decision is saved.",
+    "resynced": "All attributes are sent with the member's next event.",
+    "forgotten": "The data about the member is deleted.",
+    "redriven": "The records are back on the event queue or stream.",
+    "redriven_in_part": "Not all records were put back in time. Redrive again for the rest.",
+    "dropped_in_part": "Not all records were deleted in time. Delete again for the rest.",
+    "dropped": "The records are deleted.",
 }
-"""What a page says after something was done, by the word in its address."""
+"""Messages after an operation, by the word in the query of the page."""
 
 
 _KINDS = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
@@ -60,7 +60,7 @@ _KINDS = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
 
 @cache
 def _file(name: str) -> tuple[bytes, str]:
-    """Give a file, and an address that changes with it."""
+    """Return a static file, and its path, which changes with its content."""
     text = files("loyalty_bridge.admin").joinpath(f"static/{name}").read_bytes()
     return text, f"{HOME}/static/{hashlib.sha256(text).hexdigest()[:12]}/{name}"
 
@@ -97,27 +97,27 @@ def _templates() -> Environment:
 
 
 def cut(text: str) -> str:
-    """Shorten a text for the page: Lambda answers 6 MB, and a character takes up to six bytes there."""
+    """Shorten a text for the page: Lambda returns at most 6 MB, and a character takes up to six bytes."""
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}\n… cut after {MOST_SHOWN:,} characters"
 
 
 def render(template: str, status: int = 200, **context: Any) -> Response:
-    """Make a page of a template."""
+    """Render a template as a response."""
     return HTMLResponse(_templates().get_template(f"{template}.html").render(**context), status)
 
 
 def _to(*parts: str, **query: str) -> Response:
-    """Go on to a page, so that a reload does not do it again."""
+    """Redirect to a page, so that a reload does not repeat the operation."""
     place = "/".join([HOME, *(quote(part, safe="") for part in parts)])
     return RedirectResponse(f"{place}?{urlencode(query)}" if query else place, 303)
 
 
 def failed(request: Request, error: BridgeError) -> Response:
-    """Tell an error as a page; who is not signed in is sent to do that."""
+    """Return the page for an error; without a session, redirect to the sign-in."""
     if isinstance(error, Unauthorized):
         if request.method == "GET":
             return RedirectResponse(f"{HOME}/sign-in?{urlencode({'next': request.url.path})}", 303)
-        text = "Your session is over, and nothing was changed. Sign in, and do it again."
+        text = "Your session has ended, and nothing was changed. Sign in and try again."
         return render("message", 401, title="You are not signed in", text=text, link=f"{HOME}/sign-in")
     return _message(error)
 
@@ -128,14 +128,14 @@ def _message(error: BridgeError) -> Response:
 
 
 def form(call: ApiRequest) -> forms.Form:
-    """Read the form that was sent."""
+    """Parse the form in a request."""
     if len(call.body) > requests.MAX_BODY:
         raise Invalid("form", f"is larger than {requests.MAX_BODY // 1024} KB")
     return parse_qs(call.body.decode(errors="replace"), keep_blank_values=True)
 
 
 def typed(call: ApiRequest, name: str) -> str:
-    """Give a field of the form that was sent, without the blanks around it."""
+    """Return a field of the form in a request, without blanks around it."""
     return "".join(form(call).get(name, ())[:1]).strip()
 
 
@@ -149,7 +149,7 @@ def _known(what: str, *known: str) -> None:
 
 def _sign_in(settings: AdminSettings, request: Request, call: ApiRequest) -> Response:
     back_to = call.query.get("next", HOME)
-    # Only to a path of the page: anything else could lead away from it.
+    # Only a path of this page: anything else could lead to another site.
     inside = back_to == HOME or (back_to.startswith(f"{HOME}/") and "\\" not in back_to and back_to.isprintable())
     url, attempt = sign_in.begin(settings, web.origin(request), back_to if inside else HOME)
     return web.set_cookie(request, RedirectResponse(url, 303), web.ATTEMPT, attempt, sign_in.ATTEMPT_SECONDS)
@@ -172,15 +172,15 @@ def _sign_out(settings: AdminSettings, request: Request, _: ApiRequest) -> Respo
     key = request.cookies.get(web.cookie_name(request, web.SESSION), "")
     if key:
         sign_in.close_session(settings, key)
-    # Not a redirect: a form may lead to this page only, and the issuer has a session of its own to end.
+    # Not a redirect: forms may lead to this page only, but the issuer has its own session to end.
     url = sign_in.sign_out_url(settings, web.origin(request))
-    answer = render("message", title="Signing out", text="Your session is over.", link=url, onward=True)
+    answer = render("message", title="Signing out", text="Your session has ended.", link=url, onward=True)
     answer.headers["refresh"] = f"0; url={url}"
     return web.set_cookie(request, answer, web.SESSION, "", 0)
 
 
 def _signed_out(*_: object) -> Response:
-    return render("message", title="You are signed out", text="Your session is over.", link=f"{HOME}/sign-in")
+    return render("message", title="You are signed out", text="Your session has ended.", link=f"{HOME}/sign-in")
 
 
 def _static(request: Request, call: ApiRequest) -> Response:
@@ -204,7 +204,7 @@ def _programs(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
 def _new(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     name = program_id(call.query.get("program", "").strip())
     if not ctx.operator.may(name):
-        raise NotFound(f"you are not the operator of a program {name}")
+        raise NotFound(f"you have no access to a program {name}")
     return _to("programs", name, "connection")
 
 
@@ -229,7 +229,7 @@ def _test(request: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
 def _sample(request: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     member = typed(call, "member")
     if not member:
-        return _overview(request, call, ctx, problem="Name a (test) member.")
+        return _overview(request, call, ctx, problem="Enter the id of a test member.")
     return _overview(request, call, ctx, sample=service.send_sample(ctx, call.program, member), member=member)
 
 
@@ -258,7 +258,7 @@ def _defaults(side: str, platform: str) -> Any:
 
 
 def _existing(ctx: OperatorContext, program: str) -> Program | None:
-    """Read a program that may be new: the operator may make it then."""
+    """Load a program, or return None for a new program that the operator may create."""
     try:
         return service.find_program(ctx, program)
     except NotFound:
@@ -309,7 +309,7 @@ def _save(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     sent = form(call)
     loyalty, engagement, seen = (typed(call, name) for name in ("loyalty", "engagement", "version"))
     if loyalty not in forms.LOYALTY or engagement not in forms.ENGAGEMENT or not forms.is_number(seen):
-        raise Invalid("form", "is not this page's")
+        raise Invalid("form", "is not the form of this page; reload the page")
     change, secrets = forms.read(sent, loyalty, engagement)
     new_workspace = typed(call, "new_workspace") == "on"
     try:
@@ -341,16 +341,16 @@ def _delete(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
 # Keys.
 
 
-def _keys(_: Request, call: ApiRequest, ctx: OperatorContext, made: Mapping[str, Any] | None = None) -> Response:
+def _keys(_: Request, call: ApiRequest, ctx: OperatorContext, created: Mapping[str, Any] | None = None) -> Response:
     program = service.find_program(ctx, call.program)
-    known = service.list_keys(ctx, program.id)
-    note = call.query.get("done", "")
-    return render("keys", 201 if made else 200, ctx=ctx, program=program, here="keys", keys=known, made=made, note=note)
+    keys = service.list_keys(ctx, program.id)
+    context = {"keys": keys, "created": created, "note": call.query.get("done", "")}
+    return render("keys", 201 if created else 200, ctx=ctx, program=program, here="keys", **context)
 
 
 def _create_key(request: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     told: dict[str, Any] = {"name": typed(call, "name")}
-    if chosen := form(call).get("scopes"):  # a blank one is always sent, so that choosing none is not choosing all
+    if chosen := form(call).get("scopes"):  # the form always sends a blank one, so that choosing none does not mean all
         told["scopes"] = [scope for scope in chosen if scope]
     body = requests.checked(told, inputs.CreateKey)
     return _keys(request, call, ctx, service.create_key(ctx, call.program, body.name, body.scopes))
@@ -372,20 +372,20 @@ def _revoke(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
 # Records that were not delivered.
 
 
-def _which(told: Mapping[str, str]) -> inputs.RejectedSelection:
+def _selection(told: Mapping[str, str]) -> inputs.RejectedSelection:
     return requests.checked(
         {name: told[name] for name in ("reason", "since", "until") if told.get(name)}, inputs.RejectedSelection
     )
 
 
-def _of_shelf(ctx: OperatorContext, program: str) -> Program:
-    """Read the program of records, activity or errors; those of unknown programs are told on their own."""
-    nobodys = service.require_scope(ctx, program) == UNKNOWN_PROGRAM
-    return Program(UNKNOWN_PROGRAM, Connection()) if nobodys else service.find_program(ctx, program)
+def _in_scope(ctx: OperatorContext, program: str) -> Program:
+    """Load a program, or an empty one for unattributed records, activity and errors."""
+    is_unattributed = service.require_scope(ctx, program) == UNKNOWN_PROGRAM
+    return Program(UNKNOWN_PROGRAM, Connection()) if is_unattributed else service.find_program(ctx, program)
 
 
 def _records(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
-    program = _of_shelf(ctx, call.program)
+    program = _in_scope(ctx, call.program)
     chosen = {name: call.query.get(name, "") for name in ("reason", "since", "until")}
     return render(
         "records",
@@ -393,7 +393,7 @@ def _records(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
         program=program,
         here="records",
         held=[] if program.id == UNKNOWN_PROGRAM else service.list_held(ctx, program.id),
-        rejected=service.list_rejected(ctx, program.id, _which(chosen).which()),
+        rejected=service.list_rejected(ctx, program.id, _selection(chosen).to_filter()),
         chosen=chosen,
         limit=service.SHOWN,
         note=call.query.get("done", ""),
@@ -401,16 +401,16 @@ def _records(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
 
 
 def _record(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
-    program = _of_shelf(ctx, call.program)
-    told = service.show_rejected(ctx, program.id, call.query.get("event_id", ""))
-    return render("record", ctx=ctx, program=program, here="records", told=told)
+    program = _in_scope(ctx, call.program)
+    record = service.show_rejected(ctx, program.id, call.query.get("event_id", ""))
+    return render("record", ctx=ctx, program=program, here="records", rejected=record)
 
 
 def _confirm_records(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     _known(call.path["what"], "redrive", "drop")
-    program = _of_shelf(ctx, call.program)
+    program = _in_scope(ctx, call.program)
     chosen = {name: call.query.get(name, "") for name in ("reason", "since", "until")}
-    meant = service.list_rejected(ctx, program.id, _which(chosen).which())
+    meant = service.list_rejected(ctx, program.id, _selection(chosen).to_filter())
     return render(
         "confirm_records",
         ctx=ctx,
@@ -425,7 +425,7 @@ def _confirm_records(_: Request, call: ApiRequest, ctx: OperatorContext) -> Resp
 
 def _act_on_records(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     _known(call.path["what"], "redrive", "drop")
-    which = _which({name: typed(call, name) for name in ("reason", "since", "until")}).which()
+    which = _selection({name: typed(call, name) for name in ("reason", "since", "until")}).to_filter()
     if call.path["what"] == "redrive":
         done, moved = "redriven", service.redrive_rejected(ctx, call.program, which)
     else:
@@ -444,8 +444,8 @@ def _actions(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
 
 def _action(_: Request, call: ApiRequest, ctx: OperatorContext, error: Invalid | None = None) -> Response:
     program = service.find_program(ctx, call.program)
-    told = service.show_action(ctx, program.id, call.path["action"])
-    return render("action", 400 if error else 200, ctx=ctx, program=program, here="actions", told=told, error=error)
+    action = service.show_action(ctx, program.id, call.path["action"])
+    return render("action", 400 if error else 200, ctx=ctx, program=program, here="actions", action=action, error=error)
 
 
 def _decide(request: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
@@ -493,11 +493,11 @@ def _member(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
 
 PERIODS = (1, 7, 30, 90)
 MAX_FIELDS = 100
-"""Of the fields that the mapping does not name, on one page."""
+"""Unmapped fields on one page."""
 
 
 def _activity(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
-    program = _of_shelf(ctx, call.program)
+    program = _in_scope(ctx, call.program)
     days = requests.checked({"days": call.query.get("days", "7")}, inputs.Period).days
     told = service.load_statistics(ctx, program.id, days)
     return render(
@@ -514,7 +514,7 @@ def _activity(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
 
 
 def _errors(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
-    program = _of_shelf(ctx, call.program)
+    program = _in_scope(ctx, call.program)
     chosen = {name: call.query.get(name, "") for name in ("code", "endpoint", "direction", "since", "until")}
     told = {name: text for name, text in {**chosen, "page": call.query.get("page", "")}.items() if text}
     found = service.list_errors(ctx, program.id, requests.checked(told, inputs.ErrorSelection))
@@ -522,21 +522,21 @@ def _errors(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
 
 
 def _error(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
-    program = _of_shelf(ctx, call.program)
+    program = _in_scope(ctx, call.program)
     line = service.find_error(ctx, program.id, call.query.get("line", ""))
     return render("error", ctx=ctx, program=program, here="errors", line=line)
 
 
 def _setup(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     program = service.find_program(ctx, call.program)
-    groups = list(setup_guide(ctx.settings, program))
-    return render("setup", ctx=ctx, program=program, here="setup", groups=groups)
+    guide = list(setup_guide(ctx.settings, program))
+    return render("setup", ctx=ctx, program=program, here="setup", guide=guide)
 
 
 def _audit(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     found = service.list_audit(ctx, call.program)
     program = None if call.program == UNKNOWN_PROGRAM else _existing(ctx, call.program)
-    # A deleted program, or all of them: there is nothing else to be seen of it.
+    # A deleted program has only its audit.
     return render("audit", ctx=ctx, program=program or Program(call.program, Connection()), here="audit", lines=found)
 
 
@@ -586,7 +586,7 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
 
 
 def routes(settings: AdminSettings) -> list[Route]:
-    """Make the routes of the page; every other path below it is a 404 page."""
+    """Return the routes of the page; any other path gets a 404 page."""
 
     def signed(page: Page) -> web.Work:
         return lambda request, call: page(request, call, web.operator_context(settings, request))

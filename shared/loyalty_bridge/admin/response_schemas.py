@@ -54,17 +54,17 @@ class Programs(_Answer):
 
 
 class Program(_Answer):
-    """A program; `secrets` by their last four characters, `version` is to be told when it is saved.
+    """A program, with the last four characters of its secrets. Send `version` back to save it.
 
-    When this version of the bridge cannot read its settings, `state` is ``unreadable``, `gate_reason` says why, and the
-    settings are absent.
+    If this version of the bridge cannot read the settings, `state` is ``unreadable``, `held_because` says why, and
+    the settings are absent.
     """
 
     program: str
     version: int
     state: State
     missing: list[str]
-    gate_reason: str
+    held_because: str
     loyalty: dict[str, Any]
     engagement: dict[str, Any]
     attribute_writes: Literal["changed", "all"] | None = None
@@ -115,7 +115,7 @@ class Explained(_Answer):
 
     program: str
     not_connected_because_missing: list[str]
-    gate: str
+    delivery_state: str
     events: list[dict[str, Any]]
 
 

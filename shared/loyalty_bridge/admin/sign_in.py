@@ -1,9 +1,10 @@
-"""Signing in: OpenID Connect's authorization code flow with PKCE; the code is exchanged by the server.
+"""Sign operators in with OpenID Connect: the authorization code flow with PKCE.
 
 https://openid.net/specs/openid-connect-core-1_0.html#CodeFlowAuth, https://datatracker.ietf.org/doc/html/rfc7636
 
-What the browser keeps is a random session key in a cookie that no script can read; tokens never reach it. Sessions are
-stored under the key's hash, so that signing out ends one at once and a copy of the table opens none.
+The server exchanges the code, so tokens never reach the browser. The browser has a random session key in a cookie that
+no script can read. Sessions are stored under the hash of the key: signing out ends a session at once, and a copy of the
+table opens none.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import AdminSettings
 
 SESSION_SECONDS = 4 * 3600
-"""For how long somebody stays signed in; who leaves a group keeps what it gave until then at the longest."""
+"""Length of a session. A person who leaves a group keeps its access until the session ends."""
 ATTEMPT_SECONDS = 600
 _ERROR = re.compile(r"[a-z_]{1,50}")
 SIGNED_IN = "/admin/signed-in"
@@ -40,19 +41,19 @@ _logger = logging.getLogger(__name__)
 
 
 def begin(settings: AdminSettings, origin: str, back_to: str) -> tuple[str, str]:
-    """Begin to sign somebody in.
+    """Begin a sign-in.
 
     Parameters
     ----------
     origin
-        Of the page, such as ``https://abc.execute-api.eu-central-1.amazonaws.com``.
+        Origin of the page, such as ``https://abc.execute-api.eu-central-1.amazonaws.com``.
     back_to
-        Path to show afterwards.
+        Path to show after the sign-in.
 
     Returns
     -------
     tuple
-        The issuer's URL to go to, and what the browser has to keep until it comes back.
+        The issuer's URL, and the attempt, which the browser stores in a cookie until it returns.
     """
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
@@ -73,24 +74,22 @@ def begin(settings: AdminSettings, origin: str, back_to: str) -> tuple[str, str]
 
 
 def finish(settings: AdminSettings, origin: str, query: Mapping[str, str], attempt: str) -> tuple[Operator, str]:
-    """Sign somebody in who comes back from the issuer; gives who it is, and the path to show.
+    """Finish a sign-in when the browser returns from the issuer, and return the operator and the path to show.
 
     Raises
     ------
     Unauthorized
-        The attempt is not this browser's, or the issuer did not sign the person in.
-    Unavailable
-        The issuer does not answer.
+        The attempt belongs to another browser, or the issuer did not sign the person in.
     """
     try:
         begun = msgspec.json.decode(base64.urlsafe_b64decode(attempt), type=tuple[str, str, str, str])
     except (ValueError, msgspec.DecodeError):
-        raise Unauthorized("the sign-in was begun elsewhere, or too long ago") from None
+        raise Unauthorized("the sign-in began in another browser, or too long ago") from None
     state, nonce, verifier, back_to = begun
     if not hmac.compare_digest(state.encode(), query.get("state", "").encode()):
-        raise Unauthorized("the sign-in was begun elsewhere, or too long ago")
+        raise Unauthorized("the sign-in began in another browser, or too long ago")
     if "code" not in query:
-        _log_refusal("authorization", query.get("error"))
+        _log_rejection("authorization", query.get("error"))
         raise Unauthorized("the issuer did not sign you in")
     token = _exchange(settings, origin, query["code"], verifier)
     return operators.operator_of(settings, operators.verified_claims(settings, token, nonce=nonce)), back_to
@@ -115,32 +114,32 @@ def _exchange(settings: AdminSettings, origin: str, code: str, verifier: str) ->
             client["client_secret"] = kept["SecretString"]
         else:
             headers["authorization"] = _basic(settings.sign_in_client, kept["SecretString"])
-            client = {}  # an issuer may refuse a client that is named twice
+            client = {}  # an issuer may reject a client that is named twice
     request = Request("POST", configuration["token_endpoint"], headers, urlencode(form | client).encode())
     status, told = operators.call_issuer(request)
     token = told.get("id_token") if status == 200 else None
     if not isinstance(token, str):
-        _log_refusal(f"token, {status}", told.get("error"))
+        _log_rejection(f"token, {status}", told.get("error"))
         raise Unauthorized("the issuer did not sign you in")
     return token
 
 
 def _basic(client: str, secret: str) -> str:
-    """Encode as https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1 has it."""
+    """Encode client credentials as in https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1."""
     return "Basic " + base64.b64encode(f"{quote_plus(client)}:{quote_plus(secret)}".encode()).decode()
 
 
-def _log_refusal(endpoint: str, error: object) -> None:
-    """Log why the issuer signs nobody in: its code, never its words, which may repeat what was sent.
+def _log_rejection(endpoint: str, error: object) -> None:
+    """Log the issuer's error code; never its text, which may repeat parts of the request.
 
     https://www.rfc-editor.org/rfc/rfc6749#section-5.2
     """
     code = error if isinstance(error, str) and _ERROR.fullmatch(error) else "no code"
-    _logger.warning("the issuer refuses a sign-in (%s endpoint): %s", endpoint, code)
+    _logger.warning("sign-in rejected by the issuer (%s endpoint): %s", endpoint, code)
 
 
 def sign_out_url(settings: AdminSettings, origin: str) -> str:
-    """Tell where the issuer ends its own session; the page itself when it does not say.
+    """Return the URL that ends the issuer's session, or the page's own if the issuer has none.
 
     Cognito has parameters of its own:
     https://docs.aws.amazon.com/cognito/latest/developerguide/logout-endpoint.html
@@ -152,13 +151,7 @@ def sign_out_url(settings: AdminSettings, origin: str) -> str:
 
 
 def open_session(settings: AdminSettings, operator: Operator) -> str:
-    """Begin a session; gives its key, which only the browser keeps.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not take it.
-    """
+    """Store a session and return its key, which only the browser has."""
     key = secrets.token_urlsafe(32)
     item = {
         "session": {"S": _hash(key)},
@@ -171,14 +164,12 @@ def open_session(settings: AdminSettings, operator: Operator) -> str:
 
 
 def session(settings: AdminSettings, key: str) -> Operator:
-    """Tell whose session it is.
+    """Load the operator of a session.
 
     Raises
     ------
     Unauthorized
-        It is none, or none any more.
-    Unavailable
-        DynamoDB does not answer.
+        The session does not exist or has ended.
     """
     with aws.reaching("the sessions"):
         found = aws.dynamodb().get_item(
@@ -195,13 +186,7 @@ def session(settings: AdminSettings, key: str) -> Operator:
 
 
 def close_session(settings: AdminSettings, key: str) -> None:
-    """End a session at once.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
+    """End a session at once."""
     with aws.reaching("the sessions"):
         aws.dynamodb().delete_item(TableName=settings.sessions_table, Key={"session": {"S": _hash(key)}})
 

@@ -1,4 +1,4 @@
-"""What the page and its API share: who asks, whether the page itself asked, errors, and headers."""
+"""What the page and its API share: sign-in, origin check, error handling and headers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SESSION = "session"
 ATTEMPT = "sign-in"
 MOST_BYTES = 4_000_000
-"""Of an answer: Mangum encodes it in base64, and Lambda takes 6 MB.
+"""Size of a response: Mangum encodes it in base64, and Lambda returns at most 6 MB.
 
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
@@ -35,12 +35,12 @@ Work = Callable[["Request", ApiRequest], Response]
 
 
 def origin(request: Request) -> str:
-    """Tell under which scheme and host the page is asked for."""
+    """Return the scheme and host of the request."""
     return f"{request.url.scheme}://{request.headers.get('host', '')}"
 
 
 def cookie_name(request: Request, name: str) -> str:
-    """Name a cookie; the prefix lets no other host, path or unencrypted page set it.
+    """Return the full name of a cookie; with its prefix, no other host, path or unencrypted page can set it.
 
     https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-the-__host-prefix
     """
@@ -48,7 +48,7 @@ def cookie_name(request: Request, name: str) -> str:
 
 
 def set_cookie(request: Request, response: Response, name: str, value: str, seconds: int) -> Response:
-    """Set a cookie that no script can read; the sign-in comes back from another site, hence ``Lax``."""
+    """Set a cookie that no script can read. It is ``Lax``, because the sign-in returns from another site."""
     response.set_cookie(
         cookie_name(request, name),
         value,
@@ -62,16 +62,14 @@ def set_cookie(request: Request, response: Response, name: str, value: str, seco
 
 
 def operator_context(settings: AdminSettings, request: Request, *, bearer: bool = False) -> OperatorContext:
-    """Tell who asks: by the session's cookie or, for scripts, by a token of the issuer.
+    """Identify the operator by the session cookie or, for scripts, by a token of the issuer.
 
     Raises
     ------
     Unauthorized
-        Nobody who is signed in.
+        There is no valid session or token.
     Forbidden
-        A browser asks for a change, and it is not the page that made it ask.
-    Unavailable
-        It cannot be told now.
+        The change does not come from this page.
     """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if bearer and scheme.lower() == "bearer":
@@ -85,14 +83,14 @@ def operator_context(settings: AdminSettings, request: Request, *, bearer: bool 
 
 
 def check_origin(request: Request) -> None:
-    """Take changes from this page only: a browser adds the session's cookie to what foreign pages make it ask, too.
+    """Accept changes from this page only; a browser sends the session cookie with requests of other sites, too.
 
     https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html
 
     Raises
     ------
     Forbidden
-        Another page asks, or nobody can tell which.
+        The request comes from another site, or its origin is unknown.
     """
     if request.method in {"GET", "HEAD"}:
         return
@@ -102,8 +100,8 @@ def check_origin(request: Request) -> None:
         raise Forbidden("the request does not come from this page")
 
 
-def served(work: Work, tell: Callable[[Request, BridgeError], Response]) -> Endpoint:
-    """Make an endpoint of what answers a call; `tell` makes the answer to an error."""
+def served(work: Work, on_error: Callable[[Request, BridgeError], Response]) -> Endpoint:
+    """Return an endpoint that calls `work`, and `on_error` for errors."""
 
     async def endpoint(request: Request) -> Response:
         body = await request.body()
@@ -115,29 +113,29 @@ def served(work: Work, tell: Callable[[Request, BridgeError], Response]) -> Endp
             body=body,
             arrived=time.time(),
         )
-        return await run_in_threadpool(_answer, work, tell, request, call)
+        return await run_in_threadpool(_answer, work, on_error, request, call)
 
     return endpoint
 
 
 def _answer(
-    work: Work, tell: Callable[[Request, BridgeError], Response], request: Request, call: ApiRequest
+    work: Work, on_error: Callable[[Request, BridgeError], Response], request: Request, call: ApiRequest
 ) -> Response:
     try:
         response = work(request, call)
     except BridgeError as error:
         if not isinstance(error, Unauthorized):
             responses.logger.warning("call failed", extra={"program": call.program[:64], "why": type(error).__name__})
-        return tell(request, error)
-    except Exception as defect:  # noqa: BLE001 - an operator gets the documented shape even for a defect of ours
-        # Where, but not the error's own text: it may hold what was sent.
+        return on_error(request, error)
+    except Exception as defect:  # noqa: BLE001 - an operator gets the documented shape even for our own defects
+        # The places, but not the text of the error, which may contain personal data.
         places = "".join(traceback.format_tb(defect.__traceback__))
         responses.logger.error("defect", extra={"why": type(defect).__name__, "traceback": places})
         responses.metrics.add_metric("defects", "Count", 1)
         responses.metrics.flush_metrics()  # the alarm is for all functions together: no dimension may join it
-        return tell(request, BridgeError("an error of the bridge itself"))
+        return on_error(request, BridgeError("an error in the bridge"))
     if len(response.body) > MOST_BYTES:
-        return tell(
+        return on_error(
             request, PayloadTooLarge("answer", "is too large to show; select less, or use the command line `bridge`")
         )
     return response
@@ -155,4 +153,4 @@ HEADERS: Mapping[str, str] = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cache-control": "no-store",
 }
-"""Of every answer: nothing but the page's own style sheet is loaded, and no script runs at all."""
+"""Headers of every response: the page loads only its own style sheet, and no script runs."""

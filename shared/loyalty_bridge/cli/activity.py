@@ -1,4 +1,4 @@
-"""``bridge stats`` and ``bridge errors``: what a program did in the last 90 days."""
+"""``bridge stats`` and ``bridge errors``: the activity of a program in the last 90 days."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import JsonOption, show
 from loyalty_bridge.operations import service
 
-ActivityArgument = Annotated[
-    str, typer.Argument(metavar="PROGRAM", help="Id of the program; - for what belongs to no known program.")
-]
-DaysOption = Annotated[int, typer.Option(min=1, max=DAYS, help="How many days (UTC), today included.")]
+ActivityArgument = Annotated[str, typer.Argument(metavar="PROGRAM", help="Program id, or - for unattributed records.")]
+DaysOption = Annotated[int, typer.Option(min=1, max=DAYS, help="Number of days (UTC), including today.")]
 
 
 def stats(program: ActivityArgument, days: DaysOption = 30, json_output: JsonOption = False) -> None:
-    """Tell calls by function and outcome, latencies, and what became of the events of each day.
+    """Show call counts, latencies and event outcomes per day.
 
     Example: bridge stats demo --days 7
     """
@@ -41,15 +39,15 @@ def stats(program: ActivityArgument, days: DaysOption = 30, json_output: JsonOpt
 def errors(
     program: ActivityArgument,
     days: DaysOption = 30,
-    code: Annotated[str, typer.Option(help="Only those of this code, such as rejected or outcome_unknown.")] = "",
-    direction: Annotated[str, typer.Option(help="Only to_engagement (events) or to_loyalty (calls).")] = "",
-    endpoint: Annotated[str, typer.Option(help="Only those of this function.")] = "",
-    platform: Annotated[str, typer.Option(help="Only those of this platform.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most lines.")] = 100,
-    page: Annotated[str, typer.Option(help="Where the list before ended, as it says.")] = "",
+    code: Annotated[str, typer.Option(help="Only errors with this code, such as rejected or outcome_unknown.")] = "",
+    direction: Annotated[str, typer.Option(help="to_engagement (events) or to_loyalty (calls).")] = "",
+    endpoint: Annotated[str, typer.Option(help="Only errors of this function.")] = "",
+    platform: Annotated[str, typer.Option(help="Only errors of this platform.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of lines.")] = 100,
+    page: Annotated[str, typer.Option(help="Continue a list; its last line shows the value.")] = "",
     json_output: JsonOption = False,
 ) -> None:
-    """List errors, latest first; equal ones of a day are one line.
+    """List errors, latest first. Equal errors of a day are one line.
 
     Example: bridge errors demo --code rejected --days 7
     """
@@ -70,7 +68,7 @@ def errors(
         return
     show([_row(line) for line in found.lines], as_json=False)
     if found.next:
-        typer.echo(f"there are more: --page {found.next}")
+        typer.echo(f"More errors: --page {found.next}")
 
 
 def _row(line: ErrorLine) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""The commands. What they list or describe is a table for people, or JSON for scripts with ``--json``.
+"""The command ``bridge``: its options, the commands that stand alone, and what it says about errors.
 
-What is a document in itself (``explain``, ``trace``, ``rejected show``) is always JSON.
-
-Exit codes: 0 done, 1 refused or not found, 2 used wrongly, 3 a store or platform did not answer.
+Lists and descriptions are tables, or JSON with ``--json``. Documents (``explain``, ``trace``, ``rejected show``) are
+always JSON. Exit codes: 0 done; 1 invalid or not found; 2 wrong usage; 3 AWS or a platform does not answer.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import typer
 
 from loyalty_bridge.cli import action, activity, key, member, parked, program, stack
 from loyalty_bridge.cli.show import JsonOption, ProgramArgument, content, find, printable, show
-from loyalty_bridge.errors import BridgeError, Unavailable
+from loyalty_bridge.errors import BridgeError, NotFound, Unavailable
 from loyalty_bridge.infra import aws
 from loyalty_bridge.operations import service
 from loyalty_bridge.operations.explain import explain as explain_record
@@ -36,14 +35,20 @@ bridge.command("errors")(activity.errors)
 
 @bridge.callback()
 def options(
-    local: Annotated[bool, typer.Option("--local", help="Talk to the local run instead of AWS.")] = False,
+    region: Annotated[str, typer.Option(help="AWS region of the stack; otherwise AWS_REGION.")] = "",
+    stack_name: Annotated[
+        str, typer.Option("--stack", help="Name of the stack; otherwise BRIDGE_STACK, or loyalty-bridge.")
+    ] = "",
+    local: Annotated[bool, typer.Option("--local", help="Use the local run instead of AWS.")] = False,
 ) -> None:
-    """Loyalty Bridge, for its operator.
+    """Operate Loyalty Bridge: programs, keys, records, actions and activity.
 
-    AWS is found as by every AWS tool (AWS_PROFILE, AWS_REGION, …); BRIDGE_STACK names the stack.
+    AWS credentials come from the usual places, such as AWS_PROFILE.
     """
-    if region := os.environ.get("AWS_REGION"):
-        os.environ["AWS_DEFAULT_REGION"] = region  # all that AWS's library for Python reads
+    if region or (region := os.environ.get("AWS_REGION", "")):
+        os.environ["AWS_DEFAULT_REGION"] = region  # boto3 reads this variable only
+    if stack_name:
+        os.environ["BRIDGE_STACK"] = stack_name
     if local:
         stack.use_local()
 
@@ -51,10 +56,10 @@ def options(
 @bridge.command("send-sample")
 def send_sample(
     program: ProgramArgument,
-    member: Annotated[str, typer.Option(help="Id of a (test) member; it gets the event loyalty_bridge_sample.")],
+    member: Annotated[str, typer.Option(help="Id of a test member, who gets the event loyalty_bridge_sample.")],
     json_output: JsonOption = False,
 ) -> None:
-    """Send a sample event to the engagement platform and show what it answers.
+    """Send a sample event to the engagement platform and show its answer.
 
     Example: bridge send-sample demo --member test-member
     """
@@ -66,32 +71,37 @@ def send_sample(
 
 @bridge.command("explain")
 def explain(
-    record: Annotated[str, typer.Argument(help="File with the record; - reads standard input.")],
-    program: Annotated[str, typer.Option(help="The program, when the record does not name it.")] = "",
+    record: Annotated[str, typer.Argument(help="File with the record, or - for standard input.")],
+    program: Annotated[str, typer.Option(help="Id of the program, if the record does not name it.")] = "",
 ) -> None:
-    """Show, without sending, what a record becomes: wire objects, what is held back and why, what is refused.
+    """Preview a record without sending it: the objects it becomes, what is left out, and what is rejected.
 
     Example: bridge explain record.json --program demo
     """
-    show(explain_record(stack.settings(), content(record), program), as_json=True)
+    data = content(record)
+    show(explain_record(stack.settings(), data, program), as_json=True)
 
 
 @bridge.command("learn")
 def learn(
-    files: Annotated[list[str], typer.Argument(help="Files with recorded events: JSON, or an event on each line.")],
-    platform: Annotated[str, typer.Option(help="Where they are from: convercus, punchh or brevo.")] = "convercus",
+    files: Annotated[
+        list[str], typer.Argument(help="Files with recorded events: one JSON document, or one event per line.")
+    ],
+    platform: Annotated[
+        str, typer.Option(help="Loyalty platform that sent them: convercus, punchh or brevo.")
+    ] = "convercus",
     json_output: JsonOption = False,
 ) -> None:
-    """Read recorded events, and show which of their fields are mapped, ignored and missing. Nothing is sent.
+    """Show which fields of recorded events are mapped, sent as they are, left out or missing. Nothing is sent.
 
     Example: bridge learn events.json more-events.jsonl
     """
-    found = learn_of(platform, [content(file) for file in files])
+    types = learn_of(platform, [content(file) for file in files])
     if json_output:
-        show(found, as_json=True)
+        show(types, as_json=True)
         return
-    for one in found:
-        kinds = {"mapped": "mapped", "sent_as_it_is": "sent as it is", "ignored": "not sent", "missing": "never came"}
+    for one in types:
+        kinds = {"mapped": "mapped", "sent_as_it_is": "sent as it is", "ignored": "not sent", "missing": "missing"}
         typer.echo(printable(f"{one['event']}: {one['events']}"))
         show(
             [
@@ -104,42 +114,52 @@ def learn(
 
 
 @bridge.command("trace")
-def trace(program: ProgramArgument, name: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Tell what happened to an event, or to a member's events.
+def trace(
+    program: ProgramArgument, name: Annotated[str, typer.Argument(metavar="ID", help="Id of an event or a member.")]
+) -> None:
+    """Show what happened to an event, or to a member's events.
 
     Example: bridge trace demo 5f0c7a5e-7a4e-4c53-9a5b-0d1c7a3b0001
     """
     show(trace_id(stack.settings(), find(program), name), as_json=True)
 
 
-_SIGN_IN = "sign in to AWS again, such as with `aws sso login`"
-_WHO = "set AWS_PROFILE to a profile of yours, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-_RIGHTS = "your AWS identity lacks rights: docs/deploying.md has a policy for operators"
+_NO_CREDENTIALS = "set AWS_PROFILE to a profile of yours, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+_SIGN_IN_AGAIN = "your AWS session has expired: sign in again, for example with `aws sso login`"
+_NO_RIGHTS = "your AWS identity lacks permissions: docs/deploying.md has a policy for operators"
 _ADVICE = {
-    "NoRegionError": "set AWS_REGION or AWS_DEFAULT_REGION, or AWS_PROFILE to a profile that has a region",
-    "NoCredentialsError": _WHO,
-    "ProfileNotFound": _WHO,
-    "InvalidClientTokenId": _WHO,
-    "UnrecognizedClientException": _WHO,
-    "ExpiredToken": _SIGN_IN,
-    "ExpiredTokenException": _SIGN_IN,
-    "SSOTokenLoadError": _SIGN_IN,
-    "TokenRetrievalError": _SIGN_IN,
-    "UnauthorizedSSOTokenError": _SIGN_IN,
-    "AccessDenied": _RIGHTS,
-    "AccessDeniedException": _RIGHTS,
+    "NoRegionError": "no AWS region is set: pass --region, set AWS_REGION, or use a profile with a region",
+    "InvalidRegionError": "the AWS region is not valid: check --region or AWS_REGION",
+    "EndpointConnectionError": "AWS does not answer: check the region (--region or AWS_REGION) and your network",
+    "ConnectTimeoutError": "AWS does not answer: check the region (--region or AWS_REGION) and your network",
+    "NoCredentialsError": f"no AWS credentials: {_NO_CREDENTIALS}",
+    "PartialCredentialsError": f"the AWS credentials are incomplete: {_NO_CREDENTIALS}",
+    "ProfileNotFound": f"there is no such AWS profile: {_NO_CREDENTIALS}",
+    "InvalidClientTokenId": f"AWS does not accept the credentials: {_NO_CREDENTIALS}",
+    "UnrecognizedClientException": f"AWS does not accept the credentials: {_NO_CREDENTIALS}",
+    "SignatureDoesNotMatch": f"AWS does not accept the credentials: {_NO_CREDENTIALS}",
+    "ExpiredToken": _SIGN_IN_AGAIN,
+    "ExpiredTokenException": _SIGN_IN_AGAIN,
+    "SSOTokenLoadError": _SIGN_IN_AGAIN,
+    "TokenRetrievalError": _SIGN_IN_AGAIN,
+    "UnauthorizedSSOTokenError": _SIGN_IN_AGAIN,
+    "AccessDenied": _NO_RIGHTS,
+    "AccessDeniedException": _NO_RIGHTS,
 }
-"""What to do about what AWS answers, by its code or the name of its client's error."""
+"""What to do next, by the code of AWS' answer or the name of the client's error."""
 
 
 def main() -> None:
-    """Run a command; what goes wrong on purpose is one line, not a traceback."""
+    """Run a command, and write an expected error as one line."""
     try:
         with aws.reaching("AWS"):
             bridge()
     except Unavailable as error:
-        advice = _ADVICE.get(str(error).rpartition(": ")[2])
-        _fail(f"{error}: {advice}" if advice else str(error), 3)
+        advice = _ADVICE.get(str(error).rpartition(": ")[2], "try again later")
+        _fail(f"{advice} ({error})", 3)
+    except NotFound as error:
+        hint = "; `bridge program list` lists the programs" if str(error).startswith("there is no program") else ""
+        _fail(f"{error}{hint}", 1)
     except BridgeError as error:
         _fail(str(error), 1)
 

@@ -1,4 +1,4 @@
-"""``bridge key``: the keys with which campaigns call the bridge."""
+"""``bridge key``: API keys with which campaigns call the bridge."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from loyalty_bridge.cli.show import JsonOption, ProgramArgument, YesOption, show
 from loyalty_bridge.operations import service
 from loyalty_bridge.programs.api_keys import SCOPES
 
-commands = typer.Typer(no_args_is_help=True, help="Keys with which campaigns call the bridge.")
+commands = typer.Typer(no_args_is_help=True, help="API keys with which campaigns call the bridge.")
 
 
 @commands.command("create")
 def create(
     program: ProgramArgument,
-    name: Annotated[str, typer.Option(help="What it is for, to recognise it by.")] = "",
+    name: Annotated[str, typer.Option(help="A name to recognise the key by.")] = "",
     scope: Annotated[
-        list[str] | None, typer.Option(help="What it is for: lookups, actions or events. May be repeated; else all.")
+        list[str] | None, typer.Option(help="lookups, actions or events. Repeat the option for several; default: all.")
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Create a key and show it: now, and never again.
+    """Create a key. It is shown only once.
 
-    A key that stands in messages needs no more than: bridge key create demo --scope lookups
+    A key for lookups in messages needs one scope: bridge key create demo --scope lookups
 
     Example: bridge key create demo --name braze-production
     """
@@ -34,17 +34,17 @@ def create(
 
 @commands.command("list")
 def list_all(program: ProgramArgument, json_output: JsonOption = False) -> None:
-    """List a program's keys by their ids, oldest first."""
+    """List the keys of a program, oldest first."""
     show(service.list_keys(stack.context(), program), json_output)
 
 
 @commands.command("revoke")
 def revoke(
     program: ProgramArgument,
-    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `bridge key list` shows it.")],
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="Id from `bridge key list`.")],
     yes: YesOption = False,
 ) -> None:
-    """Revoke a key: the next call with it gets a 401, which Braze does not repeat."""
+    """Revoke a key. Calls with it get a 401 at once, and Braze does not repeat a 401."""
     if not yes:
         typer.confirm(f"Revoke the key {key_id} of {program}?", abort=True)
     service.revoke_key(stack.context(), program, key_id)

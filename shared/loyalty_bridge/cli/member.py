@@ -1,4 +1,4 @@
-"""``bridge member``: what the bridge remembers of a member."""
+"""``bridge member``: the data that the bridge stores about a member."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from loyalty_bridge.cli import stack
 from loyalty_bridge.cli.show import ProgramArgument, YesOption
 from loyalty_bridge.operations import service
 
-commands = typer.Typer(no_args_is_help=True, help="What the bridge remembers of a member.")
+commands = typer.Typer(no_args_is_help=True, help="The data that the bridge stores about a member.")
 MemberArgument = Annotated[str, typer.Argument(metavar="MEMBER", help="Id of the member in the program.")]
 
 
 @commands.command("resync")
 def resync(program: ProgramArgument, member: MemberArgument) -> None:
-    """Let the next event of a member send all attributes that it tells, changed or not."""
+    """Send all attributes with the member's next event, changed or not."""
     service.resync_member(stack.context(), program, member)
 
 
 @commands.command("forget")
 def forget(program: ProgramArgument, member: MemberArgument, yes: YesOption = False) -> None:
-    """Remove what is remembered of a member: attribute marks, coupon codes, and the ids it is known by.
+    """Delete a member's attribute state, coupon codes and aliases.
 
-    Held and refused records, actions and batches stay.
+    Held and rejected records, actions and batches stay.
     """
     if not yes:
         typer.confirm(f"Forget {member}?", abort=True)

@@ -1,4 +1,4 @@
-"""``bridge held``, ``bridge rejected`` and ``bridge dead-letters``: what was not delivered."""
+"""``bridge held``, ``bridge rejected`` and ``bridge dead-letters``: records that were not delivered."""
 
 from __future__ import annotations
 
@@ -14,21 +14,19 @@ from loyalty_bridge.operations import redrive, service
 from loyalty_bridge.operations.redrive import RecordFilter
 from loyalty_bridge.parking import parked_records
 
-held = typer.Typer(no_args_is_help=True, help="Records of programs whose destination fails.")
-rejected = typer.Typer(no_args_is_help=True, help="Records that can never be accepted as they are.")
+held = typer.Typer(no_args_is_help=True, help="Records that wait until the connection of their program works again.")
+rejected = typer.Typer(no_args_is_help=True, help="Records that the destination can never accept as they are.")
 dead_letters = typer.Typer(no_args_is_help=True, help="Records that the forwarder failed on.")
 
-ReasonOption = Annotated[str, typer.Option(help="Only those whose reason contains this.")]
-SinceOption = Annotated[datetime | None, typer.Option(help="Only those rejected at or after this (UTC).")]
-UntilOption = Annotated[datetime | None, typer.Option(help="Only those rejected at or before this (UTC).")]
-ShelfArgument = Annotated[
-    str, typer.Argument(metavar="PROGRAM", help="Id of the program; - for records of no known program.")
-]
+ReasonOption = Annotated[str, typer.Option(help="Only records whose reason contains this text.")]
+SinceOption = Annotated[datetime | None, typer.Option(help="Only records rejected at or after this time (UTC).")]
+UntilOption = Annotated[datetime | None, typer.Option(help="Only records rejected at or before this time (UTC).")]
+ScopeArgument = Annotated[str, typer.Argument(metavar="PROGRAM", help="Program id, or - for unattributed records.")]
 
 
 @held.command("list")
 def list_held(program: ProgramArgument, json_output: JsonOption = False) -> None:
-    """List what is held, in order."""
+    """List the held records, in order."""
     show(
         [parked_records.row(bundle) for bundle in parked_records.batches(stack.settings(), "held", find(program).id)],
         json_output,
@@ -43,48 +41,48 @@ def release(program: ProgramArgument) -> None:
 
 @rejected.command("list")
 def list_refused(
-    program: ShelfArgument,
+    program: ScopeArgument,
     reason: ReasonOption = "",
     since: SinceOption = None,
     until: UntilOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """List rejected records with their reasons and the parts that the destination does not have.
+    """List rejected records with their reasons and missing parts.
 
     Example: bridge rejected list demo --reason phone --since 2026-03-01
     """
-    shelf = service.require_scope(stack.context(), program)
-    show(list(redrive.rows(stack.settings(), shelf, _which(reason, since, until))), json_output)
+    scope = service.require_scope(stack.context(), program)
+    show(list(redrive.rows(stack.settings(), scope, _filter(reason, since, until))), json_output)
 
 
 @rejected.command("show")
-def show_refused(program: ShelfArgument, event_id: Annotated[str, typer.Argument(metavar="EVENT_ID")]) -> None:
-    """Show a rejected record itself. It is a member's data: mind where it goes."""
+def show_refused(program: ScopeArgument, event_id: Annotated[str, typer.Argument(metavar="EVENT_ID")]) -> None:
+    """Show a rejected record. It contains personal data, and the audit records that you looked."""
     show(service.show_rejected(stack.context(), program, event_id), as_json=True)
 
 
 @rejected.command("redrive")
 def redrive_refused(
-    program: ShelfArgument, reason: ReasonOption = "", since: SinceOption = None, until: UntilOption = None
+    program: ScopeArgument, reason: ReasonOption = "", since: SinceOption = None, until: UntilOption = None
 ) -> None:
-    """Put rejected records on the event queue or stream again, after the cause was corrected."""
-    moved = service.redrive_rejected(stack.context(), program, _which(reason, since, until), math.inf)
-    typer.echo(f"{moved.records} records are on their way again")
+    """Put rejected records back on the event queue or stream, after you corrected the cause."""
+    moved = service.redrive_rejected(stack.context(), program, _filter(reason, since, until), math.inf)
+    typer.echo(f"{moved.records} records were put back")
 
 
 @rejected.command("drop")
 def drop(
-    program: ShelfArgument,
+    program: ScopeArgument,
     reason: ReasonOption = "",
     since: SinceOption = None,
     until: UntilOption = None,
     yes: YesOption = False,
 ) -> None:
-    """Forget rejected records for good."""
+    """Delete rejected records. This cannot be undone."""
     if not yes:
-        typer.confirm("Forget these records for good?", abort=True)
-    moved = service.drop_rejected(stack.context(), program, _which(reason, since, until), math.inf)
-    typer.echo(f"{moved.records} records are forgotten")
+        typer.confirm("Delete these records? This cannot be undone.", abort=True)
+    moved = service.drop_rejected(stack.context(), program, _filter(reason, since, until), math.inf)
+    typer.echo(f"{moved.records} records were deleted")
 
 
 @dead_letters.command("list")
@@ -96,10 +94,10 @@ def count_dead_letters(json_output: JsonOption = False) -> None:
 @dead_letters.command("redrive")
 def redrive_dead_letters() -> None:
     """Put the dead letters back on the event queue or stream."""
-    typer.echo(f"{service.redrive_dead_letters(stack.context(), math.inf).records} records are on their way again")
+    typer.echo(f"{service.redrive_dead_letters(stack.context(), math.inf).records} records were put back")
 
 
-def _which(reason: str, since: datetime | None, until: datetime | None) -> RecordFilter:
+def _filter(reason: str, since: datetime | None, until: datetime | None) -> RecordFilter:
     return RecordFilter(
         reason, since.replace(tzinfo=UTC) if since else None, until.replace(tzinfo=UTC) if until else None
     )

@@ -21,24 +21,24 @@ commands = typer.Typer(no_args_is_help=True, help="Programs and their connection
 @commands.command("put")
 def put(
     program: ProgramArgument,
-    file: Annotated[str, typer.Argument(help="JSON with what is to be set; - reads standard input.")],
+    file: Annotated[str, typer.Argument(help="JSON file with the settings to change, or - for standard input.")],
     new_workspace: Annotated[
-        bool, typer.Option(help="Forget what was sent so far: the key belongs to another workspace.")
+        bool, typer.Option(help="The key belongs to another workspace: send everything again.")
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Create a program, or change what the file names and leave the rest; a held program is then released.
+    """Create a program, or change the settings that the file names. A held program is then released.
 
-    A wait that its platform told stays, unless the file names another address or a key.
+    A Retry-After of the engagement platform still applies, unless the file names another address or key.
 
     Example: bridge program put demo connection.json
     """
     try:
         change = parsing.parse_json(content(file), unique_keys=True)
-    except Invalid as refusal:
-        raise Invalid("file" if refusal.field == "record" else refusal.field, refusal.reason) from None
+    except Invalid as error:
+        raise Invalid(file if error.field == "record" else error.field, error.reason) from None
     if not isinstance(change, dict):
-        raise Invalid("file", "is not a JSON object")
+        raise Invalid(file, "is not a JSON object")
     secrets = change.pop("secrets", {})
     saved = service.save_connection(stack.context(), program, change, secrets, None, new_workspace=new_workspace)
     show(programs.describe(saved), json_output)
@@ -46,7 +46,7 @@ def put(
 
 @commands.command("show")
 def show_one(program: ProgramArgument, json_output: JsonOption = False) -> None:
-    """Show a program's connection, what is missing, and its gate; of secrets, the last four characters."""
+    """Show a program: settings, missing settings, delivery state, and the last four characters of its secrets."""
     show(programs.describe(find(program)), json_output)
 
 
@@ -59,9 +59,9 @@ def list_all(json_output: JsonOption = False) -> None:
 
 @commands.command("delete")
 def delete(program: ProgramArgument, yes: YesOption = False) -> None:
-    """Delete a program with its keys, its held, rejected and waiting records, and what is known of its members.
+    """Delete a program with its keys, parked records and member data.
 
-    Its records that are still on their way are rejected.
+    Records that are still on the queue or stream are rejected.
     """
     find(program)
     if not yes:
@@ -71,7 +71,7 @@ def delete(program: ProgramArgument, yes: YesOption = False) -> None:
 
 @commands.command("test")
 def try_connection(program: ProgramArgument, json_output: JsonOption = False) -> None:
-    """Ask the engagement platform whether it takes the key, by a request that changes nothing."""
+    """Check that the engagement platform accepts the key, with a request that changes nothing."""
     answer = service.test_connection(stack.context(), program)
     show(answer, json_output)
     if not answer["works"]:
@@ -80,7 +80,7 @@ def try_connection(program: ProgramArgument, json_output: JsonOption = False) ->
 
 @commands.command("setup")
 def setup(program: ProgramArgument) -> None:
-    """Show what is to be pasted into the platforms, with this program's URLs."""
+    """Show the setup guide: what to paste into the platforms, with the program's URLs."""
     for one in setup_guide(stack.settings(), find(program)):
         typer.echo(printable(f"{one.title}: {one.where}\n"))
         for label, text in one.texts:
@@ -89,8 +89,10 @@ def setup(program: ProgramArgument) -> None:
 
 @commands.command("audit")
 def audit(
-    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="Id; - for what concerned all programs.")],
+    program: Annotated[
+        str, typer.Argument(metavar="PROGRAM", help="Program id, or - for changes of no single program.")
+    ],
     json_output: JsonOption = False,
 ) -> None:
-    """List who changed what of a program, by the page or the command line, newest first."""
+    """List the changes of a program and who made them, newest first."""
     show(service.list_audit(stack.context(), program), json_output)

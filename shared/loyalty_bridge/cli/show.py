@@ -1,4 +1,4 @@
-"""What the commands share: their arguments, and answers as tables or JSON."""
+"""Arguments that commands share, and output as tables or JSON."""
 
 from __future__ import annotations
 
@@ -18,59 +18,59 @@ from loyalty_bridge.errors import Invalid
 from loyalty_bridge.programs import repository
 from loyalty_bridge.programs.connection import Program
 
-ProgramArgument = Annotated[str, typer.Argument(metavar="PROGRAM", help="Id of the loyalty program.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+ProgramArgument = Annotated[str, typer.Argument(metavar="PROGRAM", help="Id of the program.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
 def find(program: str) -> Program:
-    """Read a program.
+    """Load a program.
 
     Raises
     ------
     NotFound
-        There is none of that id.
+        There is no program with that id.
     """
     return repository.find(stack.settings(), program)
 
 
 def content(file: str) -> bytes:
-    """Read a file, or standard input when it is called ``-``.
+    """Read a file, or standard input if the name is ``-``.
 
     Raises
     ------
     Invalid
-        It cannot be read.
+        The file cannot be read.
     """
     if file == "-":
         return sys.stdin.buffer.read()
     try:
         return Path(file).read_bytes()
     except OSError as error:
-        raise Invalid("file", f"cannot be read: {error.strerror}") from None
+        raise Invalid(file, f"cannot be read: {error.strerror}") from None
 
 
 def show(answer: Mapping[str, Any] | Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    """Show one thing as a table of its fields, or a list of things as a table with a row each, or as none."""
+    """Write a mapping as a table of its fields, or a list as a table with one row per entry."""
     if as_json:
-        # What controls a terminal can stand within texts only, where JSON has another way to write it.
+        # Control characters can be inside strings only, where JSON can escape them.
         text = json.dumps(answer, indent=2, ensure_ascii=False) + "\n"
         sys.stdout.write("".join(one if _is_harmless(one) else json.dumps(one)[1:-1] for one in text))
         return
     if not answer:
-        sys.stdout.write("none\n")
+        sys.stdout.write("No entries.\n")
         return
     rows = _flat(answer) if isinstance(answer, Mapping) else [[str(cell) for cell in row.values()] for row in answer]
     table = Table(box=None, show_header=not isinstance(answer, Mapping))
     for name in ("", "") if isinstance(answer, Mapping) else answer[0]:
         table.add_column(name)
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))  # never as markup: ids and names are the senders'
+        table.add_row(*(Text(printable(cell)) for cell in row))  # not as markup: ids and names come from outside
     Console().print(table)
 
 
 def printable(text: str) -> str:
-    """Replace what controls a terminal instead of being shown, such as escape sequences and direction marks."""
+    """Replace characters that control a terminal, such as escape sequences and direction marks."""
     return "".join(one if _is_harmless(one) else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
@@ -84,6 +84,6 @@ def _flat(answer: Mapping[str, Any], prefix: str = "") -> list[list[str]]:
         if isinstance(value, Mapping):
             rows += _flat(value, f"{prefix}{name}.")
         else:
-            told = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            rows.append([f"{prefix}{name}", told])
+            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            rows.append([f"{prefix}{name}", text])
     return rows

@@ -1,4 +1,4 @@
-"""Where the command line finds the deployed bundle: the outputs of its stack."""
+"""Find the deployed bundle: the outputs of its stack, or the local run."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from loyalty_bridge.operations.operators import Operator
 from loyalty_bridge.settings import OperatorSettings, read
 
 ENDPOINTS = (Path(".local/endpoints.json"), Path(__file__).parents[3] / ".local/endpoints.json")
-"""Where a local run writes its addresses: that of the current folder, else that of the project this is part of."""
+"""Files in which a local run writes its addresses: in the current folder, or in this project."""
 
 
 def use_local() -> None:
-    """Talk to the local run, not to AWS.
+    """Use the local run instead of AWS.
 
     Raises
     ------
     NotConnected
-        It does not run.
+        No local run answers.
     """
     path = next(filter(Path.exists, ENDPOINTS), None)
     if path is None:
         raise NotConnected("there is no local run: start one with `make local` in the project's folder")
-    told = json.loads(path.read_text())
-    address = urlsplit(told["aws"])
+    endpoints = json.loads(path.read_text())
+    address = urlsplit(endpoints["aws"])
     with socket.socket() as probe:
         if probe.connect_ex((str(address.hostname), address.port)):
             raise NotConnected(f"the local run of {path} does not answer: start one with `make local`")
     os.environ |= {
-        "AWS_ENDPOINT_URL": told["aws"],
+        "AWS_ENDPOINT_URL": endpoints["aws"],
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_DEFAULT_REGION": told["region"],
-        "BRIDGE_STACK": told["stack"],
+        "AWS_DEFAULT_REGION": endpoints["region"],
+        "BRIDGE_STACK": endpoints["stack"],
     }
 
 
 @cache
 def settings() -> OperatorSettings:
-    """Tell where everything is."""
+    """Read the names of tables, buckets and queues from the stack."""
     return read(OperatorSettings, _outputs())
 
 
 def context() -> OperatorContext:
-    """Give the desk of whoever runs the command: AWS says who that is, and lets them do what their role may."""
+    """Return the context of the AWS identity that runs the command; its IAM policy limits what it can do."""
     import boto3
 
     return OperatorContext(settings(), Operator(boto3.client("sts").get_caller_identity()["Arn"], all_programs=True))
@@ -63,9 +63,9 @@ def _outputs() -> dict[str, str]:
     Raises
     ------
     NotConnected
-        It was never deployed to its end.
+        The deployment of the stack did not finish.
     NotFound
-        There is no such stack; AWS calls that a `ValidationError`:
+        There is no such stack; AWS reports that as a `ValidationError`:
         https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html.
     """
     import boto3
@@ -77,7 +77,9 @@ def _outputs() -> dict[str, str]:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ValidationError":
             raise
-        raise NotFound(f"there is no stack {name} in this account and region; name yours with BRIDGE_STACK") from None
+        raise NotFound(
+            f"there is no stack {name} in this account and region: name yours with --stack or BRIDGE_STACK"
+        ) from None
     if not stack.get("Outputs"):
         raise NotConnected(f"the stack {name} has no outputs ({stack['StackStatus']}): deploy it again")
     return {_variable(output["OutputKey"]): output["OutputValue"] for output in stack["Outputs"]}

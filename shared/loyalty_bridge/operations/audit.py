@@ -1,7 +1,6 @@
-"""Who changed what, of which program, and when: a line before each change, which then tells how it ended.
+"""Record who changed which program, and when: one line per change, written before it and completed after it.
 
-The lines are in a table of their own, which the page can read and add to but not delete from. Never in them: values of
-secrets and of members' data.
+The page's role can read and add lines, but not delete them. Lines contain neither secrets nor members' data.
 """
 
 from __future__ import annotations
@@ -26,19 +25,14 @@ DAYS = 400
 
 @contextmanager
 def audited(ctx: OperatorContext, what: str, program: str = UNKNOWN_PROGRAM, about: str = "") -> Iterator[None]:
-    """Note a change before it is made, and after it how it ended; what cannot be noted is not done.
+    """Record a change before it is made, and its outcome afterwards. A change that cannot be recorded is not made.
 
     Parameters
     ----------
     what
         The operation, such as ``revoke_key``.
     about
-        What of the program, by its id or by the names of fields.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not take the line.
+        The object of the operation: an id, or the names of fields.
     """
     now = time.time()
     line: dict[str, Any] = {
@@ -65,15 +59,9 @@ def _put(settings: OperatorSettings, line: dict[str, Any]) -> None:
 
 
 def list_lines(settings: OperatorSettings, program: str, limit: int = 200) -> list[dict[str, str]]:
-    """List what was changed of a program, newest first.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
+    """List the changes of a program, newest first."""
     with aws.reaching("the audit"):
-        found = aws.dynamodb().query(
+        items = aws.dynamodb().query(
             TableName=settings.audit_table,
             KeyConditionExpression="program = :program",
             ExpressionAttributeValues={":program": {"S": program}},
@@ -85,5 +73,5 @@ def list_lines(settings: OperatorSettings, program: str, limit: int = 200) -> li
             "at": item["at"]["S"].partition("#")[0],
             **{name: item[name]["S"] for name in ("who", "what", "about", "outcome")},
         }
-        for item in found
+        for item in items
     ]

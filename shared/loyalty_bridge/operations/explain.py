@@ -1,4 +1,4 @@
-"""What a record would become, without sending it."""
+"""Preview a record: show what it becomes at the destination, without sending it."""
 
 from __future__ import annotations
 
@@ -39,21 +39,19 @@ _EVENT: Mapping[str, Any] = {
 
 
 def explain(settings: DeliverySettings, data: bytes, program_id: str = "") -> dict[str, Any]:
-    """Tell what a record would become if it came now: wire objects, what is held back and why, what is refused.
+    """Preview a record as if it arrived now: its wire objects, what is left out and why, and what is rejected.
 
     Parameters
     ----------
     data
-        The record as it lies on the transport, or as the loyalty platform sent it.
+        The record as it is on the queue or stream, or as the loyalty platform sent it.
     program_id
-        The program it is for, when the record does not say.
+        The program, if the record does not name it.
 
     Raises
     ------
     Invalid
-        Nothing of it can be used.
-    Unavailable
-        A store does not answer.
+        The record cannot be used.
     """
     message = InboundMessage("explain", "", "", datetime.now(UTC), data)
     if program_id:
@@ -69,9 +67,9 @@ def explain(settings: DeliverySettings, data: bytes, program_id: str = "") -> di
     return {
         "program": program.id,
         "not_connected_because_missing": program.missing(),
-        "gate": program.delivery_state.unreadable or program.delivery_state.state,
+        "delivery_state": program.delivery_state.unreadable or program.delivery_state.state,
         "events": [_event(settings, message, record, event, program) for _, event in told]
-        + [_refused(refusal) for _, refusal in unusable],
+        + [_rejected(error) for _, error in unusable],
     }
 
 
@@ -83,8 +81,8 @@ def _event(
         if member_id is None:
             return {**_EVENT, "sent_on_to_the_accounts_of": mapping.person(program, event)}
         delivery = mapping.map_event(message, record, event, program, member_id)
-    except Invalid as refusal:
-        return _refused(refusal)
+    except Invalid as error:
+        return _rejected(error)
     known = deduplication.look_up(settings, [MappedEvent(program, delivery, ())], time.monotonic() + _SECONDS)
     delivery.remove_accepted(
         known.accepted.get(delivery.log_key, set()),
@@ -92,14 +90,14 @@ def _event(
     )
     member = known.member(program, attribute_state.key(program.id, member_id))
     member.deliveries.append(delivery)
-    return _told(program, delivery, member)
+    return _explained(program, delivery, member)
 
 
-def _refused(refusal: Invalid) -> dict[str, Any]:
-    return {**_EVENT, "rejected": [{"part": "record", "field": refusal.field, "reason": refusal.reason}]}
+def _rejected(error: Invalid) -> dict[str, Any]:
+    return {**_EVENT, "rejected": [{"part": "record", "field": error.field, "reason": error.reason}]}
 
 
-def _told(program: Program, delivery: Delivery, member: MemberBatch) -> dict[str, Any]:
+def _explained(program: Program, delivery: Delivery, member: MemberBatch) -> dict[str, Any]:
     before = dict(member.state.versions)
     accepted_before = sorted(delivery.accepted)
     side = program.connection
@@ -108,7 +106,7 @@ def _told(program: Program, delivery: Delivery, member: MemberBatch) -> dict[str
     time_of_event = int(delivery.update.time.timestamp() * 1000)
     sent = {path for item in items if item.update for _, share in item.update.shares for path in share}
     held_back: Mapping[str, str] = {
-        ".".join(path): "a newer value is there"
+        ".".join(path): "the destination has a newer value"
         if path in before and before[path].time > time_of_event
         else "unchanged"
         for path in delivery.translation.attributes
@@ -124,8 +122,7 @@ def _told(program: Program, delivery: Delivery, member: MemberBatch) -> dict[str
         "not_sent": {**held_back, **{one.field: one.withheld for one in delivery.update.unknown if one.withheld}},
         "sent_as_it_is": [one.field for one in delivery.update.unknown if not one.withheld],
         "rejected": [
-            {"part": refusal.part, "field": refusal.field, "reason": refusal.reason}
-            for refusal in delivery.field_errors
+            {"part": error.part, "field": error.field, "reason": error.reason} for error in delivery.field_errors
         ],
         "bytes": sum(len(item.object.body) for item in items),
     }

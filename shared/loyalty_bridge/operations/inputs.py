@@ -1,4 +1,4 @@
-"""What the admin API takes, as models: they are checked against, and the OpenAPI file is made from them."""
+"""Request bodies and queries of the admin API, as models that validate them and document them in OpenAPI."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ class _Body(BaseModel):
 
 
 class SaveConnection(_Body):
-    """What is to be set; what is not told stays."""
+    """The settings to change. Settings that are missing keep their values."""
 
     version: Annotated[int, Field(ge=0)]
-    """As it was read; 0 for a program that is to be new."""
+    """The version that was read; 0 for a new program."""
     connection: dict[str, Any] = {}
     """With ``loyalty``, ``engagement``, ``attribute_writes`` and ``repeat_window``, or some of them."""
     secrets: dict[str, str] = {}
-    """Write-only; of a secret that is kept, the last four characters are shown."""
+    """Write-only. The last four characters of a stored secret are shown."""
     new_workspace: bool = False
-    """Forget what was sent so far: the key belongs to another workspace."""
+    """Whether the key belongs to another workspace, so that everything is sent again."""
 
 
 class CreateKey(_Body):
-    """A key that is to be made."""
+    """A new key."""
 
     name: Name = ""
     scopes: Annotated[list[Scope], Field(min_length=1)] = Field(default_factory=lambda: list(SCOPES))
-    """What it is for: ``lookups``, ``actions``, ``events``; all unless they are named."""
+    """``lookups``, ``actions``, ``events``; default: all."""
 
 
 class SendSample(_Body):
-    """Whom the sample event is for."""
+    """The test member who gets the sample event."""
 
     member: Id
 
 
 class OfMember(_Body):
-    """Whom it concerns."""
+    """A member."""
 
     member: Id
 
@@ -66,21 +66,21 @@ class ExplainRecord(_Body):
 
 
 class Decide(_Body):
-    """What the loyalty platform shows of an action."""
+    """The outcome of an action, as the loyalty platform shows it."""
 
     happened: bool
     result: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)] = ""
-    """Of what happened: the coupon's code, the booking's or the batch's id, or the signed-up user's."""
+    """The result, if it happened: coupon code, booking id, batch id or user id."""
 
 
 class Period(_Body):
-    """How far back statistics go, today included."""
+    """The number of days, including today."""
 
     days: Annotated[int, Field(ge=1, le=DAYS)] = 30
 
 
 class ErrorSelection(_Body):
-    """Which errors are meant: all that are not left out."""
+    """A selection of errors. A field that is missing selects all."""
 
     since: date | None = None
     until: date | None = None
@@ -92,17 +92,17 @@ class ErrorSelection(_Body):
     record: str = ""
     """Id of a source event or an action."""
     page: str = ""
-    """Where the page before ended."""
+    """The value of `next` of the page before."""
 
 
 class RejectedSelection(_Body):
-    """Which refused records are meant: all that are not left out."""
+    """A selection of rejected records. A field that is missing selects all."""
 
     reason: Annotated[str, StringConstraints(max_length=200)] = ""
-    """Part of the reason."""
+    """Text that a reason contains."""
     since: Moment | None = None
     until: Moment | None = None
 
-    def which(self) -> RecordFilter:
-        """Give the choice as the shelves know it."""
+    def to_filter(self) -> RecordFilter:
+        """Return the filter for parked records."""
         return RecordFilter(self.reason, self.since, self.until)

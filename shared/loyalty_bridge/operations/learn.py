@@ -1,4 +1,4 @@
-"""What recorded events of a loyalty platform become: which fields are mapped, ignored, missing. Nothing is sent."""
+"""Compare recorded events of a loyalty platform with the mapping: fields that are mapped, ignored or missing."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from loyalty_bridge.platforms.registry import LOYALTY
 
 
 def learn(platform: str, files: Iterable[bytes]) -> list[dict[str, Any]]:
-    """Tell what becomes of events, by their type.
+    """Describe by event type what the mapping does with events. Nothing is sent.
 
     Parameters
     ----------
     files
-        Each an event, an array of events, or one event on each line.
+        Each file is an event, an array of events, or one event per line.
 
     Returns
     -------
     list
-        Of each type of event: how many there are, how often each property, attribute and profile field was set
+        For each event type: the number of events, how often each property, attribute and profile field was set
         (``mapped``), which unknown fields are sent (``sent_as_it_is``), which fields are not, and why (``ignored``),
-        and which documented properties never came (``missing``). Events that cannot be used are of type ``refused``.
+        and which documented properties no event has (``missing``). Events that cannot be used have type ``rejected``.
 
     Raises
     ------
     Invalid
-        There is no such platform.
+        The platform is unknown.
     """
     if platform not in LOYALTY:
         raise Invalid("platform", f"is not one of {', '.join(LOYALTY)}")
     documented = LOYALTY[platform].reference()
-    types: defaultdict[str, _Seen] = defaultdict(_Seen)
+    types: defaultdict[str, _TypeCounts] = defaultdict(_TypeCounts)
     for data in files:
         for event in _events(data):
             found = _read(platform, event)
@@ -54,8 +54,8 @@ def learn(platform: str, files: Iterable[bytes]) -> list[dict[str, Any]]:
     ]
 
 
-class _Seen:
-    """What was seen of one type of event."""
+class _TypeCounts:
+    """Counts of one event type."""
 
     def __init__(self) -> None:
         self.events = 0
@@ -97,10 +97,10 @@ def _read(platform: str, event: Json) -> MemberUpdate | Invalid:
     rules = reads.SETTINGS().rules
     now = datetime.now(UTC)
     if not isinstance(event, dict):
-        return Invalid("record", "is no event")
+        return Invalid("record", "is not an event, which is a JSON object")
     try:
         [opened] = cast("list[dict[str, Json]]", reads.events(event))
         member = reads.member(opened, rules) or "unknown"
         return reads.read(opened, rules, member=member, received=now)
-    except Invalid as refusal:
-        return refusal
+    except Invalid as error:
+        return error

@@ -1,6 +1,6 @@
-"""Forgetting a member on purpose: what was sent (so that all is sent again), or all that is remembered of the member.
+"""Delete the data of a member: the attribute state, so that all attributes are sent again, or everything.
 
-What is kept elsewhere stays: held and refused records, the journal's actions, the lines of batches.
+Held and rejected records, idempotency records and the members of batches stay.
 """
 
 from __future__ import annotations
@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
 
 def resync(settings: DeliverySettings, program: str, member: str) -> None:
-    """Forget which attribute values a member has at the destination: the next event sends all that it tells.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
+    """Delete a member's attribute state, so that the next event sends all its attributes."""
     with aws.reaching("DynamoDB"):
         aws.dynamodb().delete_item(
             TableName=settings.members_table, Key={"member": {"S": attribute_state.key(program, member)}}
@@ -33,13 +27,7 @@ def resync(settings: DeliverySettings, program: str, member: str) -> None:
 
 
 def forget(settings: DeliverySettings, program: str, member: str) -> int:
-    """Remove a member's state, owner, coupon codes, place in line and the aliases it is known by; gives their number.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
+    """Delete a member's attribute state, coupon codes, block, leases and aliases; return the number of aliases."""
     found = repository.load(settings, [program]).get(program)
     generation = found.generation if found else program
     resync(settings, program, member)
@@ -64,7 +52,7 @@ def forget(settings: DeliverySettings, program: str, member: str) -> int:
 
 
 def _forget_alias(settings: DeliverySettings, name: str, member: str) -> None:
-    """Take a member out of an alias, and remove the alias where it means nobody else."""
+    """Remove a member from an alias, and delete an alias without members."""
     client = aws.dynamodb()
     only: Any = {"TableName": settings.members_table, "Key": {"member": {"S": name}}}
     told: Any = {":member": {"SS": [member]}}

@@ -1,6 +1,6 @@
-"""Who an operator is, and of which programs: told by a token of the issuer, checked by PyJWT.
+"""Identify an operator and the operator's programs by a token of the issuer, which PyJWT verifies.
 
-PyJWT is small, widely used and kept up, and checks what OpenID Connect asks for: signature, algorithm, issuer,
+PyJWT is small, widely used and maintained, and checks what OpenID Connect requires: signature, algorithm, issuer,
 audience and times. https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation
 """
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import AdminSettings
 
 ALGORITHMS = ("RS256", "PS256", "ES256")
-"""Signatures with a key pair: with any other, who can read the issuer's public keys could sign."""
+"""Algorithms with a key pair. With a shared secret, a reader of the public keys could sign tokens."""
 LEEWAY_SECONDS = 30
 KEYS_SECONDS = 3600.0
-"""For how long the issuer's keys are known."""
+"""How long the issuer's keys are cached."""
 KEYS_AGAIN_SECONDS = 10.0
-"""A token that names another key lets them be read again, but not more often."""
+"""Shortest time between two reads of the keys, when a token names an unknown one."""
 _SECONDS = 6.0
 CLIENT_AUTHENTICATION = "client_authentication"
 """Name in the configuration: ``client_secret_basic`` or ``client_secret_post``
@@ -39,16 +39,16 @@ _NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Somebody who is signed in.
+    """A person who is signed in.
 
     Attributes
     ----------
     subject
-        The issuer's id of the person; what the audit names.
+        The issuer's id of the person, which the audit shows.
     name
-        What the page greets the person by.
+        The name that the page shows.
     programs
-        Ids of the programs that the person operates, besides when it is `all_programs`.
+        Ids of the programs that the person may administer, unless `all_programs`.
     """
 
     subject: str
@@ -57,20 +57,20 @@ class Operator:
     programs: frozenset[str] = frozenset()
 
     def may(self, program: str) -> bool:
-        """Tell whether the person operates a program."""
+        """Return whether the person may administer a program."""
         return self.all_programs or program in self.programs
 
 
 @cache
 def configuration(settings: AdminSettings) -> Mapping[str, str]:
-    """Read where the issuer's endpoints are, once for a container; a slash at the issuer's end is not doubled.
+    """Read the issuer's endpoints, once per container.
 
     https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig
 
     Raises
     ------
     Unavailable
-        It does not answer as it should.
+        The issuer does not answer, or its configuration is not valid.
     """
     from loyalty_bridge.infra.http_client import Request
 
@@ -90,7 +90,7 @@ def configuration(settings: AdminSettings) -> Mapping[str, str]:
 
 
 def _client_authentication(told: Mapping[str, Any]) -> str:
-    """Choose how the client shows its secret: by default, and where both are taken, not in the form."""
+    """Choose how the client sends its secret: in a header, unless the issuer accepts only the form."""
     methods = told.get("token_endpoint_auth_methods_supported")
     posts = isinstance(methods, list) and "client_secret_post" in methods and "client_secret_basic" not in methods
     return "client_secret_post" if posts else "client_secret_basic"
@@ -104,17 +104,17 @@ def _transport() -> Send:
 
 
 def call_issuer(request: Request) -> tuple[int, Mapping[str, Any]]:
-    """Send a request to the issuer; gives the status and the JSON object that it answers.
+    """Send a request to the issuer, and return the status and the JSON object of the answer.
 
     Raises
     ------
     Unavailable
-        It does not answer, or with something else.
+        The issuer does not answer, or the answer is not a JSON object.
     """
     named = replace(request, headers={**request.headers, "user-agent": USER_AGENT})
     try:
         reply = _transport()(named, time.monotonic() + _SECONDS)
-    except (NotSent, OutcomeUnknown) as error:  # words of actions: here nothing was to be done
+    except (NotSent, OutcomeUnknown) as error:  # both mean the same for a read
         raise Unavailable(f"the issuer: {error}") from None
     try:
         told = json.loads(reply.body)
@@ -136,7 +136,7 @@ def _safe(url: str) -> str:
 
 
 def _signing_key(url: str, token: str) -> PyJWK:
-    """Find the issuer's key that a token says it is signed with; a set with one key needs no name for it.
+    """Find the key that signed a token; in a set with one key, the token need not name it.
 
     https://openid.net/specs/openid-connect-core-1_0.html#Signing
     """
@@ -168,7 +168,7 @@ _key_sets: dict[str, tuple[clocks.Moment, list[Mapping[str, Any]]]] = {}
 
 
 def _key_set(url: str, seconds: float) -> list[Mapping[str, Any]]:
-    """Read the issuer's keys for signatures, unless they were read within so many seconds."""
+    """Read the issuer's signing keys, unless they were read within `seconds`."""
     from loyalty_bridge.infra.http_client import Request
 
     if url in _key_sets and not clocks.is_past(_key_sets[url][0], seconds):
@@ -187,19 +187,19 @@ def _key_set(url: str, seconds: float) -> list[Mapping[str, Any]]:
 
 
 def verified_claims(settings: AdminSettings, token: str, *, nonce: str | None = None) -> Mapping[str, Any]:
-    """Check a token of the issuer for this client; gives its claims.
+    """Verify a token that the issuer made for this client, and return its claims.
 
     Parameters
     ----------
     token
         An ID token, or an access token that names this client.
     nonce
-        What the sign-in was begun with; only an ID token with it is taken then.
+        The nonce of the sign-in. If given, only an ID token with it is valid.
 
     Raises
     ------
     Unauthorized
-        It is none, or not valid; why is told to nobody.
+        The token is not valid. The reason is not shown.
     Unavailable
         The issuer's keys cannot be read.
     """
@@ -237,7 +237,7 @@ def _unverified(token: str) -> Mapping[str, Any]:
 
 
 def operator_of(settings: AdminSettings, claims: Mapping[str, Any]) -> Operator:
-    """Tell who somebody is by the groups in the claims: of no group, the operator of no program."""
+    """Return the operator whom the claims describe; the groups decide the programs."""
     told = claims.get(settings.sign_in_groups)
     listed = [told] if isinstance(told, str) else told if isinstance(told, list) else []
     groups = {one for one in listed if isinstance(one, str)}

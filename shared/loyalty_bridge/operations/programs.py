@@ -1,4 +1,4 @@
-"""What an operator does with a program, by the command line or by the page: connect it, and see how it is."""
+"""Save a program's connection, release its held records, and describe its state."""
 
 from __future__ import annotations
 
@@ -28,32 +28,30 @@ def save(
     change: Mapping[str, Any],
     secrets: Any,
     *,
-    seen: int | None = None,
+    version: int | None = None,
     new_workspace: bool = False,
 ) -> Program:
-    """Create a program, or change the settings that are told and leave the rest; a held program is then released.
+    """Create a program, or change the settings that are given. A held program is then released.
 
-    A wait that its destination told stays, unless it gets another destination: another address, or a key.
+    A Retry-After of the destination still applies, unless the address or the key changes.
 
     Parameters
     ----------
     secrets
-        An object of secrets to set, in the clear.
-    seen
-        The version that the operator saw, 0 when the program is to be new; None when it does not matter.
+        The secrets to set, by name, in plain text.
+    version
+        The version that the operator has read; 0 for a new program; None to skip the check.
 
     Raises
     ------
     Invalid
-        Naming the field that is wrong.
+        A field is invalid.
     Conflict
-        Somebody else saved it since.
-    Unavailable
-        A store does not answer.
+        The program was saved by someone else since then.
     """
     program_id(program)
     before = repository.load(settings, [program]).get(program)
-    if seen is not None and seen != (before.version if before else 0):
+    if version is not None and version != (before.version if before else 0):
         raise Conflict(repository.conflict_message(program))
     connection = merged(_settings_to_change(before, change) if before else Connection(), change)
     secrets = _check_secrets(secrets, connection)
@@ -76,12 +74,12 @@ def save(
 
 
 def _check_stored_credentials(before: Program, connection: Connection, given: Mapping[str, str]) -> None:
-    """Check that the webhook credentials that stay are still what deliveries show.
+    """Check that the stored webhook credentials still fit the authentication scheme.
 
     Raises
     ------
     Invalid
-        The way to show them changes, and one that is stored is not put again.
+        The scheme changes, and a stored credential is not set again.
     """
 
     def shown(side: object) -> tuple[str, str] | None:
@@ -90,16 +88,16 @@ def _check_stored_credentials(before: Program, connection: Connection, given: Ma
     was, now = shown(before.connection.loyalty), shown(connection.loyalty)
     stay = [name for name in WEBHOOK_CREDENTIALS if name in before.secrets and name not in given]
     if now and was != now and stay:
-        raise Invalid("loyalty.webhook_auth", f"changes how the credential is shown: put secrets.{stay[0]} again, too")
+        raise Invalid("loyalty.webhook_auth", f"changes how the credential is sent: set secrets.{stay[0]} again, too")
 
 
 def _settings_to_change(before: Program, change: Mapping[str, Any]) -> Connection:
-    """Give the settings that a change builds on; unreadable ones are replaced, but only as a whole.
+    """Return the settings that a change is applied to; unreadable settings must be replaced as a whole.
 
     Raises
     ------
     Invalid
-        The change leaves something out that cannot be read.
+        The stored settings are unreadable, and the change does not contain both sides.
     """
     if isinstance(before.stored, str):
         if absent := [side for side in ("loyalty", "engagement") if side not in change]:
@@ -109,12 +107,12 @@ def _settings_to_change(before: Program, change: Mapping[str, Any]) -> Connectio
 
 
 def _destination_of(connection: Connection) -> dict[str, Any]:
-    """Tell where a connection's updates go."""
+    """Return the settings that decide where a connection's updates go."""
     return {name: value for name, value in msgspec.to_builtins(connection.engagement).items() if name != "rules"}
 
 
 def _check_secrets(given: Any, connection: Connection) -> Mapping[str, str]:
-    """Give the secrets without the blanks around them: what is copied often ends in a line break."""
+    """Return the secrets without blanks around them; a copied secret often ends in a line break."""
     if not isinstance(given, Mapping):
         raise Invalid("secrets", "is not an object")
     sides = connection.loyalty, connection.engagement
@@ -131,7 +129,7 @@ def _check_secrets(given: Any, connection: Connection) -> Mapping[str, str]:
 
 
 def state_of(program: Program) -> str:
-    """Tell in a word how a program is: ``unreadable``, ``incomplete``, ``streaming``, ``held`` or ``releasing``."""
+    """Return the state of a program: ``unreadable``, ``incomplete``, ``streaming``, ``held`` or ``releasing``."""
     if program.unreadable:
         return "unreadable"
     if program.missing():
@@ -140,14 +138,14 @@ def state_of(program: Program) -> str:
 
 
 def describe(program: Program) -> dict[str, Any]:
-    """Describe a program; of its secrets, the last four characters."""
+    """Describe a program, with the last four characters of its secrets."""
     settings: Any = {"loyalty": {}, "engagement": {}} if isinstance(program.stored, str) else program.stored
     return {
         "program": program.id,
         "version": program.version,
         "state": state_of(program),
         "missing": [] if program.unreadable else program.missing(),
-        "gate_reason": program.unreadable or program.delivery_state.reason,
+        "held_because": program.unreadable or program.delivery_state.reason,
         **msgspec.to_builtins(settings),
         "secrets": {
             name: f"…{secret.last_four}" for name, secret in program.secrets.items() if name != repository.STATE_KEY
@@ -156,7 +154,7 @@ def describe(program: Program) -> dict[str, Any]:
 
 
 def row(program: Program) -> dict[str, Any]:
-    """Describe a program in a line of a list."""
+    """Describe a program in a row of a list."""
     side = None if isinstance(program.stored, str) else program.stored
     return {
         "program": program.id,
@@ -167,14 +165,12 @@ def row(program: Program) -> dict[str, Any]:
 
 
 def release(settings: ProgramSettings, program: Program) -> None:
-    """Release held records from the next minute on, without waiting for the probe.
+    """Release held records from the next minute on, without a check of the connection.
 
     Raises
     ------
     NotConnected
         The program is not held.
-    Unavailable
-        DynamoDB does not answer.
     """
     if program.delivery_state.unreadable:
         delivery_state.replace(settings, program.id, time.time())

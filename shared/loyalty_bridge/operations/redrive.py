@@ -1,7 +1,7 @@
-"""Records that were refused, or that crashed the forwarder, on their way again.
+"""Redrive rejected records and dead letters, or drop rejected ones.
 
-They keep their event ids, so the ledger lets through only what the destination does not have, and the member state only
-what is not older than what it has.
+Records keep their event ids. So the delivery log lets through only the parts that the destination does not have, and
+the attribute state only values that are not older than those it has.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
 
 MOST_REASONS = 10
-"""Reasons of one record that a list shows."""
+"""Reasons of one record in a list."""
 MOST_REASON_CHARACTERS = 300
 QUEUE_WAIT_SECONDS = 1
-"""Any wait makes it a long poll, which asks all servers of the queue: a short one may find nothing on a full queue.
+"""A wait makes a long poll, which asks all servers of the queue; a short poll may find a full queue empty.
 
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html
 """
 STREAM_FAILURES = "aws/lambda/"
-"""Where Lambda puts what it gave up of a stream.
+"""Prefix under which Lambda stores batches of the stream that it gave up.
 
 https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
 """
@@ -41,30 +41,30 @@ https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
 
 @dataclass(frozen=True, slots=True)
 class RecordFilter:
-    """Which refused records are meant.
+    """Select rejected records.
 
     Attributes
     ----------
     reason
-        Part of the reason; empty means any.
+        Text that a reason contains; empty selects all.
     since, until
-        When they were refused.
+        First and last time of rejection.
     """
 
     reason: str = ""
     since: datetime | None = None
     until: datetime | None = None
 
-    def bundle(self, bundle: ParkedBatch) -> bool:
-        """Tell whether a bundle may hold some."""
-        in_time = (self.since is None or bundle.at >= self.since) and (self.until is None or bundle.at <= self.until)
-        is_partial = not 0 < len(bundle.reasons) < parked_records.MOST_REASONS
-        told = is_partial or any(self.reason in reason for reason in bundle.reasons)
-        return in_time and told
+    def may_match(self, batch: ParkedBatch) -> bool:
+        """Return whether a parked batch may contain matching records."""
+        in_time = (self.since is None or batch.at >= self.since) and (self.until is None or batch.at <= self.until)
+        is_partial = not 0 < len(batch.reasons) < parked_records.MOST_REASONS
+        has_reason = is_partial or any(self.reason in reason for reason in batch.reasons)
+        return in_time and has_reason
 
-    def entry(self, entry: ParkedRecord) -> bool:
-        """Tell whether a record is one."""
-        return any(self.reason in f"{refusal.field}: {refusal.reason}" for refusal in entry.field_errors)
+    def matches(self, entry: ParkedRecord) -> bool:
+        """Return whether a record matches."""
+        return any(self.reason in f"{error.field}: {error.reason}" for error in entry.field_errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Moved:
     records
         Number of records that were redriven or dropped.
     left
-        Number of records in bundles for which there was no time; some of them may not match. Repeat the call for them.
+        Number of records in batches for which there was no time; some of them may not match. Repeat the call for them.
     """
 
     records: int
@@ -86,30 +86,18 @@ class Moved:
 def rejected(
     settings: DeliverySettings, program: str, which: RecordFilter
 ) -> Iterator[tuple[ParkedBatch, list[ParkedRecord]]]:
-    """List the refused records that are meant, bundle by bundle.
-
-    Raises
-    ------
-    Unavailable
-        A store does not answer.
-    """
-    for bundle in parked_records.batches(settings, "rejected", program):
-        if which.bundle(bundle):
-            yield bundle, [entry for entry in parked_records.records(settings, bundle) if which.entry(entry)]
+    """List the matching rejected records, one parked batch at a time."""
+    for batch in parked_records.batches(settings, "rejected", program):
+        if which.may_match(batch):
+            yield batch, [entry for entry in parked_records.records(settings, batch) if which.matches(entry)]
 
 
 def rows(settings: DeliverySettings, program: str, which: RecordFilter) -> Iterator[dict[str, Any]]:
-    """Describe the refused records that are meant, each in a line of a list.
-
-    Raises
-    ------
-    Unavailable
-        A store does not answer.
-    """
-    for bundle, entries in rejected(settings, program, which):
+    """Describe the matching rejected records, one row each."""
+    for batch, entries in rejected(settings, program, which):
         for entry in entries:
             yield {
-                "at": bundle.at.isoformat(timespec="seconds"),
+                "at": batch.at.isoformat(timespec="seconds"),
                 "event_id": entry.event_id,
                 "reasons": _reasons(entry),
                 "missing": ", ".join(entry.missing),
@@ -117,20 +105,18 @@ def rows(settings: DeliverySettings, program: str, which: RecordFilter) -> Itera
 
 
 def describe(settings: DeliverySettings, program: str, event_id: str) -> dict[str, Any]:
-    """Show a refused record itself: a member's data.
+    """Describe a rejected record, with its body.
 
     Raises
     ------
     NotFound
-        There is none of that event id.
-    Unavailable
-        A store does not answer.
+        No rejected record has that event id.
     """
-    for bundle in parked_records.batches(settings, "rejected", program):
-        for entry in parked_records.records(settings, bundle):
+    for batch in parked_records.batches(settings, "rejected", program):
+        for entry in parked_records.records(settings, batch):
             if entry.event_id == event_id:
                 return {
-                    "at": bundle.at.isoformat(),
+                    "at": batch.at.isoformat(),
                     "received": entry.record.received.isoformat(),
                     "event_id": entry.event_id,
                     "rejected": [
@@ -139,28 +125,28 @@ def describe(settings: DeliverySettings, program: str, event_id: str) -> dict[st
                     "missing": list(entry.missing),
                     "record": entry.record.body.decode(errors="backslashreplace"),
                 }
-    raise NotFound(f"no refused record of {program} has the event id {event_id}")
+    raise NotFound(f"no rejected record of {program} has the event id {event_id}")
 
 
 def _reasons(entry: ParkedRecord) -> str:
-    """Name the first reasons: a record may be refused for thousands, and a list shows many records."""
+    """Return the first reasons: a record may have thousands, and a list shows many records."""
     first = [f"{one.field}: {one.reason}"[:MOST_REASON_CHARACTERS] for one in entry.field_errors[:MOST_REASONS]]
     more = len(entry.field_errors) - len(first)
     return "; ".join([*first, *([f"and {more} more"] if more else [])])
 
 
 def redrive(settings: DeliverySettings, program: str, which: RecordFilter, seconds: float = math.inf) -> Moved:
-    """Put refused records on the event queue or stream again, bundle by bundle.
+    """Put rejected records back on the event queue or stream, one parked batch at a time.
 
     Parameters
     ----------
     seconds
-        Begins no further bundle after this time.
+        Time after which no further parked batch is begun.
 
     Raises
     ------
     Unavailable
-        A store or the transport does not answer: what was not put on the transport is still refused.
+        A store does not answer. Records that were not put back stay rejected.
     """
     return _remove(
         settings,
@@ -172,17 +158,12 @@ def redrive(settings: DeliverySettings, program: str, which: RecordFilter, secon
 
 
 def drop(settings: DeliverySettings, program: str, which: RecordFilter, seconds: float = math.inf) -> Moved:
-    """Delete refused records for good, bundle by bundle.
+    """Delete rejected records, one parked batch at a time.
 
     Parameters
     ----------
     seconds
-        Begins no further bundle after this time.
-
-    Raises
-    ------
-    Unavailable
-        A store does not answer.
+        Time after which no further parked batch is begun.
     """
     return _remove(settings, program, which, seconds, lambda _: None)
 
@@ -195,39 +176,33 @@ def _remove(
     act: Callable[[Sequence[ParkedRecord]], None],
 ) -> Moved:
     until, taken = time.monotonic() + seconds, 0
-    # The index first: what is put back beside a bundle comes again in a listing that goes on.
-    bundles = [bundle for bundle in parked_records.batches(settings, "rejected", program) if which.bundle(bundle)]
-    for number, bundle in enumerate(bundles):
+    # The index first: what is put back beside a batch comes again in a listing that goes on.
+    batches = [batch for batch in parked_records.batches(settings, "rejected", program) if which.may_match(batch)]
+    for number, batch in enumerate(batches):
         if time.monotonic() >= until:
-            return Moved(taken, sum(one.count for one in bundles[number:]))
-        entries = parked_records.records(settings, bundle)
-        meant = [entry for entry in entries if which.entry(entry)]
+            return Moved(taken, sum(one.count for one in batches[number:]))
+        entries = parked_records.records(settings, batch)
+        meant = [entry for entry in entries if which.matches(entry)]
         if not meant:
             continue
         act(meant)
-        rest = [entry for entry in entries if not which.entry(entry)]
+        rest = [entry for entry in entries if not which.matches(entry)]
         if rest:
-            parked_records.park(settings, "rejected", program, rest, bundle.at.timestamp())
-        parked_records.remove(settings, bundle)
+            parked_records.park(settings, "rejected", program, rest, batch.at.timestamp())
+        parked_records.remove(settings, batch)
         taken += len(meant)
     return Moved(taken)
 
 
 def count_dead_letters(settings: DeliverySettings) -> dict[str, int]:
-    """Count the dead letters: messages of the dead-letter queue, batches that Lambda gave up.
-
-    Raises
-    ------
-    Unavailable
-        A store does not answer.
-    """
+    """Count the dead letters: messages of the dead-letter queue, batches that Lambda gave up."""
     counts = {"messages": 0, "batches": 0}
     with aws.reaching("the dead letters"):
         if settings.dead_letter_queue_url:
-            told = aws.sqs().get_queue_attributes(
+            answer = aws.sqs().get_queue_attributes(
                 QueueUrl=settings.dead_letter_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
             )
-            counts["messages"] = int(told["Attributes"]["ApproximateNumberOfMessages"])
+            counts["messages"] = int(answer["Attributes"]["ApproximateNumberOfMessages"])
         counts["batches"] = sum(1 for _ in _stream_dead_letters(settings))
     return counts
 
@@ -238,12 +213,12 @@ def redrive_dead_letters(settings: DeliverySettings, seconds: float = math.inf) 
     Parameters
     ----------
     seconds
-        Begins nothing more after this time.
+        Time after which nothing more is begun.
 
     Raises
     ------
     Unavailable
-        A store or the transport does not answer; what was not put stays where it was.
+        A store does not answer. Records that were not put back stay where they were.
     """
     until = time.monotonic() + seconds
     moved = 0
@@ -271,7 +246,7 @@ def redrive_dead_letters(settings: DeliverySettings, seconds: float = math.inf) 
             try:
                 inbound = envelope.inbound_messages(_payload(json.loads(body)))
             except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
-                continue  # damaged: it stays, and is counted, so that a person can look at it
+                continue  # damaged: it stays and is counted, for a person to look at
             for entry in inbound:
                 _republish(settings, entry)
                 moved += 1
@@ -291,7 +266,7 @@ def _dead_letter_message(message: Mapping[str, Any]) -> InboundMessage:
 
 
 def _republish(settings: DeliverySettings, message: InboundMessage) -> None:
-    """Put an entry on the event queue or stream again as what came when it came first; what is no record, as it is."""
+    """Publish an entry again with its first arrival time; an entry that is not a record, unchanged."""
     try:
         record = envelope.decode(message, lambda key: bodies.load(settings, key))
     except Invalid:
@@ -307,5 +282,5 @@ def _stream_dead_letters(settings: DeliverySettings) -> Iterator[str]:
 
 def _payload(failure: dict[str, Any]) -> dict[str, Any]:
     payload = failure["payload"]
-    told: dict[str, Any] = json.loads(payload) if isinstance(payload, str) else payload
-    return told
+    parsed: dict[str, Any] = json.loads(payload) if isinstance(payload, str) else payload
+    return parsed

@@ -1,4 +1,4 @@
-"""A sample event, sent to see whether a program's connection works; neither ledger nor member state learns of it."""
+"""Send a sample event to check a connection; it changes neither the delivery log nor the attribute state."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _SECONDS = 20.0
 
 
 def send_sample(program: Program, member: str) -> dict[str, Any]:
-    """Send the event ``loyalty_bridge_sample`` for a (test) member, once, and tell what the destination answered.
+    """Send the event ``loyalty_bridge_sample`` for a test member once, and return the destination's answer.
 
     Raises
     ------
     NotConnected
-        The connection is not complete.
+        The connection is incomplete.
     Invalid
-        The destination has no such member ids.
+        The destination does not accept such a member id.
     """
     if missing := program.missing():
         raise NotConnected(f"missing: {', '.join(missing)}")

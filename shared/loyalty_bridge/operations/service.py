@@ -1,7 +1,7 @@
-"""What an operator can do: the same for the page, for its API, and for the command line.
+"""The use cases of operators, which page, API and command line share.
 
-Everything asks first whether the operator may: another operator's program does not exist. Every change leaves its line
-in the audit.
+Each checks the operator's access first: a program of another operator is reported as missing. Each change is written to
+the audit.
 """
 
 from __future__ import annotations
@@ -30,22 +30,20 @@ if TYPE_CHECKING:
     from loyalty_bridge.operations.redrive import Moved, RecordFilter
 
 SHOWN = 200
-"""Most rows of a list; redrive and drop act on all records that `RecordFilter` selects."""
+"""Rows of a list. Redrive and drop act on all records that `RecordFilter` selects."""
 SHOWN_BYTES = 1_000_000
-"""Most bytes of a list, as JSON: Lambda answers 6 MB, and a page writes a character in up to five bytes.
+"""Bytes of a list, as JSON: Lambda returns at most 6 MB, and a page writes a character in up to five bytes.
 
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
 REDRIVE_SECONDS = 15.0
-"""A page or API call begins no further bundle after this time: the gateway waits for 30 seconds."""
-
-
+"""Time after which a page or API call begins no further parked batch; the gateway waits for 30 seconds."""
 DELETE_SECONDS = 15.0
-"""Of the 29 that an answer may take."""
+"""Time that a deletion takes before it answers; the schedule continues it."""
 
 
 def require_access(ctx: OperatorContext, program: str) -> str:
-    """Check that a program may be seen, before it is known whether it is there."""
+    """Return the program's id if the operator may see it, whether or not the program exists."""
     try:
         name = program_id(program)
     except Invalid:
@@ -61,12 +59,12 @@ def require_all_programs(ctx: OperatorContext) -> None:
 
 
 def require_scope(ctx: OperatorContext, program: str) -> str:
-    """Check whose records, statistics or errors are meant; those of unknown programs are for an operator of all.
+    """Return the id of a program, or `UNKNOWN_PROGRAM` for an operator of all programs.
 
     Raises
     ------
     NotFound
-        There is no such program for this operator.
+        The program does not exist, or belongs to another operator.
     """
     if program == UNKNOWN_PROGRAM:
         require_all_programs(ctx)
@@ -86,7 +84,7 @@ def list_programs(ctx: OperatorContext) -> list[Program]:
 
 
 def count_open(ctx: OperatorContext, program: Program) -> dict[str, int]:
-    """Count what waits for somebody or something: held and refused records, actions without a known outcome."""
+    """Count held records, rejected records, and actions whose outcome is unknown."""
     return {
         "held": sum(bundle.count for bundle in parked_records.batches(ctx.settings, "held", program.id)),
         "rejected": sum(bundle.count for bundle in parked_records.batches(ctx.settings, "rejected", program.id)),
@@ -95,12 +93,12 @@ def count_open(ctx: OperatorContext, program: Program) -> dict[str, int]:
 
 
 def find_program(ctx: OperatorContext, program: str) -> Program:
-    """Read a program.
+    """Load a program.
 
     Raises
     ------
     NotFound
-        There is none, for this operator.
+        The program does not exist, or belongs to another operator.
     """
     return repository.find(ctx.settings, require_access(ctx, program))
 
@@ -110,23 +108,28 @@ def save_connection(
     program: str,
     change: Mapping[str, Any],
     secrets: Any,
-    seen: int | None,
+    version: int | None,
     *,
     new_workspace: bool = False,
 ) -> Program:
-    """Create a program (`seen` is 0), or change what is told and leave the rest (`seen` None: whatever it is).
+    """Create a program, or change the settings that are given.
+
+    Parameters
+    ----------
+    version
+        The version that the operator has read; 0 for a new program; None to skip the check.
 
     Raises
     ------
     Invalid
-        Naming the field that is wrong.
+        A field is invalid.
     Conflict
-        Somebody else saved it since it was seen.
+        The program was saved by someone else since then.
     """
     given = secrets if isinstance(secrets, Mapping) else ()
     names = sorted([*_changed_paths(change), *(f"secrets.{name}" for name in given)])
     with audited(ctx, "save_connection", require_access(ctx, program_id(program)), ", ".join(names)):
-        return programs.save(ctx.settings, program, change, secrets, seen=seen, new_workspace=new_workspace)
+        return programs.save(ctx.settings, program, change, secrets, version=version, new_workspace=new_workspace)
 
 
 def _changed_paths(change: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -137,7 +140,7 @@ def _changed_paths(change: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def delete_program(ctx: OperatorContext, program: str) -> None:
-    """Delete a program with its keys, records and members; what takes longer, the schedule ends."""
+    """Delete a program with its keys, parked records and member data; the schedule continues a long deletion."""
     name = require_access(ctx, program)
     if not deletion.is_under_way(ctx.settings, name):
         find_program(ctx, name)
@@ -159,7 +162,7 @@ def release_held(ctx: OperatorContext, program: str) -> None:
 
 
 def test_connection(ctx: OperatorContext, program: str) -> dict[str, Any]:
-    """Ask the destination whether it takes the key, by a request that changes nothing."""
+    """Check that the destination accepts the key, with a request that changes nothing."""
     found = find_program(ctx, program)
     if missing := found.missing():
         raise NotConnected(f"missing: {', '.join(missing)}")
@@ -167,7 +170,7 @@ def test_connection(ctx: OperatorContext, program: str) -> dict[str, Any]:
 
 
 def send_sample(ctx: OperatorContext, program: str, member: str) -> dict[str, Any]:
-    """Send the sample event for a (test) member; gives what the destination answers."""
+    """Send the sample event for a test member, and return the destination's answer."""
     found = find_program(ctx, program)
     with audited(ctx, "send_sample", found.id):
         return sample_event.send_sample(found, member)
@@ -184,7 +187,7 @@ def list_keys(ctx: OperatorContext, program: str) -> list[dict[str, Any]]:
 def create_key(
     ctx: OperatorContext, program: str, name: str, scopes: Collection[str] = api_keys.SCOPES
 ) -> dict[str, Any]:
-    """Make a key; it is in this answer and never again."""
+    """Create a key. Only this answer contains it."""
     found = find_program(ctx, program)
     with audited(ctx, "create_key", found.id):
         key, known = api_keys.create(ctx.settings, found.id, name, scopes)
@@ -192,7 +195,7 @@ def create_key(
 
 
 def revoke_key(ctx: OperatorContext, program: str, key: str) -> None:
-    """Revoke a key: the next call with it is refused."""
+    """Revoke a key. The next call with it gets a 401."""
     found = find_program(ctx, program)
     with audited(ctx, "revoke_key", found.id, key):
         api_keys.revoke(ctx.settings, found.id, key)
@@ -202,47 +205,47 @@ def revoke_key(ctx: OperatorContext, program: str, key: str) -> None:
 
 
 def explain_record(ctx: OperatorContext, program: str, record: bytes) -> dict[str, Any]:
-    """Tell what a record would become, without sending it."""
+    """Preview a record without sending it."""
     return explain.explain(ctx.settings, record, find_program(ctx, program).id)
 
 
 def trace_id(ctx: OperatorContext, program: str, name: str) -> dict[str, Any]:
-    """Tell what happened to an event, or to a member's events."""
+    """Trace an event, or the events of a member."""
     return trace.trace(ctx.settings, find_program(ctx, program), name)
 
 
 def load_statistics(ctx: OperatorContext, program: str, days: int) -> list[Day]:
-    """Tell what a program did on each of the last days (UTC)."""
+    """Load the counters of the last days (UTC)."""
     return activity.statistics(ctx.settings, require_scope(ctx, program), days)
 
 
 def list_unknown_fields(ctx: OperatorContext, program: str, days: int) -> list[FieldCount]:
-    """List the fields of a program's events that its mapping does not name."""
+    """List the fields of events that the mapping does not name."""
     return activity.unknown_fields(ctx.settings, require_scope(ctx, program), days)
 
 
 def list_errors(ctx: OperatorContext, program: str, which: ErrorSelection, limit: int = 100) -> ErrorPage:
-    """List a program's errors, the latest first."""
+    """List errors, latest first."""
     return activity.errors(ctx.settings, require_scope(ctx, program), limit=limit, **dict(which))
 
 
 def find_error(ctx: OperatorContext, program: str, line: str) -> ErrorLine:
-    """Show equal errors of one day.
+    """Return one line of the error history: equal errors of one day.
 
     Raises
     ------
     NotFound
-        There are none of that id.
+        There is no line with that id.
     """
     try:
         day = date.fromisoformat(line[:10])
     except ValueError:
         raise NotFound("there is no such error") from None
     of_day = activity.errors(ctx.settings, require_scope(ctx, program), since=day, until=day, limit=1000).lines
-    found = next((one for one in of_day if one.id == line), None)
-    if found is None:
+    error = next((error for error in of_day if error.id == line), None)
+    if error is None:
         raise NotFound("there is no such error")
-    return found
+    return error
 
 
 def list_actions(ctx: OperatorContext, program: str) -> list[dict[str, Any]]:
@@ -253,19 +256,19 @@ def list_actions(ctx: OperatorContext, program: str) -> list[dict[str, Any]]:
 
 
 def show_action(ctx: OperatorContext, program: str, action: str) -> dict[str, Any]:
-    """Tell what is known of an action."""
+    """Describe an action."""
     return decisions.to_dict(decisions.find(ctx.settings, find_program(ctx, program).id, action))
 
 
 def decide_action(ctx: OperatorContext, program: str, action: str, *, happened: bool, result: str) -> None:
-    """End an action whose outcome is unknown; when it did not happen, its next repeat, or its batch, carries it out.
+    """Decide the outcome of an action. If it did not happen, its next repeat or its batch carries it out.
 
     Raises
     ------
     Invalid
-        It happened, and what repeats are to be answered with is not told.
+        The action happened, and `result` is missing.
     Conflict
-        Its outcome is known meanwhile.
+        The outcome is known by now.
     """
     record = decisions.find(ctx.settings, find_program(ctx, program).id, action)
     ended = decisions.answer(record, result, happened=happened)
@@ -275,7 +278,7 @@ def decide_action(ctx: OperatorContext, program: str, action: str, *, happened: 
 
 
 def list_held(ctx: OperatorContext, program: str) -> list[dict[str, Any]]:
-    """List what is held, in order."""
+    """List the held records, in order."""
     return [
         parked_records.row(bundle)
         for bundle in parked_records.batches(ctx.settings, "held", find_program(ctx, program).id, limit=SHOWN)
@@ -283,24 +286,24 @@ def list_held(ctx: OperatorContext, program: str) -> list[dict[str, Any]]:
 
 
 def list_rejected(ctx: OperatorContext, program: str, which: RecordFilter) -> list[dict[str, Any]]:
-    """List refused records with their reasons."""
+    """List rejected records with their reasons."""
     return fit_rows(redrive.rows(ctx.settings, require_scope(ctx, program), which))
 
 
 def fit_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Take the first rows, as many as an answer holds."""
-    taken: list[dict[str, Any]] = []
+    """Return the first rows, as many as fit into an answer."""
+    fitting: list[dict[str, Any]] = []
     size = 0
     for row in islice(rows, SHOWN):
         size += len(json.dumps(row))
-        if taken and size > SHOWN_BYTES:
+        if fitting and size > SHOWN_BYTES:
             break
-        taken.append(row)
-    return taken
+        fitting.append(row)
+    return fitting
 
 
 def show_rejected(ctx: OperatorContext, program: str, event_id: str) -> dict[str, Any]:
-    """Show a refused record itself: a member's data, so that the audit names who looked."""
+    """Return a rejected record. It contains personal data, so the audit records who looked."""
     with audited(ctx, "show_rejected", require_scope(ctx, program), event_id):
         return redrive.describe(ctx.settings, program, event_id)
 
@@ -308,13 +311,13 @@ def show_rejected(ctx: OperatorContext, program: str, event_id: str) -> dict[str
 def redrive_rejected(
     ctx: OperatorContext, program: str, which: RecordFilter, seconds: float = REDRIVE_SECONDS
 ) -> Moved:
-    """Put refused records on the event queue or stream again, as many bundles as there is time for."""
+    """Put rejected records back on the event queue or stream, as many as `seconds` allow."""
     with audited(ctx, "redrive_rejected", require_scope(ctx, program), _selection_text(which)):
         return redrive.redrive(ctx.settings, program, which, seconds)
 
 
 def drop_rejected(ctx: OperatorContext, program: str, which: RecordFilter, seconds: float = REDRIVE_SECONDS) -> Moved:
-    """Delete refused records for good, as many bundles as there is time for."""
+    """Delete rejected records, as many as `seconds` allow."""
     with audited(ctx, "drop_rejected", require_scope(ctx, program), _selection_text(which)):
         return redrive.drop(ctx.settings, program, which, seconds)
 
@@ -340,24 +343,24 @@ def redrive_dead_letters(ctx: OperatorContext, seconds: float = REDRIVE_SECONDS)
 
 
 def resync_member(ctx: OperatorContext, program: str, member: str) -> None:
-    """Let the next event of a member send all attributes that it tells."""
+    """Send all attributes with a member's next event, changed or not."""
     with audited(ctx, "resync_member", find_program(ctx, program).id):
         members.resync(ctx.settings, program, member)
 
 
 def forget_member(ctx: OperatorContext, program: str, member: str) -> None:
-    """Remove what is remembered of a member."""
+    """Delete the data that is stored about a member."""
     with audited(ctx, "forget_member", find_program(ctx, program).id):
         members.forget(ctx.settings, program, member)
 
 
 def list_audit(ctx: OperatorContext, program: str) -> list[dict[str, str]]:
-    """List what was changed of a program, newest first; what was changed of all is for an operator of all.
+    """List the changes of a program, also of a deleted one, newest first.
 
     Raises
     ------
     NotFound
-        There is no such program for this operator, and there was none.
+        The program does not exist and never did, or belongs to another operator.
     """
     if program == UNKNOWN_PROGRAM:
         require_all_programs(ctx)

@@ -1,4 +1,4 @@
-"""What is to be copied into the platforms, with a program's own addresses; as in docs/braze.md and docs/moengage.md."""
+"""The setup guide: what to paste into the platforms, with a program's URLs (docs/braze.md, docs/moengage.md)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _CONNECTED_CONTENT = """{% connected_content
 
 @dataclass(frozen=True, slots=True)
 class SetupSection:
-    """What belongs together: where it goes, and texts with their labels."""
+    """One step of the guide: where to paste, and the texts with their labels."""
 
     title: str
     where: str
@@ -73,7 +73,7 @@ class SetupSection:
 
 
 def setup_guide(settings: OperatorSettings, program: Program) -> Iterator[SetupSection]:
-    """Give what a program's platforms need."""
+    """Return the guide for a program's platforms."""
     side = program.connection.loyalty
     api = f"{settings.api_url}/v1/programs/{program.id}"
     match side:
@@ -98,7 +98,7 @@ def setup_guide(settings: OperatorSettings, program: Program) -> Iterator[SetupS
             )
         case ConvercusSettings():
             yield SetupSection(
-                "Convercus", "Events come by the queue, the stream, or HTTP.", tuple(_feeds(settings, program))
+                "Convercus", "Send events by the queue, the stream, or HTTP.", tuple(_feeds(settings, program))
             )
             if isinstance(program.connection.engagement, BrazeSettings):
                 yield from _braze(api, _member(program.connection.engagement))
@@ -139,7 +139,7 @@ def _moengage(api: str) -> Iterator[SetupSection]:
 
 
 def _member(side: BrazeSettings) -> str:
-    """Name the member in Liquid. An attribute is the last resort: an app's SDK may write it for its own user."""
+    """Return the member's id in Liquid. With aliases it is an attribute, which an app's SDK may overwrite."""
     is_alias = side.rules.identifier_type == "user_alias"
     return "custom_attribute.${convercus_account_id}" if is_alias else "${user_id}"
 
@@ -164,7 +164,7 @@ def _braze(api: str, member: str) -> Iterator[SetupSection]:
     coupons = (f"{named}/coupons?lang={{{{${{language}} | url_param_escape}}}}", ":no_cache", "offers")
     yield SetupSection(
         "Braze: Connected Content",
-        "At the beginning of a message. Ask for a field that must be there, such as member.member_id.",
+        "At the beginning of a message. Test for a field that is always present, such as member.member_id.",
         tuple(
             (label, _CONNECTED_CONTENT.replace("<URL>", url).replace("<CACHE>", cache).replace("<NAME>", name))
             for label, (url, cache, name) in (("Profile", profile), ("Coupons", coupons))

@@ -1,4 +1,4 @@
-"""What happened to an event, or to a member's events: ledger, member state, kept records, error history."""
+"""Trace an event or a member: delivery log, attribute state, parked records, error history."""
 
 from __future__ import annotations
 
@@ -22,56 +22,50 @@ _SECONDS = 20.0
 
 
 def trace(settings: DeliverySettings, program: Program, name: str) -> dict[str, Any]:
-    """Tell what is known of an id, whether it is an event's, a member's or an action's (of which only errors are told).
-
-    Raises
-    ------
-    Unavailable
-        A store does not answer.
-    """
+    """Collect what the stores know about the id of an event, a member, or an action (errors only)."""
     deadline = time.monotonic() + _SECONDS
     copies = [
         delivery_log.key_of_copies(program.id, program.destination_version, name, part) for part in get_args(Part)
     ]
     events = [delivery_log.key(program.id, program.destination_version, name), *copies]
-    found = dynamodb.batch_get(
+    items = dynamodb.batch_get(
         [
             *((settings.delivery_log_table, {"event": {"B": event}}) for event in events),
             (settings.members_table, {"member": {"S": attribute_state.key(program.id, name)}}),
         ],
         deadline,
     )
-    accepted = {part for item in found[settings.delivery_log_table] for part in delivery_log.from_item(item)[1]}
-    known = [
-        attribute_state.from_item(item, program.destination_version, b"-") for item in found[settings.members_table]
+    accepted = {part for item in items[settings.delivery_log_table] for part in delivery_log.from_item(item)[1]}
+    states = [
+        attribute_state.from_item(item, program.destination_version, b"-") for item in items[settings.members_table]
     ]
     return {
         "accepted_parts": sorted(accepted),
         "member_attributes_last_set": {
             ".".join(path): datetime.fromtimestamp(version.time / 1000, UTC).isoformat()
-            for one in known
-            for path, version in sorted(one.versions.items())
+            for state in states
+            for path, version in sorted(state.versions.items())
         },
         "waits_behind_held_records": bool(
             blocked_groups.load(settings, [(program.id, group_of(program.id, name))], deadline)
         ),
-        **{shelf: _on_shelf(settings, shelf, program.id, name) for shelf in get_args(Kind)},
+        **{kind: _parked(settings, kind, program.id, name) for kind in get_args(Kind)},
         "errors": [line.told() for line in activity.errors(settings, program.id, record=name).lines],
     }
 
 
-def _on_shelf(settings: DeliverySettings, shelf: Kind, program: str, name: str) -> list[dict[str, Any]]:
+def _parked(settings: DeliverySettings, kind: Kind, program: str, name: str) -> list[dict[str, Any]]:
     return [
         {
-            "position": bundle.position,
-            "at": bundle.at.isoformat(),
+            "position": batch.position,
+            "at": batch.at.isoformat(),
             "event_id": entry.event_id,
-            "reasons": [f"{refusal.field}: {refusal.reason}" for refusal in entry.field_errors],
+            "reasons": [f"{error.field}: {error.reason}" for error in entry.field_errors],
             "missing": list(entry.missing),
         }
-        for owner in (program, UNKNOWN_PROGRAM)  # it may have come before the program was connected
-        for bundle in parked_records.batches(settings, shelf, owner)
-        for entry in parked_records.records(settings, bundle)
+        for owner in (program, UNKNOWN_PROGRAM)  # a record may have come before the program was connected
+        for batch in parked_records.batches(settings, kind, owner)
+        for entry in parked_records.records(settings, batch)
         if entry.record.program == program and _is_about(entry, name)
     ]
 

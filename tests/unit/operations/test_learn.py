@@ -43,7 +43,7 @@ def test_what_cannot_be_used_is_told_with_the_reason() -> None:
     assert found["rejected"]["ignored"] == {
         "eventType": "is not a known event type",
         "occurredAt": "is not a time",
-        "record": "is no event",
+        "record": "is not an event, which is a JSON object",
     }
     assert found["convercus_user_logged_in"]["events"] == 1
 
