@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from loyalty_bridge.errors import NotSent, Unavailable
-from loyalty_bridge.infra import aws
+from loyalty_bridge.infra import aws, dynamodb
+from loyalty_bridge.infra.dynamodb import number, text
 from loyalty_bridge.infra.retry import attempts
 from loyalty_bridge.programs import recent
 from loyalty_bridge.programs.secrets import decrypt, encrypt
@@ -62,12 +63,12 @@ class Token:
 def from_item(item: Mapping[str, Any]) -> Token:
     """Read an item, also an empty one."""
     return Token(
-        issue=int(_number(item, "issue")),
-        purpose=item.get("purpose", {}).get("S", ""),
-        sealed=tuple(piece["B"] for piece in item.get("sealed", {}).get("L", ())),
-        renew_at=_number(item, "renew_at"),
-        expires=_number(item, "expires"),
-        leased_until=_number(item, "leased_until"),
+        issue=int(number(item, "issue")),
+        purpose=text(item, "purpose"),
+        sealed=tuple(item.get("sealed", ())),
+        renew_at=number(item, "renew_at"),
+        expires=number(item, "expires"),
+        leased_until=number(item, "leased_until"),
     )
 
 
@@ -152,11 +153,7 @@ class SharedToken:
         seen = self.latest
         if seen is None:
             recent.forget(self.settings.programs_table, self.program)
-            with aws.reaching("the token"):
-                reply = aws.dynamodb().get_item(
-                    TableName=self.settings.programs_table, Key=_key(self.program), ConsistentRead=True
-                )
-            seen = self.latest = from_item(reply.get("Item", {}))
+            seen = self.latest = from_item(dynamodb.get(self.settings.programs_table, _key(self.program)) or {})
         return seen
 
     def _value(self, token: Token) -> str:
@@ -170,18 +167,19 @@ def _take_lease(settings: ProgramSettings, program: str, issue: int, now: float,
     """
     unchanged = "issue = :issue" if issue else "attribute_not_exists(issue)"
     is_free = "attribute_not_exists(leased_until) OR leased_until <= :now OR leased_by = :owner"
-    return _update(
-        settings,
-        program,
+    blocker = dynamodb.update(
+        settings.programs_table,
+        _key(program),
         "SET leased_until = :until, leased_by = :owner",
+        {":until": until, ":now": now, ":owner": owner, ":issue": issue or None},
         f"{unchanged} AND ({is_free})",
-        {":until": until, ":now": now, **({":issue": issue} if issue else {})},
-        {":owner": {"S": owner}},
     )
+    return blocker is None
 
 
 def _give_back(settings: ProgramSettings, program: str, owner: str) -> None:
-    _update(settings, program, "REMOVE leased_until, leased_by", "leased_by = :owner", {}, {":owner": {"S": owner}})
+    expression, condition = "REMOVE leased_until, leased_by", "leased_by = :owner"
+    dynamodb.update(settings.programs_table, _key(program), expression, {":owner": owner}, condition)
 
 
 def _save(
@@ -194,51 +192,17 @@ def _save(
         )
     token = Token(issue, purpose, sealed, now + RENEW_AT * seconds, now + seconds)
     # When the condition fails, the lease was over and another container was faster: both tokens are good.
-    _update(
-        settings,
-        program,
+    dynamodb.update(
+        settings.programs_table,
+        _key(program),
         "SET issue = :issue, purpose = :purpose, sealed = :sealed, renew_at = :renew_at, expires = :expires "
         "REMOVE leased_until, leased_by",
+        {f":{name}": getattr(token, name) for name in ("issue", "purpose", "sealed", "renew_at", "expires")},
         "attribute_not_exists(issue) OR issue < :issue",
-        {":issue": issue, ":renew_at": token.renew_at, ":expires": token.expires},
-        {":purpose": {"S": purpose}, ":sealed": {"L": [{"B": piece} for piece in sealed]}},
     )
     recent.forget(settings.programs_table, program)
     return token
 
 
-def _update(
-    settings: ProgramSettings,
-    program: str,
-    expression: str,
-    condition: str,
-    numbers: Mapping[str, float],
-    values: Mapping[str, Any] | None = None,
-) -> bool:
-    """Write under a condition; tell whether it held."""
-    from botocore.exceptions import ClientError
-
-    with aws.reaching("the token"):
-        try:
-            aws.dynamodb().update_item(
-                TableName=settings.programs_table,
-                Key=_key(program),
-                UpdateExpression=expression,
-                ConditionExpression=condition,
-                ExpressionAttributeValues={name: {"N": f"{it:.3f}"} for name, it in numbers.items()}
-                | dict(values or {}),
-            )
-        except ClientError as error:
-            # By its code: a client makes the classes of its errors when first asked, in each thread its own.
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            return False
-    return True
-
-
 def _key(program: str) -> dict[str, Any]:
-    return {"program": {"S": program}, "item": {"S": ITEM}}
-
-
-def _number(item: Mapping[str, Any], name: str) -> float:
-    return float(item.get(name, {}).get("N", 0))
+    return {"program": program, "item": ITEM}

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from loyalty_bridge.errors import Invalid, NotFound
-from loyalty_bridge.infra import aws
+from loyalty_bridge.infra import dynamodb
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import ProgramSettings
@@ -55,46 +55,24 @@ def create(settings: ProgramSettings, program: str, name: str, scopes: Collectio
     ------
     Invalid
         There is no such scope, or none is named.
-    Unavailable
-        DynamoDB does not take it.
     """
     if not scopes or not set(scopes) <= set(SCOPES):
         raise Invalid("scopes", f"are not some of {', '.join(SCOPES)}")
     key = PREFIX + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
     item: dict[str, Any] = {
-        "program": {"S": program},
-        "item": {"S": str(item_of(key))},
-        "name": {"S": name},
-        "created": {"N": str(int(time.time()))},
-        "scopes": {"SS": sorted(set(scopes))},
+        "program": program,
+        "item": item_of(key),
+        "name": name,
+        "created": int(time.time()),
+        "scopes": set(scopes),
     }
-    with aws.reaching("the keys"):
-        aws.dynamodb().put_item(TableName=settings.programs_table, Item=item)
-    return key, _opened(item)
+    dynamodb.put(settings.programs_table, item)
+    return key, _from_item(item)
 
 
 def list_all(settings: ProgramSettings, program: str) -> list[Key]:
-    """List a program's keys, oldest first.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
-    with aws.reaching("the keys"):
-        pages = (
-            aws.dynamodb()
-            .get_paginator("query")
-            .paginate(
-                TableName=settings.programs_table,
-                KeyConditionExpression="program = :program AND begins_with(#item, :prefix)",
-                ExpressionAttributeNames={"#item": "item"},
-                ExpressionAttributeValues={":program": {"S": program}, ":prefix": {"S": _ITEM}},
-                ConsistentRead=True,
-            )
-        )
-        found = [_opened(item) for page in pages for item in page["Items"]]
-    return sorted(found, key=lambda key: key.created)
+    """List a program's keys, oldest first."""
+    return sorted(map(_from_item, _items(settings, program, _ITEM)), key=lambda key: key.created)
 
 
 def revoke(settings: ProgramSettings, program: str, id_: str) -> None:
@@ -104,23 +82,13 @@ def revoke(settings: ProgramSettings, program: str, id_: str) -> None:
     ------
     NotFound
         The program has no such key.
-    Unavailable
-        DynamoDB does not answer.
     """
     if len(id_) != _ID_LENGTH:
         raise NotFound(f"{program} has no key {id_}")
-    with aws.reaching("the keys"):
-        found = aws.dynamodb().query(
-            TableName=settings.programs_table,
-            KeyConditionExpression="program = :program AND begins_with(#item, :prefix)",
-            ExpressionAttributeNames={"#item": "item"},
-            ExpressionAttributeValues={":program": {"S": program}, ":prefix": {"S": _ITEM + id_}},
-            ConsistentRead=True,
-        )["Items"]
-        if len(found) != 1:
-            raise NotFound(f"{program} has no key {id_}")
-        key = {"program": found[0]["program"], "item": found[0]["item"]}
-        aws.dynamodb().delete_item(TableName=settings.programs_table, Key=key)
+    items = _items(settings, program, _ITEM + id_)
+    if len(items) != 1:
+        raise NotFound(f"{program} has no key {id_}")
+    dynamodb.delete(settings.programs_table, {"program": program, "item": items[0]["item"]})
 
 
 def row(key: Key) -> dict[str, Any]:
@@ -128,14 +96,21 @@ def row(key: Key) -> dict[str, Any]:
     return {"id": key.id, "name": key.name, "created": key.created.isoformat(), "scopes": list(key.scopes)}
 
 
-def _opened(item: Mapping[str, Any]) -> Key:
-    id_ = item["item"]["S"].removeprefix(_ITEM)[:_ID_LENGTH]
+def _items(settings: ProgramSettings, program: str, prefix: str) -> list[dynamodb.Item]:
+    condition = "program = :program AND begins_with(#item, :prefix)"
+    values = {":program": program, ":prefix": prefix}
+    return [*dynamodb.query(settings.programs_table, condition, values, ConsistentRead=True)]
+
+
+def _from_item(item: Mapping[str, Any]) -> Key:
+    id_ = item["item"].removeprefix(_ITEM)[:_ID_LENGTH]
     try:
-        created = datetime.fromtimestamp(int(item["created"]["N"]), UTC)
-        return Key(id_, item["name"]["S"], created, _scopes(item))
+        created = datetime.fromtimestamp(int(item["created"]), UTC)
+        return Key(id_, item["name"], created, _scopes(item))
     except (KeyError, TypeError, ValueError, OverflowError):  # it is valid nevertheless, and can be revoked
         return Key(id_, "(cannot be read)", datetime.fromtimestamp(0, UTC))
 
 
 def _scopes(item: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(scope for scope in SCOPES if "scopes" not in item or scope in item["scopes"].get("SS", ()))
+    scopes = item.get("scopes", SCOPES)
+    return tuple(scope for scope in SCOPES if isinstance(scopes, set | tuple) and scope in scopes)

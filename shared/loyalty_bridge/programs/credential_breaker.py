@@ -24,11 +24,12 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.errors import ConnectionBroken, NotSent, Unavailable
-from loyalty_bridge.infra import aws
+from loyalty_bridge.infra import dynamodb
+from loyalty_bridge.infra.dynamodb import number
 from loyalty_bridge.infra.retry import attempts
 
 if TYPE_CHECKING:
@@ -129,20 +130,16 @@ def item_of(secret: str) -> str:
 
 def from_item(item: Mapping[str, Any]) -> Breaker:
     """Read an item, also an empty one."""
-
-    def number(name: str) -> float:
-        return float(item.get(name, {}).get("N", 0))
-
-    refusals = min(int(number("refusals")), LIMIT)
+    refusals = min(int(number(item, "refusals")), LIMIT)
     return Breaker(
-        version=int(number("version")),
-        works=bool(item.get("works", {}).get("BOOL")),
-        tries=max(int(number("tries")), refusals),
+        version=int(number(item, "version")),
+        works=item.get("works") is True,
+        tries=max(int(number(item, "tries")), refusals),
         refusals=refusals,
-        until=number("until"),
-        recent=int(number("recent")),
-        refused_at=number("refused_at"),
-        revision=int(number("revision")),
+        until=number(item, "until"),
+        recent=int(number(item, "recent")),
+        refused_at=number(item, "refused_at"),
+        revision=int(number(item, "revision")),
     )
 
 
@@ -266,74 +263,41 @@ class GuardedClient:
 
 
 def _read(settings: ProgramSettings, program: str, secret: str) -> Breaker:
-    with aws.reaching("the breaker"):
-        reply = aws.dynamodb().get_item(
-            TableName=settings.programs_table, Key=_key(program, secret), ConsistentRead=True
-        )
-    return from_item(reply.get("Item", {}))
+    return from_item(dynamodb.get(settings.programs_table, _key(program, secret)) or {})
 
 
 def _count(settings: ProgramSettings, program: Program, secret: str, now: float) -> bool:
     """Count a refusal whatever others write; tell whether one of this connection was counted within the pause."""
-    client = aws.dynamodb()
-    numbers = {"one": 1, "until": now + PAUSE_SECONDS, "now": now, "version": program.version}
-    values: dict[str, Any] = {f":{name}": {"N": f"{number:.3f}"} for name, number in numbers.items()}
-    try:
-        with aws.reaching("the breaker", but=client.exceptions.ConditionalCheckFailedException):
-            client.update_item(
-                TableName=settings.programs_table,
-                Key=_key(program.id, secret),
-                UpdateExpression="SET #works = :false, #until = :until, #refused_at = :now "
-                "ADD #refusals :one, #recent :one, #revision :one",
-                ConditionExpression="#version = :version AND #refused_at > :before",
-                ExpressionAttributeNames={
-                    f"#{name}": name
-                    for name in ("works", "until", "refused_at", "refusals", "recent", "revision", "version")
-                },
-                ExpressionAttributeValues=values
-                | {":false": {"BOOL": False}, ":before": {"N": f"{now - PAUSE_SECONDS:.3f}"}},
-            )
-    except client.exceptions.ConditionalCheckFailedException:
-        return False
-    return True
+    unmet = dynamodb.update(
+        settings.programs_table,
+        _key(program.id, secret),
+        "SET #works = :false, #until = :until, #refused_at = :now ADD #refusals :one, #recent :one, #revision :one",
+        {
+            ":false": False,
+            ":one": 1,
+            ":until": now + PAUSE_SECONDS,
+            ":now": now,
+            ":before": now - PAUSE_SECONDS,
+            ":version": program.version,
+        },
+        "#version = :version AND #refused_at > :before",
+    )
+    return unmet is None
 
 
 def _write(settings: ProgramSettings, program: str, secret: str, before: Breaker, wanted: Breaker) -> Breaker | None:
     """Write a breaker unless it was changed since it was read; then give what is stored."""
-    writer = uuid.uuid4().hex
-    values: dict[str, Any] = {
-        ":writer": {"S": writer},
-        ":version": {"N": str(wanted.version)},
-        ":works": {"BOOL": wanted.works},
-        ":tries": {"N": str(wanted.tries)},
-        ":refusals": {"N": str(wanted.refusals)},
-        ":until": {"N": f"{wanted.until:.3f}"},
-        ":recent": {"N": str(wanted.recent)},
-        ":refused_at": {"N": f"{wanted.refused_at:.3f}"},
-        ":revision": {"N": str(wanted.revision)},
-    }
-    request: dict[str, Any] = {
-        "TableName": settings.programs_table,
-        "Key": _key(program, secret),
-        "UpdateExpression": "SET " + ", ".join(f"#{name[1:]} = {name}" for name in values),
-        "ConditionExpression": "attribute_not_exists(#revision)",
-        "ExpressionAttributeNames": {f"#{name[1:]}": name[1:] for name in values},
-        "ExpressionAttributeValues": values,
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-    }
-    if before.revision:
-        request["ConditionExpression"] = "#revision = :seen"
-        values[":seen"] = {"N": str(before.revision)}
-    client = aws.dynamodb()
-    try:
-        with aws.reaching("the breaker", but=client.exceptions.ConditionalCheckFailedException):
-            client.update_item(**request)
-    except client.exceptions.ConditionalCheckFailedException as failed:
-        stored = cast("Mapping[str, Any]", failed.response).get("Item", {})
-        # It may be what we have written: the client repeats a write whose reply was lost.
-        return None if stored.get("writer", {}).get("S") == writer else from_item(stored)
-    return None
+    values = asdict(wanted) | {"writer": uuid.uuid4().hex}
+    stored = dynamodb.update(
+        settings.programs_table,
+        _key(program, secret),
+        "SET " + ", ".join(f"#{name} = :{name}" for name in values),
+        {f":{name}": value for name, value in values.items()} | {":seen": before.revision or None},
+        "#revision = :seen" if before.revision else "attribute_not_exists(#revision)",
+    )
+    # The stored item may be our own: the client repeats a write whose reply was lost.
+    return None if stored is None or stored.get("writer") == values["writer"] else from_item(stored)
 
 
 def _key(program: str, secret: str) -> dict[str, Any]:
-    return {"program": {"S": program}, "item": {"S": item_of(secret)}}
+    return {"program": program, "item": item_of(secret)}

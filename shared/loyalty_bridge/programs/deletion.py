@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.errors import Conflict
-from loyalty_bridge.infra import aws
+from loyalty_bridge.infra import dynamodb
+from loyalty_bridge.infra.dynamodb import number, text
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import ProgramSettings
@@ -54,8 +55,6 @@ def find(settings: ProgramSettings, program: str) -> Deletion | None:
     ------
     Conflict
         It is still under way.
-    Unavailable
-        DynamoDB does not answer.
     """
     deletion = _find(settings, program)
     if deletion and deletion.is_under_way:
@@ -64,106 +63,57 @@ def find(settings: ProgramSettings, program: str) -> Deletion | None:
 
 
 def is_under_way(settings: ProgramSettings, program: str) -> bool:
-    """Tell whether what is stored of a deleted program is still being removed.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
+    """Tell whether what is stored of a deleted program is still being removed."""
     deletion = _find(settings, program)
     return deletion is not None and deletion.is_under_way
 
 
 def _find(settings: ProgramSettings, program: str) -> Deletion | None:
-    with aws.reaching("the programs"):
-        found = aws.dynamodb().get_item(TableName=settings.programs_table, Key=_key(program), ConsistentRead=True)
-    return _opened(found["Item"]) if "Item" in found else None
+    item = dynamodb.get(settings.programs_table, _key(program))
+    return None if item is None else _from_item(item)
 
 
 def begin(settings: ProgramSettings, program: str) -> Deletion:
-    """Make a program unknown: its connection goes first, then its keys, its gate and whatever else is in its partition.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not delete all of it; if it took the beginning, the schedule goes on.
-    """
-    client, now = aws.dynamodb(), time.time()
-    connection = _key(program) | {"item": {"S": "connection"}}
+    """Make a program unknown: delete its connection first, then the other items of its partition."""
+    table, now = settings.programs_table, time.time()
+    connection = _key(program) | {"item": "connection"}
     before = _find(settings, program)
-    with aws.reaching("the programs"):
-        found = client.get_item(TableName=settings.programs_table, Key=connection, ConsistentRead=True)
-        destination_version = (
-            found.get("Item", {})
-            .get("destination_version", {})
-            .get("N", str(before.destination_version if before else int(now)))
+    destination_version = int(
+        number(
+            dynamodb.get(table, connection) or {}, "destination_version", before.destination_version if before else now
         )
-        client.put_item(
-            TableName=settings.programs_table,
-            Item=_key(program)
-            | {
-                "at": {"N": f"{now:.3f}"},
-                "destination_version": {"N": destination_version},
-                "due": {"N": "1"},
-                "under_way": {"BOOL": True},
-            },
-        )
-        client.delete_item(TableName=settings.programs_table, Key=connection)
+    )
+    trace = {"at": now, "destination_version": destination_version, "due": 1, "under_way": True}
+    dynamodb.put(table, _key(program) | trace)
+    dynamodb.delete(table, connection)
     clear_partition(settings, program)
-    return Deletion(program, now, int(destination_version), is_under_way=True, due=1.0)
+    return Deletion(program, now, destination_version, is_under_way=True, due=1.0)
 
 
 def clear_partition(settings: ProgramSettings, program: str) -> None:
-    """Delete all items of a deleted program in the programs' table, except the one that says that it was deleted.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not delete all of it.
-    """
-    client = aws.dynamodb()
-    pages = client.get_paginator("query").paginate(
-        TableName=settings.programs_table,
-        KeyConditionExpression="program = :program",
-        ExpressionAttributeValues={":program": {"S": program}},
+    """Delete all items of a deleted program in the programs' table, except the one that says that it was deleted."""
+    keys = dynamodb.query(
+        settings.programs_table,
+        "program = :program",
+        {":program": program},
         ProjectionExpression="program, #item",
-        ExpressionAttributeNames={"#item": "item"},
         ConsistentRead=True,
     )
-    with aws.reaching("the programs"):
-        for key in [key for page in pages for key in page["Items"]]:
-            if key != _key(program):
-                client.delete_item(TableName=settings.programs_table, Key=key)
+    for key in [*keys]:
+        if key != _key(program):
+            dynamodb.delete(settings.programs_table, key)
 
 
 def due(settings: ProgramSettings) -> Iterator[Deletion]:
-    """List the deletions that have to go on now.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
-    pages = (
-        aws.dynamodb()
-        .get_paginator("scan")
-        .paginate(
-            TableName=settings.programs_table,
-            FilterExpression="#item = :deleted AND due <= :now",
-            ExpressionAttributeNames={"#item": "item"},
-            ExpressionAttributeValues={":deleted": {"S": "deleted"}, ":now": {"N": f"{time.time():.3f}"}},
-            ConsistentRead=True,
-        )
-    )
-    with aws.reaching("the programs"):
-        found = [item for page in pages for item in page["Items"]]
-    return map(_opened, found)
+    """List the deletions that have to go on now."""
+    values = {":deleted": "deleted", ":now": time.time()}
+    items = [*dynamodb.scan(settings.programs_table, "#item = :deleted AND due <= :now", values)]
+    return map(_from_item, items)
 
 
 def take_again(settings: ProgramSettings, deletion: Deletion) -> None:
     """Keep the id from being used while what came late is removed."""
-    _update(settings, deletion.program, "SET under_way = :yes", {":yes": {"BOOL": True}})
+    _update(settings, deletion.program, "SET under_way = :yes", {":yes": True})
 
 
 def note(settings: ProgramSettings, deletion: Deletion, cursor: str | None) -> None:
@@ -173,44 +123,30 @@ def note(settings: ProgramSettings, deletion: Deletion, cursor: str | None) -> N
     ----------
     cursor
         Where it has to go on in the members' table; None when it is done.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
     """
     if cursor is not None:
-        _update(settings, deletion.program, "SET cursor_at = :cursor", {":cursor": {"S": cursor}})
+        _update(settings, deletion.program, "SET cursor_at = :cursor", {":cursor": cursor})
     elif (again := deletion.at + AGAIN_SECONDS) > time.time():
-        values = {":due": {"N": f"{again:.3f}"}}
-        _update(settings, deletion.program, "SET due = :due REMOVE under_way, cursor_at", values)
+        _update(settings, deletion.program, "SET due = :due REMOVE under_way, cursor_at", {":due": again})
     else:
         _update(settings, deletion.program, "REMOVE under_way, cursor_at, due", {})
 
 
 def _update(settings: ProgramSettings, program: str, change: str, values: Mapping[str, Any]) -> None:
-    request: dict[str, Any] = {"ExpressionAttributeValues": values} if values else {}
-    with aws.reaching("the programs"):
-        aws.dynamodb().update_item(
-            TableName=settings.programs_table, Key=_key(program), UpdateExpression=change, **request
-        )
+    dynamodb.update(settings.programs_table, _key(program), change, values)
 
 
 def _key(program: str) -> dict[str, Any]:
-    return {"program": {"S": program}, "item": {"S": "deleted"}}
+    return {"program": program, "item": "deleted"}
 
 
-def _opened(item: Mapping[str, Any]) -> Deletion:
-    """Read an item, which another version may have written: what is wrong with one holds up no other."""
+def _from_item(item: Mapping[str, Any]) -> Deletion:
+    """Decode an item that any version may have written: an unreadable one must not delay the others."""
     return Deletion(
-        program=item["program"]["S"],
-        at=_number(item, "at", 0.0),
-        destination_version=int(_number(item, "destination_version", time.time())),
+        program=item["program"],
+        at=number(item, "at"),
+        destination_version=int(number(item, "destination_version", time.time())),
         is_under_way="under_way" in item,
-        due=_number(item, "due", 0.0),
-        cursor=item.get("cursor_at", {}).get("S", ""),
+        due=number(item, "due"),
+        cursor=text(item, "cursor_at"),
     )
-
-
-def _number(item: Mapping[str, Any], name: str, otherwise: float) -> float:
-    return float(item.get(name, {}).get("N", otherwise))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-from loyalty_bridge.infra import aws
+from loyalty_bridge.infra import dynamodb
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import ProgramSettings
@@ -58,163 +58,85 @@ class DeliveryState:
 def from_item(item: Mapping[str, Any]) -> DeliveryState:
     """Read an item, which another version may have written."""
     try:
-        state = item.get("state", {"S": "live"})["S"]
-        times = {name: float(item.get(name, {"N": 0})["N"]) for name in _TIMES}
-        reason = item.get("reason", {"S": ""})["S"]
+        state = item.get("state", "live")
+        times = {name: float(item.get(name, 0)) for name in _TIMES}
+        reason = item.get("reason", "")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return DeliveryState(unreadable=f"its delivery state cannot be read ({type(error).__name__})")
     if state not in get_args(State):
-        return DeliveryState(unreadable=f"this version does not know its delivery state {state[:40]!r}")
+        return DeliveryState(unreadable=f"this version does not know its delivery state {str(state)[:40]!r}")
     return DeliveryState(state=cast("State", state), reason=reason, unreadable="", **times)
 
 
 def hold(settings: ProgramSettings, program: str, reason: str, now: float) -> None:
-    """Close the gate: the destination has failed for too long, or an operator has to act.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
+    """Close the gate: the destination has failed for too long, or an operator has to act."""
     _update(
         settings,
         program,
         "SET #state = :held, reason = :reason, since = if_not_exists(since, :now), watch_until = :until",
-        state=("held", ":held"),
-        values={":reason": {"S": reason}, ":now": _number(now), ":until": _number(now + WATCH_SECONDS)},
+        {":held": "held", ":reason": reason, ":now": now, ":until": now + WATCH_SECONDS},
     )
 
 
 def extend_watch(settings: ProgramSettings, program: str, seen: DeliveryState, now: float) -> None:
-    """Note that records were held behind others; written twice a day at most.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
+    """Note that records were held behind others; written twice a day at most."""
     if seen.watch_until < now + WATCH_SECONDS / 2:
-        values = {":until": _number(now + WATCH_SECONDS)}
-        _update(settings, program, "SET watch_until = :until", values=values)
+        _update(settings, program, "SET watch_until = :until", {":until": now + WATCH_SECONDS})
 
 
 def wait(settings: ProgramSettings, program: str, seen: DeliveryState, now: float) -> None:
-    """Note that records wait for their person; written twice a day at most.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
+    """Note that records wait for their person; written twice a day at most."""
     if seen.waiting_until < now + WATCH_SECONDS / 2:
-        values = {":until": _number(now + WATCH_SECONDS)}
-        _update(settings, program, "SET waiting_until = :until", values=values)
+        _update(settings, program, "SET waiting_until = :until", {":until": now + WATCH_SECONDS})
 
 
 def start_release(settings: ProgramSettings, program: str) -> None:
-    """Let what was held pass again; new records of its ordered groups wait behind it.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
-    _update(
-        settings, program, "SET #state = :releasing REMOVE failing_since, not_before", state=("releasing", ":releasing")
-    )
+    """Let what was held pass again; new records of its ordered groups wait behind it."""
+    expression = "SET #state = :releasing REMOVE failing_since, not_before"
+    _update(settings, program, expression, {":releasing": "releasing"})
 
 
 def replace(settings: ProgramSettings, program: str, now: float) -> None:
-    """Write the gate anew because an operator says so: what is there cannot be read.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
-    item: dict[str, Any] = {
-        "program": {"S": program},
-        "item": {"S": "gate"},
-        "state": {"S": "releasing"},
-        "watch_until": _number(now + WATCH_SECONDS),
-        "waiting_until": _number(now + WATCH_SECONDS),
-    }
-    with aws.reaching("the gate"):
-        aws.dynamodb().put_item(TableName=settings.programs_table, Item=item)
+    """Write the gate anew because an operator says so: what is there cannot be read."""
+    until = now + WATCH_SECONDS
+    state = {"state": "releasing", "watch_until": until, "waiting_until": until}
+    dynamodb.put(settings.programs_table, _key(program) | state)
 
 
 def activate(settings: ProgramSettings, program: str, now: float) -> None:
-    """Open the gate, unless it was closed again meanwhile; what was held is still on its way.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
-    client = aws.dynamodb()
-    try:
-        _update(
-            settings,
-            program,
-            "SET #state = :live, watch_until = :until REMOVE reason, since, failing_since, not_before",
-            state=("live", ":live"),
-            values={":releasing": {"S": "releasing"}, ":until": _number(now + WATCH_SECONDS)},
-            condition="#state = :releasing",
-        )
-    except client.exceptions.ConditionalCheckFailedException:
-        return  # it is held again: the next probe decides
+    """Open the gate, unless it was closed again meanwhile; what was held is still on its way."""
+    # If the condition fails, the program is held again: the next probe decides.
+    _update(
+        settings,
+        program,
+        "SET #state = :live, watch_until = :until REMOVE reason, since, failing_since, not_before",
+        {":live": "live", ":releasing": "releasing", ":until": now + WATCH_SECONDS},
+        "#state = :releasing",
+    )
 
 
 def note_failure(settings: ProgramSettings, program: str, now: float, not_before: float = 0.0) -> None:
-    """Remember since when the destination fails, and until when it lets us wait.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
-    expression, values = "SET failing_since = if_not_exists(failing_since, :now)", {":now": _number(now)}
+    """Remember since when the destination fails, and until when it lets us wait."""
+    expression, values = "SET failing_since = if_not_exists(failing_since, :now)", {":now": now}
     if not_before:
-        expression, values = f"{expression}, not_before = :not_before", values | {":not_before": _number(not_before)}
-    _update(settings, program, expression, values=values)
+        expression, values = f"{expression}, not_before = :not_before", values | {":not_before": not_before}
+    _update(settings, program, expression, values)
 
 
 def note_success(settings: ProgramSettings, program: str) -> None:
-    """Forget that it failed, or that another destination did; called only when the gate that was read says so.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
+    """Forget that it failed, or that another destination did; called only when the gate that was read says so."""
     _update(settings, program, "REMOVE failing_since, not_before")
 
 
-def _number(value: float) -> dict[str, str]:
-    return {"N": f"{value:.3f}"}
+def _key(program: str) -> dict[str, Any]:
+    return {"program": program, "item": "gate"}
 
 
 def _update(
     settings: ProgramSettings,
     program: str,
     expression: str,
-    *,
-    state: tuple[State, str] | None = None,
     values: Mapping[str, Any] | None = None,
     condition: str = "",
 ) -> None:
-    request: dict[str, Any] = {
-        "TableName": settings.programs_table,
-        "Key": {"program": {"S": program}, "item": {"S": "gate"}},
-        "UpdateExpression": expression,
-    }
-    told = dict(values or {})
-    if state:
-        told[state[1]] = {"S": state[0]}
-        request["ExpressionAttributeNames"] = {"#state": "state"}
-    if told:
-        request["ExpressionAttributeValues"] = told
-    if condition:
-        request["ConditionExpression"] = condition
-    with aws.reaching("the gate", but=aws.dynamodb().exceptions.ConditionalCheckFailedException):
-        aws.dynamodb().update_item(**request)
+    dynamodb.update(settings.programs_table, _key(program), expression, values, condition)

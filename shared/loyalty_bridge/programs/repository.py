@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from operator import index
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loyalty_bridge.errors import Conflict, NotFound, Unavailable
-from loyalty_bridge.infra import aws
+from loyalty_bridge.errors import Conflict, NotFound
+from loyalty_bridge.infra import dynamodb
 from loyalty_bridge.programs import deletion, delivery_state, recent
 from loyalty_bridge.programs.connection import Connection, Program, Secret, decode
 from loyalty_bridge.programs.secrets import encrypt
@@ -22,21 +23,15 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import ProgramSettings
 
 STATE_KEY = "state_key"
-"""The secret, made by the bridge itself, that keys the hashes in the member state."""
+"""Name of the secret, made by the bridge, that keys the hashes of the attribute state."""
+_READ_SECONDS = 1.0
+"""A look-up has 1.5 seconds altogether."""
 
 
 def load(settings: ProgramSettings, programs: Iterable[str]) -> dict[str, Program]:
-    """Read programs with their gates, fifty in a round trip; unknown ones are absent from the answer.
-
-    Raises
-    ------
-    Unavailable
-        When DynamoDB does not give all of them.
-    """
+    """Read programs with their gates, fifty in a round trip; unknown ones are absent from the answer."""
     keys = [_key(program, item) for program in sorted(set(programs)) for item in ("connection", "gate")]
-    parts = (keys[start : start + 100] for start in range(0, len(keys), 100))
-    found = [item for part in parts for item in _read(settings, part)]
-    return {program.id: program for program in _gated(found)}
+    return {program.id: program for program in _programs(_read(settings, keys))}
 
 
 def find(settings: ProgramSettings, program: str) -> Program:
@@ -46,8 +41,6 @@ def find(settings: ProgramSettings, program: str) -> Program:
     ------
     NotFound
         There is none of that id.
-    Unavailable
-        When DynamoDB does not give it.
     """
     found = load(settings, [program]).get(program)
     if found is None:
@@ -58,15 +51,9 @@ def find(settings: ProgramSettings, program: str) -> Program:
 def load_with(
     settings: ProgramSettings, program: str, *others: str
 ) -> tuple[Program | None, dict[str, Mapping[str, Any]]]:
-    """Read a program with its gate and other items of its partition, by their sort keys, in one round trip.
-
-    Raises
-    ------
-    Unavailable
-        When DynamoDB does not give all of them.
-    """
+    """Read a program with its gate and other items of its partition, by their sort keys, in one round trip."""
     found = _read(settings, [_key(program, item) for item in ("connection", "gate", *others)])
-    return next(iter(_gated(found)), None), {item["item"]["S"]: item for item in found}
+    return next(iter(_programs(found)), None), {item["item"]: item for item in found}
 
 
 def recall(
@@ -80,15 +67,10 @@ def recall(
         Sort keys of what is read each time.
     lasting
         Sort keys of what may be `recent.KEPT_SECONDS` old, like the program itself.
-
-    Raises
-    ------
-    Unavailable
-        When DynamoDB does not give all of them.
     """
     known = recent.get(settings.programs_table, program)
     if known and known[1].keys() >= set(lasting):
-        found = {item["item"]["S"]: item for item in _read(settings, [_key(program, item) for item in current])}
+        found = {item["item"]: item for item in _read(settings, [_key(program, item) for item in current])}
         return known[0], {name: item for name, item in known[1].items() if item} | found
     read, found = load_with(settings, program, *current, *lasting)
     if read:
@@ -97,42 +79,17 @@ def recall(
 
 
 def _read(settings: ProgramSettings, keys: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Read at most a hundred items; what a busy partition leaves out is asked for again at once, a few times."""
-    found: list[Mapping[str, Any]] = []
-    request: Any = {settings.programs_table: {"Keys": keys, "ConsistentRead": True}}
-    for attempt in range(1, 5):
-        with aws.reaching("the programs"):
-            reply = aws.dynamodb().batch_get_item(RequestItems=request)
-        found += reply["Responses"].get(settings.programs_table, [])
-        request = reply.get("UnprocessedKeys")
-        if not request:
-            return found
-        time.sleep(aws.pause(attempt))
-    raise Unavailable("the programs: throttled")
+    """Read items of the programs' table; repeat for `_READ_SECONDS` what a busy partition leaves out."""
+    wanted = [(settings.programs_table, dynamodb.to_item(key)) for key in keys]
+    found = dynamodb.batch_get(wanted, time.monotonic() + _READ_SECONDS, first=0.02)
+    return [dynamodb.from_item(item) for items in found.values() for item in items]
 
 
 def every(settings: ProgramSettings) -> Iterator[Program]:
-    """Read all programs with their gates, in no order (it scans the table).
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not answer.
-    """
-    pages = (
-        aws.dynamodb()
-        .get_paginator("scan")
-        .paginate(
-            TableName=settings.programs_table,
-            FilterExpression="#item IN (:connection, :gate)",
-            ExpressionAttributeNames={"#item": "item"},
-            ExpressionAttributeValues={":connection": {"S": "connection"}, ":gate": {"S": "gate"}},
-            ConsistentRead=True,
-        )
-    )
-    with aws.reaching("the programs"):
-        found = [item for page in pages for item in page["Items"]]
-    return iter(_gated(found))
+    """Read all programs with their gates, in no order (it scans the table)."""
+    values = {":connection": "connection", ":gate": "gate"}
+    items = dynamodb.scan(settings.programs_table, "#item IN (:connection, :gate)", values)
+    return iter(_programs([*items]))
 
 
 def save(
@@ -163,11 +120,12 @@ def save(
     Unavailable
         When KMS or DynamoDB does not do it.
     """
-    closed = dict(before.secrets) if before else {}
-    if STATE_KEY not in closed:
+    encrypted = dict(before.secrets) if before else {}
+    if STATE_KEY not in encrypted:
         new_secrets = {**new_secrets, STATE_KEY: randomness.token_hex(32)}
     for name, secret in new_secrets.items():
-        closed[name] = Secret(encrypt(settings.secrets_key, program, secret), secret[-4:] if len(secret) >= 12 else "")
+        last_four = secret[-4:] if len(secret) >= 12 else ""
+        encrypted[name] = Secret(encrypt(settings.secrets_key, program, secret), last_four)
     moved = before is not None and (isinstance(before.stored, str) or _moved(before.stored, connection))
     deleted = None if before else deletion.find(settings, program)
     # A program that is made anew must not meet what the ledger knows of the one before.
@@ -181,32 +139,22 @@ def save(
         stored=connection,
         version=before.version + 1 if before else 1,
         destination_version=destination_version + 1 if moved or new_workspace else destination_version,
-        since=before.since if before else _milliseconds(time.time()) if deleted else None,
-        secrets=closed,
+        since=before.since if before else _to_milliseconds(time.time()) if deleted else None,
+        secrets=encrypted,
     )
-    condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(program)"}
-    if before:
-        condition = {
-            "ConditionExpression": "version = :seen",
-            "ExpressionAttributeValues": {":seen": {"N": str(before.version)}},
-        }
-    item = _closed(saved)
-    client = aws.dynamodb()
-    changed = client.exceptions.ConditionalCheckFailedException
+    item = _to_item(saved)
     try:
-        with aws.reaching("the programs", but=changed):
-            client.put_item(
-                TableName=settings.programs_table,
-                Item=item,
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **condition,
-            )
-    except changed as failed:
-        # What is stored may be what we have written: the client repeats a write whose reply was lost.
-        if cast("Mapping[str, Any]", failed.response).get("Item") != item:
-            raise Conflict(conflict_message(program)) from None
+        stored = dynamodb.put(
+            settings.programs_table,
+            item,
+            "version = :seen" if before else "attribute_not_exists(program)",
+            {":seen": before.version} if before else None,
+        )
     finally:
         recent.forget(settings.programs_table, program)
+    # The stored item may be our own: the client repeats a write whose reply was lost.
+    if stored not in (None, item):
+        raise Conflict(conflict_message(program))
     return saved
 
 
@@ -216,13 +164,7 @@ def conflict_message(program: str) -> str:
 
 
 def delete(settings: ProgramSettings, program: str) -> Deletion:
-    """Make a program unknown at once; what the delivery stores of it is removed after that, and its id is free then.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not delete all of it in this table; if it took the beginning, the schedule goes on.
-    """
+    """Make a program unknown at once; what the delivery stores of it is removed after that, and its id is free then."""
     begun = deletion.begin(settings, program)
     recent.forget(settings.programs_table, program)
     return begun
@@ -235,54 +177,49 @@ def _moved(before: Connection, after: Connection) -> bool:
     return bool(before.engagement.api_endpoint) and (left_out or users[0] != users[1])
 
 
-def _gated(items: Sequence[Mapping[str, Any]]) -> list[Program]:
-    """Put the programs' connections and gates together."""
-    gates = {item["program"]["S"]: delivery_state.from_item(item) for item in items if item["item"]["S"] == "gate"}
-    connected = [_opened(item) for item in items if item["item"]["S"] == "connection"]
+def _programs(items: Sequence[Mapping[str, Any]]) -> list[Program]:
+    """Join the programs' connections with their delivery states."""
+    states = {item["program"]: delivery_state.from_item(item) for item in items if item["item"] == "gate"}
+    connected = [_from_item(item) for item in items if item["item"] == "connection"]
     return [
-        replace(program, delivery_state=gates.get(program.id, delivery_state.DeliveryState())) for program in connected
+        replace(program, delivery_state=states.get(program.id, delivery_state.DeliveryState())) for program in connected
     ]
 
 
 def _key(program: str, item: str) -> dict[str, Any]:
-    return {"program": {"S": program}, "item": {"S": item}}
+    return {"program": program, "item": item}
 
 
-def _closed(program: Program) -> dict[str, Any]:
-    return {
-        **_key(program.id, "connection"),
-        "version": {"N": str(program.version)},
-        "destination_version": {"N": str(program.destination_version)},
-        **({"since": {"N": str(int(program.since.timestamp() * 1000))}} if program.since else {}),
-        "settings": {"S": msgspec.json.encode(program.connection).decode()},
+def _to_item(program: Program) -> dict[str, Any]:
+    item = _key(program.id, "connection") | {
+        "version": program.version,
+        "destination_version": program.destination_version,
+        "settings": msgspec.json.encode(program.connection).decode(),
         "secrets": {
-            "M": {
-                name: {"M": {"ciphertext": {"B": secret.ciphertext}, "last_four": {"S": secret.last_four}}}
-                for name, secret in program.secrets.items()
-            }
+            name: {"ciphertext": secret.ciphertext, "last_four": secret.last_four}
+            for name, secret in program.secrets.items()
         },
     }
+    return item | {"since": int(program.since.timestamp() * 1000)} if program.since else item
 
 
-def _opened(item: Mapping[str, Any]) -> Program:
-    """Read an item, which another version may have written: what is wrong with one program concerns no other."""
+def _from_item(item: Mapping[str, Any]) -> Program:
+    """Decode an item that any version may have written; an unreadable one makes its own program unreadable only."""
     try:
-        secrets = {
-            name: Secret(value["M"]["ciphertext"]["B"], value["M"]["last_four"]["S"])
-            for name, value in item["secrets"]["M"].items()
-        }
+        secrets = {name: Secret(value["ciphertext"], value["last_four"]) for name, value in item["secrets"].items()}
         return Program(
-            id=item["program"]["S"],
-            stored=decode(item["settings"]["S"]) if STATE_KEY in secrets else "the key of its hashes is missing",
-            version=int(item["version"]["N"]),
-            destination_version=int(item["destination_version"]["N"]),
-            since=_milliseconds(int(item["since"]["N"]) / 1000) if "since" in item else None,
+            id=item["program"],
+            stored=decode(item["settings"]) if STATE_KEY in secrets else "the key of its hashes is missing",
+            version=index(item["version"]),
+            destination_version=index(item["destination_version"]),
+            since=_to_milliseconds(int(item["since"]) / 1000) if "since" in item else None,
             secrets=secrets,
         )
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        why = f"its item cannot be read ({type(error).__name__}): restore the table, or delete the program"
-        return Program(item["program"]["S"], why)
+        reason = f"its item cannot be read ({type(error).__name__}): restore the table, or delete the program"
+        return Program(item["program"], reason)
 
 
-def _milliseconds(time: float) -> datetime:
-    return datetime.fromtimestamp(int(time * 1000) / 1000, UTC)
+def _to_milliseconds(seconds: float) -> datetime:
+    """Return a time of whole milliseconds: the table stores no finer ones."""
+    return datetime.fromtimestamp(int(seconds * 1000) / 1000, UTC)

@@ -21,11 +21,6 @@ def encrypt(key: str, program: str, secret: str) -> bytes:
     ----------
     key
         Id or ARN of the KMS key.
-
-    Raises
-    ------
-    Unavailable
-        KMS does not encrypt it.
     """
     with aws.reaching("the program's secret"):
         reply = aws.kms().encrypt(KeyId=key, Plaintext=secret.encode(), EncryptionContext={"program": program})
@@ -33,13 +28,7 @@ def encrypt(key: str, program: str, secret: str) -> bytes:
 
 
 def decrypt(program: str, ciphertext: bytes) -> str:
-    """Decrypt a secret of the program; no call when this container did it within five minutes.
-
-    Raises
-    ------
-    Unavailable
-        KMS does not open it.
-    """
+    """Decrypt a secret of the program; no call when this container did it within five minutes."""
     with _lock:
         for key, (since, _) in list(_decrypted.items()):
             if clocks.is_past(since, _KEEP_SECONDS):

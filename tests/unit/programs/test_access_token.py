@@ -17,7 +17,7 @@ from moto.dynamodb.models import DynamoDBBackend
 
 from loyalty_bridge.actions.clients import convercus_client
 from loyalty_bridge.errors import NotConnected, NotSent, Unavailable
-from loyalty_bridge.infra import aws
+from loyalty_bridge.infra import aws, dynamodb
 from loyalty_bridge.infra.http_client import open_transport
 from loyalty_bridge.programs import repository
 from loyalty_bridge.programs.access_token import ITEM, SharedToken, Token, from_item
@@ -118,8 +118,7 @@ def soon(seconds: float = 5.0) -> float:
 
 
 def item(settings: ProgramSettings) -> dict[str, Any]:
-    key = {"program": {"S": "demo"}, "item": {"S": ITEM}}
-    return dict(aws.dynamodb().get_item(TableName=settings.programs_table, Key=key).get("Item", {}))
+    return dynamodb.get(settings.programs_table, {"program": "demo", "item": ITEM}) or {}
 
 
 def put(settings: ProgramSettings, **numbers: float) -> None:

@@ -357,7 +357,7 @@ def test_what_is_kept_of_programs_is_bounded(settings: ProgramSettings) -> None:
     assert sum(recent.get("programs", f"p{number}") is not None for number in range(recent.MOST + 10)) == recent.MOST
 
 
-@pytest.mark.parametrize(("times", "comes"), [(1, True), (3, True), (4, False)])
+@pytest.mark.parametrize(("times", "comes"), [(1, True), (3, True), (1000, False)])
 def test_what_a_busy_partition_leaves_out_is_asked_for_again(
     settings: ProgramSettings, monkeypatch: pytest.MonkeyPatch, times: int, comes: bool
 ) -> None:
