@@ -14,5 +14,5 @@ from loyalty_bridge.platforms.punchh import events as punchh
 if TYPE_CHECKING:
     from loyalty_bridge.platforms.base import EngagementPlatform, LoyaltyPlatform
 
-LOYALTY: Mapping[str, LoyaltyPlatform] = {"brevo": brevo, "convercus": convercus, "punchh": punchh}
+LOYALTY: Mapping[str, LoyaltyPlatform] = {"convercus": convercus, "punchh": punchh, "brevo": brevo}
 ENGAGEMENT: Mapping[str, EngagementPlatform] = {"braze": braze, "moengage": moengage}

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
 import msgspec
 
 from loyalty_bridge.errors import Invalid
+
+if TYPE_CHECKING:
+    from loyalty_bridge.platforms.form import Group
 
 Name = Annotated[str, msgspec.Meta(max_length=100)]
 
@@ -64,6 +67,11 @@ class PlatformSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         """Return whether a secret stands in an HTTP header as it is."""
         return False
 
+    @classmethod
+    def form(cls) -> tuple[Group, ...]:
+        """Return the fields of the operator's form."""
+        return ()
+
     def check_secrets(self, secrets: Mapping[str, str]) -> None:
         """Check new secrets; raise `Invalid` when one cannot work or is easily guessed."""
 
@@ -114,6 +122,16 @@ class WebhookSettings(LoyaltySettings, frozen=True, kw_only=True):
                 raise Invalid(
                     f"secrets.{name}", f"has fewer than {MIN_CREDENTIAL_LENGTH} characters, so that it may be guessed"
                 )
+
+    @classmethod
+    def form(cls) -> tuple[Group, ...]:
+        """Return the fields of the webhook's authentication."""
+        from loyalty_bridge.platforms.form import CREDENTIALS, Field, Group
+
+        (schemes,) = (field.type for field in msgspec.structs.fields(cls) if field.name == "webhook_auth")
+        help_ = f"As set in {cls.title}."
+        auth = Field("loyalty.webhook_auth", "Webhook authentication", help_, "choice", get_args(schemes))
+        return (Group(cls.title, (auth, *CREDENTIALS)),)
 
 
 class EngagementSettings(PlatformSettings, frozen=True, kw_only=True):

@@ -131,7 +131,7 @@ def test_a_reason_names_the_opt_ins_that_are_not_the_programs() -> None:
     [
         ({"attribute_writes": "Ida's"}, "attribute_writes: is not one of all, changed"),
         ({"attribute_writes": "Ida - at `$.loyalty`"}, "attribute_writes: is not one of all, changed"),
-        ({"loyalty": {"platform": "Ida"}}, "loyalty.platform: is not one of brevo, convercus, punchh"),
+        ({"loyalty": {"platform": "Ida"}}, "loyalty.platform: is not one of convercus, punchh, brevo"),
         ({"engagement": {"platform": "Ida"}}, "engagement.platform: is not one of braze, moengage"),
         ({"loyalty": {"platform": "punchh", "webhook_auth": "Ida"}}, "webhook_auth: is not one of basic, bearer, hmac"),
         ({"loyalty": {"platform": "brevo", "webhook_auth": "Ida"}}, "auth: is not one of basic, bearer, header"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 
 from loyalty_bridge.platforms.limits import UNUSABLE
 from loyalty_bridge.platforms.settings import EngagementSettings
+
+if TYPE_CHECKING:
+    from loyalty_bridge.platforms.form import Group
+
 
 MAX_OBJECTS = 75
 MAX_ALIAS_BYTES = 236
@@ -85,3 +89,10 @@ class BrazeSettings(EngagementSettings, frozen=True, kw_only=True, tag="braze"):
         is_alias = self.rules.identifier_type == "user_alias"
         label = (self.rules.alias_label or member_label) if is_alias else ""
         return self.api_endpoint, self.rules.identifier_type, label
+
+    @classmethod
+    def form(cls) -> tuple[Group, ...]:
+        """Return the fields of the operator's form."""
+        from loyalty_bridge.platforms.braze.form import FORM
+
+        return FORM

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 
 from loyalty_bridge.platforms.settings import WebhookSettings
+
+if TYPE_CHECKING:
+    from loyalty_bridge.platforms.form import Group
+
 
 IdentifyBy = Literal[
     "ext_id", "email_id", "phone_id", "contact_id", "loyalty_subscription_id", "card_id", "member_id"
@@ -41,3 +45,10 @@ class BrevoSettings(WebhookSettings, frozen=True, kw_only=True, tag="brevo"):
     webhook_auth: Literal["basic", "bearer", "header"] = "basic"
     webhook_header: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]{1,100}\Z")] = "X-Webhook-Key"
     """The request header that carries the credential, for ``header``."""
+
+    @classmethod
+    def form(cls) -> tuple[Group, ...]:
+        """Return the fields of the operator's form."""
+        from loyalty_bridge.platforms.brevo.form import FORM
+
+        return FORM

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 
 from loyalty_bridge.platforms.settings import LoyaltySettings, Name
+
+if TYPE_CHECKING:
+    from loyalty_bridge.platforms.form import Group
+
 
 CLIENT_SECRET, PASSWORD = "convercus_client_secret", "convercus_password"
 
@@ -202,3 +206,10 @@ class ConvercusSettings(LoyaltySettings, frozen=True, kw_only=True, tag="converc
     def endpoints(self) -> Mapping[str, str]:
         """Return the addresses of the API and of the sign-in."""
         return {"api.base_url": self.api.base_url, "api.auth_url": self.api.auth_url}
+
+    @classmethod
+    def form(cls) -> tuple[Group, ...]:
+        """Return the fields of the operator's form."""
+        from loyalty_bridge.platforms.convercus.form import FORM
+
+        return FORM

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
 
 from loyalty_bridge.platforms.settings import EngagementSettings
+
+if TYPE_CHECKING:
+    from loyalty_bridge.platforms.form import Group
 
 
 class MoEngageRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -60,3 +63,10 @@ class MoEngageSettings(EngagementSettings, frozen=True, kw_only=True, tag="moeng
     def users(self, member_label: str) -> tuple[str, ...]:  # noqa: ARG002 - users are found by their id
         """Return the data centre and the workspace."""
         return self.api_endpoint, self.workspace_id
+
+    @classmethod
+    def form(cls) -> tuple[Group, ...]:
+        """Return the fields of the operator's form."""
+        from loyalty_bridge.platforms.moengage.form import FORM
+
+        return FORM

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 
 from loyalty_bridge.platforms.settings import WEBHOOK_CREDENTIALS, WebhookSettings
+
+if TYPE_CHECKING:
+    from loyalty_bridge.platforms.form import Group
+
 
 CLIENT_SECRET = "punchh_client_secret"  # noqa: S105 - a name
 ADMIN_KEY = "punchh_admin_key"
@@ -84,3 +88,10 @@ class PunchhSettings(WebhookSettings, frozen=True, kw_only=True, tag="punchh"):
     def is_sent_in_header(self, secret: str) -> bool:
         """Return whether a secret stands in an HTTP header as it is."""
         return secret == ADMIN_KEY or WebhookSettings.is_sent_in_header(self, secret)
+
+    @classmethod
+    def form(cls) -> tuple[Group, ...]:
+        """Return the fields of the operator's form."""
+        from loyalty_bridge.platforms.punchh.form import FORM
+
+        return FORM
