@@ -9,7 +9,7 @@ from mangum import Mangum
 
 from loyalty_bridge.admin.app import application
 from loyalty_bridge.http_api import responses
-from loyalty_bridge.settings import AdminSettings, settings
+from loyalty_bridge.settings import AdminSettings, load_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @cache
 def _adapter() -> Mangum:
-    return Mangum(application(settings(AdminSettings)), lifespan="off")
+    return Mangum(application(load_settings(AdminSettings)), lifespan="off")
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from loyalty_bridge.errors import NotFound
 from loyalty_bridge.http_api import action, auth, responses
 from loyalty_bridge.http_api.action import check_limit, convercus_side
 from loyalty_bridge.http_api.request_schemas import AssignCouponBatch
-from loyalty_bridge.settings import PlanSettings, settings
+from loyalty_bridge.settings import PlanSettings, load_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -36,7 +36,7 @@ def plan(request: ActionRequest[PlanSettings, AssignCouponBatch]) -> Answer:
 
 def progress(call: ApiRequest, _: LambdaContext) -> Answer:
     """Return the progress of the batch of the URL."""
-    read = settings(PlanSettings)
+    read = load_settings(PlanSettings)
     auth.authenticate(read, call.program, call.headers)
     batch = coupon_batches.load(read, call.program, call.id("batchId"))
     if batch is None or batch.coupon_id != call.id("couponId"):

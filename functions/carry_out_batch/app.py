@@ -13,7 +13,7 @@ from loyalty_bridge.actions import coupon_batches
 from loyalty_bridge.actions.batch_assignment import assigner
 from loyalty_bridge.activity import buffer
 from loyalty_bridge.errors import BridgeError, ConnectionBroken
-from loyalty_bridge.settings import PlanSettings, settings
+from loyalty_bridge.settings import PlanSettings, load_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -31,7 +31,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     (message,) = event["Records"]
     request = json.loads(message["body"])
     left = context.get_remaining_time_in_millis() / 1000
-    read, again = settings(PlanSettings), True
+    read, again = load_settings(PlanSettings), True
     try:
         batch = coupon_batches.load(read, request["program"], request["batch"])
         if batch is None:
@@ -44,13 +44,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             again = "due" in counts
     except BridgeError as error:
         logger.warning("batch run failed", extra={**request, "reason": str(error)})
-        buffer.tally.problem(request["program"], coupon_batches.ENDPOINT, "", "unavailable", str(error))
+        buffer.recorder.problem(request["program"], coupon_batches.ENDPOINT, "", "unavailable", str(error))
         counts = {"unavailable": 1}
     if again:
         coupon_batches.retry_later(
             read, message["receiptHandle"], int(message["attributes"]["ApproximateReceiveCount"])
         )
-    buffer.write_now()
+    buffer.flush()
     for name, count in (counts or {"nothing_due": 1}).items():
         metric = name if name == ConnectionBroken.word else f"batch_{name}"  # one metric for all functions
         metrics.add_metric(metric, MetricUnit.Count, count)

@@ -9,7 +9,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from loyalty_bridge import activity
 from loyalty_bridge.pipeline.forwarder import forward
-from loyalty_bridge.settings import DeliverySettings, settings
+from loyalty_bridge.settings import DeliverySettings, load_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -21,7 +21,7 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Deliver the batch and tell the transport which entries to deliver again."""
-    told = settings(DeliverySettings)
+    told = load_settings(DeliverySettings)
     outcome = forward(event, told, context.get_remaining_time_in_millis() / 1000)
     for name, count in outcome.counts.items():
         metrics.add_metric(name, MetricUnit.Count, count)

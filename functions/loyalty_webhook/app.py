@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.http_api import responses, webhooks
-from loyalty_bridge.settings import DeliverySettings, settings
+from loyalty_bridge.settings import DeliverySettings, load_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -19,7 +19,7 @@ NOT_STORED = 429
 def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response:
     """Answer 200 when every event is stored, 401 to a wrong credential, and 429 otherwise, whatever the reason."""
     try:
-        outcome = webhooks.receive(event, "brevo", settings(DeliverySettings), not_stored=NOT_STORED)
+        outcome = webhooks.receive(event, "brevo", load_settings(DeliverySettings), not_stored=NOT_STORED)
     except Exception as error:  # noqa: BLE001 - a defect of ours must not make Brevo discard the event
         # The type and the place, not the message: that may hold what was delivered.
         where = " < ".join(

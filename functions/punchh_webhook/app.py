@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.http_api import responses, webhooks
-from loyalty_bridge.settings import DeliverySettings, settings
+from loyalty_bridge.settings import DeliverySettings, load_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -19,13 +19,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response
     """
     if event["httpMethod"] == "GET":
         return health(event, context)
-    return webhooks.finish(webhooks.receive(event, "punchh", settings(DeliverySettings), not_stored=503), context)
+    return webhooks.finish(webhooks.receive(event, "punchh", load_settings(DeliverySettings), not_stored=503), context)
 
 
 def health(event: dict[str, Any], context: LambdaContext) -> responses.Response:
     """Answer the GET; a defect of ours must not deactivate the webhook."""
     try:
-        healthy = webhooks.health(event, "punchh", settings(DeliverySettings))
+        healthy = webhooks.health(event, "punchh", load_settings(DeliverySettings))
     except Exception as error:  # noqa: BLE001
         responses.logger.error("webhook not checked", extra={"why": type(error).__name__})
         return responses.response(200, {})

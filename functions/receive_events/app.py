@@ -12,7 +12,7 @@ from loyalty_bridge.event_queue.envelope import SourceRecord, group_of, single
 from loyalty_bridge.http_api import auth, requests, responses
 from loyalty_bridge.http_api.action import convercus_side
 from loyalty_bridge.platforms.convercus import events as convercus
-from loyalty_bridge.settings import DeliverySettings, settings
+from loyalty_bridge.settings import DeliverySettings, load_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -28,7 +28,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response
 
 def work(call: ApiRequest, _: LambdaContext) -> Answer:
     """Check the key, take the events apart, store each under its member."""
-    told = settings(DeliverySettings)
+    told = load_settings(DeliverySettings)
     convercus_side(auth.authenticate(told, call.program, call.headers, scope="events").program)
     document = requests.parsed(call)
     events = convercus.events(document)

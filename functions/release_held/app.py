@@ -10,7 +10,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from loyalty_bridge.parking.release import run_schedule
 from loyalty_bridge.parking.single_run import alone
 from loyalty_bridge.pipeline.engagement_client import check_connection
-from loyalty_bridge.settings import DeliverySettings, settings
+from loyalty_bridge.settings import DeliverySettings, load_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -24,7 +24,7 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(_event: dict[str, Any], context: LambdaContext) -> None:
     """Tend all programs, unless another invocation does."""
-    told, left = settings(DeliverySettings), context.get_remaining_time_in_millis() / 1000
+    told, left = load_settings(DeliverySettings), context.get_remaining_time_in_millis() / 1000
     counts = alone(told, "release_held", left, lambda: run_schedule(told, left - RESERVE_SECONDS, check_connection))
     for name, count in counts.items():
         metrics.add_metric(name, MetricUnit.Count, count)

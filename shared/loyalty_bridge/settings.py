@@ -107,7 +107,7 @@ T = TypeVar("T", bound=ActivitySettings)
 
 
 @cache
-def settings(kind: type[T]) -> T:
+def load_settings(kind: type[T]) -> T:
     """Read settings from the environment variables of the same names in capitals.
 
     Raises
@@ -115,10 +115,10 @@ def settings(kind: type[T]) -> T:
     RuntimeError
         Naming every variable that is missing or blank.
     """
-    return read(kind, os.environ)
+    return parse_settings(kind, os.environ)
 
 
-def read(kind: type[T], variables: Mapping[str, str]) -> T:
+def parse_settings(kind: type[T], variables: Mapping[str, str]) -> T:
     """Read settings from variables, as `settings` does from the environment's."""
     told = {field.name: variables[field.name.upper()] for field in fields(kind) if field.name.upper() in variables}
     wanted = (field.name for field in fields(kind) if field.default is MISSING)

@@ -129,7 +129,7 @@ def _stores() -> Any:
         "BATCHES_QUEUE_URL": aws.sqs().create_queue(QueueName="batches")["QueueUrl"],
     }
     os.environ.update(variables(settings) | named)
-    return environment.settings(PlanSettings)
+    return environment.load_settings(PlanSettings)
 
 
 def _forwarded(braze: str, _: str) -> Call:

@@ -589,7 +589,7 @@ def aws_and_platforms(faults: Faults) -> Iterator[Callable[[Scenario], World]]:
             return _fresh(scenario, faults, patch, settings, queue, current)
 
         yield fresh
-    environment.settings.cache_clear()
+    environment.load_settings.cache_clear()
 
 
 def _answer(current: Mapping[str, Platform], name: str, request: Request) -> Answer:
@@ -632,7 +632,7 @@ def _fresh(
         settings = replace(settings, events_queue_url="", events_stream="events")
     world = World(
         settings,
-        environment.settings(PlanSettings),
+        environment.load_settings(PlanSettings),
         faults,
         transport,
         **{name.lower(): platform for name, platform in platforms.items()},
@@ -674,7 +674,7 @@ def _spoilt_put(faults: Faults, name: str, real: Callable[..., Any]) -> Callable
 
 def restart(patch: pytest.MonkeyPatch | None = None) -> None:
     """Forget what a process remembers, as a new container does."""
-    environment.settings.cache_clear()
-    buffer.tally.__init__()  # type: ignore[misc]
+    environment.load_settings.cache_clear()
+    buffer.recorder.__init__()  # type: ignore[misc]
     activity_store._paused_until = 0.0
     loaded.cache_clear()

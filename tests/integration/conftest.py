@@ -89,14 +89,14 @@ def _api(convercus: Convercus, patch: pytest.MonkeyPatch) -> Iterator[Api]:
     patch.setenv("BATCHES_QUEUE_URL", queue)
     for limit in ("LIMIT_SECONDS", "MOENGAGE_SECONDS"):
         patch.setattr(lookups, limit, 20.0)  # a busy machine may stall; the tests about time have their own
-    settings.settings.cache_clear()
-    told = settings.settings(PlanSettings)
+    settings.load_settings.cache_clear()
+    told = settings.load_settings(PlanSettings)
     upstream = convercus.program(f"R{next(_numbers)}")
     upstream.account("A1", points=100)
     upstream.coupon("C1")
     connect(told, convercus.url, realm=upstream.id)
     yield Api(told, api_keys.create(told, "demo", "braze")[0], upstream)
-    settings.settings.cache_clear()
+    settings.load_settings.cache_clear()
 
 
 @pytest.fixture

@@ -38,8 +38,8 @@ NOT_KEY = "cvc_" + "x" * 43
 @pytest.fixture(autouse=True)
 def new_container(midday: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin with nothing noted, and no program known."""
-    monkeypatch.setattr(buffer, "_known", {})
-    buffer.tally.take()
+    monkeypatch.setattr(buffer, "_labels", {})
+    buffer.recorder.take()
 
 
 def noted(settings: ProgramSettings, endpoint: str, program: str = "demo") -> Counts:
@@ -229,7 +229,7 @@ def test_look_ups_gather_and_are_written_in_a_later_call(api: Api, monkeypatch: 
 
     assert before == 0
     assert noted(api.settings, function).calls == {"ok": 2, "not_found": 1}
-    assert buffer.tally.size() == 1  # the last call is written with the next
+    assert buffer.recorder.size() == 1  # the last call is written with the next
 
 
 def test_no_look_up_waits_for_the_activity(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,7 +202,7 @@ def test_a_change_that_a_store_throttles_is_a_503_and_noted_as_not_done(
 def test_a_defect_is_counted_where_its_alarm_looks(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(repository, "every", lambda _: [None])
+    monkeypatch.setattr(repository, "load_all", lambda _: [None])
 
     answer = call(site, "GET", "/programs")
 

@@ -12,7 +12,7 @@ import pytest
 from loyalty_bridge.admin import sign_in
 from loyalty_bridge.operations.operators import Operator
 from loyalty_bridge.programs import api_keys
-from loyalty_bridge.settings import AdminSettings, DeliverySettings, settings
+from loyalty_bridge.settings import AdminSettings, DeliverySettings, load_settings
 from tests.conftest import connect
 from tests.support.admin_site import serving_admin
 from tests.support.functions import CONTEXT, loaded
@@ -37,7 +37,7 @@ def signed_in(stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setattr("secrets.token_urlsafe", lambda _: "session-of-the-events-of-this-folder")
     with issuing() as issuer, serving_admin(stores, issuer, monkeypatch), asyncio.Runner() as runner:
         asyncio.set_event_loop(runner.get_loop())
-        sign_in.open_session(settings(AdminSettings), Operator("person-1", all_programs=True))
+        sign_in.open_session(load_settings(AdminSettings), Operator("person-1", all_programs=True))
         yield
         asyncio.set_event_loop(None)
 

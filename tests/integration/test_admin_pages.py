@@ -142,7 +142,7 @@ def test_an_issuer_that_does_not_answer_leaves_the_page_unavailable(
     monkeypatch.setattr("loyalty_bridge.operations.operators._SECONDS", 0.3)
     with serving(lambda _: Answer(200, b"{}", delivery=delivery)) as url:
         monkeypatch.setenv("SIGN_IN_CONFIGURATION", "http://127.0.0.1:9" if delivery == "nobody there" else url)
-        settings.settings.cache_clear()
+        settings.load_settings.cache_clear()
 
         page = requests.get(f"{site.url}/admin/sign-in", allow_redirects=False, timeout=20)
         api = site.call("GET", "/programs")

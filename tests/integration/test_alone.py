@@ -102,6 +102,6 @@ def test_a_store_that_does_not_answer_leaves_the_work_to_the_next_run(
 
 
 def test_a_lease_is_no_program(stores: DeliverySettings) -> None:
-    alone(stores, "tend", 50, lambda: Counter(programs=len(list(repository.every(stores)))))
+    alone(stores, "tend", 50, lambda: Counter(programs=len(list(repository.load_all(stores)))))
 
-    assert list(repository.every(stores)) == []
+    assert list(repository.load_all(stores)) == []

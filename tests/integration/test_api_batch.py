@@ -20,7 +20,7 @@ from loyalty_bridge.errors import ConnectionBroken, OutcomeUnknown
 from loyalty_bridge.infra import aws, dynamodb
 from loyalty_bridge.platforms.convercus.client import ACCOUNT_COUPON_ID
 from loyalty_bridge.programs import api_keys
-from loyalty_bridge.settings import settings
+from loyalty_bridge.settings import load_settings
 from tests.support.functions import loaded
 from tests.support.http_events import Answer, Api, connect, context
 
@@ -274,11 +274,11 @@ def test_a_plan_that_nobody_could_be_asked_to_carry_out_is_gone_on_with_by_each_
     body = {"account_ids": ["A1"], **fields}
     with monkeypatch.context() as patch:
         patch.setenv("BATCHES_QUEUE_URL", f"{api.settings.batches_queue_url}-gone")
-        settings.cache_clear()
+        load_settings.cache_clear()
         began = time.monotonic()
         first = api.post(PATH, body)
         second = api.post(PATH, body)
-    settings.cache_clear()
+    load_settings.cache_clear()
 
     third = api.post(PATH, body)
 
@@ -358,13 +358,13 @@ def test_a_plan_that_was_not_asked_to_be_carried_out_is_resumed_by_its_repeat(
 ) -> None:
     queue = api.settings.batches_queue_url
     monkeypatch.setenv("BATCHES_QUEUE_URL", f"{queue}-gone")
-    settings.cache_clear()
+    load_settings.cache_clear()
     body = {"account_ids": ["A1"]}
 
     failed = api.post(PATH, body)
 
     monkeypatch.setenv("BATCHES_QUEUE_URL", queue)
-    settings.cache_clear()
+    load_settings.cache_clear()
     answers = [api.post(PATH, body) for _ in range(2)]
     assert (failed.status, failed.body["error"]) == (503, "unavailable")
     assert [answer.status for answer in answers] == [200, 200]

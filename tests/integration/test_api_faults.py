@@ -11,7 +11,7 @@ import pytest
 from loyalty_bridge.actions import idempotency, idempotency_store
 from loyalty_bridge.actions.answer import Answer as Ended
 from loyalty_bridge.platforms.convercus import client as convercus
-from loyalty_bridge.settings import settings
+from loyalty_bridge.settings import load_settings
 from tests.support.http_events import ACTIONS, Answer, Api
 
 CALLS = {"assign": "assign_coupon", "book": "create_booking"}
@@ -226,7 +226,7 @@ def test_a_store_that_fails_before_the_action_lets_nothing_be_sent(
     api: Api, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IDEMPOTENCY_TABLE", "NoSuchTable")
-    settings.cache_clear()
+    load_settings.cache_clear()
 
     assert told(call(api, action, dispatch_id="d-1")) == (503, "unavailable")
     assert not api.done()
@@ -237,7 +237,7 @@ def test_a_key_that_cannot_be_checked_is_not_a_wrong_one(
     api: Api, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROGRAMS_TABLE", "NoSuchTable")
-    settings.cache_clear()
+    load_settings.cache_clear()
 
     assert told(call(api, action)) == (503, "unavailable")
 
@@ -245,6 +245,6 @@ def test_a_key_that_cannot_be_checked_is_not_a_wrong_one(
 @pytest.mark.parametrize("action", ["assign", "book", "batch", "subscribe"])
 def test_a_defect_is_answered_as_documented(api: Api, action: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("IDEMPOTENCY_TABLE")
-    settings.cache_clear()
+    load_settings.cache_clear()
 
     assert told(call(api, action)) == (500, "internal_error")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from loyalty_bridge.http_api import lookups
-from loyalty_bridge.settings import settings
+from loyalty_bridge.settings import load_settings
 from tests.support.http_events import LOOK_UPS, Api
 
 each_look_up = pytest.mark.parametrize("path", LOOK_UPS)
@@ -228,7 +228,7 @@ def test_a_refused_secret_raises_the_alarms_metric(api: Api, path: str, capsys: 
 @each_look_up
 def test_a_store_that_fails_is_an_internal_error(api: Api, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROGRAMS_TABLE", "NoSuchTable")
-    settings.cache_clear()
+    load_settings.cache_clear()
 
     assert api.get(path).body == FAILED
 
@@ -236,7 +236,7 @@ def test_a_store_that_fails_is_an_internal_error(api: Api, path: str, monkeypatc
 @each_look_up
 def test_a_defect_is_an_internal_error(api: Api, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PROGRAMS_TABLE")
-    settings.cache_clear()
+    load_settings.cache_clear()
 
     assert api.get(path).body == FAILED
 

@@ -296,7 +296,7 @@ def test_a_store_that_does_not_answer_is_told(
     diner: Api, punchh: Punchh, member: str, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(table, "NoSuchTable")
-    environment.settings.cache_clear()
+    environment.load_settings.cache_clear()
 
     assert ask(diner, member).body == FAILED
     assert punchh.requests == []

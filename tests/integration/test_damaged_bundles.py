@@ -88,7 +88,7 @@ class World:
             if shelf == "held":
                 delivery_state.hold(settings, program, "it was down", time.time())
             else:
-                delivery_state.wait(settings, program, found.delivery_state, time.time())
+                delivery_state.extend_waiting(settings, program, found.delivery_state, time.time())
             self.keep(program, "A1", "A2", "A3")
             self.keep(program, "A4")
 

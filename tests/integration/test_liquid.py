@@ -22,7 +22,7 @@ from loyalty_bridge.http_api.openapi import CALLS
 from loyalty_bridge.infra import aws
 from loyalty_bridge.programs import api_keys, repository
 from loyalty_bridge.programs.connection import Connection, merged
-from loyalty_bridge.settings import DeliverySettings, settings
+from loyalty_bridge.settings import DeliverySettings, load_settings
 from simulators.convercus import Convercus, simulate
 from simulators.convercus_program import Program
 from tests.support.braze_liquid import Aborted, Answer, Braze
@@ -190,14 +190,14 @@ def service(
         monkeypatch.setenv(f"{name}_TABLE", value)
     monkeypatch.setenv("BATCHES_QUEUE_URL", queue)
     monkeypatch.setattr(lookups, "LIMIT_SECONDS", LIMIT_SECONDS)
-    settings.cache_clear()
+    load_settings.cache_clear()
     reached = {"base_url": convercus.url, "auth_url": convercus.url, "realm": PROGRAM, "interaction_id": "BRAZE"}
     optins = {"membership_optins": ("Newsletter", "SMS"), "default_optins": ("Newsletter",)}
     # Without the window nothing but its key makes a repeat known.
     connection = merged(Connection(), {"loyalty": {"api": reached, **optins}, "repeat_window": 0})
     repository.save(stores, None, PROGRAM, connection, {"convercus_client_secret": program.settings.client_secret})
     yield Service(api_keys.create(stores, PROGRAM, "braze")[0])
-    settings.cache_clear()
+    load_settings.cache_clear()
 
 
 def user(account: str | None = "A1", dispatch: str = "d-1", **event_properties: str) -> dict[str, dict[str, str]]:

@@ -28,7 +28,7 @@ from loyalty_bridge.pipeline import forwarder
 from loyalty_bridge.pipeline.batch import LIMITS
 from loyalty_bridge.programs import api_keys
 from loyalty_bridge.programs import repository as programs
-from loyalty_bridge.settings import DeliverySettings, MemberSettings, settings
+from loyalty_bridge.settings import DeliverySettings, MemberSettings, load_settings
 from simulators import brevo, punchh_events
 from simulators.braze import Braze
 from simulators.braze import simulate as simulate_braze
@@ -158,7 +158,7 @@ class World:
             for _ in range(2):
                 self.diner.post("members", {"user": person | {"external_source_id": member}})
             self.punchh.faults.clear()
-            make_known(settings(MemberSettings), NUMBER + number, member)
+            make_known(load_settings(MemberSettings), NUMBER + number, member)
             self.punchh.faults.add(**fault, times=2)
             for campaign in ("58293", FIRST):
                 self.diner.get(f"members/{member}/coupon-code", campaign=campaign)
@@ -251,7 +251,7 @@ class World:
         """Fail on our side: a defect, stores that do not answer, an activity that is not written."""
         good = {"account_id": ACCOUNT}
         with patch.context() as broken:
-            broken.setattr(programs, "load_with", stumble)
+            broken.setattr(programs, "load_with_items", stumble)
             broken.setattr(programs, "load", stumble)
             self.api.post("campaigns/C1/assign", good)
             webhooks.answered(webhooks.delivery("loyalty", {"email": EMAIL}, program="loyalty"))
@@ -259,10 +259,10 @@ class World:
         for table in ("DELIVERY_LOG_TABLE", "PROGRAMS_TABLE", "IDEMPOTENCY_TABLE"):
             with patch.context() as broken:
                 broken.setenv(table, "NoSuchTable")
-                settings.cache_clear()
+                load_settings.cache_clear()
                 call("forward_events", queued(event), 30)
                 self.api.post("campaigns/C1/assign", good)
-        settings.cache_clear()
+        load_settings.cache_clear()
         with patch.context() as broken:
             broken.setattr(tables, "batch_put", unavailable)
             call("forward_events", queued(event | {"payload": {"y": PHONE}}), 30)
@@ -270,15 +270,15 @@ class World:
             self.plan(account)
             with patch.context() as broken:
                 broken.setenv(table, "NoSuchTable")
-                settings.cache_clear()
+                load_settings.cache_clear()
                 self.carry_out()
-            settings.cache_clear()
+            load_settings.cache_clear()
         with patch.context() as broken:
             broken.setenv("EVENTS_QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/123456789012/none.fifo")
             contact = brevo.Contact(NUMBER, EXTERNAL, EMAIL, PHONE, FIRST)
             body = brevo.event(contact, webhooks.NOW, "voucher_created")
             webhooks.answered(webhooks.delivery("loyalty", body, program="loyalty"))
-        settings.cache_clear()
+        load_settings.cache_clear()
         with patch.context() as broken:
             broken.setattr(store, "_is_written", lambda *_: False)
             self.api.post("campaigns/C1/assign", good)
@@ -300,7 +300,7 @@ def call(function: str, told: Mapping[str, Any], seconds: float) -> None:
 def observed(shared_api: Api) -> Observed:
     """Let everything happen once; the activity is read as DynamoDB has it."""
     out = io.StringIO()
-    stores = settings(DeliverySettings)
+    stores = load_settings(DeliverySettings)
     with (
         pytest.MonkeyPatch.context() as patch,
         simulate_braze(keys=[BRAZE_KEY]) as braze,

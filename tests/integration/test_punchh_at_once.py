@@ -41,13 +41,13 @@ def store() -> Iterator[SignupSettings]:
         for name, value in credentials(endpoint).items():
             patch.setenv(name, value)
         aws._made.cache_clear()
-        settings.settings.cache_clear()
+        settings.load_settings.cache_clear()
         for name, value in stores.environment(stores.make_stores(stores.make_key())).items():
             patch.setenv(name, value)
         patch.setenv("IDEMPOTENCY_TABLE", "IdempotencyTable")
-        yield settings.settings(SignupSettings)
+        yield settings.load_settings(SignupSettings)
         aws._made.cache_clear()
-        settings.settings.cache_clear()
+        settings.load_settings.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -600,7 +600,7 @@ def test_a_member_who_cannot_be_remembered_is_signed_up_all_the_same(
     from loyalty_bridge import settings
 
     monkeypatch.setenv("MEMBERS_TABLE", "NoSuchTable")
-    settings.settings.cache_clear()
+    settings.load_settings.cache_clear()
 
     assert told(sign_up(diner)) == DONE
     assert len(punchh.business.users) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from loyalty_bridge import activity
-from loyalty_bridge.activity.recorder import MOST_ERRORS, UNKNOWN_FIELD, Recorder
+from loyalty_bridge.activity.recorder import MAX_ERRORS, UNKNOWN_FIELD, Recorder
 from loyalty_bridge.activity.store import FIELDS
 from loyalty_bridge.operations.explain import explain
 from loyalty_bridge.pipeline.forwarder import forward
@@ -59,7 +59,7 @@ def test_made_up_names_take_a_bounded_room_and_hide_no_error(stores: DeliverySet
         for number in range(500):
             tally.problem("demo", "forward_events", "convercus", UNKNOWN_FIELD, f"kind: f{batch}-{number}: is sent")
         tally.problem("demo", "forward_events", "convercus", "rejected", "amount: is not a number")
-        assert tally.size() <= 2 * MOST_ERRORS
+        assert tally.size() <= 2 * MAX_ERRORS
         activity.write(stores, tally)
 
     assert 0 < len(activity.unknown_fields(stores, "demo", 1)) <= FIELDS

@@ -119,7 +119,7 @@ def test_records_are_held_in_order_until_the_settings_can_be_read(world: World, 
 
     outcome = world.deliver()
     tended = +release.run_schedule(world.settings, 20, check_connection)
-    listed = {program.id: programs.row(program)["state"] for program in repository.every(world.settings)}
+    listed = {program.id: programs.row(program)["state"] for program in repository.load_all(world.settings)}
     meanwhile = world.there("good"), world.there("odd"), world.held()
     world.write(world.before)
     world.come("e3")

@@ -41,7 +41,9 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
 
 def wait(settings: DeliverySettings, program: str, bundles: int) -> None:
     """Let records of a program wait, each in a bundle of its own."""
-    delivery_state.wait(settings, program, repository.load(settings, [program])[program].delivery_state, time.time())
+    delivery_state.extend_waiting(
+        settings, program, repository.load(settings, [program])[program].delivery_state, time.time()
+    )
     for number in range(bundles):
         record = SourceRecord(program, json.dumps(of_user(program)).encode(), datetime.now(UTC))
         parked_records.park(

@@ -112,9 +112,9 @@ def serving_admin(stores: DeliverySettings, issuer: Issuer, patch: Any) -> Itera
     }
     for name, value in values.items():
         patch.setenv(name, value)
-    for forget in (settings.settings, loaded, configuration):
+    for forget in (settings.load_settings, loaded, configuration):
         forget.cache_clear()
     with serving(_answer) as url:
         yield Site(url, issuer, stores)
-    for forget in (settings.settings, loaded):
+    for forget in (settings.load_settings, loaded):
         forget.cache_clear()

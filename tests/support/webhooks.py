@@ -103,7 +103,7 @@ def recording(platform: Braze | MoEngage) -> Iterator[list[dict[str, Any]]]:
 
 def answered(event: Mapping[str, Any]) -> dict[str, Any]:
     """Call the function that a delivery is for, in the environment as it is now."""
-    environment.settings.cache_clear()
+    environment.load_settings.cache_clear()
     function = "punchh_webhook" if "/webhooks/punchh" in event["path"] else "loyalty_webhook"
     context = SimpleNamespace(**vars(CONTEXT) | {"function_name": function})
     answer: dict[str, Any] = handler(function)(event, context)

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from local.day import day
-from loyalty_bridge.activity.recorder import MOST_ERRORS
+from loyalty_bridge.activity.recorder import MAX_ERRORS
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.http_api import openapi
 from loyalty_bridge.parking import parked_records
@@ -292,7 +292,7 @@ def test_a_file_that_a_page_names_is_there(name: str) -> None:
         ("performance.md", engagement_client.share(50), 60, "with 50 forwarders, 60 requests in any 3 seconds"),
         ("convercus.md", identities.MOST_MEMBERS, 100, "A user with more than 100 accounts"),
         ("convercus.md", LIMITS.known_after, timedelta(minutes=15), "It waits up to 15 minutes for one"),
-        ("operations.md", MOST_ERRORS, 25, "writes at most 25 different errors of a program"),
+        ("operations.md", MAX_ERRORS, 25, "writes at most 25 different errors of a program"),
         ("operations.md", parked_records.DAYS, 30, "nothing is lost for 30 days"),
     ],
 )

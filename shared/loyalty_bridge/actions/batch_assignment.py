@@ -33,7 +33,7 @@ def assigner(settings: ActionSettings, batch: CouponBatch, seconds_left: float) 
     Unavailable
         The program cannot be read.
     """
-    program, items = repository.load_with(settings, batch.program, access_token.ITEM)
+    program, items = repository.load_with_items(settings, batch.program, access_token.ITEM)
     if program is None:
         raise NotConnected(f"there is no program {batch.program}")
     buffer.register_program(program)

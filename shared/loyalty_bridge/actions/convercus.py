@@ -139,7 +139,7 @@ def subscribe_email(
         # One error stands for all: first the kind that may have been set, last the kind that no repeat changes.
         raise min(errors, key=lambda error: (not isinstance(error, Unavailable), isinstance(error, NotSent)))
     for failure in errors:  # a 207 is not a failed call, so only this place records them
-        buffer.problem(context.program, SUBSCRIBE_EMAIL, failure)
+        buffer.record_error(context.program, SUBSCRIBE_EMAIL, failure)
     return Answer(207 if failed else 200, {"succeeded": succeeded, "failed": failed})
 
 

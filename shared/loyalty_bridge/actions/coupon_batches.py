@@ -178,14 +178,14 @@ def carry_out(
         try:
             outcome, problem = _attempt(batch, before, assign)
         except Unavailable as error:
-            buffer.problem(batch.program, ENDPOINT, error)
+            buffer.record_error(batch.program, ENDPOINT, error)
             if isinstance(error, ConnectionBroken):
                 broken.set()
             return "due"
         if outcome != before:
             _store_outcome(settings, batch, outcome)
             if problem:
-                buffer.problem(batch.program, ENDPOINT, problem)
+                buffer.record_error(batch.program, ENDPOINT, problem)
         # A batch member has no other repeat: a code that could not be read is read when the batch runs again.
         if isinstance(problem, OutcomeUnknown) and ACCOUNT_COUPON_ID in problem.about:
             return "due"
@@ -197,7 +197,7 @@ def carry_out(
     with ThreadPoolExecutor(PARALLEL) as pool:
         counts = Counter(filter(None, pool.map(process, due)))
     for state, word in _WORDS.items():
-        buffer.tally.call(batch.program, ENDPOINT, word, count=counts[state])
+        buffer.recorder.call(batch.program, ENDPOINT, word, count=counts[state])
     if broken.is_set():
         counts[ConnectionBroken.word] = 1
     return counts

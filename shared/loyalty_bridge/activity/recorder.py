@@ -23,7 +23,7 @@ EVENTS = ("received", "sent", "suppressed", "rejected", "held", "released", "not
 """How source events are counted."""
 UNKNOWN_FIELD = "unknown_field"
 """The code under which fields of events are counted that a mapping does not name; they are no errors."""
-MOST_ERRORS = 25
+MAX_ERRORS = 25
 """Different errors of a program that one writing tells; what is beyond is one line."""
 
 _EVENT_ENDPOINTS = {"forward_events", "release_held", "receive_events", "punchh_webhook", "loyalty_webhook"}
@@ -33,7 +33,7 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ErrorKey:
     """What errors have in common that are one line of a day."""
 
     program: str
@@ -45,7 +45,7 @@ class Problem:
 
 
 @dataclass(slots=True)
-class Seen:
+class ErrorCount:
     """How often and when (epoch seconds) a problem was seen, and on which records."""
 
     count: int
@@ -67,13 +67,13 @@ class Recorder:
     """
 
     counts: dict[tuple[str, str, str], Counter[str]] = field(default_factory=dict)
-    problems: dict[Problem, Seen] = field(default_factory=dict)
+    problems: dict[ErrorKey, ErrorCount] = field(default_factory=dict)
     since: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, program: str, endpoint: str, numbers: Mapping[str, int]) -> None:
         """Add to counters of an endpoint."""
-        key = (program, _day(time.time()), endpoint)
+        key = (program, _utc_day(time.time()), endpoint)
         told = {name: number for name, number in numbers.items() if number}
         if told:
             with self._lock:
@@ -109,15 +109,15 @@ class Recorder:
         """
         now = time.time()
         # Which record it is about must not make equal errors different.
-        why = redacted(reason.replace(f" {record}", "") if record else reason)
-        key = Problem(program, _day(now), endpoint, platform, code[:64], why[:300])
+        why = redact(reason.replace(f" {record}", "") if record else reason)
+        key = ErrorKey(program, _utc_day(now), endpoint, platform, code[:64], why[:300])
         with self._lock:
             self.since = self.since or time.monotonic()
-            if key not in self.problems and self._number_of_kind(program, code) >= MOST_ERRORS:
+            if key not in self.problems and self._number_of_kind(program, code) >= MAX_ERRORS:
                 is_field = code == UNKNOWN_FIELD
                 code, why = (code, "further fields") if is_field else ("more", "further errors at the same time")
-                key = Problem(program, _day(now), endpoint, platform, code, why)
-            seen = self.problems.setdefault(key, Seen(0, now, now))
+                key = ErrorKey(program, _utc_day(now), endpoint, platform, code, why)
+            seen = self.problems.setdefault(key, ErrorCount(0, now, now))
             seen.count += count
             seen.last = now
             if _PLAIN_ID.fullmatch(record):
@@ -139,7 +139,7 @@ class Recorder:
         return len(self.counts) + len(self.problems)
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """Take out what looks like an e-mail address, a phone number or a key: names of fields may hold anything."""
     return _PERSONAL.sub("…", text)
 
@@ -155,5 +155,5 @@ def direction(endpoint: str) -> Direction:
     return "to_engagement" if endpoint in _EVENT_ENDPOINTS else "to_loyalty"
 
 
-def _day(now: float) -> str:
+def _utc_day(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).date().isoformat()

@@ -23,7 +23,7 @@ from functools import cache, partial
 from itertools import groupby, islice
 from typing import Any, Protocol
 
-from loyalty_bridge.activity.recorder import UNKNOWN_FIELD, Direction, Problem, Recorder, Seen, direction
+from loyalty_bridge.activity.recorder import UNKNOWN_FIELD, Direction, ErrorCount, ErrorKey, Recorder, direction
 from loyalty_bridge.errors import Invalid, Unavailable
 from loyalty_bridge.infra import aws
 
@@ -148,9 +148,9 @@ def write(settings: ActivitySettings, tally: Recorder) -> None:
     """
     if not settings.activity_table:
         return
-    updates = [*map(_counted, tally.counts.items()), *map(_seen, tally.problems.items())]
+    updates = [*map(_counts_update, tally.counts.items()), *map(_error_update, tally.problems.items())]
     if lost := len(updates) - sum(aws.side_by_side(partial(_is_written, settings.activity_table), updates)):
-        _tell_lost(lost)
+        _count_lost(lost)
 
 
 def _is_written(table: str, update: Mapping[str, Any]) -> bool:
@@ -185,10 +185,10 @@ def statistics(settings: ActivitySettings, program: str, days: int) -> list[Day]
     wanted = [today - timedelta(days=back) for back in range(min(max(days, 1), DAYS))][::-1]
     logs = [f"{program}#{shard}" for shard in range(SHARDS)]
     found: dict[str, dict[str, Counts]] = {day.isoformat(): {} for day in wanted}
-    for items in aws.side_by_side(lambda log: list(_lines(settings, log, wanted[0], today)), logs):
+    for items in aws.side_by_side(lambda log: list(_query_days(settings, log, wanted[0], today)), logs):
         for item in items:
             day, _, endpoint = item["line"]["S"].partition("#")
-            found[day][endpoint] = found[day].get(endpoint, Counts()) + _counts(item)
+            found[day][endpoint] = found[day].get(endpoint, Counts()) + _counts_from_item(item)
     return [Day(day, dict(sorted(found[day.isoformat()].items()))) for day in wanted]
 
 
@@ -236,7 +236,7 @@ def errors(
         if all(getattr(line, name) == value for name, value in wanted.items() if value)
         and (code or line.code != UNKNOWN_FIELD)
         and (not record or record in line.records)
-        and (after is None or _order(line) > _place(*after))
+        and (after is None or _sort_key(line) > _sort_key_of(*after))
     )
     lines = tuple(islice(found, limit + 1))
     end = lines[limit - 1] if len(lines) > limit else None
@@ -278,16 +278,16 @@ def _history(settings: ActivitySettings, program: str, since: date, until: date)
     today = datetime.now(UTC).date()
     first, last = max(since, today - timedelta(days=DAYS - 1)), min(until, today)
     if first <= last:
-        items = _lines(settings, f"{program}#errors", first, last)
-        for _, of_day in groupby(map(_line, items), lambda line: line.id[:10]):
-            yield from sorted(of_day, key=_order)
+        items = _query_days(settings, f"{program}#errors", first, last)
+        for _, of_day in groupby(map(_error_from_item, items), lambda line: line.id[:10]):
+            yield from sorted(of_day, key=_sort_key)
 
 
-def _order(line: ErrorLine) -> tuple[int, int, str]:
-    return _place(_milliseconds(line.last), line.id)
+def _sort_key(line: ErrorLine) -> tuple[int, int, str]:
+    return _sort_key_of(_milliseconds(line.last), line.id)
 
 
-def _place(last: int, id_: str) -> tuple[int, int, str]:
+def _sort_key_of(last: int, id_: str) -> tuple[int, int, str]:
     return -date.fromisoformat(id_[:10]).toordinal(), -last, id_
 
 
@@ -297,7 +297,7 @@ def _shard() -> int:
     return random.randrange(SHARDS)  # noqa: S311
 
 
-def _tell_lost(count: int) -> None:
+def _count_lost(count: int) -> None:
     """Count what was not written, on its own: the function's metrics may be those of a call under way."""
     from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
@@ -315,7 +315,7 @@ def _position(page: str) -> tuple[int, str] | None:
         raise Invalid("page", "is not where a page ended") from None
 
 
-def _lines(settings: ActivitySettings, log: str, first: date, last: date) -> Iterator[Mapping[str, Any]]:
+def _query_days(settings: ActivitySettings, log: str, first: date, last: date) -> Iterator[Mapping[str, Any]]:
     """Read the lines of a period, the last one first."""
     pages = (
         aws.dynamodb()
@@ -337,7 +337,7 @@ def _lines(settings: ActivitySettings, log: str, first: date, last: date) -> Ite
             yield from page["Items"]
 
 
-def _counted(counted: tuple[tuple[str, str, str], Mapping[str, int]]) -> dict[str, Any]:
+def _counts_update(counted: tuple[tuple[str, str, str], Mapping[str, int]]) -> dict[str, Any]:
     """Make the update that adds to counters."""
     (program, day, endpoint), counts = counted
     adds = dict(enumerate(counts.items()))
@@ -352,7 +352,7 @@ def _counted(counted: tuple[tuple[str, str, str], Mapping[str, int]]) -> dict[st
     }
 
 
-def _seen(noted: tuple[Problem, Seen]) -> dict[str, Any]:
+def _error_update(noted: tuple[ErrorKey, ErrorCount]) -> dict[str, Any]:
     """Make the update that adds to a line of errors."""
     problem, seen = noted
     told = {name: getattr(problem, name) for name in ("endpoint", "platform", "code", "reason")}
@@ -376,7 +376,7 @@ def _seen(noted: tuple[Problem, Seen]) -> dict[str, Any]:
     }
 
 
-def _counts(item: Mapping[str, Any]) -> Counts:
+def _counts_from_item(item: Mapping[str, Any]) -> Counts:
     counts = Counts()
     for name, value in item.items():
         kind, _, what = name.partition(".")
@@ -389,7 +389,7 @@ def _counts(item: Mapping[str, Any]) -> Counts:
     return counts
 
 
-def _line(item: Mapping[str, Any]) -> ErrorLine:
+def _error_from_item(item: Mapping[str, Any]) -> ErrorLine:
     told = {name: item[name]["S"] for name in ("endpoint", "platform", "code", "reason")}
     return ErrorLine(
         id=item["line"]["S"],

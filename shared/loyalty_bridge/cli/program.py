@@ -53,7 +53,7 @@ def show_one(program: ProgramArgument, json_output: JsonOption = False) -> None:
 @commands.command("list")
 def list_all(json_output: JsonOption = False) -> None:
     """List the programs."""
-    found = sorted(repository.every(stack.settings()), key=lambda program: program.id)
+    found = sorted(repository.load_all(stack.settings()), key=lambda program: program.id)
     show([programs.row(program) for program in found], json_output)
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from loyalty_bridge.errors import NotConnected, NotFound
 from loyalty_bridge.operations.context import OperatorContext
 from loyalty_bridge.operations.operators import Operator
-from loyalty_bridge.settings import OperatorSettings, read
+from loyalty_bridge.settings import OperatorSettings, parse_settings
 
 ENDPOINTS = (Path(".local/endpoints.json"), Path(__file__).parents[3] / ".local/endpoints.json")
 """Files in which a local run writes its addresses: in the current folder, or in this project."""
@@ -47,7 +47,7 @@ def use_local() -> None:
 @cache
 def settings() -> OperatorSettings:
     """Read the names of tables, buckets and queues from the stack."""
-    return read(OperatorSettings, _outputs())
+    return parse_settings(OperatorSettings, _outputs())
 
 
 def context() -> OperatorContext:

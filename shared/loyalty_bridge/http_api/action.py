@@ -17,7 +17,7 @@ from loyalty_bridge.platforms.convercus.settings import ConvercusSettings
 from loyalty_bridge.platforms.punchh.settings import ADMIN_KEY, CLIENT_SECRET
 from loyalty_bridge.platforms.registry import ENGAGEMENT
 from loyalty_bridge.programs import access_token
-from loyalty_bridge.settings import ActionSettings, settings
+from loyalty_bridge.settings import ActionSettings, load_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -101,7 +101,7 @@ def handler(
     """
 
     def work(call: ApiRequest, context: LambdaContext) -> Answer:
-        read = settings(settings_type)  # type: ignore[arg-type]  # a class is hashable
+        read = load_settings(settings_type)  # type: ignore[arg-type]  # a class is hashable
         access = auth.authenticate(read, call.program, call.headers, items)
         body = requests.body(call, body_type)
         return act(ActionRequest(read, call, access, body, context.get_remaining_time_in_millis() / 1000))

@@ -73,12 +73,12 @@ def authenticate(
         raise Unauthorized
     lasting = [item for item in items if item == access_token.ITEM]
     fresh = [key, *(item for item in items if item not in lasting)]
-    found, stored = repository.recall(settings, name, fresh, lasting)
+    found, stored = repository.load_recent(settings, name, fresh, lasting)
     if found is None:
         raise Unauthorized
     buffer.register_program(found)
     if key not in stored:
         raise Unauthorized
-    if not api_keys.is_for(stored[key], scope):
+    if not api_keys.has_scope(stored[key], scope):
         raise OutOfScope(f"the key is not for {scope}")
     return Access(found, stored)

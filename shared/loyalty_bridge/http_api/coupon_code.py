@@ -17,7 +17,7 @@ from loyalty_bridge.pipeline import identities
 from loyalty_bridge.platforms.punchh.events import user_id_of
 from loyalty_bridge.platforms.punchh.settings import ADMIN_KEY, COUPON_TOKEN_PREFIX, PunchhSettings
 from loyalty_bridge.programs import credential_breaker
-from loyalty_bridge.settings import MemberSettings, settings
+from loyalty_bridge.settings import MemberSettings, load_settings
 
 if TYPE_CHECKING:
     from loyalty_bridge.http_api.requests import ApiRequest
@@ -29,7 +29,7 @@ def look(call: ApiRequest, deadline: float) -> Mapping[str, Any]:
     A member ``-`` is named by the query too: what MoEngage fills in are parameters
     (https://www.moengage.com/docs/user-guide/settings/advanced-settings/add-a-content-api).
     """
-    told = settings(MemberSettings)
+    told = load_settings(MemberSettings)
     named = call.path.get("accountId", "")
     campaign = _id(identifier, call.query.get("campaign", ""))
     member = _id(external_id, call.query.get("member", "")) if named == "-" else _id(identifier, named)

@@ -16,7 +16,7 @@ from loyalty_bridge.actions.clients import convercus_client, shared_client
 from loyalty_bridge.errors import BridgeError, Invalid, OutOfScope, Unauthorized, UpstreamRejected
 from loyalty_bridge.http_api import auth, responses
 from loyalty_bridge.http_api.responses import Response, failed, response
-from loyalty_bridge.settings import ProgramSettings, settings
+from loyalty_bridge.settings import ProgramSettings, load_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -37,7 +37,7 @@ def answer(event: Mapping[str, Any], context: LambdaContext, look: Look) -> Resp
     """Answer a look-up on Convercus."""
 
     def read(call: ApiRequest, deadline: float) -> Mapping[str, Any]:
-        told = settings(ProgramSettings)
+        told = load_settings(ProgramSettings)
         admitted = auth.authenticate(told, call.program, call.headers, scope="lookups")
         return look(convercus_client(told, admitted.program, admitted.token, shared_client()), call, deadline)
 

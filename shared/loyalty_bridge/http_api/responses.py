@@ -16,7 +16,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from loyalty_bridge.activity import buffer
-from loyalty_bridge.activity.recorder import endpoint, redacted
+from loyalty_bridge.activity.recorder import endpoint, redact
 from loyalty_bridge.errors import (
     BridgeError,
     Conflict,
@@ -119,7 +119,7 @@ def answer(
     """
     began = time.monotonic()
     if writes_beside:
-        buffer.write_beside()
+        buffer.flush_in_background()
     call = requests.read(event)
     error: BridgeError | None = None
     try:
@@ -128,7 +128,7 @@ def answer(
     except BridgeError as failure:
         error = failure
         told = tell(error)
-        _log(logger.warning, "call failed", call, told, redacted(str(error)))
+        _log(logger.warning, "call failed", call, told, redact(str(error)))
     except Exception as defect:  # noqa: BLE001 - the caller gets the documented shape even for a defect of ours
         error = _Defect(type(defect).__name__)
         told = tell(_Defect("an error of the bridge itself"))
@@ -139,7 +139,7 @@ def answer(
     _note(endpoint(context.function_name), call.program, error, time.monotonic() - began)
     # Who has no key does not make us write for each call.
     if not writes_beside and (not isinstance(error, Unauthorized) or buffer.is_due()):
-        buffer.write_now()
+        buffer.flush()
     return told
 
 
@@ -150,7 +150,7 @@ class _Defect(BridgeError):
 def _log(log: Callable[..., None], what: str, call: ApiRequest, told: Response, why: str, **more: str) -> None:
     log(
         what,
-        extra={"program": redacted(call.program[:64]), "status": told["statusCode"], "why": why, **more},
+        extra={"program": redact(call.program[:64]), "status": told["statusCode"], "why": why, **more},
         stacklevel=2,
     )
 
@@ -177,5 +177,5 @@ def count(function: str, status: int, error: BridgeError | None = None) -> None:
 def _note(endpoint: str, called: str, error: BridgeError | None, seconds: float) -> None:
     """Note a call for the activity of its program."""
     if error:
-        buffer.problem(called, endpoint, error)
-    buffer.tally.call(buffer.program_labels(called).program, endpoint, error.word if error else "ok", seconds)
+        buffer.record_error(called, endpoint, error)
+    buffer.recorder.call(buffer.program_labels(called).program, endpoint, error.word if error else "ok", seconds)

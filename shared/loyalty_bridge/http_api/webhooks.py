@@ -24,7 +24,7 @@ from urllib.parse import quote, urlencode
 from aws_lambda_powertools.metrics import MetricUnit
 
 from loyalty_bridge.activity import buffer
-from loyalty_bridge.activity.recorder import endpoint, redacted
+from loyalty_bridge.activity.recorder import endpoint, redact
 from loyalty_bridge.errors import Invalid, Unauthorized, Unavailable
 from loyalty_bridge.event_queue import publisher
 from loyalty_bridge.event_queue.envelope import SourceRecord, group_of, single, split
@@ -163,7 +163,7 @@ def finish(outcome: Outcome, context: LambdaContext) -> responses.Response:
     for name, count in outcome.counts.items():
         responses.metrics.add_metric(f"webhook_{name}", MetricUnit.Count, count)
     responses.metrics.flush_metrics()
-    shown = {"program": redacted(outcome.program), **outcome.counts}
+    shown = {"program": redact(outcome.program), **outcome.counts}
     if outcome.problem:
         # A defect of ours is looked for where those of the other functions are.
         log = responses.logger.error if "failed" in outcome.counts else responses.logger.warning
@@ -178,17 +178,17 @@ def _note(outcome: Outcome, name: str) -> None:
     known = buffer.program_labels(outcome.program)
     program, platform = known.program, known.loyalty
     result = next(iter(outcome.counts)) if outcome.problem else "ok"
-    buffer.tally.call(program, name, result, outcome.seconds)
+    buffer.recorder.call(program, name, result, outcome.seconds)
     if outcome.problem:
-        buffer.tally.problem(program, name, platform, result, outcome.problem)
+        buffer.recorder.problem(program, name, platform, result, outcome.problem)
     for entry in outcome.refused:
-        buffer.tally.event(program, name, "received", "rejected")
+        buffer.recorder.event(program, name, "received", "rejected")
         for one in entry.field_errors:
             reason = f"{one.field}: {one.reason}"
-            buffer.tally.problem(program, name, platform, "rejected", reason, entry.event_id)
+            buffer.recorder.problem(program, name, platform, "rejected", reason, entry.event_id)
     # Who has no credential does not make us write for each delivery.
     if result not in {"unauthorized", "unknown_program"} or buffer.is_due():
-        buffer.write_now()
+        buffer.flush()
 
 
 def _opened(event: Mapping[str, Any]) -> _Delivery:

@@ -78,7 +78,7 @@ def require_scope(ctx: OperatorContext, program: str) -> str:
 def list_programs(ctx: OperatorContext) -> list[Program]:
     """List the operator's programs."""
     if ctx.operator.all_programs:
-        return sorted(repository.every(ctx.settings), key=lambda program: program.id)
+        return sorted(repository.load_all(ctx.settings), key=lambda program: program.id)
     found = repository.load(ctx.settings, ctx.operator.programs) if ctx.operator.programs else {}
     return sorted(found.values(), key=lambda program: program.id)
 
@@ -181,7 +181,7 @@ def send_sample(ctx: OperatorContext, program: str, member: str) -> dict[str, An
 
 def list_keys(ctx: OperatorContext, program: str) -> list[dict[str, Any]]:
     """List a program's keys, oldest first."""
-    return [api_keys.row(key) for key in api_keys.list_all(ctx.settings, find_program(ctx, program).id)]
+    return [api_keys.to_dict(key) for key in api_keys.list_all(ctx.settings, find_program(ctx, program).id)]
 
 
 def create_key(
@@ -191,7 +191,7 @@ def create_key(
     found = find_program(ctx, program)
     with audited(ctx, "create_key", found.id):
         key, known = api_keys.create(ctx.settings, found.id, name, scopes)
-    return {"key": key, **api_keys.row(known)}
+    return {"key": key, **api_keys.to_dict(known)}
 
 
 def revoke_key(ctx: OperatorContext, program: str, key: str) -> None:

@@ -83,7 +83,7 @@ def _run_all(run: _Run) -> Counter[str]:
     except Unavailable:
         counts["unavailable"] += 1  # the next run goes on
     try:
-        programs = list(repository.every(run.settings))
+        programs = list(repository.load_all(run.settings))
     except Unavailable:
         counts["unavailable"] += 1
         return counts

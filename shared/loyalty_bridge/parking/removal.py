@@ -40,12 +40,12 @@ def go_on(settings: DeliverySettings, until: float) -> int:
         A store does not answer.
     """
     ended = 0
-    for one in deletion.due(settings):
+    for one in deletion.load_due(settings):
         if not one.is_under_way:
             if repository.load(settings, [one.program]):
-                deletion.note(settings, one, None)  # the id is in use again
+                deletion.save_progress(settings, one, None)  # the id is in use again
                 continue
-            deletion.take_again(settings, one)
+            deletion.block_id(settings, one)
         ended += _remove(settings, one, until)
     return ended
 
@@ -58,7 +58,7 @@ def _remove(settings: DeliverySettings, one: Deletion, until: float) -> bool:
                 return False
             parked_records.remove(settings, batch)
     left_at = _remove_members(settings, one, until)
-    deletion.note(settings, one, left_at)
+    deletion.save_progress(settings, one, left_at)
     return left_at is None
 
 

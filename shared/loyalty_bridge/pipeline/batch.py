@@ -248,7 +248,7 @@ class InvocationBatch:
                 by_program[record.program].append((message, record))
         for program_id, final in by_program.items():
             with self._retrying_on_failure([message for message, _ in final]):
-                delivery_state.wait(self.settings, program_id, programs[program_id].delivery_state, self.now)
+                delivery_state.extend_waiting(self.settings, program_id, programs[program_id].delivery_state, self.now)
                 entries = [ParkedRecord(record, group=message.group) for message, record in final]
                 parked_records.park(self.settings, "waiting", program_id, entries, self.now)
                 self.counts["waiting"] += len(entries)

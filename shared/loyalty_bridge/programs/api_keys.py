@@ -43,7 +43,7 @@ def item_of(key: str) -> str | None:
     return _ITEM + hashlib.sha256(key.encode()).hexdigest() if _KEY.fullmatch(key) else None
 
 
-def is_for(item: Mapping[str, Any], scope: Scope) -> bool:
+def has_scope(item: Mapping[str, Any], scope: Scope) -> bool:
     """Tell whether the key of a stored item is for a call."""
     return scope in _scopes(item)
 
@@ -91,7 +91,7 @@ def revoke(settings: ProgramSettings, program: str, id_: str) -> None:
     dynamodb.delete(settings.programs_table, {"program": program, "item": items[0]["item"]})
 
 
-def row(key: Key) -> dict[str, Any]:
+def to_dict(key: Key) -> dict[str, Any]:
     """Describe a key in a line of a list."""
     return {"id": key.id, "name": key.name, "created": key.created.isoformat(), "scopes": list(key.scopes)}
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import ProgramSettings
 
 LIMIT = 3
-MOST = 8
+MAX_REFUSALS = 8
 """Refusals within the pause: two fewer than the platform takes."""
 PAUSE_SECONDS = 600.0
 """In which the platform forgets the refusals."""
@@ -86,7 +86,7 @@ class Breaker:
     def renewed(self, version: int, now: float) -> Breaker:
         """Begin anew with another connection: nothing is known of it but how often the one before was refused."""
         fresh = Breaker(version, recent=self._lately(now), refused_at=self.refused_at, revision=self.revision)
-        if fresh.recent >= MOST:
+        if fresh.recent >= MAX_REFUSALS:
             return replace(fresh, tries=LIMIT, refusals=LIMIT, until=self.refused_at + PAUSE_SECONDS)
         return replace(fresh, tries=LIMIT, refusals=LIMIT - 1) if fresh.recent else fresh
 
@@ -237,7 +237,7 @@ class GuardedClient:
 
     def _note(self, to: Callable[[Breaker, float], Breaker], deadline: float) -> None:
         try:
-            if to is not Breaker.refused or not _count(self.settings, self.program, self.secret, self.clock()):
+            if to is not Breaker.refused or not _count_refusal(self.settings, self.program, self.secret, self.clock()):
                 self._change(to, deadline)
         except Unavailable as error:  # what was answered counts all the same
             _logger.warning("what became of a try of %s could not be written down: %s", self.secret, error)
@@ -256,7 +256,7 @@ class GuardedClient:
             self.latest = wanted if stored is None else stored
             if stored is None:
                 return True
-            if to is Breaker.refused and _count(self.settings, self.program, self.secret, self.clock()):
+            if to is Breaker.refused and _count_refusal(self.settings, self.program, self.secret, self.clock()):
                 return True
             if time.monotonic() >= deadline:
                 raise NotSent(f"{self.secret} is being tried by many calls at once", retry_after=1)
@@ -266,7 +266,7 @@ def _read(settings: ProgramSettings, program: str, secret: str) -> Breaker:
     return from_item(dynamodb.get(settings.programs_table, _key(program, secret)) or {})
 
 
-def _count(settings: ProgramSettings, program: Program, secret: str, now: float) -> bool:
+def _count_refusal(settings: ProgramSettings, program: Program, secret: str, now: float) -> bool:
     """Count a refusal whatever others write; tell whether one of this connection was counted within the pause."""
     unmet = dynamodb.update(
         settings.programs_table,

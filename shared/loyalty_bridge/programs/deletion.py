@@ -104,19 +104,19 @@ def clear_partition(settings: ProgramSettings, program: str) -> None:
             dynamodb.delete(settings.programs_table, key)
 
 
-def due(settings: ProgramSettings) -> Iterator[Deletion]:
+def load_due(settings: ProgramSettings) -> Iterator[Deletion]:
     """List the deletions that have to go on now."""
     values = {":deleted": "deleted", ":now": time.time()}
     items = [*dynamodb.scan(settings.programs_table, "#item = :deleted AND due <= :now", values)]
     return map(_from_item, items)
 
 
-def take_again(settings: ProgramSettings, deletion: Deletion) -> None:
+def block_id(settings: ProgramSettings, deletion: Deletion) -> None:
     """Keep the id from being used while what came late is removed."""
     _update(settings, deletion.program, "SET under_way = :yes", {":yes": True})
 
 
-def note(settings: ProgramSettings, deletion: Deletion, cursor: str | None) -> None:
+def save_progress(settings: ProgramSettings, deletion: Deletion, cursor: str | None) -> None:
     """Note how far a deletion is; when it is done, the id is free, and once more is looked for what came late.
 
     Parameters

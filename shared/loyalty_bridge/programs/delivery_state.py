@@ -84,7 +84,7 @@ def extend_watch(settings: ProgramSettings, program: str, seen: DeliveryState, n
         _update(settings, program, "SET watch_until = :until", {":until": now + WATCH_SECONDS})
 
 
-def wait(settings: ProgramSettings, program: str, seen: DeliveryState, now: float) -> None:
+def extend_waiting(settings: ProgramSettings, program: str, seen: DeliveryState, now: float) -> None:
     """Note that records wait for their person; written twice a day at most."""
     if seen.waiting_until < now + WATCH_SECONDS / 2:
         _update(settings, program, "SET waiting_until = :until", {":until": now + WATCH_SECONDS})

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
 
 KEPT_SECONDS = 5.0
-MOST = 64
+MAX_PROGRAMS = 64
 """Programs of which something is kept."""
 
 _lock = threading.Lock()
@@ -36,7 +36,7 @@ def keep(table: str, program: Program, items: Mapping[str, Mapping[str, Any]]) -
     """Keep what was just read; the oldest makes room."""
     with _lock:
         _kept.pop((table, program.id), None)
-        while len(_kept) >= MOST:
+        while len(_kept) >= MAX_PROGRAMS:
             del _kept[next(iter(_kept))]
         _kept[table, program.id] = (clocks.moment(), program, items)
 

@@ -48,7 +48,7 @@ def find(settings: ProgramSettings, program: str) -> Program:
     return found
 
 
-def load_with(
+def load_with_items(
     settings: ProgramSettings, program: str, *others: str
 ) -> tuple[Program | None, dict[str, Mapping[str, Any]]]:
     """Read a program with its gate and other items of its partition, by their sort keys, in one round trip."""
@@ -56,7 +56,7 @@ def load_with(
     return next(iter(_programs(found)), None), {item["item"]: item for item in found}
 
 
-def recall(
+def load_recent(
     settings: ProgramSettings, program: str, current: Sequence[str], lasting: Sequence[str]
 ) -> tuple[Program | None, dict[str, Mapping[str, Any]]]:
     """Read a program as `load_with` does, but not what this container read within the last seconds.
@@ -72,7 +72,7 @@ def recall(
     if known and known[1].keys() >= set(lasting):
         found = {item["item"]: item for item in _read(settings, [_key(program, item) for item in current])}
         return known[0], {name: item for name, item in known[1].items() if item} | found
-    read, found = load_with(settings, program, *current, *lasting)
+    read, found = load_with_items(settings, program, *current, *lasting)
     if read:
         recent.keep(settings.programs_table, read, {name: found.get(name, {}) for name in lasting})
     return read, found
@@ -85,7 +85,7 @@ def _read(settings: ProgramSettings, keys: Sequence[Mapping[str, Any]]) -> list[
     return [dynamodb.from_item(item) for items in found.values() for item in items]
 
 
-def every(settings: ProgramSettings) -> Iterator[Program]:
+def load_all(settings: ProgramSettings) -> Iterator[Program]:
     """Read all programs with their gates, in no order (it scans the table)."""
     values = {":connection": "connection", ":gate": "gate"}
     items = dynamodb.scan(settings.programs_table, "#item IN (:connection, :gate)", values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loyalty_bridge.activity.recorder import MOST_ERRORS, Recorder, direction, endpoint
+from loyalty_bridge.activity.recorder import MAX_ERRORS, Recorder, direction, endpoint
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,13 @@ def test_an_id_that_may_be_more_than_an_id_is_left_out(record: str) -> None:
 def test_too_many_different_problems_of_a_program_are_one_more() -> None:
     tally = Recorder()
 
-    for number in range(MOST_ERRORS + 5):
+    for number in range(MAX_ERRORS + 5):
         tally.problem("demo", "forward_events", "braze", "rejected", f"[{number}]: is no object")
     tally.problem("other", "forward_events", "braze", "rejected", "is no object")
 
     counts = {(problem.program, problem.code): seen.count for problem, seen in tally.problems.items()}
     assert counts == {("demo", "rejected"): 1, ("demo", "more"): 5, ("other", "rejected"): 1}
-    assert len(tally.problems) == MOST_ERRORS + 2
+    assert len(tally.problems) == MAX_ERRORS + 2
 
 
 def test_what_is_taken_is_noted_no_more() -> None:

@@ -14,7 +14,14 @@ from loyalty_bridge.errors import ConnectionBroken, NotSent, OutcomeUnknown
 from loyalty_bridge.infra.http_client import Reply, Request
 from loyalty_bridge.programs import credential_breaker, repository
 from loyalty_bridge.programs.connection import Connection, Program
-from loyalty_bridge.programs.credential_breaker import LIMIT, MOST, PAUSE_SECONDS, TRY_SECONDS, Breaker, GuardedClient
+from loyalty_bridge.programs.credential_breaker import (
+    LIMIT,
+    MAX_REFUSALS,
+    PAUSE_SECONDS,
+    TRY_SECONDS,
+    Breaker,
+    GuardedClient,
+)
 from loyalty_bridge.settings import DeliverySettings
 from tests.conftest import asked_of_aws
 from tests.support.lost_replies import lose_replies
@@ -47,7 +54,7 @@ class World:
 
     def call(self, deadline: float = FAR) -> str:
         """Make a call of a container that reads everything anew."""
-        _, items = repository.load_with(self.settings, self.program.id, credential_breaker.item_of(SECRET))
+        _, items = repository.load_with_items(self.settings, self.program.id, credential_breaker.item_of(SECRET))
         seen = credential_breaker.from_item(items.get(credential_breaker.item_of(SECRET), {}))
         guarded = GuardedClient(self.settings, self.program, SECRET, seen, self.send, lambda: self.now, self.wait)
         try:
@@ -151,7 +158,7 @@ def test_no_connection_is_tried_after_too_many_refusals_until_the_pause_is_over(
     held_up = world.all(".")
     world.now += PAUSE_SECONDS
 
-    assert refused == MOST
+    assert refused == MAX_REFUSALS
     assert held_up == ["ConnectionBroken"]
     assert world.all(".") == ["200"]
 
@@ -247,7 +254,7 @@ def test_many_refusals_at_the_same_moment_are_counted_without_a_crowd(world: Wor
         meeting.wait(20)
         return Reply(412, {}, b"")
 
-    _, items = repository.load_with(world.settings, "diner", credential_breaker.item_of(SECRET))
+    _, items = repository.load_with_items(world.settings, "diner", credential_breaker.item_of(SECRET))
     seen = credential_breaker.from_item(items[credential_breaker.item_of(SECRET)])
 
     def call(_: int) -> int:
@@ -270,5 +277,5 @@ def test_a_try_whose_reply_was_lost_counts_once(world: World, monkeypatch: pytes
     ends = world.all("fff")
 
     assert (ends, world.sent) == (["500"] * 3, 3)
-    _, items = repository.load_with(world.settings, "diner", credential_breaker.item_of(SECRET))
+    _, items = repository.load_with_items(world.settings, "diner", credential_breaker.item_of(SECRET))
     assert credential_breaker.from_item(items[credential_breaker.item_of(SECRET)]).tries == 0

@@ -62,7 +62,11 @@ def test_what_was_saved_is_loaded(settings: ProgramSettings) -> None:
 
 
 def test_nothing_is_loaded_of_an_empty_table(settings: ProgramSettings) -> None:
-    assert (repository.load(settings, []), repository.load(settings, ["demo"]), list(repository.every(settings))) == (
+    assert (
+        repository.load(settings, []),
+        repository.load(settings, ["demo"]),
+        list(repository.load_all(settings)),
+    ) == (
         {},
         {},
         [],
@@ -75,7 +79,7 @@ def test_more_programs_than_one_round_trip_takes_are_loaded(settings: ProgramSet
         repository.save(settings, None, name, CONNECTION, {})
 
     assert repository.load(settings, names).keys() == names
-    assert {program.id for program in repository.every(settings)} == names
+    assert {program.id for program in repository.load_all(settings)} == names
 
 
 def test_a_program_comes_with_its_gate(settings: ProgramSettings) -> None:
@@ -249,7 +253,7 @@ def test_the_id_of_a_deleted_program_is_taken_until_all_that_is_stored_of_it_is_
 
     with pytest.raises(Conflict, match="being deleted"):
         repository.save(settings, None, "demo", CONNECTION, {})
-    deletion.note(settings, deleted, None)
+    deletion.save_progress(settings, deleted, None)
     again = repository.save(settings, None, "demo", CONNECTION, {})
 
     assert repository.load(settings, ["demo"]) == {"demo": again}
@@ -260,7 +264,7 @@ def test_a_program_that_is_made_anew_does_not_meet_the_epoch_of_the_one_before(
     settings: ProgramSettings, monkeypatch: pytest.MonkeyPatch, later: int
 ) -> None:
     first = repository.save(settings, None, "demo", CONNECTION, {})
-    deletion.note(settings, repository.delete(settings, "demo"), None)
+    deletion.save_progress(settings, repository.delete(settings, "demo"), None)
     monkeypatch.setattr("time.time", lambda: float(first.destination_version + later))
 
     again = repository.save(settings, None, "demo", CONNECTION, {})
@@ -303,7 +307,7 @@ def test_of_a_program_that_was_read_lately_the_key_alone_is_read(
     item = str(api_keys.item_of(api_keys.create(settings, "demo", "braze")[0]))
     rounds = asked(monkeypatch)
 
-    answers = [repository.recall(settings, "demo", [item], [access_token.ITEM]) for _ in range(3)]
+    answers = [repository.load_recent(settings, "demo", [item], [access_token.ITEM]) for _ in range(3)]
 
     assert rounds == [["connection", "gate", "key", "token"], ["key"], ["key"]]
     assert [(program, item in items) for program, items in answers] == [(saved, True)] * 3
@@ -313,11 +317,11 @@ def test_a_key_that_is_revoked_is_gone_at_once(settings: ProgramSettings) -> Non
     repository.save(settings, None, "demo", CONNECTION, {})
     key, told = api_keys.create(settings, "demo", "braze")
     item = str(api_keys.item_of(key))
-    repository.recall(settings, "demo", [item], [access_token.ITEM])
+    repository.load_recent(settings, "demo", [item], [access_token.ITEM])
 
     api_keys.revoke(settings, "demo", told.id)
 
-    assert item not in repository.recall(settings, "demo", [item], [access_token.ITEM])[1]
+    assert item not in repository.load_recent(settings, "demo", [item], [access_token.ITEM])[1]
 
 
 @pytest.mark.parametrize("clock", ["monotonic", "time"])
@@ -325,36 +329,39 @@ def test_a_save_of_another_container_counts_within_seconds(
     settings: ProgramSettings, monkeypatch: pytest.MonkeyPatch, clock: str
 ) -> None:
     before = repository.save(settings, None, "demo", CONNECTION, {})
-    repository.recall(settings, "demo", [], [access_token.ITEM])
+    repository.load_recent(settings, "demo", [], [access_token.ITEM])
     with monkeypatch.context() as patch:
         patch.setattr(recent, "forget", lambda *_: None)  # it happens elsewhere
         after = repository.save(settings, before, "demo", CONNECTION, {})
     real = getattr(time, clock)
     monkeypatch.setattr(time, clock, lambda: real() + recent.KEPT_SECONDS + 0.1)
 
-    program, _ = repository.recall(settings, "demo", [], [access_token.ITEM])
+    program, _ = repository.load_recent(settings, "demo", [], [access_token.ITEM])
 
     assert program == after
 
 
 def test_a_save_or_a_deletion_here_counts_at_once(settings: ProgramSettings) -> None:
     before = repository.save(settings, None, "demo", CONNECTION, {})
-    repository.recall(settings, "demo", [], [])
+    repository.load_recent(settings, "demo", [], [])
 
     after = repository.save(settings, before, "demo", CONNECTION, {})
-    seen, _ = repository.recall(settings, "demo", [], [])
+    seen, _ = repository.load_recent(settings, "demo", [], [])
     repository.delete(settings, "demo")
-    gone, _ = repository.recall(settings, "demo", [], [])
+    gone, _ = repository.load_recent(settings, "demo", [], [])
 
     assert (seen, gone) == (after, None)
 
 
 def test_what_is_kept_of_programs_is_bounded(settings: ProgramSettings) -> None:
     saved = repository.save(settings, None, "demo", CONNECTION, {})
-    for number in range(recent.MOST + 10):
+    for number in range(recent.MAX_PROGRAMS + 10):
         recent.keep("programs", replace(saved, id=f"p{number}"), {})
 
-    assert sum(recent.get("programs", f"p{number}") is not None for number in range(recent.MOST + 10)) == recent.MOST
+    assert (
+        sum(recent.get("programs", f"p{number}") is not None for number in range(recent.MAX_PROGRAMS + 10))
+        == recent.MAX_PROGRAMS
+    )
 
 
 @pytest.mark.parametrize(("times", "comes"), [(1, True), (3, True), (1000, False)])
