@@ -466,7 +466,7 @@ def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
             for name in ("hold", "extend_watch", "start_release", "activate", "note_failure", "note_success")
         ),
         *((publisher, name) for name in ("_to_queue", "_to_stream")),
-        (dynamodb, "read"),
+        (dynamodb, "batch_get"),
     ]
     for module, name in failing:
         monkeypatch.setattr(module, name, made.around(getattr(module, name), may_fail=True))

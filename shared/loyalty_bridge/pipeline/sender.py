@@ -1,12 +1,12 @@
-"""Sending a program's wire objects: packed, in parallel, judged, repeated or split, until settled or time is up.
+"""Steps six and seven: pack a program's wire objects into requests, and send them until all are settled or time is up.
 
-What cannot be settled in time stays missing in its work; the lane says why.
+A part that is not settled in time stays in `Delivery.missing`, and `ProgramSender.failing` says why.
 
-A request that fails twice, or that a firewall turns away, while the destination takes a harmless object, is halved (or,
-when its outcome is unknown, taken apart at once) until what makes the destination fail is alone; that object is set
-aside as refused, and its neighbours arrive. When the destination takes nothing, all
-is left as it is. A request whose outcome is unknown is sent once more at most, and not at all by a program that failed
-before until the destination takes data again: each repeat may double what it holds.
+One bad object must not block its neighbours. If a request fails twice, or a firewall rejects it, while the destination
+accepts a harmless object, the request is split: in halves, or by member and then by object if its outcome is unknown.
+The object that is left alone and still fails is rejected. If the destination accepts nothing, nothing is split. A
+request whose outcome is unknown is repeated once at most, because each repeat may double its objects; a program that
+failed before does not repeat it until the destination accepts data again.
 """
 
 from __future__ import annotations
@@ -38,51 +38,51 @@ from loyalty_bridge.platforms.base import (
 )
 
 WORKERS = 25
-"""Requests of one program under way at once, hence its connections: as many as a stream's batch needs as a rule."""
+"""Requests of one program at once, hence its connections: as many as a stream's batch usually needs."""
 ATTEMPTS = 4
-"""Tries of one request before the program counts as failing."""
+"""Attempts of one request before the program counts as failing."""
 UNKNOWN_ATTEMPTS = 2
-"""Tries of one request whose outcome is unknown: it may be doubled."""
+"""Attempts of one request whose outcome is unknown: each may double it."""
 MAX_SET_ASIDE = 3
-"""Objects of a program that one invocation sets aside; with more, it is rather the destination that fails."""
+"""Objects of a program that one invocation rejects in this way; with more, it is rather the destination that fails."""
 CHECK_SECONDS = 5.0
-"""How long to wait for the answer about a harmless object."""
+"""How long to wait for the reply to a harmless object."""
 REPLY_SECONDS = 20.0
-"""Braze answers within a second as a rule; a request is given up, with its outcome unknown, after this."""
+"""Braze usually answers within a second; after this, the outcome of a request is unknown."""
 NO_TIME = "no time left to send"
-"""Why what was not begun is left: no failure of the destination."""
+"""Why a request was not begun: no failure of the destination."""
 
 
 @dataclass(slots=True, eq=False)
 class ProgramSender:
-    """One program's way to its destination during one invocation.
+    """Sends one program's requests during one invocation.
 
     Attributes
     ----------
     post
         Sends a body made from wire objects before a deadline (of `time.monotonic`).
     until
-        No request is begun, and nothing is waited for between requests, beyond this (of `time.monotonic`); but for
-        repeats that find an object which makes the destination fail, while a reply has its full time.
+        No request begins after this (of `time.monotonic`), except repeats that look for a bad object while there is
+        time for a whole reply.
     reply_until
-        No reply is waited for beyond this (of `time.monotonic`); what is cut off may be doubled.
+        When waiting for replies ends (of `time.monotonic`); a request that is cut off may be doubled.
     not_before
-        When the destination lets us go on (of `time.monotonic`).
+        When the destination takes the next request (of `time.monotonic`).
     check
         Sends an object that changes nothing before a deadline (of `time.monotonic`).
     turn
-        Waits until the forwarder may begin a request, to keep to the destination's limit; false when that is after a
-        deadline (of `time.monotonic`).
+        Waits until the destination's rate limit admits a request; false if that is after a deadline (of
+        `time.monotonic`).
     workers
-        Requests under way at once, and as many parts of one that is taken apart.
+        Requests at once, and parts at once of one that is split.
     was_failing
-        Whether an earlier invocation failed: nothing is sent before the destination takes a harmless object.
+        Whether an earlier invocation failed: then a harmless object is sent first.
     failing
-        Why the program's requests fail, when they do; then the others are not tried in this invocation.
+        Why the program's requests fail; no other is sent in this invocation.
     broken
         Whether an operator has to act.
-    taking_apart
-        Held while the parts of a request are sent side by side.
+    splitting
+        Locked while the parts of a request are sent side by side.
     replies
         How the requests ended: ``ok``, ``outcome_unknown``, ``not_sent``, or what the reply meant.
     """
@@ -103,52 +103,52 @@ class ProgramSender:
     counts: Counter[str] = field(default_factory=Counter)
     replies: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    taking_apart: threading.Lock = field(default_factory=threading.Lock)
+    splitting: threading.Lock = field(default_factory=threading.Lock)
 
     def stop(self, reason: str, *, broken: bool = False) -> None:
-        """Let no further request of the program be tried in this invocation."""
+        """Send no further request of the program in this invocation."""
         with self.lock:
             self.failing = self.failing or reason
             self.broken = self.broken or broken
 
     def count(self, name: str, amount: int = 1) -> None:
-        """Count something, from any thread."""
+        """Count something (thread-safe)."""
         with self.lock:
             self.counts[name] += amount
 
-    def may_set_aside(self) -> bool:
-        """Count an object that is set aside, from any thread; false when that were too many."""
+    def may_reject_alone(self) -> bool:
+        """Count a bad object (thread-safe); return whether there are not too many."""
         with self.lock:
             if self.counts["set_aside"] >= MAX_SET_ASIDE:
                 return False
             self.counts["set_aside"] += 1
             return True
 
-    def ended(self, how: str) -> None:
-        """Count how a request ended, from any thread."""
+    def count_reply(self, how: str) -> None:
+        """Count how a request ended (thread-safe)."""
         with self.lock:
             self.replies[how] += 1
 
 
 @dataclass(frozen=True, slots=True)
-class _Culprit:
-    """The destination takes data, but fails on this request; `is_unknown`: it may have taken it all the same."""
+class _BadRequest:
+    """The destination takes data, but fails on this request; with `is_unknown` it may have accepted it anyway."""
 
     reason: str
     is_unknown: bool
 
 
 def send(sender: ProgramSender, groups: Sequence[Sequence[OutboundObject]]) -> None:
-    """Send each member's items; members in parallel, one member's in order."""
+    """Send the objects of each member in order, and those of different members side by side."""
     if sender.was_failing and groups:
-        _check_before(sender)
+        _check_first(sender)
     for requests in _pack(sender, groups):
         if sender.failing:
             return  # the rest of a member's items must not overtake
         if len(requests) == 1:
-            _settle(sender, requests[0])
+            _send_one(sender, requests[0])
             continue
-        _settle_all(sender, requests)
+        _send_all(sender, requests)
 
 
 def _pack(sender: ProgramSender, groups: Sequence[Sequence[OutboundObject]]) -> list[list[list[OutboundObject]]]:
@@ -156,52 +156,48 @@ def _pack(sender: ProgramSender, groups: Sequence[Sequence[OutboundObject]]) -> 
     return pack(groups, lambda item: destination.weigh(item.object, rules), destination.capacity(rules))
 
 
-def _settle_all(
-    sender: ProgramSender, requests: Sequence[Sequence[OutboundObject]], *, suspected: bool = False
-) -> None:
-    """Send requests that no member shares, side by side; the parts of one request only while no other's are."""
-    if suspected and not sender.taking_apart.acquire(blocking=False):  # each request's own threads would be too many
+def _send_all(sender: ProgramSender, requests: Sequence[Sequence[OutboundObject]], *, suspected: bool = False) -> None:
+    """Send requests with different members side by side; the parts of a split one only while no other is split."""
+    if suspected and not sender.splitting.acquire(blocking=False):  # each request's own threads would be too many
         for request in requests:
-            _settle(sender, request, suspected=True)
+            _send_one(sender, request, suspected=True)
         return
     try:
-        _settle_side_by_side(sender, requests, suspected=suspected)
+        _send_side_by_side(sender, requests, suspected=suspected)
     finally:
         if suspected:
-            sender.taking_apart.release()
+            sender.splitting.release()
 
 
-def _settle_side_by_side(
-    sender: ProgramSender, requests: Sequence[Sequence[OutboundObject]], *, suspected: bool
-) -> None:
+def _send_side_by_side(sender: ProgramSender, requests: Sequence[Sequence[OutboundObject]], *, suspected: bool) -> None:
     with ThreadPoolExecutor(min(WORKERS, sender.workers, len(requests))) as pool:
-        for _ in pool.map(lambda request: _settle(sender, request, suspected=suspected), requests):
+        for _ in pool.map(lambda request: _send_one(sender, request, suspected=suspected), requests):
             pass
 
 
-def _settle(sender: ProgramSender, request: Sequence[OutboundObject], *, suspected: bool = False) -> None:
-    """Send one request, and what it splits into, one after the other.
+def _send_one(sender: ProgramSender, request: Sequence[OutboundObject], *, suspected: bool = False) -> None:
+    """Send one request and the requests that it is split into, one after the other.
 
     Parameters
     ----------
     suspected
-        It was part of a larger request on which the destination failed.
+        Whether it is part of a larger request on which the destination failed.
     """
     queue = deque([(list(request), suspected)])
     while queue:
         items, suspected = queue.popleft()
         verdict = _attempt(sender, items, suspected=suspected)
         if isinstance(verdict, Accepted):
-            parts = _settle_each(sender, items, verdict)
+            parts = _settle_objects(sender, items, verdict)
         elif isinstance(verdict, Rejected | SplitRequired):
             parts = _split(sender, items, verdict)
-        elif isinstance(verdict, _Culprit) and len(items) > 1:
+        elif isinstance(verdict, _BadRequest) and len(items) > 1:
             suspected = True
-            parts = _singled_out(items) if verdict.is_unknown else _halves(items)
+            parts = _by_member(items) if verdict.is_unknown else _halves(items)
             if len({part[0].delivery.update.member for part in parts}) == len(parts):
-                _settle_all(sender, parts, suspected=True)
+                _send_all(sender, parts, suspected=True)
                 parts = []
-        elif isinstance(verdict, _Culprit) and sender.may_set_aside():
+        elif isinstance(verdict, _BadRequest) and sender.may_reject_alone():
             parts = _in_order(sender, _reject(sender, items[0], verdict.reason))
         else:
             sender.stop(verdict.reason, broken=isinstance(verdict, Broken))
@@ -209,14 +205,14 @@ def _settle(sender: ProgramSender, request: Sequence[OutboundObject], *, suspect
         queue.extendleft((part, suspected) for part in reversed(parts))
 
 
-def _singled_out(items: list[OutboundObject]) -> list[list[OutboundObject]]:
-    """Take a request apart by member, or a member's by object: with fewer repeats of each object than halving has."""
+def _by_member(items: list[OutboundObject]) -> list[list[OutboundObject]]:
+    """Split a request by member, or a member's by object: each object is repeated less often than with halves."""
     members = [list(mine) for _, mine in groupby(items, key=lambda item: item.delivery.update.member)]
     return members if len(members) > 1 else [[item] for item in items]
 
 
-def _attempt(sender: ProgramSender, items: Sequence[OutboundObject], *, suspected: bool) -> Verdict | _Culprit:
-    """Send until the destination decides, the request proves to be what makes it fail, or time is up."""
+def _attempt(sender: ProgramSender, items: Sequence[OutboundObject], *, suspected: bool) -> Verdict | _BadRequest:
+    """Send a request until the destination decides, the request proves to be bad, or time is up."""
     verdict: Verdict = Transient(NO_TIME)
     failures = unknowns = 0
     for attempt in range(ATTEMPTS):
@@ -225,52 +221,52 @@ def _attempt(sender: ProgramSender, items: Sequence[OutboundObject], *, suspecte
         until = max(sender.until, sender.reply_until - REPLY_SECONDS) if attempt or suspected else sender.until
         if (delay := _wait_to_begin(sender, until)) is not None:
             return verdict if attempt else delay
-        verdict = _exchange(sender, items)
+        verdict = _post(sender, items)
         if isinstance(verdict, Wait):
-            _postpone(sender, max(verdict.seconds or 0.0, backoff(attempt)))  # "0", or a time that is past, is none
+            _back_off(sender, max(verdict.seconds or 0.0, backoff(attempt)))  # "0", or a time that is past, is none
         elif isinstance(verdict, Transient):
             failures, unknowns = failures + 1, unknowns + verdict.is_unknown
-            _postpone(sender, backoff(attempt))
+            _back_off(sender, backoff(attempt))
             is_last = unknowns == UNKNOWN_ATTEMPTS or failures == ATTEMPTS
             is_cut_short = verdict.is_unknown and time.monotonic() >= (until if suspected else sender.until)
             is_suspect = is_last or is_cut_short or (len(items) > 1 and (suspected or failures == 2))
             if (len(items) > 1 or is_last or suspected) and is_suspect and _takes_data(sender):
                 doubt = " (it may have been taken)" if verdict.is_unknown else ""
-                return _Culprit(f"{verdict.reason}; other data is taken{doubt}", verdict.is_unknown)
+                return _BadRequest(f"{verdict.reason}; other data is taken{doubt}", verdict.is_unknown)
             if is_last:
                 return verdict
         else:
             if isinstance(verdict, Broken) and verdict.is_foreign and _takes_data(sender):
-                return _Culprit(f"{verdict.reason}; other data is taken", is_unknown=False)
+                return _BadRequest(f"{verdict.reason}; other data is taken", is_unknown=False)
             break
     return verdict
 
 
 def _wait_to_begin(sender: ProgramSender, until: float) -> Verdict | None:
-    """Wait until a request may begin; when that would be too late, tell why."""
+    """Wait until a request may begin; return why it may not, if that would be too late."""
     pause = sender.not_before - time.monotonic()
     if pause > 0:
         if sender.not_before >= until:
-            return Wait(pause, "the destination lets us wait")
+            return Wait(pause, "the destination asks to wait")
         sender.sleep(pause)
     if time.monotonic() >= until or not sender.turn(until):
         return Transient(NO_TIME)
     return None
 
 
-def _exchange(sender: ProgramSender, items: Sequence[OutboundObject]) -> Verdict:
+def _post(sender: ProgramSender, items: Sequence[OutboundObject]) -> Verdict:
     deadline = min(sender.reply_until, time.monotonic() + REPLY_SECONDS)
     sender.count("requests")
-    verdict = _judged(sender, [item.object for item in items], lambda: sender.post(items, deadline))
+    verdict = _judge(sender, [item.object for item in items], lambda: sender.post(items, deadline))
     if isinstance(verdict, Accepted) and verdict.unprocessed:
         sender.count("not_processed", verdict.unprocessed)
     if isinstance(verdict, Transient) and verdict.is_unknown:
         sender.count("outcome_unknown")
-        sender.ended("outcome_unknown")
+        sender.count_reply("outcome_unknown")
     elif isinstance(verdict, _NotSent):
-        sender.ended("not_sent")
+        sender.count_reply("not_sent")
     else:
-        sender.ended(_WORDS[type(verdict)])
+        sender.count_reply(_WORDS[type(verdict)])
     return verdict
 
 
@@ -278,7 +274,7 @@ class _NotSent(Transient):
     """A request that certainly did not arrive."""
 
 
-def _judged(sender: ProgramSender, objects: Sequence[WireObject], exchange: Callable[[], Reply]) -> Verdict:
+def _judge(sender: ProgramSender, objects: Sequence[WireObject], exchange: Callable[[], Reply]) -> Verdict:
     try:
         reply = exchange()
     except OutcomeUnknown as error:
@@ -286,30 +282,30 @@ def _judged(sender: ProgramSender, objects: Sequence[WireObject], exchange: Call
     except Unavailable as error:
         return _NotSent(str(error))
     if rest := reply.rate_limit_pause(time.time()):
-        _postpone(sender, rest)
+        _back_off(sender, rest)
     return sender.destination.judge(reply, objects, time.time())
 
 
 def _takes_data(sender: ProgramSender) -> bool:
-    """Ask whether the destination takes data, with an object that changes nothing."""
-    return not isinstance(_checked(sender), Transient | Wait | Broken)
+    """Return whether the destination takes data, by sending an object that changes nothing."""
+    return not isinstance(_check(sender), Transient | Wait | Broken)
 
 
-def _check_before(sender: ProgramSender) -> None:
-    """Stop a program that failed before if its destination still takes nothing."""
-    verdict = _wait_to_begin(sender, sender.until) or _checked(sender)
+def _check_first(sender: ProgramSender) -> None:
+    """Stop a program that failed before, if its destination still takes nothing."""
+    verdict = _wait_to_begin(sender, sender.until) or _check(sender)
     if isinstance(verdict, Wait):
-        _postpone(sender, verdict.seconds if verdict.seconds is not None else backoff(0))
+        _back_off(sender, verdict.seconds if verdict.seconds is not None else backoff(0))
     if isinstance(verdict, Transient | Wait | Broken):
         sender.stop(verdict.reason, broken=isinstance(verdict, Broken))
 
 
-def _checked(sender: ProgramSender) -> Verdict:
+def _check(sender: ProgramSender) -> Verdict:
     check, deadline = sender.check, min(sender.reply_until, time.monotonic() + CHECK_SECONDS)
     if check is None or not sender.turn(deadline):
         return Transient(NO_TIME)
     sender.count("checks")
-    return _judged(sender, [sender.destination.harmless()], lambda: check(deadline))
+    return _judge(sender, [sender.destination.harmless()], lambda: check(deadline))
 
 
 _WORDS: dict[type[Verdict], str] = {
@@ -322,15 +318,15 @@ _WORDS: dict[type[Verdict], str] = {
 }
 
 
-def _postpone(sender: ProgramSender, seconds: float) -> None:
+def _back_off(sender: ProgramSender, seconds: float) -> None:
     with sender.lock:
         sender.not_before = max(sender.not_before, time.monotonic() + seconds)
 
 
-def _settle_each(
+def _settle_objects(
     sender: ProgramSender, items: Sequence[OutboundObject], verdict: Accepted
 ) -> list[list[OutboundObject]]:
-    """Settle the items of a request that was taken; give the requests for what has to be sent in another form."""
+    """Settle the objects of an accepted request; return requests for those that are sent in another form."""
     again: list[OutboundObject] = []
     for position, item in enumerate(items):
         if position in verdict.rejected:
@@ -341,7 +337,7 @@ def _settle_each(
 
 
 def _in_order(sender: ProgramSender, items: list[OutboundObject]) -> list[list[OutboundObject]]:
-    """Cut items into requests to be sent one after the other: what was taken apart may be more than one takes."""
+    """Pack objects into requests, one after the other: the objects of a split update may need several."""
     return [request for wave in _pack(sender, [items]) for request in wave] if items else []
 
 
@@ -354,7 +350,7 @@ def _accept(sender: ProgramSender, item: OutboundObject) -> None:
 
 
 def _reject(sender: ProgramSender, item: OutboundObject, reason: str) -> list[OutboundObject]:
-    """Refuse an item; one that several records share is sent again for each of them alone."""
+    """Reject an object; return the objects of its update, split by record, if several records share it."""
     if item.update and len(item.update.shares) > 1:
         return [
             one for update in apart(item.update) for one in attribute_objects(update, sender.destination, sender.rules)
@@ -366,7 +362,7 @@ def _reject(sender: ProgramSender, item: OutboundObject, reason: str) -> list[Ou
 def _split(
     sender: ProgramSender, items: list[OutboundObject], verdict: Rejected | SplitRequired
 ) -> list[list[OutboundObject]]:
-    """Cut a request that was refused as a whole, until the culprit is alone."""
+    """Split a request that was rejected as a whole, so that the bad object ends up alone."""
     culprits = verdict.rejected if isinstance(verdict, Rejected) else {}
     if culprits:
         rest = [item for position, item in enumerate(items) if position not in culprits]
