@@ -1,4 +1,4 @@
-"""Take the deliveries of Brevo's loyalty webhooks."""
+"""Receive Brevo's loyalty webhooks."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 NOT_STORED = 429
-"""The only failure after which Brevo tries again: https://developers.brevo.com/docs/retry-mechanism."""
+"""The only status after which Brevo repeats: https://developers.brevo.com/docs/retry-mechanism."""
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response:
-    """Answer 200 when every event is stored, 401 to a wrong credential, and 429 otherwise, whatever the reason."""
+    """Answer 200 when every event is stored, 401 for a wrong credential, and 429 for every other failure."""
     try:
         outcome = webhooks.receive(event, "brevo", load_settings(DeliverySettings), not_stored=NOT_STORED)
-    except Exception as error:  # noqa: BLE001 - a defect of ours must not make Brevo discard the event
-        # The type and the place, not the message: that may hold what was delivered.
+    except Exception as error:  # noqa: BLE001 - a defect must not make Brevo discard the event
+        # The type and the place only: the message may hold data of the delivery.
         where = " < ".join(
             f"{frame.name}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__))
         )

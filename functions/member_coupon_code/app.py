@@ -1,4 +1,4 @@
-"""Tell a member's code of a Punchh coupon campaign while a message is rendered."""
+"""Return a member's code of a Punchh coupon campaign while a message is rendered."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> Response:
-    """Answer the look-up."""
+    """Answer the lookup."""
     return lookups.within(lookups.MOENGAGE_SECONDS, event, context, coupon_code.look, coupon_code.error_response)

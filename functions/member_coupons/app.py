@@ -1,4 +1,4 @@
-"""Tell a member's redeemable coupons while a message is rendered."""
+"""Return a member's redeemable coupons while a message is rendered."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> Response:
-    """Answer the look-up."""
+    """Answer the lookup."""
     return lookups.answer(event, context, look)
 
 
 def look(client: Client, call: ApiRequest, deadline: float) -> Mapping[str, Any]:
-    """Read the account's coupons and show those that can be redeemed now."""
+    """Return the account's coupons that can be redeemed now."""
     rows = client.account_coupons(call.id("accountId"), deadline=deadline)
     language = call.query.get("lang", "").strip() or FALLBACK_LANGUAGE
     return {"coupons": coupons(rows, language, datetime.now(UTC), client.api)}

@@ -1,4 +1,4 @@
-"""Tell a member's profile while a message is rendered."""
+"""Return a member's profile while a message is rendered."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> Response:
-    """Answer the look-up."""
+    """Answer the lookup."""
     return lookups.answer(event, context, look)
 
 
 def look(client: Client, call: ApiRequest, deadline: float) -> Mapping[str, Any]:
-    """Read the account and show its profile."""
+    """Return the account's profile."""
     account_id = call.id("accountId")
     return profile(client.account_details(account_id, deadline=deadline), account_id, client.api)

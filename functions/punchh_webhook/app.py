@@ -1,4 +1,4 @@
-"""Take Punchh's webhook deliveries, and answer the GET by which it activates the webhook and checks its health."""
+"""Receive Punchh's webhooks, and answer the GET with which Punchh activates a webhook and checks its health."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response:
-    """Answer 200 when every event is stored, 401 to a wrong credential, 503 when something cannot be stored.
+    """Answer 200 when every event is stored, 401 for a wrong credential, 503 when an event cannot be stored.
 
-    Punchh repeats a 5xx for almost four hours, a 429 for four minutes, and a 401 never:
+    Punchh repeats a 5xx for almost four hours, a 429 for four minutes, and a 401 not at all:
     https://developers.partech.com/docs/dev-portal-webhooks-manager/webhook-delivery-error-handling-and-retry-logic.
     """
     if event["httpMethod"] == "GET":
@@ -23,10 +23,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response
 
 
 def health(event: dict[str, Any], context: LambdaContext) -> responses.Response:
-    """Answer the GET; a defect of ours must not deactivate the webhook."""
+    """Answer the GET; a defect must not deactivate the webhook."""
     try:
         healthy = webhooks.health(event, "punchh", load_settings(DeliverySettings))
     except Exception as error:  # noqa: BLE001
-        responses.logger.error("webhook not checked", extra={"why": type(error).__name__})
+        responses.logger.error("webhook health check failed", extra={"reason": type(error).__name__})
         return responses.response(200, {})
     return webhooks.finish(healthy, context) if healthy.problem else responses.response(200, {})

@@ -1,4 +1,4 @@
-"""Take Convercus events by HTTP, for programs without a stream, and put them on the transport."""
+"""Receive Convercus events by HTTP, for programs without a stream, and publish them."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def handler(event: dict[str, Any], context: LambdaContext) -> responses.Response
 
 
 def work(call: ApiRequest, _: LambdaContext) -> Answer:
-    """Check the key, take the events apart, store each under its member."""
-    told = load_settings(DeliverySettings)
-    convercus_side(auth.authenticate(told, call.program, call.headers, scope="events").program)
+    """Authenticate the call, and publish each event in the group of its member."""
+    read = load_settings(DeliverySettings)
+    convercus_side(auth.authenticate(read, call.program, call.headers, scope="events").program)
     document = requests.parsed(call)
     events = convercus.events(document)
     if not events:
         raise Invalid("body", "holds no event")
     record = SourceRecord(call.program, b"", datetime.now(UTC))
-    placed = []
+    grouped = []
     for number, event in enumerate(events):
         try:
-            placed.append((single(record, event), group_of(call.program, whose(event))))
-        except Invalid as refusal:
+            grouped.append((single(record, event), group_of(call.program, member_of(event))))
+        except Invalid as error:
             where = f"[{number}]" if isinstance(document, list) else ""
-            raise Invalid(f"{where}.{refusal.field}".strip("."), refusal.reason) from None
-    publisher.publish(told, publisher.grouped(placed))
-    return Answer(202, {"received": len(placed)})
+            raise Invalid(f"{where}.{error.field}".strip("."), error.reason) from None
+    publisher.publish(read, publisher.grouped(grouped))
+    return Answer(202, {"received": len(grouped)})
 
 
-def whose(event: Json) -> str:
-    """Tell the member that an event is about."""
+def member_of(event: Json) -> str:
+    """Return the member of an event."""
     member = convercus.member(event) or convercus.alias(event)
     if member is None:
         raise Invalid("accountId", "is missing")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from loyalty_bridge import settings as environment
 from loyalty_bridge.actions import coupon_codes
-from loyalty_bridge.actions.coupon_codes import Given
-from loyalty_bridge.errors import InProgress, NotSent
+from loyalty_bridge.actions.coupon_codes import CodeKey, StoredCode
+from loyalty_bridge.errors import InProgress, NotSent, Unavailable
 from loyalty_bridge.http_api import lookups
 from loyalty_bridge.infra import aws
 from loyalty_bridge.operations import members
@@ -204,7 +207,7 @@ def test_no_code_is_made_for_a_blank_address(
     assert (answer.status, answer.body) == (200, FAILED)
     assert len(punchh.requests) == 1
     (record,) = caplog.records
-    assert "does not tell the member's e-mail address" in vars(record)["why"]
+    assert "does not return the member's e-mail address" in vars(record)["reason"]
     assert "coupon_code" in ask(diner, member).body
 
 
@@ -310,7 +313,7 @@ def test_a_code_is_given_for_as_long_as_the_program_says(diner: Api, punchh: Pun
     ask(diner, member)
 
     (stored,) = [it for it in aws.dynamodb().scan(TableName="MembersTable")["Items"] if "#codes#" in it["member"]["S"]]
-    given = coupon_codes.opened(stored, "58293")
+    given = coupon_codes.from_item(stored, "58293")
 
     assert given
     assert given.code == punchh.business.coupons[0].code
@@ -322,8 +325,8 @@ def test_a_code_that_is_over_makes_room_for_another(stores: DeliverySettings) ->
     clock = [1_000_000.0]
 
     def give() -> str:
-        return coupon_codes.give(
-            stores, "diner", "c-1", "7", None, lambda: next(codes), deadline=FAR, days=1, now=lambda: clock[0]
+        return coupon_codes.get_or_generate(
+            stores, CodeKey("diner", "c-1", "7"), None, lambda: next(codes), deadline=FAR, days=1, now=lambda: clock[0]
         )
 
     given = [give(), give()]
@@ -353,16 +356,22 @@ def test_who_asks_while_another_does_waits_for_that_code(stores: DeliverySetting
 
     def second(_: float = 0.0) -> None:
         given.append(
-            coupon_codes.give(
-                stores, "diner", "c-1", "7", None, lambda: "SECOND", deadline=FAR, days=None, sleep=lambda _: let_go()
+            coupon_codes.get_or_generate(
+                stores,
+                CodeKey("diner", "c-1", "7"),
+                None,
+                lambda: "SECOND",
+                deadline=FAR,
+                days=None,
+                sleep=lambda _: let_go(),
             )
         )
 
     def let_go() -> None:
         # The first one gets its code while the second sleeps.
-        write(Given("FIRST", FAR))
+        write(StoredCode("FIRST", FAR))
 
-    def write(found: Given) -> None:
+    def write(found: StoredCode) -> None:
         stored = {"until": {"N": str(int(found.until))}, "code": {"S": found.code}}
         aws.dynamodb().update_item(
             TableName="MembersTable",
@@ -376,7 +385,9 @@ def test_who_asks_while_another_does_waits_for_that_code(stores: DeliverySetting
         second()
         return "FIRST TOO LATE"
 
-    given.append(coupon_codes.give(stores, "diner", "c-1", "7", None, first, deadline=FAR, days=None))
+    given.append(
+        coupon_codes.get_or_generate(stores, CodeKey("diner", "c-1", "7"), None, first, deadline=FAR, days=None)
+    )
 
     assert given == ["FIRST", "FIRST"]
 
@@ -386,11 +397,16 @@ def test_who_cannot_wait_any_longer_is_told(stores: DeliverySettings) -> None:
 
     def first() -> str:
         with pytest.raises(InProgress):
-            coupon_codes.give(stores, "diner", "c-1", "7", None, lambda: "X", deadline=0.0, days=None)
+            coupon_codes.get_or_generate(
+                stores, CodeKey("diner", "c-1", "7"), None, lambda: "X", deadline=0.0, days=None
+            )
         told.append("in progress")
         return "FIRST"
 
-    assert coupon_codes.give(stores, "diner", "c-1", "7", None, first, deadline=FAR, days=None) == "FIRST"
+    assert (
+        coupon_codes.get_or_generate(stores, CodeKey("diner", "c-1", "7"), None, first, deadline=FAR, days=None)
+        == "FIRST"
+    )
     assert told == ["in progress"]
 
 
@@ -402,13 +418,62 @@ def test_who_died_asking_holds_nobody_up(stores: DeliverySettings) -> None:
         raise Died
 
     with pytest.raises(Died):
-        coupon_codes.give(stores, "diner", "c-1", "7", None, die, deadline=time.monotonic() + 4, days=None)
+        coupon_codes.get_or_generate(
+            stores, CodeKey("diner", "c-1", "7"), None, die, deadline=time.monotonic() + 4, days=None
+        )
 
     later = time.time() + 5
     assert (
-        coupon_codes.give(stores, "diner", "c-1", "7", None, lambda: "X", deadline=FAR, days=None, now=lambda: later)
+        coupon_codes.get_or_generate(
+            stores, CodeKey("diner", "c-1", "7"), None, lambda: "X", deadline=FAR, days=None, now=lambda: later
+        )
         == "X"
     )
+
+
+@pytest.fixture
+def failing_writes() -> Iterator[set[int]]:
+    """The numbers of the writes that fail, from 1."""
+    count, failing = itertools.count(1), set[int]()
+
+    def fail(**_: Any) -> None:
+        if next(count) in failing:
+            raise EndpointConnectionError(endpoint_url="")
+
+    aws._made.cache_clear()
+    aws.dynamodb().meta.events.register("before-call.dynamodb.UpdateItem", fail)
+    yield failing
+    aws._made.cache_clear()
+
+
+def test_a_generated_code_is_stored_by_a_later_attempt(stores: DeliverySettings, failing_writes: set[int]) -> None:
+    failing_writes |= {2, 3}
+    code_key = CodeKey("diner", "c-2", "7")
+
+    first = coupon_codes.get_or_generate(stores, code_key, None, lambda: "FIRST", deadline=FAR, days=None)
+    again = coupon_codes.get_or_generate(stores, code_key, None, lambda: "SECOND", deadline=FAR, days=None)
+
+    assert [first, again] == ["FIRST", "FIRST"]
+
+
+def test_a_code_that_could_not_be_stored_in_time_is_the_next_requests_code(
+    stores: DeliverySettings, failing_writes: set[int]
+) -> None:
+    failing_writes |= set(range(2, 1000))
+    code_key, deadline = CodeKey("diner", "c-3", "7"), time.monotonic() + 0.3
+
+    with pytest.raises(Unavailable):
+        coupon_codes.get_or_generate(stores, code_key, None, lambda: "FIRST", deadline=deadline, days=None)
+    failing_writes.clear()
+    later = time.time() + 1
+    codes = [
+        coupon_codes.get_or_generate(
+            stores, code_key, None, lambda: "SECOND", deadline=FAR, days=None, now=lambda: later
+        )
+        for _ in range(2)
+    ]
+
+    assert codes == ["FIRST", "FIRST"]
 
 
 def test_who_gets_no_code_lets_the_next_one_ask_at_once(stores: DeliverySettings) -> None:
@@ -416,9 +481,12 @@ def test_who_gets_no_code_lets_the_next_one_ask_at_once(stores: DeliverySettings
         raise NotSent("no connection")
 
     with pytest.raises(NotSent):
-        coupon_codes.give(stores, "diner", "c-1", "7", None, fail, deadline=FAR, days=None)
+        coupon_codes.get_or_generate(stores, CodeKey("diner", "c-1", "7"), None, fail, deadline=FAR, days=None)
 
-    assert coupon_codes.give(stores, "diner", "c-1", "7", None, lambda: "X", deadline=0.0, days=None) == "X"
+    assert (
+        coupon_codes.get_or_generate(stores, CodeKey("diner", "c-1", "7"), None, lambda: "X", deadline=0.0, days=None)
+        == "X"
+    )
 
 
 def test_nothing_of_a_member_is_logged(

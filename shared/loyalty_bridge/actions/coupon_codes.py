@@ -1,13 +1,18 @@
-"""Coupon codes that were given: a member gets the same code of a campaign again, however often it is asked for.
+"""Store a member's coupon codes, so that a member gets the same code of a campaign however often it is requested.
 
-One item for each member, with an attribute for each campaign: who asks first takes it with a conditional write, and
-fills in the code; who asks meanwhile waits. When the first dies, its lease ends, and the next one asks.
+A member has one item, with an attribute for each campaign. The first request takes a lease with a conditional write,
+generates the code and stores it; concurrent requests wait. If the first request dies, its lease expires and the next
+one generates a code.
+
+A generated code is not returned before it is stored. If it cannot be stored until the deadline, the container keeps it
+and offers it to the next request instead of generating a second one.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,24 +20,31 @@ from typing import TYPE_CHECKING, Any, cast
 
 from loyalty_bridge.errors import BridgeError, InProgress, Unavailable
 from loyalty_bridge.infra import aws, dynamodb
+from loyalty_bridge.infra.retry import wait
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import MemberSettings
 
 _FOREVER = 1e11
 """Epoch seconds."""
+_IS_FREE = "attribute_not_exists(#campaign) OR #campaign.#until <= :now"
+_HAS_NO_CODE = "attribute_not_exists(#campaign.#code) OR #campaign.#until <= :now"
+_MOST_UNSTORED = 1000
+
+_unstored: OrderedDict[tuple[str, str, str], str] = OrderedDict()
+"""Generated codes that this container could not store, by program, member and campaign; the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A campaign's code of a member; without one, somebody is asking for it.
+class StoredCode:
+    """A member's code of a campaign. Without a code it is the lease of a request that generates one.
 
     Attributes
     ----------
     until
-        When it is over (epoch seconds).
+        When it expires (epoch seconds).
     owner
-        Who is asking for it.
+        Id of the request that holds the lease.
     """
 
     code: str
@@ -40,131 +52,151 @@ class Given:
     owner: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class CodeKey:
+    """A member's code of a campaign; the program is given by its `generation`."""
+
+    program: str
+    member: str
+    campaign: str
+
+
 def key(program: str, member: str) -> str:
-    """Name the codes of a member of a program, by its `generation`, in the table of the members."""
+    """Return the key of a member's codes in the members table; the program is given by its `generation`."""
     return dynamodb.item_key(program, "codes", member)
 
 
-def opened(item: Mapping[str, Any], campaign: str) -> Given | None:
-    """Read the code of a campaign in an item, also an empty one."""
-    found = item.get(_attribute(campaign), {}).get("M")
-    texts = {name: found.get(name, {}).get("S", "") for name in ("code", "owner")} if found else {}
-    return found and Given(until=float(found["until"]["N"]), **texts)
+def from_item(item: Mapping[str, Any], campaign: str) -> StoredCode | None:
+    """Read the code of a campaign from an item, which may be empty."""
+    attributes = item.get(_attribute(campaign), {}).get("M")
+    if not attributes:
+        return None
+    texts = {name: attributes.get(name, {}).get("S", "") for name in ("code", "owner")}
+    return StoredCode(until=float(attributes["until"]["N"]), **texts)
 
 
-def give(
+def get_or_generate(
     settings: MemberSettings,
-    program: str,
-    member: str,
-    campaign: str,
-    seen: Given | None,
-    ask: Callable[[], str],
+    code_key: CodeKey,
+    stored: StoredCode | None,
+    generate: Callable[[], str],
     *,
     deadline: float,
     days: int | None,
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Give the code that the member has, or else the one that `ask` gets; it is remembered before it is given.
+    """Return the member's stored code, or generate and store one.
 
     Parameters
     ----------
-    seen
-        What was known when it was last read.
+    stored
+        What the caller read last.
     deadline
         When the answer is due (of `time.monotonic`).
     days
-        For how long the code is given again; None: for as long as the program lives.
+        How long the code is stored; None: as long as the program exists.
 
     Raises
     ------
     InProgress
-        Somebody else asks, and has no code in time.
+        Another request generates the code, and does not end in time.
     Unavailable
-        The table does not answer.
+        The table does not answer. A code that was generated is stored by the next request of this container.
     """
     pause = 0.1
     while True:
-        if seen and seen.until > now():
-            if seen.code:
-                return seen.code
+        if stored and stored.until > now():
+            if stored.code:
+                return stored.code
             if time.monotonic() + pause >= deadline:
-                raise InProgress("another call is asking for this code", retry_after=seen.until - now())
+                raise InProgress("another call is generating this code", retry_after=stored.until - now())
             sleep(pause)
             pause = min(2 * pause, 0.5)
-        mine = Given("", now() + max(deadline - time.monotonic(), 0), uuid.uuid4().hex)
-        taken, seen = _write(
-            settings,
-            program,
-            member,
-            campaign,
-            mine,
-            "attribute_not_exists(#campaign) OR #campaign.#until <= :now",
-            now(),
-        )
-        # What stands in the way may be our own: the client repeats a write whose reply was lost.
-        if taken or (seen and seen.owner == mine.owner):
+        lease = StoredCode("", now() + max(deadline - time.monotonic(), 0), uuid.uuid4().hex)
+        is_taken, stored = _put(settings, code_key, lease, _IS_FREE, now())
+        # The stored lease may be this request's own: the client repeats a write whose reply was lost.
+        if is_taken or (stored and stored.owner == lease.owner):
             break
+    unstored = (code_key.program, code_key.member, code_key.campaign)
+    code = _unstored.get(unstored, "")
     try:
-        code = ask()
+        code = code or generate()
     except BridgeError:
-        with suppress(Unavailable):  # it is over soon anyway
-            _give_up(settings, program, member, campaign, mine)
+        with suppress(Unavailable):  # the lease expires soon anyway
+            _release(settings, code_key, lease)
         raise
-    until = now() + days * 86400 if days else _FOREVER
-    # Of two, when a lease was over too early, the first that is written down is the member's.
-    _, first = _write(
-        settings, program, member, campaign, Given(code, until), "attribute_not_exists(#campaign.#code)", now()
-    )
+    _unstored[unstored] = code
+    while len(_unstored) > _MOST_UNSTORED:
+        _unstored.popitem(last=False)
+    expiry = now() + days * 86400 if days else _FOREVER
+    # When the lease expired too early, two codes were generated: the member's code is the one that is stored first.
+    first = _insist(settings, code_key, StoredCode(code, expiry), deadline, now, sleep)
+    _unstored.pop(unstored, None)
     return first.code if first else code
 
 
-def _write(
+def _insist(
     settings: MemberSettings,
-    program: str,
-    member: str,
-    campaign: str,
-    given: Given,
-    condition: str,
-    now: float,
-) -> tuple[bool, Given | None]:
-    """Write under a condition; tell whether it was, and else what is there."""
-    told: dict[str, Any] = {"until": {"N": f"{given.until:.3f}"}}
-    if given.owner:
-        told["owner"] = {"S": given.owner}
-    if given.code:
-        told["code"] = {"S": given.code}
-    names = {"#campaign": _attribute(campaign), "#code": "code", "#until": "until"}
+    code_key: CodeKey,
+    new: StoredCode,
+    deadline: float,
+    now: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> StoredCode | None:
+    """Store a generated code, repeating a write that fails until the deadline; return the code that was stored before.
+
+    Only this request knows the code, and Punchh may not return it a second time.
+    """
+    pause = 0.05
+    while True:
+        try:
+            return _put(settings, code_key, new, _HAS_NO_CODE, now())[1]
+        except Unavailable:
+            if not wait(pause, deadline, sleep=sleep):
+                raise
+            pause = min(2 * pause, 0.5)
+
+
+def _put(
+    settings: MemberSettings, code_key: CodeKey, new: StoredCode, condition: str, now: float
+) -> tuple[bool, StoredCode | None]:
+    """Write under a condition; return whether it was written, and otherwise what is stored."""
+    attributes: dict[str, Any] = {"until": {"N": f"{new.until:.3f}"}}
+    if new.owner:
+        attributes["owner"] = {"S": new.owner}
+    if new.code:
+        attributes["code"] = {"S": new.code}
+    names = {"#campaign": _attribute(code_key.campaign), "#code": "code", "#until": "until"}
     client = aws.dynamodb()
     try:
         with aws.reaching("the members", but=client.exceptions.ConditionalCheckFailedException):
             client.update_item(
                 TableName=settings.members_table,
-                Key={"member": {"S": key(program, member)}},
-                UpdateExpression="SET #campaign = :given",
+                Key={"member": {"S": key(code_key.program, code_key.member)}},
+                UpdateExpression="SET #campaign = :new",
                 ConditionExpression=condition,
-                ExpressionAttributeNames={name: it for name, it in names.items() if name in condition + "#campaign"},
-                ExpressionAttributeValues={":given": {"M": told}}
-                | ({":now": {"N": f"{now:.3f}"}} if ":now" in condition else {}),
+                ExpressionAttributeNames={name: value for name, value in names.items() if name in condition},
+                ExpressionAttributeValues={":new": {"M": attributes}, ":now": {"N": f"{now:.3f}"}},
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
     except client.exceptions.ConditionalCheckFailedException as failed:
-        return False, opened(cast("Mapping[str, Any]", failed.response).get("Item", {}), campaign)
+        return False, from_item(cast("Mapping[str, Any]", failed.response).get("Item", {}), code_key.campaign)
     return True, None
 
 
-def _give_up(settings: MemberSettings, program: str, member: str, campaign: str, mine: Given) -> None:
-    """Let the next one ask, unless somebody else does already."""
+def _release(settings: MemberSettings, code_key: CodeKey, lease: StoredCode) -> None:
+    """Remove a lease, unless another request has taken it."""
     client = aws.dynamodb()
     try:
         with aws.reaching("the members", but=client.exceptions.ConditionalCheckFailedException):
             client.update_item(
                 TableName=settings.members_table,
-                Key={"member": {"S": key(program, member)}},
+                Key={"member": {"S": key(code_key.program, code_key.member)}},
                 UpdateExpression="REMOVE #campaign",
-                ConditionExpression="#campaign.#until = :mine",
-                ExpressionAttributeNames={"#campaign": _attribute(campaign), "#until": "until"},
-                ExpressionAttributeValues={":mine": {"N": f"{mine.until:.3f}"}},
+                ConditionExpression="#campaign.#until = :until",
+                ExpressionAttributeNames={"#campaign": _attribute(code_key.campaign), "#until": "until"},
+                ExpressionAttributeValues={":until": {"N": f"{lease.until:.3f}"}},
             )
     except client.exceptions.ConditionalCheckFailedException:
         return  # another lease

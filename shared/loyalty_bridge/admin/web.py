@@ -125,12 +125,14 @@ def _answer(
         response = work(request, call)
     except BridgeError as error:
         if not isinstance(error, Unauthorized):
-            responses.logger.warning("call failed", extra={"program": call.program[:64], "why": type(error).__name__})
+            responses.logger.warning(
+                "call failed", extra={"program": call.program[:64], "reason": type(error).__name__}
+            )
         return on_error(request, error)
     except Exception as defect:  # noqa: BLE001 - an operator gets the documented shape even for our own defects
         # The places, but not the text of the error, which may contain personal data.
         places = "".join(traceback.format_tb(defect.__traceback__))
-        responses.logger.error("defect", extra={"why": type(defect).__name__, "traceback": places})
+        responses.logger.error("defect", extra={"reason": type(defect).__name__, "traceback": places})
         responses.metrics.add_metric("defects", "Count", 1)
         responses.metrics.flush_metrics()  # the alarm is for all functions together: no dimension may join it
         return on_error(request, BridgeError("an error in the bridge"))

@@ -1,6 +1,6 @@
-"""Who may call: one round trip reads the key, and now and then the program with its gate and token.
+"""Authenticate API calls: one round trip reads the key and, from time to time, the program with its further items.
 
-The key is read strongly consistent by each call, so that one that is revoked is refused at once.
+Each call reads the key with strong consistency, so a revoked key is rejected at once.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ HEADERS = ("x-convercus-key", "x-bridge-key")
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The program that a caller may use, and what all containers share about it, by its sort key."""
+    """The program of an authenticated call, and further items of its partition by sort key."""
 
     program: Program
     items: Mapping[str, Mapping[str, Any]]
 
     @property
     def token(self) -> Token:
-        """The token for its loyalty platform."""
+        """The access token for the program's loyalty platform."""
         return access_token.from_item(self.items.get(access_token.ITEM, {}))
 
 
@@ -43,7 +43,7 @@ def authenticate(
     *,
     scope: api_keys.Scope = "actions",
 ) -> Access:
-    """Check the caller's key.
+    """Check the caller's API key and return the program.
 
     Parameters
     ----------
@@ -52,19 +52,19 @@ def authenticate(
     items
         Sort keys of further items to read.
     scope
-        What the key has to be for.
+        Scope that the key must have.
 
     Raises
     ------
     Unauthorized
-        The key is missing, malformed, unknown, revoked, or another program's; which of them is told to nobody.
+        The key is missing, malformed, unknown, revoked, or another program's; the error does not say which.
     OutOfScope
-        The key is not for such calls.
+        The key has another scope.
     Unavailable
-        The key cannot be checked.
+        The key cannot be read.
     """
-    shown = next(filter(None, (headers.get(name, "").strip() for name in HEADERS)), "")
-    key = api_keys.item_of(shown)
+    value = next(filter(None, (headers.get(name, "").strip() for name in HEADERS)), "")
+    key = api_keys.item_of(value)
     try:
         name = program_id(program)
     except Invalid:
@@ -73,12 +73,12 @@ def authenticate(
         raise Unauthorized
     lasting = [item for item in items if item == access_token.ITEM]
     fresh = [key, *(item for item in items if item not in lasting)]
-    found, stored = repository.load_recent(settings, name, fresh, lasting)
-    if found is None:
+    loaded, stored = repository.load_recent(settings, name, fresh, lasting)
+    if loaded is None:
         raise Unauthorized
-    buffer.register_program(found)
+    buffer.register_program(loaded)
     if key not in stored:
         raise Unauthorized
     if not api_keys.has_scope(stored[key], scope):
         raise OutOfScope(f"the key is not for {scope}")
-    return Access(found, stored)
+    return Access(loaded, stored)

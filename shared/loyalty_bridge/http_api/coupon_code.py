@@ -1,4 +1,4 @@
-"""The look-up of a coupon code: the one that the member was given before, else a new one of the campaign."""
+"""Look up a member's coupon code: the stored one, or a new one of the campaign."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 
 def look(call: ApiRequest, deadline: float) -> Mapping[str, Any]:
-    """Give the member's code of the campaign that the query names; a remembered one costs no call to Punchh.
+    """Return the member's code of the campaign in the query; a stored code needs no call to Punchh.
 
-    A member ``-`` is named by the query too: what MoEngage fills in are parameters
+    For the member ``-`` the query has the id, because MoEngage fills in query parameters only
     (https://www.moengage.com/docs/user-guide/settings/advanced-settings/add-a-content-api).
     """
-    told = load_settings(MemberSettings)
-    named = call.path.get("accountId", "")
+    member_settings = load_settings(MemberSettings)
+    path_id = call.path.get("accountId", "")
     campaign = _id(identifier, call.query.get("campaign", ""))
-    member = _id(external_id, call.query.get("member", "")) if named == "-" else _id(identifier, named)
+    member = _id(external_id, call.query.get("member", "")) if path_id == "-" else _id(identifier, path_id)
     secrets = (ADMIN_KEY, f"{COUPON_TOKEN_PREFIX}{campaign}")
     breakers = [credential_breaker.item_of(secret) for secret in secrets]
-    admitted = auth.authenticate(told, call.program, call.headers, breakers, scope="lookups")
-    program = admitted.program
+    access = auth.authenticate(member_settings, call.program, call.headers, breakers, scope="lookups")
+    program = access.program
     side = program.connection.loyalty
     if not isinstance(side, PunchhSettings):
         raise NotConnected(f"the loyalty platform of {program.id} is not Punchh")
@@ -45,25 +45,26 @@ def look(call: ApiRequest, deadline: float) -> Mapping[str, Any]:
     if not member:
         raise Invalid("accountId", "is not an id")
     names = (coupon_codes.key(program.generation, member), identities.key_of_aliases(program.generation, member))
-    found = dynamodb.batch_get([(told.members_table, {"member": {"S": name}}) for name in names], deadline)
-    items = {item["member"]["S"]: item for item in found[told.members_table]}
+    rows = dynamodb.batch_get([(member_settings.members_table, {"member": {"S": name}}) for name in names], deadline)
+    items = {item["member"]["S"]: item for item in rows[member_settings.members_table]}
 
-    def ask() -> str:
+    def generate() -> str:
         user_id = user_id_of(identities.from_item(items.get(names[1], {})))
         if user_id is None:
             raise Invalid("accountId", "is not known by an id of Punchh")
-        client = punchh_client(told, program, admitted.items, needs=secrets)
+        client = punchh_client(member_settings, program, access.items, needs=secrets)
         return generate_code(client, user_id, campaign, deadline)
 
-    seen = coupon_codes.opened(items.get(names[0], {}), campaign)
-    code = coupon_codes.give(
-        told, program.generation, member, campaign, seen, ask, deadline=deadline, days=side.coupon_code_days
+    stored = coupon_codes.from_item(items.get(names[0], {}), campaign)
+    code_key = coupon_codes.CodeKey(program.generation, member, campaign)
+    code = coupon_codes.get_or_generate(
+        member_settings, code_key, stored, generate, deadline=deadline, days=side.coupon_code_days
     )
     return {"coupon_code": code}
 
 
 def error_response(error: BridgeError) -> Response:
-    """Tell why there is no code."""
+    """Return the response to an error of this lookup."""
     if isinstance(error, UpstreamRejected):
         return response(200, {"error": "no_coupon"})
     if isinstance(error, Invalid) and error.field == "campaign":
@@ -72,7 +73,7 @@ def error_response(error: BridgeError) -> Response:
 
 
 def _id(read: Callable[[str], str], value: str) -> str:
-    """Give an id; empty when it is none, since a wrong key is told before a wrong id."""
+    """Return an id, or nothing if it is malformed: a wrong key is reported before a wrong id."""
     try:
         return read(value)
     except ValueError:

@@ -1,6 +1,6 @@
-"""Look-ups while a message is rendered: always 200, with the payload or with ``error``; only a wrong key is 401.
+"""Answer lookups while a message is rendered: 200 with the payload or an ``error``; only a wrong key gets 401.
 
-Braze waits two seconds for the answer, our cold start inside
+Braze waits two seconds for the answer, including a cold start
 (https://www.braze.com/docs/user_guide/personalization_and_dynamic_content/connected_content/making_an_api_call),
 and MoEngage five (https://help.moengage.com/hc/en-us/articles/115003622346-Content-APIs).
 """
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from loyalty_bridge.platforms.convercus.client import Client
 
 LIMIT_SECONDS = 1.5
-"""From the gateway's request time; what is left of the two seconds is the way back."""
+"""Limit from the gateway's request time; the rest of the two seconds is for the way back."""
 MOENGAGE_SECONDS = 4.0
 _ANSWER_SECONDS = 0.05
 
 Look = Callable[["Client", "ApiRequest", float], Mapping[str, Any]]
-"""Reads from the loyalty platform before a deadline (of `time.monotonic`)."""
+"""Reads from the loyalty platform within a deadline (of `time.monotonic`)."""
 
 
 def answer(event: Mapping[str, Any], context: LambdaContext, look: Look) -> Response:
-    """Answer a look-up on Convercus."""
+    """Answer a lookup on Convercus."""
 
     def read(call: ApiRequest, deadline: float) -> Mapping[str, Any]:
-        told = load_settings(ProgramSettings)
-        admitted = auth.authenticate(told, call.program, call.headers, scope="lookups")
-        return look(convercus_client(told, admitted.program, admitted.token, shared_client()), call, deadline)
+        read_settings = load_settings(ProgramSettings)
+        access = auth.authenticate(read_settings, call.program, call.headers, scope="lookups")
+        return look(convercus_client(read_settings, access.program, access.token, shared_client()), call, deadline)
 
     return within(LIMIT_SECONDS, event, context, read)
 
@@ -49,18 +49,18 @@ def within(
     event: Mapping[str, Any],
     context: LambdaContext,
     read: Callable[[ApiRequest, float], Mapping[str, Any]],
-    tell: Callable[[BridgeError], Response] | None = None,
+    respond: Callable[[BridgeError], Response] | None = None,
 ) -> Response:
-    """Answer a look-up within so many seconds of the gateway's receipt, with what is read before a deadline."""
+    """Answer a lookup within `limit` seconds of the gateway's receipt."""
 
     def work(call: ApiRequest, _: LambdaContext) -> Answer:
         return Answer(200, read(call, time.monotonic() + call.seconds_left(limit) - _ANSWER_SECONDS))
 
-    return responses.answer(event, context, work, tell or error_response, writes_beside=True)
+    return responses.answer(event, context, work, respond or error_response, writes_beside=True)
 
 
 def error_response(error: BridgeError) -> Response:
-    """Tell why there is nothing to show."""
+    """Return the response to an error of a lookup."""
     if isinstance(error, Unauthorized | OutOfScope):
         return failed(error)
     unknown = isinstance(error, Invalid) or (isinstance(error, UpstreamRejected) and error.status == 404)

@@ -1,4 +1,4 @@
-"""The HTTP interface as one table, and the OpenAPI document made from it (`docs/openapi.json`)."""
+"""The HTTP API as one table, and its OpenAPI document (`docs/openapi.json`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BASE = "/v1/programs/{programId}"
 
 
 class Route(NamedTuple):
-    """One call: what it takes, what it answers with which status, and with which others it may fail."""
+    """One route: its body, its answers by status, and the statuses of its failures."""
 
     function: str
     method: Literal["get", "post"]
@@ -80,7 +80,7 @@ CALLS = (
         "signup_member",
         "post",
         "/members",
-        "Sign a member up at Punchh; one who is there already is told as `existing`",
+        "Sign a member up at Punchh; a member with an account is reported as `existing`",
         request_schemas.SignupMember,
         {200: response_schemas.Signup},
         _ACTION,
@@ -132,17 +132,17 @@ _MEANS = {
     207: "Some memberships were updated and others were not",
     400: "The request is not as documented; `field` names what is wrong",
     401: "The key is missing, unknown, revoked, or another program's",
-    403: "The key is the program's, and not for this kind of call",
+    403: "The key has another scope",
     404: "The loyalty platform does not know the member or the coupon; or there is no such batch",
-    409: "It contradicts what the loyalty platform knows; or `not_connected`: the program is not set up for it",
+    409: "It contradicts the loyalty platform's data; or `not_connected`: the program is not set up for it",
     413: "More than 256 KB",
-    422: "The idempotency key came before with another request; or the loyalty platform refuses it",
-    500: "`outcome_unknown`: whether the action was carried out is not known, and it is not sent again; "
+    422: "The idempotency key was used before, for another request; or the loyalty platform rejects the action",
+    500: "`outcome_unknown`: it is not known whether the action was carried out; it is not sent again; "
     "or `internal_error`: a defect of the bridge",
     502: "The loyalty platform could not be reached; nothing was done",
-    503: "Nothing was done, or an equal request is being carried out (`in_progress`), or opt-ins may be set, which a "
+    503: "Nothing was done, or an equal request is in progress (`in_progress`), or opt-ins may be set, which a "
     "repeat sets once more; try again after `Retry-After`. "
-    "`connection_broken`: the loyalty platform refuses the program's secrets",
+    "`connection_broken`: the loyalty platform rejects the program's secrets",
 }
 
 
@@ -152,7 +152,7 @@ _PROGRAM = {"type": "string", "pattern": f"^{parsing.PROGRAM_ID}$"}
 _KEY = {"type": "string", "maxLength": 255, "pattern": r"^[ -z|}~]*$"}
 _WHO = {"type": ["string", "integer"], "minimum": -(2**63), "maximum": 2**63 - 1, "pattern": r"\S"}
 _EVENT = {
-    "description": "A loyalty event of Convercus, as in docs/schemas/convercus; at least its member has to be told.",
+    "description": "A loyalty event of Convercus, as in docs/schemas/convercus; at least its member is required.",
     "type": "object",
     "properties": {
         "accountId": {"type": ["string", "integer", "null"]},
@@ -164,7 +164,7 @@ _EVENT = {
 
 
 def openapi() -> dict[str, Any]:
-    """Make the OpenAPI 3.1 document."""
+    """Return the OpenAPI 3.1 document."""
     used: set[type[BaseModel]] = {response_schemas.Error}
     for call in CALLS:
         used |= {*call.answers.values()} | ({call.takes} if isinstance(call.takes, type) else set())
@@ -180,7 +180,7 @@ def openapi() -> dict[str, Any]:
         "info": {
             "title": "Loyalty Bridge",
             "version": VERSION,
-            "description": "What a campaign may have done on a loyalty platform, and what a message may ask it.",
+            "description": "Actions of campaigns on a loyalty platform, and lookups of messages.",
         },
         "security": [{"key": []}, {"bridge_key": []}],
         "paths": paths,
@@ -226,5 +226,5 @@ def _content(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _response(status: int, model: type[BaseModel]) -> dict[str, Any]:
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    told: dict[str, Any] = {"description": _MEANS[status], "content": {"application/json": {"schema": schema}}}
-    return told | ({"headers": RETRY_AFTER} if status in {502, 503} else {})
+    reply: dict[str, Any] = {"description": _MEANS[status], "content": {"application/json": {"schema": schema}}}
+    return reply | ({"headers": RETRY_AFTER} if status in {502, 503} else {})

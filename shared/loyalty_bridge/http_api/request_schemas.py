@@ -1,7 +1,7 @@
-"""What the calls take, as models: they are checked against, and the OpenAPI file is made from them.
+"""Models of the request bodies, for validation and for the OpenAPI file.
 
-What Liquid or Jinja rendered arrives as text: numbers in strings are taken, blanks around ids are not part of them,
-and an id that was not rendered is refused by name.
+Templates (Liquid, Jinja) render texts: numbers in strings are accepted, blanks around ids are removed, and an id that
+was not rendered is rejected by name.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
 
 
 def _as_text(value: Any) -> Any:
-    """Take a whole number for a text: ids may look like one."""
+    """Return a whole number as text, because ids may look like numbers."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _number(value: Any) -> Any:
-    """Take the text of a JSON number for that number (``"2.49875"``), nothing else (``"+5"``, ``" "``, true)."""
+    """Return the number in a text, if it is a JSON number (``"2.49875"``, not ``"+5"``, ``" "`` or true)."""
     if isinstance(value, str):
         value = rendered(value)
         if not _NUMBER.fullmatch(value):
@@ -52,7 +52,7 @@ def _number(value: Any) -> Any:
 
 
 def _whole(value: float) -> float:
-    """Write 50.0 as 50: the loyalty platform may count in whole points only."""
+    """Return 50.0 as 50, because the loyalty platform may count in whole points only."""
     return int(value) if value.is_integer() else value
 
 
@@ -61,13 +61,13 @@ def _blank_is_absent(value: Any) -> Any:
 
 
 def _read(read: Callable[[Any, str], T]) -> Callable[[Any], T]:
-    """Let pydantic collect what a reader of sources refuses."""
+    """Make a pydantic validator of a parser that raises `Invalid`."""
 
     def validate(value: Any) -> T:
         try:
             return read(value, "")
-        except Invalid as refusal:
-            raise ValueError(refusal.reason) from None
+        except Invalid as error:
+            raise ValueError(error.reason) from None
 
     return validate
 
@@ -75,7 +75,7 @@ def _read(read: Callable[[Any, str], T]) -> Callable[[Any], T]:
 def _moment(value: str, field: str) -> str:
     moment = parsing.parse_iso_time(value, field)
     if parsing.is_day(value):
-        # Whether it is meant to its beginning or its end, the caller has to say.
+        # Only the caller knows whether the beginning or the end of the day is meant.
         raise Invalid(field, "has no time of day")
     return moment
 
@@ -91,7 +91,7 @@ def _without_nulls(answers: dict[str, str | None]) -> dict[str, str | None]:
 
 
 def _distinct_names(answers: Any) -> Any:
-    """Refuse names that differ in the blanks around them only: one would replace the other."""
+    """Reject names that differ only in the blanks around them: one would replace the other."""
     if isinstance(answers, dict) and len({name.strip() for name in answers}) < len(answers):
         raise ValueError("names a field twice")
     return answers
@@ -168,7 +168,7 @@ Flag = Annotated[
 
 
 class _Body(BaseModel):
-    # A cold start builds the validators of the body that it reads, not of all.
+    # A cold start builds only the validators of the body that it reads.
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
@@ -224,12 +224,12 @@ class SubscribeEmail(_Body):
 
 
 class SignupUser(_Body):
-    """Who is to be signed up: the fields of Punchh's signup, but for what the bridge itself sets.
+    """The user to sign up: the fields of Punchh's signup, except those that the bridge sets.
 
-    Which values are no id depends on where the program's events go, see `action.signup_context`.
+    The program's engagement platform decides which ids are valid, see `action.signup_context`.
 
-    Source: https://developers.partech.com/docs/dev-portal-online-ordering (sign-up). A password is no field: the bridge
-    makes one that nobody knows.
+    Source: https://developers.partech.com/docs/dev-portal-online-ordering (sign-up). There is no field
+    for a password: the bridge makes a random one and does not store it.
     """
 
     email: Email

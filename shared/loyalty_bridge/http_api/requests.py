@@ -1,6 +1,7 @@
-"""Reading a call as API Gateway's HTTP API gives it (payload format 2.0).
+"""Read calls from API Gateway's HTTP API (payload format 2.0).
 
-Each function has one or two routes, so there is no router: importing one would cost every cold start more than it does.
+Each function has one or two routes, so there is no router: its import would cost more time at each cold start than it
+saves.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
     M = TypeVar("M", bound=BaseModel)
 
 _GATEWAY_SECONDS = 30.0
-"""An HTTP API gives up after these: an event that is older is a stored one, which is run by hand
+"""Time-out of an HTTP API. An older event is a stored one that somebody runs by hand
 (https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html)."""
 MAX_BODY = 256 * 1024
 MAX_ID = 200
 ID_PATTERN = r"^[^\s./\\%?#{}][^/\\%?#{}\x00-\x1f\x7f]*$"
-"""Ids become parts of paths, which gateways on the way decode, some twice; none holds what separates there."""
+"""Ids become parts of paths, which gateways decode, some twice; so an id holds no character that separates there."""
 EXTERNAL_ID_PATTERN = r"^[^\s{\x00-\x1f\x7f]([^{\x00-\x1f\x7f]|\{[^{%\x00-\x1f\x7f])*$"
-"""Of ids that become no part of a path: they are what events may carry."""
+"""Pattern of ids that are not part of a path."""
 _UNRENDERED = re.compile(r"\{\{|\{%")
 _TEST_DISPATCH = "dispatch_id_for_unsent_campaign"
 """What Braze renders for a dispatch id in a test (https://www.braze.com/docs/help/help_articles/api/dispatch_id)."""
@@ -40,14 +41,14 @@ _TEST_DISPATCH = "dispatch_id_for_unsent_campaign"
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """A call. Its representation shows neither headers nor body: they hold keys and members' data.
+    """An API call. Its repr shows neither headers nor body, which hold keys and members' data.
 
     Attributes
     ----------
     headers
         Names in lower case.
     arrived
-        When the gateway got it (epoch seconds).
+        When the gateway received it (epoch seconds).
     """
 
     method: str
@@ -59,21 +60,21 @@ class ApiRequest:
 
     @property
     def program(self) -> str:
-        """The program that the URL names."""
+        """The program id of the URL."""
         return self.path.get("programId", "")
 
     def seconds_left(self, limit: float) -> float:
-        """Tell how much is left of the seconds that the caller waits, counted from when the gateway got the call."""
+        """Return how much is left of the seconds that the caller waits, counted from the gateway's receipt."""
         age = time.time() - self.arrived
         return limit - age if 0 < age < _GATEWAY_SECONDS else limit
 
     def id(self, name: str) -> str:
-        """Give an id of the URL.
+        """Return an id of the URL.
 
         Raises
         ------
         Invalid
-            It is blank, was not rendered, or cannot be an id.
+            The id is blank, was not rendered, or is malformed.
         """
         try:
             return identifier(self.path.get(name, ""))
@@ -82,7 +83,7 @@ class ApiRequest:
 
 
 def rendered(value: str) -> str:
-    """Give a text that a template rendered, without the blanks around it; raises ValueError when it is none."""
+    """Return a text without surrounding blanks; raise ValueError if a template did not render it, or it is blank."""
     if _UNRENDERED.search(value):
         raise ValueError("was not rendered by the template")
     if not value.strip():
@@ -91,7 +92,7 @@ def rendered(value: str) -> str:
 
 
 def external_id(value: str) -> str:
-    """Give an id that becomes no part of a path, without the blanks around it; raises ValueError when it is none."""
+    """Return an id that is not part of a path, without surrounding blanks; raise ValueError if it is malformed."""
     id_ = rendered(value)
     if len(id_) > MAX_ID:
         raise ValueError(f"has more than {MAX_ID} characters")
@@ -103,7 +104,7 @@ def external_id(value: str) -> str:
 
 
 def identifier(value: str) -> str:
-    """Give an id without the blanks around it; raises ValueError when it is none, or could mean another path."""
+    """Return an id without surrounding blanks; raise ValueError if it is malformed or could mean another path."""
     id_ = external_id(value)
     if not re.fullmatch(ID_PATTERN, id_):
         raise ValueError("is not an id")
@@ -134,9 +135,9 @@ def parsed(call: ApiRequest) -> Json:
     Raises
     ------
     PayloadTooLarge
-        The body is.
+        The body is too large.
     Invalid
-        It is not JSON, names a key twice, or the ``Content-Type`` does not say so.
+        The body is not JSON or names a key twice, or the ``Content-Type`` is another one.
     """
     from loyalty_bridge.platforms.parsing import parse_json
 
@@ -146,32 +147,32 @@ def parsed(call: ApiRequest) -> Json:
     if len(call.body) > MAX_BODY:
         raise PayloadTooLarge("body", f"is larger than {MAX_BODY // 1024} KB")
     try:
-        # Of two values a reader takes the last: a text that a template did not escape could replace any other field.
+        # A parser keeps the last of two equal keys: a text that was not escaped could replace any other field.
         return parse_json(call.body, unique_keys=True)
-    except Invalid as refusal:
-        unquoted = str(refusal).replace("record:", "body:", 1)
-        field = "body" if refusal.field == "record" else refusal.field
-        raise Invalid(field, refusal.reason, unquoted=unquoted) from None
+    except Invalid as error:
+        unquoted = str(error).replace("record:", "body:", 1)
+        field = "body" if error.field == "record" else error.field
+        raise Invalid(field, error.reason, unquoted=unquoted) from None
 
 
 def body(call: ApiRequest, model: type[M]) -> M:
-    """Read the body as a model.
+    """Return the body as a model.
 
     Raises
     ------
     Invalid
-        Naming the field that is wrong; or as `parsed`.
+        A field is wrong, or as `parsed`.
     """
     return checked(parsed(call), model)
 
 
 def checked(document: Any, model: type[M]) -> M:
-    """Read a document as a model.
+    """Return a document as a model.
 
     Raises
     ------
     Invalid
-        Naming the field that is wrong.
+        A field is wrong; the error names it.
     """
     from pydantic import ValidationError
 
@@ -191,16 +192,16 @@ def _complaint(kind: str, message: str) -> str:
 
 
 def fingerprint(call: ApiRequest, action: str, document: Mapping[str, Any]) -> str:
-    """Make the hash by which equal requests are recognised."""
+    """Return the hash by which equal requests are recognised."""
     text = json.dumps([action, dict(call.path), document], sort_keys=True)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def idempotency_key(call: ApiRequest, given: str | None, dispatch: str | None, *parts: str | None) -> str | None:
-    """Tell the caller's idempotency key: the header, else the body's, else the dispatch with what it acts on.
+    """Return the caller's idempotency key: the header, else the body's, else the dispatch with `parts`.
 
-    A dispatch is shared by the members of a send, so it counts only together with `parts`; Braze's placeholder in a
-    test and blanks are no keys.
+    All members of a send share a dispatch, so it is a key only together with `parts`. Blanks and Braze's placeholder in
+    tests are not keys.
 
     Raises
     ------

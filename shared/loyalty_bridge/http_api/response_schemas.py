@@ -1,4 +1,4 @@
-"""What the calls answer, as models from which the OpenAPI file is made; no request needs them."""
+"""Models of the answers, for the OpenAPI file; no request needs them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, RootModel
 
 Scalar = str | int | float | bool | None
-"""As the loyalty platform tells it."""
+"""A value as the loyalty platform returns it."""
 
 
 class _Answer(BaseModel):
@@ -21,13 +21,13 @@ class CouponCode(_Answer):
 
 
 class BatchId(_Answer):
-    """The id under which the batch's progress is told."""
+    """The id of the batch, for queries of its progress."""
 
     batchId: str  # noqa: N815
 
 
 class BatchMember(_Answer):
-    """How far a member of a batch is."""
+    """The progress of one member of a batch."""
 
     account_id: str
     state: Literal["planned", "succeeded", "rejected", "unknown"]
@@ -36,7 +36,7 @@ class BatchMember(_Answer):
 
 
 class BatchProgress(_Answer):
-    """How far a batch is."""
+    """The progress of a batch."""
 
     batchId: str  # noqa: N815
     couponId: str  # noqa: N815
@@ -75,20 +75,20 @@ class Subscribed(_Answer):
 
 
 class Signup(_Answer):
-    """Punchh's id of the member, where it is known. An existing member is one whose e-mail address had an account."""
+    """Punchh's id of the member, if known. A member is existing if the e-mail address had an account before."""
 
     userId: str | None = None  # noqa: N815
     existing: bool = False
 
 
 class LookUpFailed(_Answer):
-    """Why there is nothing to show; with status 200, so that a template can branch."""
+    """Why the lookup failed; with status 200, so that a template can branch."""
 
     error: Literal["member_not_found", "internal_error"]
 
 
 class MemberProfile(_Answer):
-    """A member's profile. What is not known is null; `member_id` is always there."""
+    """A member's profile. Unknown values are null; `member_id` is always present."""
 
     member_id: str | int
     first_name: Scalar
@@ -101,7 +101,7 @@ class MemberProfile(_Answer):
 
 
 class Coupon(_Answer):
-    """A coupon that the member can redeem now. What is not known is null."""
+    """A coupon that the member can redeem now. Unknown values are null."""
 
     coupon_id: Scalar
     code: Scalar
@@ -132,27 +132,27 @@ class NoCouponCode(_Answer):
 
 
 class GivenCode(RootModel[MemberCouponCode | NoCouponCode]):
-    """What the look-up of a coupon code answers."""
+    """The answer to the lookup of a coupon code."""
 
 
 class Profile(RootModel[MemberProfile | LookUpFailed]):
-    """What the look-up of a profile answers."""
+    """The answer to the lookup of a profile."""
 
 
 class Coupons(RootModel[MemberCoupons | LookUpFailed]):
-    """What the look-up of coupons answers."""
+    """The answer to the lookup of coupons."""
 
 
 class Received(_Answer):
-    """How many events were stored durably."""
+    """The number of events that were stored durably."""
 
     received: int
 
 
 class Error(_Answer):
-    """What every failed call answers."""
+    """The answer of every failed call."""
 
     error: str
     message: str
     field: str = ""
-    """With 400 and 413: what is wrong."""
+    """With 400 and 413: the wrong field."""

@@ -1,6 +1,6 @@
-"""Answering a call: one shape of errors, from the tree of errors.
+"""Answer calls; all errors have one shape.
 
-{"error": "<word>", "message": "<for people>", "field": "<what is wrong>"}
+{"error": "<word>", "message": "<for people>", "field": "<name of the wrong field>"}
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ RETRY_SECONDS = 5
 
 Response = dict[str, Any]
 
-# From the special to the general. A repeat is invited by 5xx only where it is useful and does no harm.
+# From the special to the general. A 5xx invites a repeat, so it is used only where a repeat is useful and harmless.
 _STATUS: tuple[tuple[type[BridgeError], int], ...] = (
     (PayloadTooLarge, 413),
     (Invalid, 400),
@@ -72,7 +72,7 @@ _UPSTREAM = {404: 404, 409: 409}
 
 
 def response(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    """Make an answer for the gateway."""
+    """Return a response for the gateway."""
     return {
         "statusCode": status,
         "headers": {"Content-Type": "application/json", "Cache-Control": "no-store", **(headers or {})},
@@ -81,7 +81,7 @@ def response(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | 
 
 
 def failed(error: BridgeError) -> Response:
-    """Tell an error."""
+    """Return the response to an error."""
     if isinstance(error, UpstreamRejected):
         code = error.code or "upstream_refused"
         return response(_UPSTREAM.get(error.status, 422), {"error": code, "message": error.reason})
@@ -104,53 +104,53 @@ def answer(
     event: Mapping[str, Any],
     context: LambdaContext,
     work: Callable[[ApiRequest, LambdaContext], Answer],
-    tell: Callable[[BridgeError], Response] = failed,
+    respond: Callable[[BridgeError], Response] = failed,
     *,
     writes_beside: bool = False,
 ) -> Response:
-    """Answer a call with what `work` makes of it, count how it ended, and note it for the program's activity.
+    """Answer a call with the result of `work`, count it, and record it in the program's activity.
 
     Parameters
     ----------
-    tell
-        Makes the answer to an error.
+    respond
+        Makes the response to an error.
     writes_beside
-        Nothing of the activity is waited for: it is written in a later call, beside the work.
+        Activity is written beside the work of a later call, so that this call does not wait for it.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     if writes_beside:
         buffer.flush_in_background()
     call = requests.read(event)
     error: BridgeError | None = None
     try:
-        done = work(call, context)
-        told = response(done.status, done.body)
+        result = work(call, context)
+        reply = response(result.status, result.body)
     except BridgeError as failure:
         error = failure
-        told = tell(error)
-        _log(logger.warning, "call failed", call, told, redact(str(error)))
+        reply = respond(error)
+        _log(logger.warning, "call failed", call, reply, redact(str(error)))
     except Exception as defect:  # noqa: BLE001 - the caller gets the documented shape even for a defect of ours
         error = _Defect(type(defect).__name__)
-        told = tell(_Defect("an error of the bridge itself"))
-        # Where, but not the error's own text: it may hold what was sent.
+        reply = respond(_Defect("an internal error of the bridge; see its log"))
+        # The place only: the error's text may hold data of the request.
         places = traceback.format_tb(defect.__traceback__)
-        _log(logger.error, "defect", call, told, type(defect).__name__, traceback="".join(places))
-    count(context.function_name, told["statusCode"], error)
-    _note(endpoint(context.function_name), call.program, error, time.monotonic() - began)
-    # Who has no key does not make us write for each call.
+        _log(logger.error, "defect", call, reply, type(defect).__name__, traceback="".join(places))
+    count(context.function_name, reply["statusCode"], error)
+    _note(endpoint(context.function_name), call.program, error, time.monotonic() - started)
+    # A caller without a key must not cause a write for each call.
     if not writes_beside and (not isinstance(error, Unauthorized) or buffer.is_due()):
         buffer.flush()
-    return told
+    return reply
 
 
 class _Defect(BridgeError):
-    """What nobody foresaw."""
+    """An unexpected error."""
 
 
-def _log(log: Callable[..., None], what: str, call: ApiRequest, told: Response, why: str, **more: str) -> None:
+def _log(log: Callable[..., None], message: str, call: ApiRequest, reply: Response, reason: str, **more: str) -> None:
     log(
-        what,
-        extra={"program": redact(call.program[:64]), "status": told["statusCode"], "why": why, **more},
+        message,
+        extra={"program": redact(call.program[:64]), "status": reply["statusCode"], "reason": reason, **more},
         stacklevel=2,
     )
 
@@ -164,7 +164,7 @@ _ALARMING = (
 
 
 def count(function: str, status: int, error: BridgeError | None = None) -> None:
-    """Count a call by its class of status, and what raises an alarm for all functions together."""
+    """Count a call by its status class, and errors that raise an alarm under one metric for all functions."""
     for kind, name in _ALARMING:
         if isinstance(error, kind):
             metrics.add_metric(name, MetricUnit.Count, 1)
@@ -175,7 +175,7 @@ def count(function: str, status: int, error: BridgeError | None = None) -> None:
 
 
 def _note(endpoint: str, called: str, error: BridgeError | None, seconds: float) -> None:
-    """Note a call for the activity of its program."""
+    """Record a call in the activity of its program."""
     if error:
         buffer.record_error(called, endpoint, error)
     buffer.recorder.call(buffer.program_labels(called).program, endpoint, error.word if error else "ok", seconds)

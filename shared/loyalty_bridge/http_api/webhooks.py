@@ -1,16 +1,15 @@
-"""The deliveries of loyalty platforms: who sends them is checked, and each event goes onto the transport on its own.
+"""Receive webhook deliveries of loyalty platforms: authenticate the sender, and publish each event on its own.
 
-They come from a REST API of API Gateway, as the event of its proxy integration:
-https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html. What can never be
-used is kept as refused and answered like the rest, since no repeat would make it better.
+Deliveries arrive from a REST API of API Gateway, as events of its proxy integration:
+https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html. Events that can
+never be used are parked as rejected and answered like the others, because a repeat would not help.
 
-No event is read further than to its member: that is the forwarder's work, and the sender waits.
+The sender waits for the answer, so events are read only as far as their member; the forwarder does the rest.
 """
 
 from __future__ import annotations
 
 import base64
-import hmac
 import json
 import time
 from collections import Counter
@@ -37,7 +36,7 @@ from loyalty_bridge.platforms.brevo import events as brevo
 from loyalty_bridge.platforms.brevo.settings import BrevoSettings
 from loyalty_bridge.platforms.punchh.settings import PunchhSettings
 from loyalty_bridge.platforms.settings import WEBHOOK_CREDENTIALS
-from loyalty_bridge.platforms.webhook_auth import Credential, is_punchh
+from loyalty_bridge.platforms.webhook_auth import Credential, is_authentic
 from loyalty_bridge.programs import repository, secrets
 from loyalty_bridge.programs.connection import program_id
 
@@ -53,25 +52,25 @@ if TYPE_CHECKING:
 
 
 MAX_EVENTS = 5000
-"""Of one delivery; ten times what a batch of Brevo's holds: https://developers.brevo.com/docs/batch-webhooks."""
+"""Limit for one delivery: ten times the size of a Brevo batch (https://developers.brevo.com/docs/batch-webhooks)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a delivery is answered, and what is told of it.
+    """How a delivery ended.
 
     Attributes
     ----------
     program
-        The program that the URL names; it need not exist.
+        Program id of the URL; the program need not exist.
     counts
-        What happened, how often.
+        Metrics by name.
     problem
-        Why it was not taken, without personal data.
+        Why the delivery was not accepted, without personal data.
     refused
-        What of it can never be used.
+        Events that can never be used.
     seconds
-        How long it took.
+        Duration of the call.
     """
 
     status: int
@@ -84,16 +83,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Delivery:
-    """A request that came in.
+    """A webhook request.
 
     Attributes
     ----------
     headers
-        By name in lower case.
+        Names in lower case.
     targets
-        What the sender may call the URI, each a path with its query.
+        Forms of the URI that the sender may have signed, each with its query.
     event_name
-        The last part of a URL that has one for each event; empty otherwise.
+        Last part of the URL if it names the event; otherwise empty.
     """
 
     program: str
@@ -107,49 +106,49 @@ class _Delivery:
 def receive(
     event: Mapping[str, Any], platform: Literal["punchh", "brevo"], settings: DeliverySettings, *, not_stored: int
 ) -> Outcome:
-    """Take a delivery; what it answers with 200 is stored durably.
+    """Receive a delivery; with 200 all its events are stored durably.
 
-    A program that is unknown, or of another loyalty platform, is answered like a wrong credential: 401.
+    The answer for an unknown program, or one of another loyalty platform, is the same as for a wrong credential: 401.
 
     Parameters
     ----------
     event
-        Of a REST API's proxy integration.
+        Event of a REST API's proxy integration.
     not_stored
-        The status by which this sender repeats a delivery for longest.
+        Status after which this sender repeats a delivery for the longest time.
     """
     began = time.monotonic()
-    outcome = _taken(_opened(event), platform, settings, not_stored)
+    outcome = _receive(_from_event(event), platform, settings, not_stored)
     return replace(outcome, seconds=time.monotonic() - began)
 
 
-def _taken(delivery: _Delivery, platform: str, settings: DeliverySettings, not_stored: int) -> Outcome:
+def _receive(delivery: _Delivery, platform: str, settings: DeliverySettings, not_stored: int) -> Outcome:
     called = delivery.program[:64]
     try:
-        program = _addressee(settings, delivery, platform)
-        good, bad = _sorted(program, delivery)
-        if good:
-            publisher.publish(settings, publisher.grouped(good))
-        if bad:
-            parked_records.park(settings, "rejected", program.id, bad, time.time())
+        program = _authenticate(settings, delivery, platform)
+        accepted, rejected = _split(program, delivery)
+        if accepted:
+            publisher.publish(settings, publisher.grouped(accepted))
+        if rejected:
+            parked_records.park(settings, "rejected", program.id, rejected, time.time())
     except Unauthorized:
         return Outcome(401, called, Counter(unauthorized=1), "no valid credential for this program")
     except Unavailable as error:
         return Outcome(not_stored, called, Counter(not_stored=1), str(error))
-    return Outcome(200, called, Counter(accepted=len(good), rejected=len(bad)), refused=bad)
+    return Outcome(200, called, Counter(accepted=len(accepted), rejected=len(rejected)), refused=rejected)
 
 
 def health(event: Mapping[str, Any], platform: Literal["punchh", "brevo"], settings: DeliverySettings) -> Outcome:
-    """Answer a request that brings nothing: 404 for an unknown program, 401 for a wrong credential, otherwise 200.
+    """Answer a request without a delivery: 404 for an unknown program, 401 for a wrong credential, otherwise 200.
 
-    A sender that is activated by this answer would lose every event of a wrong URL or credential. One that shows no
-    credential is not asked for any, and a store that does not answer says nothing about the sender.
+    A sender that this answer activates would lose every event if its URL or credential were wrong. A request without a
+    credential gets 200, and so does every request while a store does not answer.
     """
-    delivery = _opened(event)
+    delivery = _from_event(event)
     called = delivery.program[:64]
     try:
-        program = _found(settings, delivery, platform)
-        if delivery.headers.get("authorization", "").strip() and not _is_sender(program, delivery):
+        program = _load_program(settings, delivery, platform)
+        if delivery.headers.get("authorization", "").strip() and not _is_authentic(program, delivery):
             return Outcome(401, called, Counter(unauthorized=1), "no valid credential for this program")
     except Unauthorized:
         return Outcome(404, called, Counter(unknown_program=1), f"there is no such program of {platform}")
@@ -159,39 +158,39 @@ def health(event: Mapping[str, Any], platform: Literal["punchh", "brevo"], setti
 
 
 def finish(outcome: Outcome, context: LambdaContext) -> responses.Response:
-    """Count and log an outcome, and note it for the program's activity; gives what the gateway sends back."""
+    """Count, log and record an outcome; return the response for the gateway."""
     for name, count in outcome.counts.items():
         responses.metrics.add_metric(f"webhook_{name}", MetricUnit.Count, count)
     responses.metrics.flush_metrics()
     shown = {"program": redact(outcome.program), **outcome.counts}
     if outcome.problem:
-        # A defect of ours is looked for where those of the other functions are.
+        # A defect is logged as an error, like those of the other functions.
         log = responses.logger.error if "failed" in outcome.counts else responses.logger.warning
-        log("delivery not taken", extra={**shown, "problem": outcome.problem})
+        log("delivery not accepted", extra={**shown, "problem": outcome.problem})
     else:
-        responses.logger.info("delivery taken", extra=shown)
+        responses.logger.info("delivery accepted", extra=shown)
     _note(outcome, endpoint(context.function_name))
     return responses.response(outcome.status, outcome.counts)
 
 
 def _note(outcome: Outcome, name: str) -> None:
-    known = buffer.program_labels(outcome.program)
-    program, platform = known.program, known.loyalty
+    labels = buffer.program_labels(outcome.program)
+    program, platform = labels.program, labels.loyalty
     result = next(iter(outcome.counts)) if outcome.problem else "ok"
     buffer.recorder.call(program, name, result, outcome.seconds)
     if outcome.problem:
         buffer.recorder.problem(program, name, platform, result, outcome.problem)
     for entry in outcome.refused:
         buffer.recorder.event(program, name, "received", "rejected")
-        for one in entry.field_errors:
-            reason = f"{one.field}: {one.reason}"
+        for field_error in entry.field_errors:
+            reason = f"{field_error.field}: {field_error.reason}"
             buffer.recorder.problem(program, name, platform, "rejected", reason, entry.event_id)
-    # Who has no credential does not make us write for each delivery.
+    # A caller without a credential must not cause a write for each call.
     if result not in {"unauthorized", "unknown_program"} or buffer.is_due():
         buffer.flush()
 
 
-def _opened(event: Mapping[str, Any]) -> _Delivery:
+def _from_event(event: Mapping[str, Any]) -> _Delivery:
     context, parameters = event["requestContext"], event["pathParameters"]
     headers = {name.lower(): values[-1] for name, values in (event["multiValueHeaders"] or {}).items()}
     body = event["body"] or ""
@@ -200,35 +199,35 @@ def _opened(event: Mapping[str, Any]) -> _Delivery:
     except ValueError:
         data = b""
     query = urlencode(event["multiValueQueryStringParameters"] or {}, doseq=True, quote_via=quote, errors="replace")
-    # What a signature calls the URI is not documented. The context has the path as it was called, with the stage (or
-    # what a custom domain maps); a client that was told the stage as part of its base URL may leave it out.
+    # It is not documented which form of the URI a signature covers. The context has the path with the stage (or with
+    # the mapping of a custom domain); a client with the stage in its base URL may leave it out.
     paths = dict.fromkeys((context["path"], event["path"]))
-    called = [*paths, *(f"https://{headers.get('host', '')}{path}" for path in paths)]
+    targets = [*paths, *(f"https://{headers.get('host', '')}{path}" for path in paths)]
     return _Delivery(
         program=parameters["programId"],
         event_name=(parameters.get("eventName") or "").strip("/ "),
         headers=headers,
-        targets=tuple(f"{uri}?{query}" if query else uri for uri in called),
+        targets=tuple(f"{uri}?{query}" if query else uri for uri in targets),
         body=data,
         received=datetime.fromtimestamp(context["requestTimeEpoch"] / 1000, UTC),
     )
 
 
-def _addressee(settings: DeliverySettings, delivery: _Delivery, platform: str) -> Program:
-    """Find the program that a delivery is for.
+def _authenticate(settings: DeliverySettings, delivery: _Delivery, platform: str) -> Program:
+    """Load the program of a delivery and authenticate its sender.
 
     Raises
     ------
     Unauthorized
-        There is none of that platform, or the delivery shows none of its credentials.
+        The platform has no such program, or the delivery shows none of its credentials.
     """
-    program = _found(settings, delivery, platform)
-    if not _is_sender(program, delivery):
+    program = _load_program(settings, delivery, platform)
+    if not _is_authentic(program, delivery):
         raise Unauthorized
     return program
 
 
-def _found(settings: DeliverySettings, delivery: _Delivery, platform: str) -> Program:
+def _load_program(settings: DeliverySettings, delivery: _Delivery, platform: str) -> Program:
     try:
         name = program_id(delivery.program)
     except Invalid:
@@ -240,82 +239,66 @@ def _found(settings: DeliverySettings, delivery: _Delivery, platform: str) -> Pr
     return program
 
 
-def _is_sender(program: Program, delivery: _Delivery) -> bool:
+def _is_authentic(program: Program, delivery: _Delivery) -> bool:
     side = program.connection.loyalty
-    credentials = [
-        secrets.decrypt(program.id, program.secrets[secret].ciphertext)
-        for secret in WEBHOOK_CREDENTIALS
-        if secret in program.secrets
+    values = [
+        secrets.decrypt(program.id, program.secrets[name].ciphertext)
+        for name in WEBHOOK_CREDENTIALS
+        if name in program.secrets
     ]
-    if isinstance(side, PunchhSettings):
-        known = [*_punchh_credentials(side, credentials)]
-        return any(is_punchh(known, delivery.headers, uri, delivery.body) for uri in delivery.targets)
-    return isinstance(side, BrevoSettings) and any(_is_brevo(side, one, delivery.headers) for one in credentials)
+    if not isinstance(side, PunchhSettings | BrevoSettings):
+        return False
+    known = [credential for secret in values for credential in _credentials(side, secret)]
+    return any(is_authentic(known, delivery.headers, target, delivery.body) for target in delivery.targets)
 
 
-def _punchh_credentials(side: PunchhSettings, credentials: Sequence[str]) -> Iterator[Credential]:
-    for credential in credentials:
-        if side.webhook_auth == "basic":
-            user, _, password = credential.partition(":")
-            yield Credential("basic", password, user)
-        elif side.webhook_auth == "bearer":
-            yield Credential("bearer", credential)
-        else:
-            yield Credential("hmac-sha256", credential)
-            yield Credential("hmac-sha1", credential)
-
-
-def _is_brevo(side: BrevoSettings, credential: str, headers: Mapping[str, str]) -> bool:
-    """Tell whether a delivery shows a credential in one of the ways that Brevo has.
-
-    Source: https://developers.brevo.com/docs/how-to-use-webhooks
-    """
-    scheme, _, rest = headers.get("authorization", "").strip().partition(" ")
-    shown, wanted = rest.strip().encode(errors="replace"), credential.encode()
+def _credentials(side: PunchhSettings | BrevoSettings, secret: str) -> Iterator[Credential]:
     match side.webhook_auth:
         case "basic":
-            return scheme.lower() == "basic" and hmac.compare_digest(shown, base64.b64encode(wanted))
+            user, _, password = secret.partition(":")
+            yield Credential("basic", password, user)
         case "bearer":
-            return scheme.lower() == "bearer" and hmac.compare_digest(shown, wanted)
+            yield Credential("bearer", secret)
+        case "hmac":
+            yield Credential("hmac-sha256", secret)
+            yield Credential("hmac-sha1", secret)
         case "header":
-            return hmac.compare_digest(
-                headers.get(side.webhook_header.lower(), "").strip().encode(errors="replace"), wanted
-            )
+            yield Credential("header", secret, side.webhook_header)
 
 
-def _sorted(program: Program, delivery: _Delivery) -> tuple[list[tuple[SourceRecord, str]], list[ParkedRecord]]:
-    """Take a delivery apart into events: those that name a member, each with its ordered group, and the others."""
+def _split(program: Program, delivery: _Delivery) -> tuple[list[tuple[SourceRecord, str]], list[ParkedRecord]]:
+    """Split a delivery into events: those with a member, each with its ordered group, and the rejected ones."""
     whole = SourceRecord(program.id, delivery.body, delivery.received)
-    if _are_too_many(delivery.body):
-        return [], [_refused(whole, "", Invalid("record", f"holds more than {MAX_EVENTS} events"))]
+    if _has_too_many(delivery.body):
+        return [], [_reject(whole, "", Invalid("record", f"holds more than {MAX_EVENTS} events"))]
     source, rules = program.source, program.connection.loyalty.rules
-    good: list[tuple[SourceRecord, str]] = []
-    told, unusable = split(whole, source)
-    bad = [_refused(record, "", refusal) for record, refusal in unusable]
-    for own, element in told:
+    accepted: list[tuple[SourceRecord, str]] = []
+    elements, unusable = split(whole, source)
+    rejected = [_reject(record, "", error) for record, error in unusable]
+    for own, element in elements:
         record, event = own, element
         try:
             if program.connection.loyalty.platform == "brevo":
                 event = brevo.envelope(element, delivery.event_name or None, delivery.received)
                 record = single(whole, event)
             name = source.member(event, rules) or source.alias(event) or ""
-            good.append((record, group_of(program.id, name)))
-        except Invalid as refusal:
-            bad.append(_refused(record, _event_id(program, event), refusal))
-    return good, bad
+            accepted.append((record, group_of(program.id, name)))
+        except Invalid as error:
+            rejected.append(_reject(record, _event_id(program, event), error))
+    return accepted, rejected
 
 
-def _are_too_many(body: bytes) -> bool:
-    """Tell whether an array has more elements than there is time for."""
+def _has_too_many(body: bytes) -> bool:
+    """Return whether an array has more elements than the function has time for."""
     if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[") or body.count(b",") < MAX_EVENTS:
         return False
     with suppress(ValueError, RecursionError):
         return len(json.loads(body)) > MAX_EVENTS
-    return True  # it is not JSON; to say where would take as long
+    return True  # it is not JSON; finding out where would take as long
 
 
-def _refused(record: SourceRecord, event_id: str, refusal: Invalid) -> ParkedRecord:
-    reasons = (FieldError("event", refusal.field, refusal.reason),)
+def _reject(record: SourceRecord, event_id: str, error: Invalid) -> ParkedRecord:
+    reasons = (FieldError("event", error.field, error.reason),)
     return ParkedRecord(record, event_id, group_of(record.program, event_id), reasons, PARTS)
 
 

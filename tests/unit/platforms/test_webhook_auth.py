@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty_bridge.platforms.webhook_auth import Credential, is_punchh
+from loyalty_bridge.platforms.webhook_auth import Credential, is_authentic
 from simulators.punchh_sender import sign_in
 
 TARGET = "/v1/programs/demo/webhooks/punchh?a=b%20c"
@@ -19,11 +19,14 @@ BASIC = Credential("basic", "pass:wörd", "user")
 BEARER = Credential("bearer", "t0ken")
 SHA1 = Credential("hmac-sha1", "s3cret")
 SHA256 = Credential("hmac-sha256", "s3cret")
-CREDENTIALS = pytest.mark.parametrize("credential", [BASIC, BEARER, SHA1, SHA256], ids=lambda one: one.scheme)
+HEADER = Credential("header", "v4lue", "X-Webhook-Key")
+CREDENTIALS = pytest.mark.parametrize("credential", [BASIC, BEARER, SHA1, SHA256, HEADER], ids=lambda one: one.scheme)
 
 
 def shown(credential: Credential, body: bytes = BODY, url: str = f"https://host.example{TARGET}") -> dict[str, str]:
-    """Sign in as Punchh does."""
+    """Return the headers of a delivery with this credential."""
+    if credential.scheme == "header":
+        return {credential.name.lower(): credential.secret}
     return sign_in(url, body, auth=credential.scheme, secret=credential.secret, name=credential.name)
 
 
@@ -37,23 +40,23 @@ def basic(text: str) -> str:
 
 @CREDENTIALS
 def test_punchhs_own_deliveries_are_let_in(credential: Credential) -> None:
-    assert is_punchh([credential], shown(credential), TARGET, BODY)
+    assert is_authentic([credential], shown(credential), TARGET, BODY)
 
 
 @CREDENTIALS
 def test_another_secret_is_not(credential: Credential) -> None:
     other = Credential(credential.scheme, credential.secret + "x", credential.name)
 
-    assert not is_punchh([credential], shown(other), TARGET, BODY)
+    assert not is_authentic([credential], shown(other), TARGET, BODY)
 
 
 @CREDENTIALS
 def test_two_credentials_are_valid_at_once(credential: Credential) -> None:
     new = Credential(credential.scheme, "the new one", credential.name)
 
-    assert is_punchh([new, credential], shown(credential), TARGET, BODY)
-    assert is_punchh([credential, new], shown(new), TARGET, BODY)
-    assert not is_punchh([new], shown(credential), TARGET, BODY)
+    assert is_authentic([new, credential], shown(credential), TARGET, BODY)
+    assert is_authentic([credential, new], shown(new), TARGET, BODY)
+    assert not is_authentic([new], shown(credential), TARGET, BODY)
 
 
 @CREDENTIALS
@@ -61,7 +64,7 @@ def test_a_credential_of_one_scheme_is_of_no_use_in_another(credential: Credenti
     schemes: list[Any] = ["basic", "bearer", "hmac-sha1", "hmac-sha256"]
     others = [Credential(scheme, credential.secret, "x") for scheme in schemes if scheme != credential.scheme]
 
-    assert not is_punchh(others, shown(credential), TARGET, BODY)
+    assert not is_authentic(others, shown(credential), TARGET, BODY)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,7 @@ def test_a_credential_of_one_scheme_is_of_no_use_in_another(credential: Credenti
 def test_what_punchh_leaves_open_is_let_in(credential: Credential, authorization: str) -> None:
     headers = {"authorization": authorization}
 
-    assert is_punchh([credential], headers, TARGET, BODY)
+    assert is_authentic([credential], headers, TARGET, BODY)
 
 
 @pytest.mark.parametrize(
@@ -111,12 +114,12 @@ def test_what_punchh_leaves_open_is_let_in(credential: Credential, authorization
 def test_everything_else_is_kept_out(credential: Credential, authorization: str | None) -> None:
     headers = {} if authorization is None else {"authorization": authorization}
 
-    assert not is_punchh([credential], headers, TARGET, BODY)
+    assert not is_authentic([credential], headers, TARGET, BODY)
 
 
 @pytest.mark.parametrize("name", ["", "moengage_bridge", "Ånn"])
 def test_a_signature_counts_whatever_the_client_is_called(name: str) -> None:
-    assert is_punchh([SHA256], shown(SHA256) | {"x-pch-key": name}, TARGET, BODY)
+    assert is_authentic([SHA256], shown(SHA256) | {"x-pch-key": name}, TARGET, BODY)
 
 
 @pytest.mark.parametrize(
@@ -130,15 +133,15 @@ def test_a_signature_counts_whatever_the_client_is_called(name: str) -> None:
 def test_an_empty_secret_lets_nobody_in(headers: dict[str, str]) -> None:
     empty = [Credential("basic", ""), Credential("bearer", ""), Credential("hmac-sha256", "")]
 
-    assert not is_punchh(empty, headers, TARGET, BODY)
+    assert not is_authentic(empty, headers, TARGET, BODY)
 
 
 def test_no_credential_lets_nobody_in() -> None:
-    assert not is_punchh([], shown(BASIC), TARGET, BODY)
+    assert not is_authentic([], shown(BASIC), TARGET, BODY)
 
 
 def test_an_empty_body_is_signed_by_the_address_alone() -> None:
-    assert is_punchh([SHA256], shown(SHA256, b""), TARGET, b"")
+    assert is_authentic([SHA256], shown(SHA256, b""), TARGET, b"")
 
 
 @given(body=st.binary(max_size=64), position=st.integers(min_value=0, max_value=63))
@@ -146,13 +149,13 @@ def test_a_signature_is_worth_nothing_with_another_body(body: bytes, position: i
     headers = shown(SHA256, body)
     changed = body[:position] + b"!" + body[position:]
 
-    assert is_punchh([SHA256], headers, TARGET, body)
-    assert not is_punchh([SHA256], headers, TARGET, changed)
+    assert is_authentic([SHA256], headers, TARGET, body)
+    assert not is_authentic([SHA256], headers, TARGET, changed)
 
 
 @given(authorization=st.text(max_size=80))
 def test_whatever_is_sent_is_answered(authorization: str) -> None:
-    assert not is_punchh([BASIC, BEARER, SHA1, SHA256], {"authorization": authorization}, TARGET, BODY)
+    assert not is_authentic([BASIC, BEARER, SHA1, SHA256], {"authorization": authorization}, TARGET, BODY)
 
 
 def test_a_credential_does_not_show_its_secret() -> None:
