@@ -1,4 +1,4 @@
-"""The bundle, running in a local AWS beside simulated platforms, with connected demo programs."""
+"""Runs the bundle in a local AWS beside simulated platforms, with connected demo programs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from simulators.punchh_business import Campaign
 PROGRAMS = {"demo-queue": "sqs", "demo-stream": "kinesis"}
 SECRET = "demo-client-secret"
 EVENTS_KEY = "cvc_for-the-events-of-this-folder-and-the-local"
-"""The API key in the events of the HTTP API below `events/`: everybody knows it, so only the local run lets it in."""
+"""The API key in the events of the HTTP API below `events/`: it is public, so only the local run accepts it."""
 CHANNELS = ("Newsletter", "Post")
 CAMPAIGN = "58293"
 PUNCHH_SECRETS = {
@@ -47,7 +47,7 @@ WEBHOOKS = {
 }
 """The programs of the events below `events/punchh_webhook` and `events/loyalty_webhook`, with their credentials."""
 MOENGAGE = {"brevo": "brevo-to-moengage", "punchh": "punchh-to-moengage"}
-"""The programs whose loyalty platform delivers by webhook, into MoEngage."""
+"""The programs that forward webhooks to MoEngage, by loyalty platform."""
 CREDENTIAL = "loyalty:demo-password"
 LOOKUPS = {
     "demo-queue": ("members/none/profile", "members/none/coupons"),
@@ -57,7 +57,7 @@ _TRIES = 5
 
 
 def say(text: str = "") -> None:
-    """Show a line at once."""
+    """Print a line without buffering."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -89,7 +89,7 @@ class Deployed:
     keys: dict[str, str]
 
     def put(self, program: str, records: list[tuple[str, str]]) -> None:
-        """Put records, each with its ordered group, on the program's transport, as a loyalty platform does.
+        """Put records, each with its ordered group, on the program's queue or stream, as a loyalty platform does.
 
         A program of a person's own has the queue.
         """
@@ -114,7 +114,7 @@ class Deployed:
             )
 
     def workspace(self, program: str) -> Any:
-        """Give the Braze workspace of a program."""
+        """Return the Braze workspace of a program."""
         return self.braze.workspace(f"demo-key-of-{program}")
 
 
@@ -199,7 +199,7 @@ def deployed(containers: str = "") -> Iterator[Deployed]:
         brevo.target = {"url": bundle.webhooks["brevo"], "secret": CREDENTIAL}
         say("starting the functions …")
         _warm_up(bundle)
-        say(f"the operator's page is at {address}; sign in as {USER} with {PASSWORD}")
+        say(f"operator's page: {address} (user {USER}, password {PASSWORD})")
         say(f"ready after {time.monotonic() - began:.0f} s")
         try:
             yield bundle
@@ -209,7 +209,7 @@ def deployed(containers: str = "") -> Iterator[Deployed]:
 
 
 def _warm_up(bundle: Deployed) -> None:
-    """Start the functions that have to answer in time: here a start takes longer than messages and senders wait."""
+    """Start the functions whose callers wait only seconds: a cold start here takes longer than that."""
     import requests
 
     for program, paths in LOOKUPS.items():
@@ -227,7 +227,7 @@ def _warm_up(bundle: Deployed) -> None:
 
 
 def _connect(bundle: Deployed, program: str) -> None:
-    """Connect a program to a workspace of its own, as an operator does."""
+    """Connect a program to its own workspace, as an operator does."""
     from loyalty_bridge.cli import stack as bridge_stack
     from loyalty_bridge.programs import api_keys, repository
     from loyalty_bridge.programs.connection import Connection, merged
@@ -261,7 +261,7 @@ def _connect(bundle: Deployed, program: str) -> None:
 
 
 def _let_in(program: str) -> None:
-    """Let the key of the stored events in."""
+    """Accept the API key of the events below `events/`."""
     from loyalty_bridge.cli.stack import settings
     from loyalty_bridge.infra import aws
     from loyalty_bridge.programs import api_keys
@@ -272,7 +272,7 @@ def _let_in(program: str) -> None:
 
 
 def _connect_moengage(bundle: Deployed, platform: str) -> None:
-    """Connect a program whose loyalty platform delivers by webhook to a MoEngage workspace of its own."""
+    """Connect a program whose loyalty platform delivers by webhook to its own MoEngage workspace."""
     from loyalty_bridge.cli.stack import settings
     from loyalty_bridge.programs import api_keys, repository
     from loyalty_bridge.programs.connection import Connection, merged

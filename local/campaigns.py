@@ -1,4 +1,4 @@
-"""Campaigns that act: every call, a repeat of each, and every look-up, through the deployed API's URL."""
+"""Calls of campaigns: every action and its repeat, and every lookup, through the deployed API."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SECONDS = 60.0
 
 
 def campaigns(bundle: Deployed) -> bool:
-    """Call everything once and once more; true when nothing was done twice and what was done came back as events."""
+    """Call every action twice; return whether each was done once and came back as an event."""
     upstream = bundle.convercus.program(PROGRAM)
     for member in (MEMBER, "C00002", "C00003"):
         upstream.account(member, points=100)
     upstream.coupon("WELCOME")
-    say("\ncampaigns act: each call, then the same once more, as Braze repeats what it takes for failed")
+    say("\nactions of Braze campaigns: each call is sent twice, as Braze repeats failed webhooks")
     calls = [
         ("assign coupon", "campaigns/WELCOME/assign", {"account_id": MEMBER, "dispatch_id": "d1"}),
         (
@@ -62,16 +62,16 @@ def campaigns(bundle: Deployed) -> bool:
     wrong = requests.get(_url(bundle, f"members/{MEMBER}/profile"), headers={"X-Convercus-Key": "cvc_no"}, timeout=60)
     say(f"  {'wrong key':16}{wrong.status_code}  {wrong.text}")
     done = [effect.call for effect in upstream.effects]
-    say(f"  done at Convercus: {', '.join(f'{done.count(call)} × {call}' for call in sorted(set(done)))}")
+    say(f"  actions done at Convercus: {', '.join(f'{done.count(call)} × {call}' for call in sorted(set(done)))}")
     once = done.count("assign_coupon") == 3 and done.count("create_booking") == 1
     return good and wrong.status_code == 401 and once and _came_back(bundle)
 
 
 def punchh_campaigns(bundle: Deployed, program: str) -> bool:
-    """Sign members up and ask for a coupon code, as MoEngage does; true when there is one of each in the end."""
+    """Sign members up and request a coupon code, as MoEngage does; return whether each was done once."""
     business = bundle.punchh.business
     before = len(business.users)
-    say("\ncampaigns of MoEngage act on Punchh: each call, then the same once more")
+    say("\nactions of MoEngage campaigns at Punchh: each call is sent twice")
     who = {
         "email": "jo.doe@example.com",
         "first_name": "Jo",
@@ -87,7 +87,7 @@ def punchh_campaigns(bundle: Deployed, program: str) -> bool:
         "external_source": "no-such-source",
     }
     good = True
-    for title, user, status in (("signup", who, 200), ("of a member", known, 200), ("refused", wrong, 422)):
+    for title, user, status in (("signup", who, 200), ("existing member", known, 200), ("rejected", wrong, 422)):
         first, second = (_post(bundle, "members", {"user": user}, program) for _ in range(2))
         same = first.status_code == status and (first.status_code, first.text) == (second.status_code, second.text)
         good &= same
@@ -96,13 +96,13 @@ def punchh_campaigns(bundle: Deployed, program: str) -> bool:
     same = "coupon_code" in codes[0].json() and codes[0].text == codes[1].text
     again = "the same" if same else codes[1].text
     say(f"  {'coupon code':16}{codes[0].status_code}  {codes[0].text:64.64}  again: {again}")
-    say(f"  at Punchh: {len(business.users) - before} members more, {len(business.coupons)} × coupon code")
-    untouched = app.source == (None, None)  # who signs an address up need not be whose it is
+    say(f"  at Punchh: {len(business.users) - before} new members, {len(business.coupons)} × coupon code")
+    untouched = app.source == (None, None)  # a caller that signs an address up need not own it
     return good and same and untouched and len(business.users) == before + 2 and len(business.coupons) == 1
 
 
 def _batch(bundle: Deployed, path: str) -> bool:
-    """Wait until a batch is carried out."""
+    """Wait until a coupon batch is finished."""
     progress: dict[str, Any] = {}
 
     def done() -> bool:
@@ -116,7 +116,7 @@ def _batch(bundle: Deployed, path: str) -> bool:
 
 
 def _came_back(bundle: Deployed) -> bool:
-    """Wait until what was done shows in Braze: the coupon as an event, the points as the member's balance."""
+    """Wait until Braze has the results: the coupon as an event, the points in the member's balance."""
     workspace = bundle.workspace(PROGRAM)
 
     def there() -> bool:
@@ -131,7 +131,7 @@ def _came_back(bundle: Deployed) -> bool:
     came = _wait(there)
     profile = workspace.profile(external_id=MEMBER)
     shown = json.dumps(profile.custom, ensure_ascii=False) if profile else "nothing"
-    say(f"  came back to Braze as events, {'in time' if came else 'not in time'}: {MEMBER} has {shown}")
+    say(f"  results in Braze {'arrived' if came else 'did not arrive in time'}: profile of {MEMBER} is {shown}")
     return came
 
 

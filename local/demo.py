@@ -1,4 +1,4 @@
-"""A day of events through the deployed bundle, and what became of it."""
+"""Streams a day of events through the deployed bundle and shows the results."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _QUIET_SECONDS = 60.0
 
 
 def stream_day(bundle: Deployed, members: int, events: int) -> bool:
-    """Stream a day and show what arrived; true when everything did."""
+    """Stream a day and show what arrived; return whether everything did."""
     sent: dict[str, float] = {}
     plans = {program: list(day(program, members=members, events=events)) for program in PROGRAMS}
     complete = True
-    # The members join first; their day begins when they are there.
-    for title, part in (("joining", slice(None, 3 * members)), ("the day", slice(3 * members, None))):
+    # The members join first; the other events start when all have joined.
+    for title, part in (("members join", slice(None, 3 * members)), ("a day of events", slice(3 * members, None))):
         for program, plan in plans.items():
             chosen = plan[part]
-            say(f"\n{title}: sending {len(chosen):,} events of {members} members to {program} ({PROGRAMS[program]}) …")
+            say(f"\n{title}: sending {len(chosen):,} events of {members} members for {program} ({PROGRAMS[program]}) …")
             _stream(bundle, program, chosen, sent)
         complete = _watch(bundle, {program: plan[: part.stop] for program, plan in plans.items()})
         if not complete:
@@ -54,7 +54,7 @@ def _stream(bundle: Deployed, program: str, plan: list[Planned], sent: dict[str,
 
 
 def _watch(bundle: Deployed, plans: dict[str, list[Planned]]) -> bool:
-    """Wait until all events have arrived, showing progress; false when nothing more comes."""
+    """Wait until all events have arrived and show progress; return false when none arrived for a minute."""
     expected = sum(one.accepted for plan in plans.values() for one in plan)
     refusals = sum(not one.accepted for plan in plans.values() for one in plan)
     before, since, shown = -1, time.monotonic(), 0.0
@@ -65,12 +65,12 @@ def _watch(bundle: Deployed, plans: dict[str, list[Planned]]) -> bool:
             before, since = arrived, time.monotonic()
         done = arrived >= expected and refused >= refusals
         if done or time.monotonic() - shown > 5:
-            say(f"  {arrived:6,} of {expected:,} events accepted, {refused} of {refusals} bad records refused")
+            say(f"  {arrived:6,} of {expected:,} events accepted, {refused} of {refusals} invalid records rejected")
             shown = time.monotonic()
         if done:
             return arrived == expected and refused == refusals
         if time.monotonic() - since > _QUIET_SECONDS:
-            say("  nothing more arrives")
+            say("  no event arrived for a minute; giving up")
             return False
         threading.Event().wait(0.25)
 
@@ -97,8 +97,8 @@ def _summary(bundle: Deployed, program: str, plan: list[Planned], sent: dict[str
     objects = sum(request.objects for request in workspace.requests)
     say(
         f"  {len(workspace.requests):,} requests with {objects:,} objects "
-        f"(at 75 each, all in one batch: {-(-objects // 75):,}); "
-        f"rejected objects: {len(workspace.refused)}, silently dropped: {len(workspace.silently_dropped)}"
+        f"(minimum at 75 objects per request: {-(-objects // 75):,}); "
+        f"objects rejected by Braze: {len(workspace.refused)}, silently dropped: {len(workspace.silently_dropped)}"
     )
     waits = sorted(event.received_at - sent[event.object["properties"]["event_id"]] for event in workspace.events)
     if len(waits) > 1:
@@ -108,36 +108,36 @@ def _summary(bundle: Deployed, program: str, plan: list[Planned], sent: dict[str
         )
     profile = next(iter(workspace.profiles.values()), None)
     if profile:
-        say(f"  member {profile.external_id} in Braze now:")
+        say(f"  profile of member {profile.external_id} in Braze:")
         for name, value in {**profile.fields, **profile.custom}.items():
             say(f"    {name:24}{json.dumps(value, ensure_ascii=False)}")
 
 
 def _totals(bundle: Deployed) -> None:
-    """Return what was refused, and what the functions say of themselves in their logs."""
-    say("\nrefused records")
+    """Show the rejected records, and the counts in the functions' logs."""
+    say("\nrejected records, by reason")
     for reason, count in sorted(_refused().items()):
         say(f"  {count:4} × {reason}")
     counts = _counts(bundle)
     received, sent = counts["attributes_received"], counts["attributes_sent"]
     if received:
         say(
-            f"attribute values told by the events: {received:,}; sent: {sent:,}; "
-            f"saved, since unchanged or older: {1 - sent / received:.0%}"
+            f"attribute values in the events: {received:,}; sent to Braze: {sent:,}; "
+            f"not sent because unchanged or outdated: {1 - sent / received:.0%}"
         )
 
 
 def _counts(bundle: Deployed) -> Counter[str]:
     """Add up what the forwarder logged."""
     counts: Counter[str] = Counter()
-    for entry in logged(bundle, "forwarded"):
-        if entry.get("message") == "forwarded":
+    for entry in logged(bundle, "batch forwarded"):
+        if entry.get("message") == "batch forwarded":
             counts.update({name: value for name, value in entry.items() if isinstance(value, int)})
     return counts
 
 
 def logged(bundle: Deployed, word: str) -> Iterator[dict[str, Any]]:
-    """Give the forwarder's log entries and metrics in which a word occurs."""
+    """Yield the forwarder's log entries and metrics that contain a word."""
     import boto3
 
     pages = (

@@ -1,7 +1,7 @@
-"""The operator's page of the local run: an address for a browser, and somebody who may sign in.
+"""The operator's page of the local run: an address for a browser, and a user who may sign in.
 
-What is done by hand: the local AWS serves the page under another address than AWS does, so the client of the user pool
-is told of it after the deployment.
+The local AWS serves the page at another address than AWS does, so the address is added to the user pool's client after
+the deployment.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ PASSWORD = "Local-operator-2026"
 
 @contextmanager
 def page(endpoint: str, outputs: dict[str, str]) -> Iterator[str]:
-    """Serve the page until the block ends; gives its address."""
+    """Serve the page until the block ends; yield its address."""
     gateway = f"{endpoint}/_aws/execute-api/{outputs['AdminApiId']}/$default"
     with serving(lambda request: _forwarded(gateway, request)) as origin:
-        _let_in(outputs, origin)
+        _allow_sign_in(outputs, origin)
         yield f"{origin}/admin"
 
 
@@ -36,8 +36,8 @@ def _forwarded(gateway: str, request: Request) -> Answer:
     return Answer(reply.status_code, reply.content, passed)
 
 
-def _let_in(outputs: dict[str, str], origin: str) -> None:
-    """Let a demo user sign in, and come back."""
+def _allow_sign_in(outputs: dict[str, str], origin: str) -> None:
+    """Create the demo user and allow the sign-in to return to this address."""
     import boto3
 
     pool, client = outputs["UserPoolId"], outputs["UserPoolClientId"]

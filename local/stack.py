@@ -1,4 +1,4 @@
-"""A local AWS, and the bundle deployed into it: the same template, the same `sam deploy`, no account and no Docker."""
+"""Runs a local AWS and deploys the bundle into it with `sam deploy`; needs neither an account nor Docker."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from local import built, relay
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / ".local"
 BUILT = HOME / "build"
-"""The bundle as it is built for this machine; `make build` builds for AWS, elsewhere."""
+"""The bundle, built for this machine; `make build` builds for AWS in another folder."""
 CONTAINER = HOME / "container"
-"""The same for Linux, for containers that reach the local run."""
+"""The bundle, built for Linux, for containers that reach the local run."""
 ENDPOINTS = HOME / "endpoints.json"
 ENV_VARS = HOME / "env-vars.json"
 """The variables of every deployed function, as `sam local invoke --env-vars` reads them."""
@@ -48,20 +48,20 @@ def free_port() -> int:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Be the only local run of this folder until the block ends; what an earlier one left behind is removed."""
+    """Lock the folder for one local run until the block ends, and remove the remains of an earlier one."""
     HOME.mkdir(exist_ok=True)
     with (HOME / "run.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            sys.exit("a local run is under way in this folder: stop it first, with Ctrl-C where `make local` runs")
+            sys.exit("a local run is under way in this folder: stop it with Ctrl-C where `make local` runs")
         ENDPOINTS.unlink(missing_ok=True)
         yield
 
 
 @contextmanager
 def local_aws() -> Iterator[str]:
-    """Run a local AWS until the block ends; gives its endpoint."""
+    """Run a local AWS until the block ends; yield its endpoint."""
     HOME.mkdir(exist_ok=True)
     # It unpacks every function that it starts, and leaves them behind.
     temporary = mkdtemp(prefix="aws-", dir=HOME)
@@ -109,7 +109,7 @@ def _local_aws(temporary: str) -> Iterator[str]:
 
 
 def is_address(text: str) -> bool:
-    """Say whether a text is an IP address."""
+    """Return whether a text is an IP address."""
     try:
         ip_address(text)
     except ValueError:
@@ -118,7 +118,7 @@ def is_address(text: str) -> bool:
 
 
 def is_running() -> bool:
-    """Say whether there is a local run of this folder that answers."""
+    """Return whether a local run of this folder answers."""
     if not ENDPOINTS.exists():
         return False
     address = urlsplit(json.loads(ENDPOINTS.read_text())["aws"])
@@ -139,7 +139,7 @@ def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 def credentials(endpoint: str) -> dict[str, str]:
-    """Give the environment in which AWS tools talk to the local AWS."""
+    """Return the environment variables with which AWS tools reach the local AWS."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "local",
@@ -152,12 +152,12 @@ def credentials(endpoint: str) -> dict[str, str]:
 def _tool(path: str) -> Path:
     tool = ROOT / ".tools" / path
     if not tool.exists():
-        sys.exit(f"there is no {tool.relative_to(ROOT)}: run `make setup` first")
+        sys.exit(f"{tool.relative_to(ROOT)} does not exist: run `make setup` first")
     return tool
 
 
 def sam(*arguments: str, environment: dict[str, str]) -> None:
-    """Run the SAM CLI in the project; what it prints is kept, and shown when it fails."""
+    """Run the SAM CLI in the project; show its output only when it fails."""
     variables = (
         os.environ | {"PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}", "SAM_CLI_TELEMETRY": "0"} | environment
     )
@@ -186,7 +186,7 @@ def build(folder: Path = BUILT, *, linux: bool = False) -> None:
 
 
 def _digest(target: dict[str, str]) -> str:
-    """Name all that a build is made from."""
+    """List the files that a build depends on."""
     digest = hashlib.sha256(json.dumps(target).encode())
     for path in sorted((ROOT / "template.yaml", *(ROOT / "shared").rglob("*"))):
         if path.is_file() and path.suffix != ".pyc":
@@ -195,7 +195,7 @@ def _digest(target: dict[str, str]) -> str:
 
 
 def build_for_containers() -> None:
-    """Build the bundle once more, for `sam local invoke`: for Linux, with a way from the container to the local run."""
+    """Build the bundle for `sam local invoke`: for Linux, with addresses that containers can reach."""
     build(CONTAINER, linux=True)
     template = CONTAINER / "template.yaml"
     built.write(template, built.for_containers(built.read(template)))
@@ -203,7 +203,7 @@ def build_for_containers() -> None:
 
 
 def deploy(endpoint: str, **parameters: str) -> dict[str, str]:
-    """Deploy the built bundle into the local AWS; gives the stack's outputs."""
+    """Deploy the built bundle into the local AWS; return the stack's outputs."""
     template = BUILT / "local.yaml"
     built.write(template, built.for_local_aws(built.read(BUILT / "template.yaml"), endpoint))
     overrides = [f"{name}={value}" for name, value in parameters.items()]
@@ -240,7 +240,7 @@ def environments() -> dict[str, dict[str, str]]:
 
 
 def write_env_vars(addresses: list[str], containers: str) -> None:
-    """Write what `sam local invoke --env-vars` reads; with `containers`, with the way back to this machine.
+    """Write the file for `sam local invoke --env-vars`; with `containers`, with addresses that containers can reach.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the bridge noted of all that the local run did."""
+"""Shows the statistics that the bridge recorded during the local run."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from local.demo import logged
 
 
 def statistics(bundle: Deployed) -> bool:
-    """Show the statistics of the demo programs; true when they agree with what Braze has.
+    """Show the statistics of the demo programs; return whether they agree with Braze.
 
-    What cannot be written at once is lost, and counted as such: then they may tell of less.
+    A write that fails is lost and counted. The statistics may then be lower.
     """
     from loyalty_bridge import activity
     from loyalty_bridge.cli.stack import settings
 
-    say("\nstatistics of the demo programs, as `bridge --local stats` tells them")
+    say("\nstatistics of the demo programs (`bridge --local stats PROGRAM` shows all)")
     agree = True
     lost = sum(sum(entry["activity_not_written"]) for entry in logged(bundle, "activity_not_written"))
     for program in PROGRAMS:
@@ -23,10 +23,10 @@ def statistics(bundle: Deployed) -> bool:
         agrees = sent <= arrived if lost else sent == arrived
         agree &= agrees
         outcomes = ", ".join(f"{count:,} {name}" for name, count in total.events.items())
-        say(f"  {program:16}events: {outcomes}; in Braze: {arrived:,}{'' if agrees else ' (they do not agree)'}")
+        say(f"  {program:16}events: {outcomes}; in Braze: {arrived:,}{'' if agrees else ' (MISMATCH)'}")
         say(f"  {'':16}calls and requests: {', '.join(f'{count:,} {how}' for how, count in total.calls.items())}")
         for line in activity.errors(settings(), program, limit=3).lines:
             say(f"  {'':16}{line.count} × {line.endpoint}: {line.code} ({line.reason})")
     if lost:
-        say(f"  {lost:,.0f} writes of statistics were lost on a busy machine: they tell of what arrived, or of less")
+        say(f"  {lost:,.0f} writes of statistics were lost on a busy machine: the counts may be too low")
     return agree

@@ -1,4 +1,4 @@
-"""Loyalty platforms that deliver by webhook: Punchh and Brevo's loyalty engine, into MoEngage."""
+"""Webhooks of Punchh and Brevo, delivered to the bridge and forwarded to MoEngage."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ _SECONDS = 120.0
 
 
 def webhooks(bundle: Deployed) -> bool:
-    """Deliver every event of both platforms, some twice and out of order; true when each arrived once."""
+    """Deliver every event of both platforms, some twice and out of order; return whether each arrived once."""
     loyalty, punchh, moengage = bundle.webhooks["brevo"], bundle.webhooks["punchh"], bundle.moengage
     now = time.time() - 3600
-    say("\nloyalty webhooks: the 24 events of three members, a fifth of them twice, out of order, into MoEngage")
+    say("\nwebhooks of Brevo: the 24 events of three members, a fifth of them twice, out of order, to MoEngage")
     events = [one for number in range(_MEMBERS) for one in brevo.every_event(brevo.contact(number), now)]
     sent = brevo.deliver(loyalty, events, secret=CREDENTIAL, duplicate=0.2, reorder=3)
     good = _show(moengage, "BREVO", Counter(one.outcome for one in sent), {one["event_id"] for one in events})
 
-    say("\nPunchh's webhooks: every documented event of three guests, a fifth of them twice, out of order")
+    say(
+        "\nwebhooks of Punchh: every documented event of three guests, a fifth of them twice, out of order, to MoEngage"
+    )
     guests = [punchh_events.guest(number) for number in range(_MEMBERS)]
     users = [punchh_events.event(guest, now, "users") for guest in guests]
     others = chain.from_iterable(punchh_events.every_event(guest, now + 60) for guest in guests)
-    # A redeemable is the business's.
+    # A redeemable belongs to the business, not to a guest.
     sent_events = [*users, *(one for one in others if one["event_name"] != "redeemables")]
     name, _, password = CREDENTIAL.partition(":")
     delivered = punchh_sender.deliver(
@@ -42,7 +44,7 @@ def webhooks(bundle: Deployed) -> bool:
     good &= _show(moengage, "PUNCHH", outcomes, {str(one["content_id"]) for one in sent_events})
     good &= punchh_campaigns(bundle, MOENGAGE["punchh"])
     wrong = requests.post(loyalty, json=events[0], auth=("loyalty", "wrong"), timeout=60)
-    say(f"a wrong password: {wrong.status_code} {wrong.text}")
+    say(f"webhook with a wrong password: {wrong.status_code} {wrong.text}")
     return good and wrong.status_code == 401
 
 
@@ -60,9 +62,9 @@ def _show(moengage: MoEngage, workspace_id: str, outcomes: Counter[str], expecte
     user = workspace.users[0] if workspace.users else None
     say(f"  deliveries: {', '.join(f'{count} {outcome}' for outcome, count in outcomes.items())}")
     say(
-        f"  {len(expected)} events sent, {len(set(ids))} arrived, {len(ids) - len(set(ids))} of them doubled, "
+        f"  {len(expected)} events sent, {len(set(ids))} arrived, {len(ids) - len(set(ids))} duplicates, "
         f"dropped by MoEngage: {len(workspace.silently_dropped)}; "
         f"{len({event.name for event in workspace.events})} event names"
     )
-    say(f"  {user.id} has {json.dumps(user.attributes, ensure_ascii=False):.300}" if user else "  no user")
+    say(f"  profile of {user.id}: {json.dumps(user.attributes, ensure_ascii=False):.300}" if user else "  no user")
     return set(ids) == expected and len(ids) == len(expected) and not workspace.silently_dropped

@@ -22,6 +22,6 @@ def _adapter() -> Mangum:
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer a request of the gateway."""
-    told: dict[str, Any] = _adapter()(event, context)  # type: ignore[arg-type]  # the same, by other names
-    responses.count(context.function_name, told["statusCode"])
-    return told
+    response: dict[str, Any] = _adapter()(event, context)  # type: ignore[arg-type]  # the same, by other names
+    responses.count(context.function_name, response["statusCode"])
+    return response

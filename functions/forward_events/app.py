@@ -1,4 +1,4 @@
-"""Forward a batch of the transport to the engagement platforms of its programs."""
+"""Forward a batch of the event queue or stream to the engagement platforms of its programs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ metrics = Metrics()
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Deliver the batch and tell the transport which entries to deliver again."""
-    told = load_settings(DeliverySettings)
-    outcome = forward(event, told, context.get_remaining_time_in_millis() / 1000)
+    """Deliver the batch and return which entries the queue or stream delivers again."""
+    settings = load_settings(DeliverySettings)
+    outcome = forward(event, settings, context.get_remaining_time_in_millis() / 1000)
     for name, count in outcome.counts.items():
         metrics.add_metric(name, MetricUnit.Count, count)
     for since_arrival, since_event in outcome.latencies[:100]:  # a metric takes at most a hundred values at once
@@ -30,6 +30,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         metrics.add_metric("accepted_after_event", MetricUnit.Seconds, since_event)
     for program, problem in outcome.problems.items():
         logger.warning("not sent", extra={"program": program, "problem": problem})
-    activity.write(told, outcome.recorder)
-    logger.info("forwarded", extra=dict(outcome.counts))
+    activity.write(settings, outcome.recorder)
+    logger.info("batch forwarded", extra=dict(outcome.counts))
     return {"batchItemFailures": [{"itemIdentifier": receipt} for receipt in outcome.to_retry]}

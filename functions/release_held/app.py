@@ -1,4 +1,4 @@
-"""Every minute: probe the held programs, and let what waits pass again when its time has come."""
+"""Every minute: probe held programs, release their records, and publish waiting records that are due."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ metrics = Metrics()
 
 @metrics.log_metrics
 def handler(_event: dict[str, Any], context: LambdaContext) -> None:
-    """Tend all programs, unless another invocation does."""
-    told, left = load_settings(DeliverySettings), context.get_remaining_time_in_millis() / 1000
-    counts = alone(told, "release_held", left, lambda: run_schedule(told, left - RESERVE_SECONDS, check_connection))
+    """Run the schedule for all programs, unless another invocation does."""
+    settings, left = load_settings(DeliverySettings), context.get_remaining_time_in_millis() / 1000
+    counts = alone(
+        settings, "release_held", left, lambda: run_schedule(settings, left - RESERVE_SECONDS, check_connection)
+    )
     for name, count in counts.items():
         metrics.add_metric(name, MetricUnit.Count, count)
-    logger.info("tended", extra=dict(counts))
+    logger.info("release run finished", extra=dict(counts))
