@@ -138,8 +138,8 @@ class Program:
     def misbehave(self, *, kind: str, on: str = "api", **fault: Any) -> None:
         """Queue a `Fault` for a call, or two more kinds.
 
-        ``late`` postpones the request until `release`, and answers it with `status` (500) or, with `seconds`, closes the
-        connection after them without an answer; ``expired_token`` ends every token at once.
+        ``late`` postpones the request until `release` and answers with `status` (500) or, after `seconds`, closes the
+        connection without an answer; ``expired_token`` ends every token at once.
         """
         if on not in {*CALLS, "api", "token"}:
             raise ValueError(f"no such call: {on}")
