@@ -1,4 +1,4 @@
-"""How long ago something was, in a function that is frozen between its invocations."""
+"""Elapsed time, in a function that is frozen between its invocations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Moment: TypeAlias = tuple[float, float]
 
 
 def moment() -> Moment:
-    """Read both clocks: the monotonic one may stand still while a function is frozen, the other one may be set.
+    """Return the time by both clocks: the monotonic one may stop while a function is frozen, the other may be set.
 
     https://man7.org/linux/man-pages/man2/clock_gettime.2.html (it does not count time that the system is suspended)
     """
@@ -17,5 +17,5 @@ def moment() -> Moment:
 
 
 def is_past(since: Moment, seconds: float) -> bool:
-    """Tell whether more than so many seconds have passed since a moment, by either clock."""
+    """Return whether more than so many seconds have passed since a moment, by either clock."""
     return any(abs(now - then) > seconds for now, then in zip(moment(), since, strict=True))

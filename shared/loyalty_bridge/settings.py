@@ -1,4 +1,4 @@
-"""What a function is told by its environment, read and checked once, when it starts."""
+"""Settings of the functions: environment variables, read and checked once, at the start."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import TypeVar
 
 @dataclass(frozen=True, kw_only=True)
 class ActivitySettings:
-    """Where statistics and error history are kept; nowhere without a table."""
+    """The table of statistics and error history; without it, none are kept."""
 
     activity_table: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramSettings(ActivitySettings):
-    """Where the programs and their secrets are."""
+    """The table of programs, and the key of their secrets."""
 
     programs_table: str
     secrets_key: str
@@ -28,21 +28,21 @@ class ProgramSettings(ActivitySettings):
 
 @dataclass(frozen=True, kw_only=True)
 class MemberSettings(ProgramSettings):
-    """Where it is remembered what is known of a member."""
+    """The table of members."""
 
     members_table: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActionSettings(ProgramSettings):
-    """Where the actions find the journal."""
+    """The table of idempotency records."""
 
     idempotency_table: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignupSettings(ActionSettings, MemberSettings):
-    """Where a signup is written down, and the ids that it makes known."""
+    """Settings of the signup: idempotency records, and the table of members for the new ids."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class PlanSettings(BatchQueueSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class DeliverySettings(MemberSettings):
-    """Where the forwarder and the operator's tools find the stores and the transport."""
+    """The stores, and the event queue or stream, of the forwarder and the operator tools."""
 
     delivery_log_table: str
     parked_table: str
@@ -69,15 +69,15 @@ class DeliverySettings(MemberSettings):
     events_queue_url: str = ""
     events_stream: str = ""
     publish_to: str = "queue"
-    """Where the bridge publishes when there are both: ``queue`` or ``stream``."""
+    """``queue`` or ``stream``: where the bridge publishes if both exist."""
     dead_letter_queue_url: str = ""
     forwarder_concurrency: str = "1"
-    """How many forwarders may be at work at once: each takes its share of the destination's limit."""
+    """How many forwarders may run at the same time: each uses its share of the destination's limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorSettings(DeliverySettings, BatchQueueSettings):
-    """Where what an operator does finds everything, and where it is noted."""
+    """Settings of operator tools: all stores, and the audit table."""
 
     audit_table: str
     api_url: str = ""
@@ -87,20 +87,20 @@ class OperatorSettings(DeliverySettings, BatchQueueSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class AdminSettings(OperatorSettings):
-    """Who signs the operators of the page in."""
+    """Settings of the operator's page: its sessions, and the OpenID Connect provider that signs operators in."""
 
     sessions_table: str
     sign_in_issuer: str
-    """As the tokens name it (``iss``)."""
+    """The ``iss`` claim of the provider's tokens."""
     sign_in_client: str
     sign_in_configuration: str = ""
-    """URL of the issuer's OpenID Connect configuration, where it is not the one below the issuer."""
+    """URL of the provider's OpenID Connect configuration; by default the well-known path below the issuer."""
     sign_in_client_secret: str = ""
-    """ARN of the secret that holds the client's, where the issuer wants one besides the proof of the code exchange."""
+    """ARN of the secret with the client secret, if the provider requires one besides PKCE."""
     sign_in_groups: str = "cognito:groups"
-    """The claim that lists an operator's groups."""
+    """The claim with an operator's groups."""
     operators_group: str = "loyalty-bridge"
-    """Who is in it is the operator of all programs; of one program, who is in ``<group>:<program>``."""
+    """Members administer all programs; members of ``<group>:<program>`` administer that program."""
 
 
 T = TypeVar("T", bound=ActivitySettings)
@@ -108,21 +108,21 @@ T = TypeVar("T", bound=ActivitySettings)
 
 @cache
 def load_settings(kind: type[T]) -> T:
-    """Read settings from the environment variables of the same names in capitals.
+    """Return settings from the environment variables of the same names in capitals.
 
     Raises
     ------
     RuntimeError
-        Naming every variable that is missing or blank.
+        Variables are missing or blank; the message names them.
     """
     return parse_settings(kind, os.environ)
 
 
 def parse_settings(kind: type[T], variables: Mapping[str, str]) -> T:
-    """Read settings from variables, as `settings` does from the environment's."""
-    told = {field.name: variables[field.name.upper()] for field in fields(kind) if field.name.upper() in variables}
-    wanted = (field.name for field in fields(kind) if field.default is MISSING)
-    if absent := [name.upper() for name in wanted if not told.get(name, "").strip()]:
+    """Return settings from variables, as `load_settings` does from the environment."""
+    values = {field.name: variables[field.name.upper()] for field in fields(kind) if field.name.upper() in variables}
+    required = (field.name for field in fields(kind) if field.default is MISSING)
+    if absent := [name.upper() for name in required if not values.get(name, "").strip()]:
         message = f"missing or blank: {', '.join(absent)}"
         raise RuntimeError(message)
-    return kind(**told)
+    return kind(**values)

@@ -1,4 +1,4 @@
-"""What the bridge did for each program in the last 90 days: call statistics and error history."""
+"""Activity of each program in the last 90 days: call statistics and error history."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what reads and writes the table when it is first asked for: a look-up starts without it."""
+    """Import the store on first use: a look-up starts without it."""
     if name not in __all__:
         raise AttributeError(name)
     from loyalty_bridge.activity import store

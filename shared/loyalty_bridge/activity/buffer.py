@@ -1,4 +1,4 @@
-"""What one container notes, from call to call, and when it writes it."""
+"""The container's recorder: it collects activity over several calls and writes it from time to time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ recorder = Recorder()
 
 WRITE_AFTER_SECONDS = 10.0
 WRITE_AFTER_ITEMS = 50
-"""What may wait is written after so long, or when it has become so much."""
+"""Limits of time and items after which the recorded activity is written."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramLabels:
-    """Where something about a program is noted, and between which platforms it lies; those of nobody are empty."""
+    """The program and platforms under which activity is recorded; without platforms if the program is unknown."""
 
     program: str = UNKNOWN_PROGRAM
     loyalty: str = ""
@@ -35,7 +35,7 @@ _labels: dict[str, ProgramLabels] = {}
 
 
 def register_program(program: Program) -> None:
-    """Remember that a program exists, and its platforms."""
+    """Store a program's labels, once it has been read."""
     if isinstance(program.stored, str):
         _labels[program.id] = ProgramLabels(program.id)
         return
@@ -43,38 +43,38 @@ def register_program(program: Program) -> None:
 
 
 def program_labels(program: str) -> ProgramLabels:
-    """Tell what is known of a program.
+    """Return a program's labels; those of `UNKNOWN_PROGRAM` if this container has never read it.
 
-    One that this container has never read is nobody: anybody can call for any name.
+    Callers may send any program id.
     """
     return _labels.get(program, _UNATTRIBUTED)
 
 
 def record_error(program: str, endpoint: str, error: BridgeError) -> None:
-    """Note an error of a program; what its loyalty platform refused under that one's own code."""
-    about, code, why = program_labels(program), error.word, str(error)
+    """Record an error of a program; a rejection under the loyalty platform's own code."""
+    labels, code, reason = program_labels(program), error.word, str(error)
     if isinstance(error, UpstreamRejected):
-        code, why = error.code or code, error.reason
-    recorder.problem(about.program, endpoint, about.loyalty, code, why, error.record)
+        code, reason = error.code or code, error.reason
+    recorder.problem(labels.program, endpoint, labels.loyalty, code, reason, error.record)
 
 
 def flush() -> None:
-    """Write what was noted."""
+    """Write the recorded activity."""
     _write(recorder.take())
 
 
 def is_due() -> bool:
-    """Tell whether what waits has waited long enough."""
+    """Return whether the recorded activity has to be written."""
     return bool(recorder.since) and (
         time.monotonic() - recorder.since >= WRITE_AFTER_SECONDS or recorder.size() >= WRITE_AFTER_ITEMS
     )
 
 
 def flush_in_background() -> None:
-    """Write what is due while the call goes on, which does not wait for it.
+    """Write the recorded activity, if due, in a thread beside the call.
 
-    Begun with the call, it is done long before the loyalty platform has answered. Lambda has nothing that runs after
-    an answer without an extension, and tells no function that its container ends: what it noted last is lost then.
+    It is done long before the loyalty platform has answered. Lambda runs nothing after an answer without an extension,
+    and does not announce the end of a container: the last activity is lost then.
     """
     if is_due():
         threading.Thread(target=_write, args=(recorder.take(),), daemon=True).start()

@@ -1,6 +1,6 @@
-"""What functions note while they work: counters and errors, gathered without any I/O until they are written.
+"""Counters and errors, collected in memory without I/O until they are written.
 
-No personal data: an error names the field and the reason, a source event or an action by its id, and never a member.
+No personal data: an error names field and reason, and a source event or an action by its id, but never a member.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Literal
 Direction = Literal["to_engagement", "to_loyalty"]
 
 BUCKETS = (25, 50, 100, 250, 500, 1_000, 1_500, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 3_600_000)
-"""Upper bounds of the latency histogram (ms); what is slower is in a last bucket without a bound."""
+"""Upper bounds of the latency histogram (ms); a last bucket without a bound follows."""
 EVENTS = ("received", "sent", "suppressed", "rejected", "held", "released", "not_connected")
-"""How source events are counted."""
+"""Outcomes of source events."""
 UNKNOWN_FIELD = "unknown_field"
-"""The code under which fields of events are counted that a mapping does not name; they are no errors."""
+"""Code of event fields that a mapping does not name; they are counted, but are no errors."""
 MAX_ERRORS = 25
-"""Different errors of a program that one writing tells; what is beyond is one line."""
+"""Limit of different errors of a program in one write; one line counts the rest."""
 
 _EVENT_ENDPOINTS = {"forward_events", "release_held", "receive_events", "punchh_webhook", "loyalty_webhook"}
 _DEPLOYED = re.compile(r"-([A-Z][A-Za-z0-9]*)-[A-Za-z0-9]+$")
@@ -34,7 +34,7 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class ErrorKey:
-    """What errors have in common that are one line of a day."""
+    """Fields that errors of one line have in common."""
 
     program: str
     day: str
@@ -46,7 +46,7 @@ class ErrorKey:
 
 @dataclass(slots=True)
 class ErrorCount:
-    """How often and when (epoch seconds) a problem was seen, and on which records."""
+    """How often and when (epoch seconds) an error occurred, and on which records."""
 
     count: int
     first: float
@@ -56,14 +56,14 @@ class ErrorCount:
 
 @dataclass(slots=True)
 class Recorder:
-    """What was noted and is not written yet; threads may note at once.
+    """Activity that is not written yet; threads may record at the same time.
 
     Attributes
     ----------
     counts
         By program, day (``2026-03-01``) and endpoint.
     since
-        When the first of it was noted (of `time.monotonic`).
+        Time of the first entry (of `time.monotonic`).
     """
 
     counts: dict[tuple[str, str, str], Counter[str]] = field(default_factory=dict)
@@ -74,49 +74,49 @@ class Recorder:
     def count(self, program: str, endpoint: str, numbers: Mapping[str, int]) -> None:
         """Add to counters of an endpoint."""
         key = (program, _utc_day(time.time()), endpoint)
-        told = {name: number for name, number in numbers.items() if number}
-        if told:
+        nonzero = {name: number for name, number in numbers.items() if number}
+        if nonzero:
             with self._lock:
                 self.since = self.since or time.monotonic()
-                self.counts.setdefault(key, Counter()).update(told)
+                self.counts.setdefault(key, Counter()).update(nonzero)
 
     def event(self, program: str, endpoint: str, *outcomes: str, count: int = 1) -> None:
-        """Count source events, by `EVENTS`."""
+        """Count source events by outcome (`EVENTS`)."""
         self.count(program, endpoint, {f"events.{outcome}": count for outcome in outcomes})
 
     def call(self, program: str, endpoint: str, outcome: str, seconds: float | None = None, count: int = 1) -> None:
-        """Count calls by outcome, with the latency of one."""
+        """Count calls by outcome, with the latency in seconds of one."""
         self.count(program, endpoint, {f"calls.{outcome}": count})
         if seconds is not None:
             self.latency(program, endpoint, seconds)
 
     def latency(self, program: str, endpoint: str, seconds: float) -> None:
-        """Count one into the histogram."""
+        """Add one latency to the histogram."""
         at = bisect_left(BUCKETS, seconds * 1000)
         self.count(program, endpoint, {f"ms.{BUCKETS[at] if at < len(BUCKETS) else 'more'}": 1})
 
     def problem(
         self, program: str, endpoint: str, platform: str, code: str, reason: str, record: str = "", count: int = 1
     ) -> None:
-        """Note an error.
+        """Record an error.
 
         Parameters
         ----------
         reason
             Without personal data.
         record
-            Id of the source event or the action that it is about. An id that may be more than an id is left out.
+            Id of its source event or action. An id that may hold personal data is left out.
         """
         now = time.time()
-        # Which record it is about must not make equal errors different.
-        why = redact(reason.replace(f" {record}", "") if record else reason)
-        key = ErrorKey(program, _utc_day(now), endpoint, platform, code[:64], why[:300])
+        # The record's id must not make equal errors different.
+        short = redact(reason.replace(f" {record}", "") if record else reason)
+        key = ErrorKey(program, _utc_day(now), endpoint, platform, code[:64], short[:300])
         with self._lock:
             self.since = self.since or time.monotonic()
             if key not in self.problems and self._number_of_kind(program, code) >= MAX_ERRORS:
                 is_field = code == UNKNOWN_FIELD
-                code, why = (code, "further fields") if is_field else ("more", "further errors at the same time")
-                key = ErrorKey(program, _utc_day(now), endpoint, platform, code, why)
+                code, short = (code, "further fields") if is_field else ("more", "further errors at the same time")
+                key = ErrorKey(program, _utc_day(now), endpoint, platform, code, short)
             seen = self.problems.setdefault(key, ErrorCount(0, now, now))
             seen.count += count
             seen.last = now
@@ -128,30 +128,30 @@ class Recorder:
         return sum(one.program == program and (one.code == UNKNOWN_FIELD) == is_field for one in self.problems)
 
     def take(self) -> Recorder:
-        """Give what was noted and begin anew."""
+        """Return the recorded activity, and start empty."""
         with self._lock:
             taken = Recorder(self.counts, self.problems, self.since)
             self.counts, self.problems, self.since = {}, {}, 0.0
         return taken
 
     def size(self) -> int:
-        """Tell how many items it takes to write it."""
+        """Return how many writes the recorded activity takes."""
         return len(self.counts) + len(self.problems)
 
 
 def redact(text: str) -> str:
-    """Take out what looks like an e-mail address, a phone number or a key: names of fields may hold anything."""
+    """Remove text like e-mail addresses, phone numbers and keys: field names may hold anything."""
     return _PERSONAL.sub("…", text)
 
 
 def endpoint(function: str) -> str:
-    """Tell a function by the name of its folder: CloudFormation calls it ``<stack>-<LogicalId>-<random>``."""
+    """Return the folder name of a function; CloudFormation names it ``<stack>-<LogicalId>-<random>``."""
     deployed = _DEPLOYED.search(function)
     return re.sub(r"(?<!^)(?=[A-Z])", "_", deployed[1]).lower() if deployed else function.replace("-", "_")
 
 
 def direction(endpoint: str) -> Direction:
-    """Tell which way an endpoint leads: events to the engagement platform, or calls to the loyalty platform."""
+    """Return the direction of an endpoint: events to the engagement platform, or calls to the loyalty platform."""
     return "to_engagement" if endpoint in _EVENT_ENDPOINTS else "to_loyalty"
 
 

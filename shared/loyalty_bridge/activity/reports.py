@@ -1,4 +1,4 @@
-"""Statistics as JSON knows them: the same on the command line, on the operator's page and in its API."""
+"""Statistics as JSON values, for the command line, the operator's page and its API."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from loyalty_bridge.activity.store import Counts, Day
 
 
 def totals(days: Sequence[Day]) -> dict[str, Counts]:
-    """Add up what was counted, by endpoint."""
-    found: dict[str, Counts] = {}
+    """Return the sums over days, by endpoint."""
+    sums: dict[str, Counts] = {}
     for day in days:
         for name, counts in day.endpoints.items():
-            found[name] = found.get(name, Counts()) + counts
-    return dict(sorted(found.items()))
+            sums[name] = sums.get(name, Counts()) + counts
+    return dict(sorted(sums.items()))
 
 
 def numbers(counts: Counts) -> dict[str, Any]:
-    """Tell what was counted; latencies as upper bounds, none beyond the last bucket."""
+    """Return counters and latency percentiles; a percentile beyond the last bucket is None."""
     percentiles = {"p50_ms": counts.percentile(0.5), "p99_ms": counts.percentile(0.99)}
-    # Beyond the last bucket there is no bound, for which JSON has no number.
+    # JSON has no infinity.
     bounds = {
         name: bound if bound is not None and math.isfinite(bound) else None for name, bound in percentiles.items()
     }
@@ -29,7 +29,7 @@ def numbers(counts: Counts) -> dict[str, Any]:
 
 
 def to_dict(program: str, days: Sequence[Day]) -> dict[str, Any]:
-    """Tell a program's statistics: of the whole time, and of each day."""
+    """Return a program's statistics: of the whole period, and of each day."""
     return {
         "program": program,
         "endpoints": {name: numbers(counts) for name, counts in totals(days).items()},

@@ -1,10 +1,10 @@
-"""The activity table: statistics of each program and day, and its error history, for 90 days.
+"""The activity table: daily statistics and error history of each program, for 90 days.
 
-    log               line               what
+    log               line               content
     <program>#<0-3>   <day>#<endpoint>   counters; each container adds to one of four
     <program>#errors  <day>#<hash>       equal errors of a day
 
-So a period is one range of a key, and never reaches back further than 90 days, however late DynamoDB deletes
+So a period is one range of a key. A query never reaches back further than 90 days, however late DynamoDB deletes
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ttl-expired-items.html).
 """
 
@@ -21,45 +21,38 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, partial
 from itertools import groupby, islice
-from typing import Any, Protocol
+from typing import Any
 
 from loyalty_bridge.activity.recorder import UNKNOWN_FIELD, Direction, ErrorCount, ErrorKey, Recorder, direction
 from loyalty_bridge.errors import Invalid, Unavailable
-from loyalty_bridge.infra import aws
+from loyalty_bridge.infra import aws, dynamodb
+from loyalty_bridge.settings import ActivitySettings
 
 DAYS = 90
 SHARDS = 4
 """An item takes a thousand writes a second (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/
 bp-partition-key-design.html)."""
 RECORDS = 16
-"""Ids that a line of errors remembers, spread by their hash; of those that share a place, the last."""
+"""Ids that an error line stores, in slots by their hash; the last id of a slot replaces the one before."""
 FIELDS = 1000
-"""Lines of unknown fields of a day, by their hash: a sender may make up names. Of those that share a line, the last."""
+"""Lines of unknown fields a day, by hash, because senders may invent names; a line names its last field."""
 PAUSE_SECONDS = 30.0
-"""After a failed write, before the next one is tried."""
+"""Pause after a failed write."""
 _paused_until = 0.0
-
-
-class ActivitySettings(Protocol):
-    """Where the activity is kept."""
-
-    @property
-    def activity_table(self) -> str:
-        """Name of the table; empty: nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What was counted.
+    """Counters of an endpoint.
 
     Attributes
     ----------
     calls
-        Calls, by outcome: ``ok``, or what went wrong.
+        Calls, by outcome: ``ok``, or the error.
     events
         Source events, by `EVENTS`.
     latency
-        How many took at most so many milliseconds (`BUCKETS`, or infinity), and more than the bound before.
+        Histogram: upper bound in milliseconds (`BUCKETS`, or infinity) to count.
     """
 
     calls: Counter[str] = field(default_factory=Counter)
@@ -70,7 +63,7 @@ class Counts:
         return Counts(self.calls + other.calls, self.events + other.events, self.latency + other.latency)
 
     def percentile(self, share: float) -> float | None:
-        """Tell within how many milliseconds this share was done (an upper bound); None when nothing was measured."""
+        """Return the milliseconds within which this share ended (an upper bound); None if nothing was measured."""
         left = share * self.latency.total()
         for bound in sorted(self.latency):
             left -= self.latency[bound]
@@ -81,14 +74,14 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What a program did on one day (UTC), by endpoint."""
+    """Statistics of one day (UTC), by endpoint."""
 
     day: date
     endpoints: Mapping[str, Counts]
 
     @property
     def total(self) -> Counts:
-        """Of all endpoints."""
+        """The sum over all endpoints."""
         return sum(self.endpoints.values(), Counts())
 
 
@@ -99,11 +92,11 @@ class ErrorLine:
     Attributes
     ----------
     id
-        Names the line; later lines of a list come after it.
+        Sort key of the line.
     platform
-        Which platform refused or failed, or sent what cannot be used; empty where it is not known.
+        The platform that rejected, failed or sent unusable data; empty if unknown.
     records
-        Ids of some of the source events or actions that it was about, at most `RECORDS`.
+        Ids of some of its source events or actions, at most `RECORDS`.
     """
 
     id: str
@@ -117,8 +110,8 @@ class ErrorLine:
     reason: str
     records: tuple[str, ...]
 
-    def told(self) -> dict[str, Any]:
-        """Tell it as JSON knows it."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the line as JSON values."""
         return {
             "first": self.first.isoformat(timespec="seconds"),
             "last": self.last.isoformat(timespec="seconds"),
@@ -134,17 +127,17 @@ class ErrorLine:
 
 @dataclass(frozen=True, slots=True)
 class ErrorPage:
-    """Lines of the error history, and where to go on: empty when there are no more."""
+    """Lines of the error history, and the token of the next page (empty after the last)."""
 
     lines: tuple[ErrorLine, ...]
     next: str = ""
 
 
 def write(settings: ActivitySettings, tally: Recorder) -> None:
-    """Add what was noted to the table: one write for each program and endpoint, and one for each different error.
+    """Add the recorded activity to the table: one write for each program and endpoint, one for each different error.
 
-    What is not taken at once is lost, and counted in the metric ``activity_not_written``: statistics are worth no
-    delay, so no write is repeated, and after a failure none is tried for `PAUSE_SECONDS`.
+    Statistics are worth no delay: no write is repeated, and after a failure there is none for `PAUSE_SECONDS`. The
+    metric ``activity_not_written`` counts the lost ones.
     """
     if not settings.activity_table:
         return
@@ -167,19 +160,14 @@ def _is_written(table: str, update: Mapping[str, Any]) -> bool:
 
 
 def statistics(settings: ActivitySettings, program: str, days: int) -> list[Day]:
-    """Tell what a program did on each of the last days (UTC), oldest first, today included.
+    """Return the statistics of a program for the last days (UTC), oldest first, today included.
 
     Parameters
     ----------
     program
-        Its id; `NOBODY` for what belongs to no known program.
+        Its id; `UNKNOWN_PROGRAM` for activity that belongs to no known program.
     days
         1 to 90.
-
-    Raises
-    ------
-    Unavailable
-        DynamoDB does not give it.
     """
     today = datetime.now(UTC).date()
     wanted = [today - timedelta(days=back) for back in range(min(max(days, 1), DAYS))][::-1]
@@ -187,7 +175,7 @@ def statistics(settings: ActivitySettings, program: str, days: int) -> list[Day]
     found: dict[str, dict[str, Counts]] = {day.isoformat(): {} for day in wanted}
     for items in aws.side_by_side(lambda log: list(_query_days(settings, log, wanted[0], today)), logs):
         for item in items:
-            day, _, endpoint = item["line"]["S"].partition("#")
+            day, _, endpoint = item["line"].partition("#")
             found[day][endpoint] = found[day].get(endpoint, Counts()) + _counts_from_item(item)
     return [Day(day, dict(sorted(found[day.isoformat()].items()))) for day in wanted]
 
@@ -213,18 +201,16 @@ def errors(
     since, until
         First and last day (UTC), as far as 90 days back.
     code, direction, endpoint, platform
-        Only those of this one; without a code, unknown fields are left out.
+        Only errors with these values. Without a code, unknown fields are left out.
     record
-        Only those that name this source event or action.
+        Only errors that name this source event or action.
     page
-        Where the page before ended (`ErrorPage.next`).
+        `ErrorPage.next` of the previous page.
 
     Raises
     ------
     Invalid
-        `page` is not of a page.
-    Unavailable
-        DynamoDB does not give them.
+        `page` is not such a token.
     """
     wanted = {"code": code, "direction": direction, "endpoint": endpoint, "platform": platform}
     after, last_day = _position(page), until or date.max
@@ -274,7 +260,7 @@ def unknown_fields(settings: ActivitySettings, program: str, days: int) -> list[
 
 
 def _history(settings: ActivitySettings, program: str, since: date, until: date) -> Iterator[ErrorLine]:
-    """Read the lines in the order in which they are told, a day at a time."""
+    """Yield the lines, latest first, reading a day at a time."""
     today = datetime.now(UTC).date()
     first, last = max(since, today - timedelta(days=DAYS - 1)), min(until, today)
     if first <= last:
@@ -293,12 +279,12 @@ def _sort_key_of(last: int, id_: str) -> tuple[int, int, str]:
 
 @cache
 def _shard() -> int:
-    """Tell which of the items this container adds to."""
+    """Choose which of the items this container adds to."""
     return random.randrange(SHARDS)  # noqa: S311
 
 
 def _count_lost(count: int) -> None:
-    """Count what was not written, on its own: the function's metrics may be those of a call under way."""
+    """Count lost writes in a metric of their own: the function's metrics may belong to a call in progress."""
     from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
     service = os.environ.get("POWERTOOLS_SERVICE_NAME", "loyalty-bridge")
@@ -312,100 +298,92 @@ def _position(page: str) -> tuple[int, str] | None:
     try:
         return (int(last), f"{date.fromisoformat(id_[:10])}{id_[10:]}") if page else None
     except ValueError:
-        raise Invalid("page", "is not where a page ended") from None
+        raise Invalid("page", "is not a page token; take `next` of the previous page") from None
 
 
 def _query_days(settings: ActivitySettings, log: str, first: date, last: date) -> Iterator[Mapping[str, Any]]:
-    """Read the lines of a period, the last one first."""
-    pages = (
-        aws.dynamodb()
-        .get_paginator("query")
-        .paginate(
-            TableName=settings.activity_table,
-            KeyConditionExpression="#log = :log AND #line BETWEEN :first AND :last",
-            ExpressionAttributeNames={"#log": "log", "#line": "line"},
-            ExpressionAttributeValues={
-                ":log": {"S": log},
-                ":first": {"S": f"{first}#"},
-                ":last": {"S": f"{last}#~"},
-            },
-            ScanIndexForward=False,
-        )
+    """Yield the items of a period, the last one first."""
+    return dynamodb.query(
+        settings.activity_table,
+        "#log = :log AND #line BETWEEN :first AND :last",
+        {":log": log, ":first": f"{first}#", ":last": f"{last}#~"},
+        ScanIndexForward=False,
     )
-    with aws.reaching("the activity"):
-        for page in pages:
-            yield from page["Items"]
 
 
-def _counts_update(counted: tuple[tuple[str, str, str], Mapping[str, int]]) -> dict[str, Any]:
-    """Make the update that adds to counters."""
-    (program, day, endpoint), counts = counted
+def _counts_update(entry: tuple[tuple[str, str, str], Mapping[str, int]]) -> dict[str, Any]:
+    """Return the update that adds to counters."""
+    (program, day, endpoint), counts = entry
     adds = dict(enumerate(counts.items()))
     return {
-        "Key": {"log": {"S": f"{program}#{_shard()}"}, "line": {"S": f"{day}#{endpoint}"}},
+        "Key": dynamodb.to_item({"log": f"{program}#{_shard()}", "line": f"{day}#{endpoint}"}),
         "UpdateExpression": f"SET expires = :expires ADD {', '.join(f'#{n} :{n}' for n in adds)}",
         "ExpressionAttributeNames": {f"#{n}": name for n, (name, _) in adds.items()},
-        "ExpressionAttributeValues": {
-            ":expires": _expires(day),
-            **{f":{n}": {"N": str(count)} for n, (_, count) in adds.items()},
-        },
+        "ExpressionAttributeValues": dynamodb.to_item(
+            {
+                ":expires": _expires(day),
+                **{f":{n}": count for n, (_, count) in adds.items()},
+            }
+        ),
     }
 
 
-def _error_update(noted: tuple[ErrorKey, ErrorCount]) -> dict[str, Any]:
-    """Make the update that adds to a line of errors."""
-    problem, seen = noted
-    told = {name: getattr(problem, name) for name in ("endpoint", "platform", "code", "reason")}
-    text = "\x1f".join(told.values()).encode(errors="replace")
-    is_field = problem.code == UNKNOWN_FIELD
-    digest = f"field{zlib.crc32(text) % FIELDS}" if is_field else hashlib.blake2b(text, digest_size=12).hexdigest()
-    slots = {f"r{zlib.crc32(record.encode()) % RECORDS}": record for record in seen.records}
-    values: dict[str, Any] = {**told, **slots}
-    numbers = {":first": seen.first, ":last": seen.last}
+def _error_update(entry: tuple[ErrorKey, ErrorCount]) -> dict[str, Any]:
+    """Return the update that adds to an error line."""
+    key, errors = entry
+    texts = {name: getattr(key, name) for name in ("endpoint", "platform", "code", "reason")}
+    joined = "\x1f".join(texts.values()).encode(errors="replace")
+    is_field = key.code == UNKNOWN_FIELD
+    digest = f"field{zlib.crc32(joined) % FIELDS}" if is_field else hashlib.blake2b(joined, digest_size=12).hexdigest()
+    slots = {f"r{zlib.crc32(record.encode()) % RECORDS}": record for record in errors.records}
+    values = {name: text.encode(errors="replace").decode() for name, text in {**texts, **slots}.items()}
     return {
-        "Key": {"log": {"S": f"{problem.program}#errors"}, "line": {"S": f"{problem.day}#{digest}"}},
+        "Key": dynamodb.to_item({"log": f"{key.program}#errors", "line": f"{key.day}#{digest}"}),
         "UpdateExpression": "SET expires = :expires, #first = if_not_exists(#first, :first), #last = :last, "
         f"{', '.join(f'#{name} = :{name}' for name in values)} ADD #count :count",
         "ExpressionAttributeNames": {f"#{name}": name for name in ("first", "last", "count", *values)},
-        "ExpressionAttributeValues": {
-            ":expires": _expires(problem.day),
-            ":count": {"N": str(seen.count)},
-            **{name: {"N": str(int(at * 1000))} for name, at in numbers.items()},
-            **{f":{name}": {"S": value.encode(errors="replace").decode()} for name, value in values.items()},
-        },
+        "ExpressionAttributeValues": dynamodb.to_item(
+            {
+                ":expires": _expires(key.day),
+                ":count": errors.count,
+                ":first": int(errors.first * 1000),
+                ":last": int(errors.last * 1000),
+                **{f":{name}": value for name, value in values.items()},
+            }
+        ),
     }
 
 
 def _counts_from_item(item: Mapping[str, Any]) -> Counts:
     counts = Counts()
     for name, value in item.items():
-        kind, _, what = name.partition(".")
+        kind, _, rest = name.partition(".")
         if kind == "calls":
-            counts.calls[what] = int(value["N"])
+            counts.calls[rest] = value
         elif kind == "events":
-            counts.events[what] = int(value["N"])
+            counts.events[rest] = value
         elif kind == "ms":
-            counts.latency[float("inf") if what == "more" else int(what)] = int(value["N"])
+            counts.latency[float("inf") if rest == "more" else int(rest)] = value
     return counts
 
 
 def _error_from_item(item: Mapping[str, Any]) -> ErrorLine:
-    told = {name: item[name]["S"] for name in ("endpoint", "platform", "code", "reason")}
+    texts = {name: item[name] for name in ("endpoint", "platform", "code", "reason")}
     return ErrorLine(
-        id=item["line"]["S"],
-        first=datetime.fromtimestamp(int(item["first"]["N"]) / 1000, UTC),
-        last=datetime.fromtimestamp(int(item["last"]["N"]) / 1000, UTC),
-        count=int(item["count"]["N"]),
-        direction=direction(told["endpoint"]),
-        records=tuple(sorted(item[slot]["S"] for slot in map("r{}".format, range(RECORDS)) if slot in item)),
-        **told,
+        id=item["line"],
+        first=datetime.fromtimestamp(item["first"] / 1000, UTC),
+        last=datetime.fromtimestamp(item["last"] / 1000, UTC),
+        count=item["count"],
+        direction=direction(texts["endpoint"]),
+        records=tuple(sorted(item[slot] for slot in map("r{}".format, range(RECORDS)) if slot in item)),
+        **texts,
     )
 
 
-def _expires(day: str) -> dict[str, str]:
-    """Tell when a day is past its ninetieth."""
+def _expires(day: str) -> int:
+    """Return the time at which a day's lines may be deleted."""
     end = datetime.combine(date.fromisoformat(day) + timedelta(days=DAYS), datetime.min.time(), UTC)
-    return {"N": str(int(end.timestamp()))}
+    return int(end.timestamp())
 
 
 def _milliseconds(at: datetime) -> int:

@@ -59,7 +59,7 @@ def _statistics(ctx: OperatorContext, call: ApiRequest, _: object) -> dict[str, 
 def _errors(ctx: OperatorContext, call: ApiRequest, _: object) -> dict[str, Any]:
     told = {name: call.query[name] for name in inputs.ErrorSelection.model_fields if call.query.get(name)}
     found = service.list_errors(ctx, call.program, requests.checked(told, inputs.ErrorSelection))
-    return {"errors": [line.told() for line in found.lines], "next": found.next}
+    return {"errors": [line.to_dict() for line in found.lines], "next": found.next}
 
 
 def _needed(call: ApiRequest, name: str) -> str:

@@ -64,7 +64,7 @@ def errors(
         page=page,
     )
     if json_output:
-        show({"errors": [line.told() for line in found.lines], "next": found.next}, as_json=True)
+        show({"errors": [line.to_dict() for line in found.lines], "next": found.next}, as_json=True)
         return
     show([_row(line) for line in found.lines], as_json=False)
     if found.next:
@@ -72,7 +72,7 @@ def errors(
 
 
 def _row(line: ErrorLine) -> dict[str, Any]:
-    told = line.told()
+    told = line.to_dict()
     some = f"{', '.join(line.records[:2])}{', …' if len(line.records) > 2 else ''}"
     return {name: told[name] for name in ("last", "count", "endpoint", "platform", "code", "reason")} | {
         "records": some

@@ -50,7 +50,7 @@ def trace(settings: DeliverySettings, program: Program, name: str) -> dict[str, 
             blocked_groups.load(settings, [(program.id, group_of(program.id, name))], deadline)
         ),
         **{kind: _parked(settings, kind, program.id, name) for kind in get_args(Kind)},
-        "errors": [line.told() for line in activity.errors(settings, program.id, record=name).lines],
+        "errors": [line.to_dict() for line in activity.errors(settings, program.id, record=name).lines],
     }
 
 
