@@ -27,6 +27,8 @@ from simulators.punchh import simulate as simulate_punchh
 from simulators.punchh_business import Campaign
 
 PROGRAMS = {"demo-queue": "sqs", "demo-stream": "kinesis"}
+REVENUE = {"demo-queue": "purchases", "demo-stream": "both"}
+"""How each demo program reports transactions to Braze."""
 SECRET = "demo-client-secret"
 EVENTS_KEY = "cvc_for-the-events-of-this-folder-and-the-local"
 """The API key in the events of the HTTP API below `events/`: it is public, so only the local run accepts it."""
@@ -248,7 +250,7 @@ def _connect(bundle: Deployed, program: str) -> None:
                 "rules": {"default_currency": "EUR"},
                 "api": api,
             },
-            "engagement": {"api_endpoint": bundle.braze.url},
+            "engagement": {"api_endpoint": bundle.braze.url, "rules": {"revenue": REVENUE[program]}},
         },
     )
     repository.save(settings, None, program, connection, {"braze_api_key": key, "convercus_client_secret": SECRET})

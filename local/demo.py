@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from local.bundle import PROGRAMS, Deployed, say
+from local.bundle import PROGRAMS, REVENUE, Deployed, say
 from local.day import Planned, day
 from loyalty_bridge.model import UNKNOWN_PROGRAM
 
@@ -33,8 +33,9 @@ def stream_day(bundle: Deployed, members: int, events: int) -> bool:
             break
     for program, plan in plans.items():
         _summary(bundle, program, plan, sent)
+    agrees = [_show_revenue(bundle, program, plan) for program, plan in plans.items()]
     _totals(bundle)
-    return complete
+    return complete and all(agrees)
 
 
 def _stream(bundle: Deployed, program: str, plan: list[Planned], sent: dict[str, float]) -> None:
@@ -94,6 +95,8 @@ def _summary(bundle: Deployed, program: str, plan: list[Planned], sent: dict[str
     for kind, count in sorted(Counter(one.type for one in plan if one.accepted).items()):
         say(f"  {kind:32}{count:8,}{arrived[f'convercus_{kind}']:10,}")
     say(f"  {'purchases':32}{sum(one.purchase for one in plan):8,}{len(workspace.purchases):10,}")
+    if workspace.orders:
+        say(f"  {'orders and refunds':32}{sum(one.purchase for one in plan):8,}{len(workspace.orders):10,}")
     objects = sum(request.objects for request in workspace.requests)
     say(
         f"  {len(workspace.requests):,} requests with {objects:,} objects "
@@ -111,6 +114,21 @@ def _summary(bundle: Deployed, program: str, plan: list[Planned], sent: dict[str
         say(f"  profile of member {profile.external_id} in Braze:")
         for name, value in {**profile.fields, **profile.custom}.items():
             say(f"    {name:24}{json.dumps(value, ensure_ascii=False)}")
+
+
+def _show_revenue(bundle: Deployed, program: str, plan: list[Planned]) -> bool:
+    """Compare the loyalty platform's revenue with every figure of the workspace; false when they differ by a cent."""
+    records = [one.record["payload"] for one in plan if one.purchase and isinstance(one.record, dict)]
+    expected = round(sum((-1 if it.get("reversal") else 1) * float(it["amount"]) for it in records), 2)
+    revenue = bundle.workspace(program).revenue()
+    figures = {
+        "purchases": {"purchases": revenue["purchases"]},
+        "ecommerce": {"orders": revenue["orders"], "their products": revenue["products"]},
+    }
+    shown = figures["purchases"] | figures["ecommerce"] if REVENUE[program] == "both" else figures[REVENUE[program]]
+    by_name = ", ".join(f"{amount:,.2f} by {name}" for name, amount in shown.items())
+    say(f"revenue of {program} ({REVENUE[program]}): {expected:,.2f} at the loyalty platform; in Braze {by_name}")
+    return set(shown.values()) == {expected}
 
 
 def _totals(bundle: Deployed) -> None:

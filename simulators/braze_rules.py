@@ -18,9 +18,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
-from iso4217 import Currency
-
+from simulators import braze_orders
 from simulators.braze_values import (
+    CURRENCIES,
     LANGUAGES,
     country,
     is_birthday,
@@ -302,6 +302,8 @@ def check_event(item: Object) -> Drops:
     name = item.get("name")
     _require(is_text(name) and len(str(name)) <= MAX_CHARACTERS, "'name' must be a string of 1 to 255 characters")
     _common(item)
+    reason = braze_orders.wrong(str(name), item.get("properties"))
+    _require(not reason, reason)
     drops = _properties(item, {"time", "event_name"})
     return {"name": "a name with a leading $"} if str(name).startswith("$") else drops
 
@@ -312,7 +314,7 @@ def check_purchase(item: Object) -> Drops:
     product = item.get("product_id")
     _require(is_text(product) and len(str(product)) <= 255, "'product_id' must be a string of 1 to 255 characters")
     currency = item.get("currency")
-    _require(isinstance(currency, str) and currency in _CURRENCIES, "'currency' must be an ISO 4217 currency")
+    _require(isinstance(currency, str) and currency in CURRENCIES, "'currency' must be an ISO 4217 currency")
     _require(is_number(item.get("price")), "'price' must be a number")
     quantity = item.get("quantity", 1)
     _require(type(quantity) is int and 1 <= quantity <= 100, "'quantity' must be an integer from 1 to 100")
@@ -322,9 +324,6 @@ def check_purchase(item: Object) -> Drops:
     return drops
 
 
-# The list of the SDKs has withdrawn currencies, too: https://github.com/braze-inc/braze-web-sdk (logPurchase).
-_ONLY_BRAZE = "ANG BGN BTC BYR CUC EEK GGP HRK IMP JEP LTL LVL MRO MTL NAD SLL STD VEF ZMK ZWL"
-_CURRENCIES = frozenset(currency.code for currency in Currency) | frozenset(_ONLY_BRAZE.split())
 _BAD_PROPERTIES = "Invalid 'properties' field"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from iso3166 import countries
+from iso4217 import Currency
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -114,3 +115,8 @@ def is_location(value: Any) -> bool:
 
 def is_birthday(value: Any) -> bool:
     return isinstance(value, str) and bool(re.fullmatch(r"\d{4}-\d\d-\d\d", value)) and read_time(value) is not None
+
+
+# The list of the SDKs has withdrawn currencies, too: https://github.com/braze-inc/braze-web-sdk (logPurchase).
+_ONLY_BRAZE = "ANG BGN BTC BYR CUC EEK GGP HRK IMP JEP LTL LVL MRO MTL NAD SLL STD VEF ZMK ZWL"
+CURRENCIES = frozenset(currency.code for currency in Currency) | frozenset(_ONLY_BRAZE.split())

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, get_args
 
+from simulators import braze_orders
 from simulators import braze_rules as rules
 from simulators import braze_values as values
 from simulators.server import Faults
@@ -131,6 +132,7 @@ class Workspace:
             self.attributes: list[Received] = []
             self.events: list[Received] = []
             self.purchases: list[Received] = []
+            self.orders: list[Received] = []
             self.refused: list[Note] = []
             self.silently_dropped: list[Note] = []
             self.ignored: list[Note] = []
@@ -207,12 +209,20 @@ class Workspace:
                 "profiles": len(self.profiles),
                 "events": Counter(event.object["name"] for event in self.events),
                 "purchases": len(self.purchases),
+                "orders": Counter(event.object["name"] for event in self.orders),
                 "refused": len(self.refused),
                 "silently_dropped": len(self.silently_dropped),
                 "ignored": len(self.ignored),
                 "requests": Counter(request.status for request in self.requests),
                 "connections": len({request.connection for request in self.requests}),
             }
+
+    def revenue(self) -> dict[str, float]:
+        """Add up the revenue of purchases, and both figures that Braze reports of orders."""
+        with self._lock:
+            by_total, by_products, orders = braze_orders.revenue([order.object for order in self.orders])
+            purchases = sum(one.object["price"] * one.object.get("quantity", 1) for one in self.purchases)
+        return {"purchases": round(purchases, 2), "orders": by_total, "products": by_products, "count": orders}
 
     def _process(self, checked: _Checked, spoilt: rules.Drops, now: float) -> None:
         array, position, item, drops = checked
@@ -225,7 +235,8 @@ class Workspace:
             profile.updated_at = now
             time = values.read_time(item.get("time"))
             received = Received(now, profile.braze_id, min(time.timestamp(), now) if time else None, item)
-            getattr(self, array).append(received)
+            is_order = array == "events" and item["name"] in braze_orders.SCHEMAS
+            (self.orders if is_order else getattr(self, array)).append(received)
             if array == "attributes":
                 nested = {name: why for name, why in spoilt.items() if rules.is_nested(item.get(name))}
                 drops = self._set(profile, item, nested | drops)

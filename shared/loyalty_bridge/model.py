@@ -18,7 +18,7 @@ Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[st
 UNKNOWN_PROGRAM = "-"
 """Program id of everything that belongs to no known program; no program can have it."""
 
-Part = Literal["attributes", "event", "purchase"]
+Part = Literal["attributes", "event", "purchase", "order"]
 """Parts of a source event for a destination; each is accepted and recorded separately."""
 
 ProfileField = Literal[
@@ -42,10 +42,22 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class LineItem:
+    """One product of a purchase. ``price`` is per piece, in base units of the purchase's currency, not negative."""
+
+    product_id: str
+    name: str
+    quantity: int
+    price: float
+
+
+@dataclass(frozen=True, slots=True)
 class Purchase:
     """Money the member spent or, with a negative price, got back.
 
-    ``price`` is per piece, in base units of ``currency`` (12.5 for EUR 12.50).
+    ``price`` is per piece, in base units of ``currency`` (12.5 for EUR 12.50). ``order_id`` names the transaction or,
+    when money went back, the one that is taken back; empty where the loyalty platform does not say. ``items`` are the
+    products, where it lists them.
     """
 
     product_id: str
@@ -54,6 +66,9 @@ class Purchase:
     time: datetime
     quantity: int = 1
     properties: Mapping[str, Json] = field(default_factory=dict)
+    order_id: str = ""
+    is_refund: bool = False
+    items: tuple[LineItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -896,6 +896,7 @@ def test_what_was_received_is_returned_over_http(braze: Braze) -> None:
         "profiles": 2,
         "events": {"tier_changed": 1, "left": 1},
         "purchases": 1,
+        "orders": {},
         "refused": 1,
         "silently_dropped": 1,
         "ignored": 1,

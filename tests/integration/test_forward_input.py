@@ -108,7 +108,7 @@ def test_an_unusable_record_is_refused_and_its_neighbours_are_accepted(
     assert "private" not in f"{refusal.field} {refusal.reason} {outcome.problems}"
     sent = bad if isinstance(bad, str) else json.dumps(bad)
     assert entry.record.body == sent.encode(errors="surrogatepass")
-    assert entry.missing == ("attributes", "event", "purchase")
+    assert entry.missing == ("attributes", "event", "purchase", "order")
 
 
 @pytest.mark.parametrize("bad", ["a\x00b", "\ud800"])

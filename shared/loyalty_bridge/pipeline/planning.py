@@ -138,7 +138,11 @@ def plan(
     if update:
         items += attribute_objects(update, destination, rules)
     for delivery in member.deliveries:
-        for part, one in (("event", delivery.translation.event), ("purchase", delivery.translation.purchase)):
+        for part, one in (
+            ("event", delivery.translation.event),
+            ("purchase", delivery.translation.purchase),
+            ("order", delivery.translation.order),
+        ):
             if one and part in delivery.missing:
                 items.append(OutboundObject(one, part, delivery))
     return items
@@ -201,4 +205,5 @@ def parts(translation: Translation) -> Mapping[Part, bool]:
         "attributes": bool(translation.attributes),
         "event": translation.event is not None,
         "purchase": translation.purchase is not None,
+        "order": translation.order is not None,
     }

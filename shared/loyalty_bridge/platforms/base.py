@@ -44,6 +44,8 @@ class Translation:
     event: WireObject | None = None
     purchase: WireObject | None = None
     field_errors: tuple[FieldError, ...] = ()
+    order: WireObject | None = None
+    """The purchase once more, as an event of an order, for platforms that report revenue from those."""
 
 
 # What a reply means for the request that it answers.

@@ -48,6 +48,14 @@ FORM = (
             ),
             Field("engagement.rules.max_objects", "Objects a request", "Fewer than 75, if need be.", "number"),
             Field(
+                "engagement.rules.revenue",
+                "Revenue",
+                "purchases: purchase objects; ecommerce: events of orders, which workspaces made since autumn "
+                "2026 need; both: while you move from one to the other.",
+                "choice",
+                ("purchases", "ecommerce", "both"),
+            ),
+            Field(
                 "engagement.rules.purchase_product_id",
                 "Product id of purchases",
                 "A constant; empty: the transaction's id.",

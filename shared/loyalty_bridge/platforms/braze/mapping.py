@@ -20,9 +20,10 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import msgspec
 from msgspec.json import encode
@@ -43,6 +44,7 @@ from loyalty_bridge.platforms.base import (
     WireObject,
     failed,
 )
+from loyalty_bridge.platforms.braze.orders import order_event
 from loyalty_bridge.platforms.braze.settings import MAX_ALIAS_BYTES, MAX_TEXT, BrazeRules, BrazeSettings
 from loyalty_bridge.platforms.limits import UNUSABLE, printable_name
 from loyalty_bridge.platforms.settings import EngagementSettings
@@ -116,12 +118,16 @@ def translate(update: MemberUpdate, rules: BrazeRules) -> Translation:
         The member has no identifier that Braze takes.
     """
     identity = _identity(update, rules)
-    lost: dict[Part, list[Invalid]] = {"attributes": [], "event": [], "purchase": []}
+    lost: dict[Part, list[Invalid]] = {part: [] for part in get_args(Part)}
     attributes = _attributes(update, identity, lost["attributes"])
     event = _event(update.event, identity, lost["event"]) if update.event else None
-    purchase = _purchase(update.purchase, identity, rules, lost["purchase"]) if update.purchase else None
+    purchase = order = None
+    if update.purchase and rules.revenue != "ecommerce":
+        purchase = _purchase(update.purchase, identity, rules, lost["purchase"])
+    if update.purchase and rules.revenue != "purchases":
+        order = _order(update.purchase, identity, lost["order"])
     field_errors = [FieldError(part, each.field, each.reason) for part, fields in lost.items() for each in fields]
-    return Translation(identity, attributes, event, purchase, (*update.field_errors, *field_errors))
+    return Translation(identity, attributes, event, purchase, (*update.field_errors, *field_errors), order)
 
 
 def attribute_objects(
@@ -379,6 +385,25 @@ def _purchase(
         given.setdefault("transaction_id", purchase.product_id)
     body = _with_properties({**identity, **fields}, given, "purchase.properties", _IN_PURCHASES, lost)
     return WireObject("purchases", body)
+
+
+def _order(purchase: Purchase, identity: Mapping[str, Json], lost: list[Invalid]) -> WireObject | None:
+    """Serialise a purchase as an event of an order; everything but ``metadata`` is as Braze's schema wants it."""
+    try:
+        _filled(purchase.order_id or purchase.product_id, "purchase.order_id")
+        _filled(purchase.product_id, "purchase.product_id")
+        _require(_CURRENCY.fullmatch(purchase.currency), "purchase.currency", "is not the letters of ISO 4217")
+        event = order_event(purchase)
+    except Invalid as invalid:
+        lost.append(invalid)
+        return None
+    try:
+        metadata = _object(purchase.properties, "purchase.properties", _IN_METADATA, lost, top=True)
+    except Invalid:
+        metadata = {}  # each property is in `lost`
+    metadata = _fitting(metadata, _IN_METADATA, "purchase.properties", lost)
+    properties = {**event.properties, "metadata": metadata} if metadata else event.properties
+    return _event(replace(event, properties=properties), identity, lost)
 
 
 def _with_properties(
@@ -705,4 +730,5 @@ _IN_ATTRIBUTES = _Limits(
     MAX_ATTRIBUTE_BYTES, reserved=_INSTRUCTIONS, strict_keys=True, items=MAX_ITEMS, times_in_arrays=True
 )
 _IN_EVENTS = _Limits(MAX_EVENT_BYTES, reserved=_RESERVED_IN_EVENTS)
+_IN_METADATA = _Limits(MAX_PURCHASE_BYTES)
 _IN_PURCHASES = _Limits(MAX_PURCHASE_BYTES, reserved=_RESERVED_IN_PURCHASES, flat=True)

@@ -40,6 +40,10 @@ class BrazeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         A product id for all purchases. A transaction's id as the product (None) makes one product of each, of which
         Braze's dashboard keeps 5,000; with a constant it is among the properties, as ``transaction_id`` unless the
         source has put it there already.
+    revenue
+        What a transaction becomes: a purchase object, an ``ecommerce.order_placed`` or ``ecommerce.order_refunded``
+        event, or both. Workspaces that Braze made since autumn 2026 have no purchase objects and need ``ecommerce``;
+        a workspace that moves from purchases to events sends both until Braze has switched its reports.
 
     Raises
     ------
@@ -53,6 +57,7 @@ class BrazeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     object_limit: Literal["combined", "per_array"] = "combined"
     max_objects: Annotated[int, msgspec.Meta(ge=1, le=MAX_OBJECTS)] = MAX_OBJECTS
     purchase_product_id: str | None = None
+    revenue: Literal["purchases", "ecommerce", "both"] = "purchases"
 
     def __post_init__(self) -> None:
         for name in ("alias_label", "purchase_product_id"):

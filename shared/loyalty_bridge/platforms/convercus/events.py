@@ -24,6 +24,7 @@ from loyalty_bridge.model import (
     Event,
     FieldError,
     Json,
+    LineItem,
     MemberUpdate,
     Part,
     ProfileField,
@@ -791,6 +792,9 @@ def _level(value: Json, field: str) -> Json:
     return {"name": parsing.parse_text(value, field)} if isinstance(value, str) else _tidy(value, field)
 
 
+MAX_LINE_ITEMS = 100
+"""Of one transaction; a longer list counts as unreadable, because its sum is then unknown."""
+
 _PROPERTY_READERS: Mapping[str, Callable[[Json, str], Json]] = {
     **dict.fromkeys(("amount", "points", "lockedPoints", "statusPoints"), parsing.parse_number),
     **dict.fromkeys(("redeemCount", "maxRedeemCount"), parsing.parse_number),
@@ -807,7 +811,10 @@ def _purchase(
     if reversal is None:
         return None
     amount = parsing.parse_number(*_needed(body, "amount"))
-    product = (_original_id(body) if reversal or amount < 0 else None) or _needed(body, "transactionId")
+    is_refund = reversal or amount < 0
+    original = _original_id(body) if is_refund else None
+    product = original or _needed(body, "transactionId")
+    order = original if is_refund else product
     currency = _find(body, "currencyCode", "currency") or _Found(rules.default_currency, _path(body, "currencyCode"))
     if currency.value is None:
         raise Invalid(currency.path, "is missing, and the program has no default")
@@ -822,7 +829,40 @@ def _purchase(
             for name, value in properties.items()
             if isinstance(value, str | int | float) and name not in {"amount", "currencyCode"}
         },
+        order_id=parsing.parse_text(*order) if order else "",
+        is_refund=is_refund,
+        items=_line_items(_find(body, "lineItems")),
     )
+
+
+def _line_items(found: _Found | None) -> tuple[LineItem, ...]:
+    """Read the products of a transaction; empty when one of them cannot be read, since they have to add up."""
+    rows = found.value if found and isinstance(found.value, Sequence) and not isinstance(found.value, str) else ()
+    try:
+        return tuple(_line_item(row) for row in rows) if len(rows) <= MAX_LINE_ITEMS else ()
+    except Invalid:
+        return ()
+
+
+def _line_item(row: Json) -> LineItem:
+    if not isinstance(row, Mapping):
+        raise Invalid("lineItems", "is not a list of objects")
+    product = _first_of(row, "productId", "articleId", "articleNumber", "sku", "ean", "externalId")
+    quantity = parsing.parse_number(row.get("quantity", 1), "lineItems.quantity")
+    price = parsing.parse_number(_first_of(row, "price", "unitPrice", "singlePrice"), "lineItems.price")
+    if quantity != int(quantity):
+        raise Invalid("lineItems.quantity", "is not a whole number")
+    name = _first_of(row, "name", "productName", "description")
+    return LineItem(
+        product_id=parsing.parse_text(product, "lineItems.productId"),
+        name=parsing.parse_text(name, "lineItems.name") if name else "",
+        quantity=int(quantity),
+        price=float(abs(price)),
+    )
+
+
+def _first_of(row: Mapping[str, Json], *names: str) -> Json:
+    return next((row[name] for name in names if row.get(name) is not None), None)
 
 
 def _reverses_earn(body: list[_Object]) -> bool | None:

@@ -957,3 +957,29 @@ def test_whatever_is_sent_is_read_or_refused(sent: dict[str, Any]) -> None:
     assert None not in balance.values()
     assert update.event is not None
     assert None not in update.event.properties.values()
+
+
+def test_a_reversal_that_names_no_original_refunds_no_order() -> None:
+    update = read(event("account_transaction", transaction(reversal=True)))
+
+    assert update.purchase
+    assert (update.purchase.order_id, update.purchase.is_refund) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        ([{"productId": "P1", "name": "Tea", "quantity": 2, "price": "4.10"}], [("P1", "Tea", 2, 4.1)]),
+        ([{"articleNumber": 7, "price": 3}], [("7", "", 1, 3.0)]),
+        ([{"productId": "P1", "price": 1}, {"name": "no id", "price": 2}], []),
+        ([{"productId": "P1", "price": 1, "quantity": 0.5}], []),
+        ([{"productId": "P1", "price": 1}] * 101, []),
+        ("tea", []),
+        (["tea"], []),
+    ],
+)
+def test_line_items_are_read_all_or_none(items: Any, expected: list[tuple[str, str, int, float]]) -> None:
+    update = read(event("account_transaction", transaction(lineItems=items)))
+
+    assert update.purchase
+    assert [(it.product_id, it.name, it.quantity, it.price) for it in update.purchase.items] == expected
