@@ -26,7 +26,7 @@ UNKNOWN_FIELD = "unknown_field"
 MAX_ERRORS = 25
 """Limit of different errors of a program in one write; one line counts the rest."""
 
-_EVENT_ENDPOINTS = {"forward_events", "release_held", "receive_events", "punchh_webhook", "loyalty_webhook"}
+_EVENT_ENDPOINTS = {"forward_events", "release_held", "receive_events"}
 _DEPLOYED = re.compile(r"-([A-Z][A-Za-z0-9]*)-[A-Za-z0-9]+$")
 _PERSONAL = re.compile(r"\S*@\S*|\+?\d[\d /()-]{6,}\d|cvc_\S+")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -152,7 +152,7 @@ def endpoint(function: str) -> str:
 
 def direction(endpoint: str) -> Direction:
     """Return the direction of an endpoint: events to the engagement platform, or calls to the loyalty platform."""
-    return "to_engagement" if endpoint in _EVENT_ENDPOINTS else "to_loyalty"
+    return "to_engagement" if endpoint in _EVENT_ENDPOINTS or endpoint.endswith("_webhook") else "to_loyalty"
 
 
 def _utc_day(now: float) -> str:

@@ -13,11 +13,11 @@ import base64
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -32,11 +32,8 @@ from loyalty_bridge.model import FieldError
 from loyalty_bridge.parking import parked_records
 from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline.batch import PARTS
-from loyalty_bridge.platforms.brevo import events as brevo
-from loyalty_bridge.platforms.brevo.settings import BrevoSettings
-from loyalty_bridge.platforms.punchh.settings import PunchhSettings
-from loyalty_bridge.platforms.settings import WEBHOOK_CREDENTIALS
-from loyalty_bridge.platforms.webhook_auth import Credential, is_authentic
+from loyalty_bridge.platforms.settings import WEBHOOK_CREDENTIALS, WebhookSettings
+from loyalty_bridge.platforms.webhook_auth import is_authentic
 from loyalty_bridge.programs import repository, secrets
 from loyalty_bridge.programs.connection import program_id
 
@@ -44,11 +41,8 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from loyalty_bridge.model import Json
-    from loyalty_bridge.platforms.convercus.settings import ConvercusSettings
     from loyalty_bridge.programs.connection import Program
     from loyalty_bridge.settings import DeliverySettings
-
-    Side = ConvercusSettings | PunchhSettings | BrevoSettings
 
 
 MAX_EVENTS = 5000
@@ -103,9 +97,7 @@ class _Delivery:
     received: datetime
 
 
-def receive(
-    event: Mapping[str, Any], platform: Literal["punchh", "brevo"], settings: DeliverySettings, *, not_stored: int
-) -> Outcome:
+def receive(event: Mapping[str, Any], platform: str, settings: DeliverySettings, *, not_stored: int) -> Outcome:
     """Receive a delivery; with 200 all its events are stored durably.
 
     The answer for an unknown program, or one of another loyalty platform, is the same as for a wrong credential: 401.
@@ -138,7 +130,7 @@ def _receive(delivery: _Delivery, platform: str, settings: DeliverySettings, not
     return Outcome(200, called, Counter(accepted=len(accepted), rejected=len(rejected)), refused=rejected)
 
 
-def health(event: Mapping[str, Any], platform: Literal["punchh", "brevo"], settings: DeliverySettings) -> Outcome:
+def health(event: Mapping[str, Any], platform: str, settings: DeliverySettings) -> Outcome:
     """Answer a request without a delivery: 404 for an unknown program, 401 for a wrong credential, otherwise 200.
 
     A sender that this answer activates would lose every event if its URL or credential were wrong. A request without a
@@ -246,24 +238,10 @@ def _is_authentic(program: Program, delivery: _Delivery) -> bool:
         for name in WEBHOOK_CREDENTIALS
         if name in program.secrets
     ]
-    if not isinstance(side, PunchhSettings | BrevoSettings):
+    if not isinstance(side, WebhookSettings):
         return False
-    known = [credential for secret in values for credential in _credentials(side, secret)]
+    known = [credential for secret in values for credential in side.credentials(secret)]
     return any(is_authentic(known, delivery.headers, target, delivery.body) for target in delivery.targets)
-
-
-def _credentials(side: PunchhSettings | BrevoSettings, secret: str) -> Iterator[Credential]:
-    match side.webhook_auth:
-        case "basic":
-            user, _, password = secret.partition(":")
-            yield Credential("basic", password, user)
-        case "bearer":
-            yield Credential("bearer", secret)
-        case "hmac":
-            yield Credential("hmac-sha256", secret)
-            yield Credential("hmac-sha1", secret)
-        case "header":
-            yield Credential("header", secret, side.webhook_header)
 
 
 def _split(program: Program, delivery: _Delivery) -> tuple[list[tuple[SourceRecord, str]], list[ParkedRecord]]:
@@ -278,8 +256,8 @@ def _split(program: Program, delivery: _Delivery) -> tuple[list[tuple[SourceReco
     for own, element in elements:
         record, event = own, element
         try:
-            if program.connection.loyalty.platform == "brevo":
-                event = brevo.envelope(element, delivery.event_name or None, delivery.received)
+            event = source.complete(element, delivery.event_name, delivery.received)
+            if event is not element:
                 record = single(whole, event)
             name = source.member(event, rules) or source.alias(event) or ""
             accepted.append((record, group_of(program.id, name)))

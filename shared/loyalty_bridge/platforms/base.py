@@ -176,6 +176,12 @@ class LoyaltyPlatform(Protocol):
     AMBIGUOUS_ERRORS: Mapping[str, tuple[str, str]]
     """The same for aliases that mean one member and have been told of several, by what they begin with up to ``:``."""
 
+    def complete(self, event: Json, event_name: str, received: datetime, /) -> Json:
+        """Return an event of a webhook delivery with what it lacks; the same object when it lacks nothing.
+
+        `event_name` is the last part of the URL that it was delivered to, where the URL names an event.
+        """
+
     def reference(self) -> Reference:
         """Return the fields that its events become, for the documentation."""
 

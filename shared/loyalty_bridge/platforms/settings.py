@@ -7,12 +7,13 @@ read a stored connection: lookups need both.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
 import msgspec
 
 from loyalty_bridge.errors import Invalid
+from loyalty_bridge.platforms.webhook_auth import Credential
 
 if TYPE_CHECKING:
     from loyalty_bridge.platforms.form import Group
@@ -122,6 +123,14 @@ class WebhookSettings(LoyaltySettings, frozen=True, kw_only=True):
                 raise Invalid(
                     f"secrets.{name}", f"has fewer than {MIN_CREDENTIAL_LENGTH} characters, so that it may be guessed"
                 )
+
+    def credentials(self, secret: str) -> Iterator[Credential]:
+        """Return what a delivery may show for a secret; a vendor with a scheme of its own adds it."""
+        if self.webhook_auth == "basic":
+            user, _, password = secret.partition(":")
+            yield Credential("basic", password, user)
+        elif self.webhook_auth == "bearer":
+            yield Credential("bearer", secret)
 
     @classmethod
     def form(cls) -> tuple[Group, ...]:

@@ -88,6 +88,6 @@ def test_two_events_whose_ids_say_nothing_stay_two(no_id: str) -> None:
     for named in ("A-1", "A-2"):
         found.append(convercus.event_id(of_convercus(eventId=no_id, accountId=named)))
         found.append(punchh.event_id(of_punchh({"external_source_id": named}, content_id=no_id)))
-        found.append(brevo.event_id(brevo.envelope(of_brevo({"ext_id": named}, event_id=no_id), None, NOW)))
+        found.append(brevo.event_id(brevo.complete(of_brevo({"ext_id": named}, event_id=no_id), "", NOW)))
 
     assert len(set(found)) == 6

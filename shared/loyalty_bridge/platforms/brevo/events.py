@@ -2,7 +2,7 @@
 
 A delivery tells of itself (``event_name``, ``event_id``, ``event_date``, ``identifiers``, ``contact_id``,
 ``contact_properties``, ``source`` beside the event's own fields or around ``event_properties``), or it is bare: the
-event's own fields only, which `envelope` completes. See https://developers.brevo.com/docs/loyalty-webhooks.
+event's own fields only, which `complete` completes. See https://developers.brevo.com/docs/loyalty-webhooks.
 
 **Events.** The event is called ``loyalty_<event_name>``. Its properties are the event's own fields and keep their
 names; those of an object are joined by ``_``, such as ``balance_definition_name`` or ``tier_group_id``. These differ:
@@ -100,22 +100,22 @@ _RESERVED = frozenset({
 events = parsing.split_events
 
 
-def envelope(event: Json, event_name: str | None, received: datetime) -> Json:
-    """Complete an event by what it does not tell itself, and lift its ``event_properties`` to the top level.
+def complete(event: Json, event_name: str, received: datetime) -> Json:
+    """Complete an event with what it lacks, and lift its ``event_properties`` to the top level.
 
     Parameters
     ----------
     event
         One of `events`.
     event_name
-        The name in the URL that it was delivered to. The name in the event wins.
+        Name in the URL of the delivery; the name in the event has precedence.
     received
-        When it was delivered (aware, UTC); becomes the time of an event that has none.
+        Time of the delivery (aware, UTC), for an event without a time.
 
     Notes
     -----
-    An id that is missing becomes a hash of the event and the minute of delivery. It is weak: a delivery that is
-    repeated in another minute is another event, and two events that are alike within one minute are one.
+    A missing id becomes a hash of the event and the minute of delivery. The hash is weak: a delivery that is repeated
+    in another minute counts as another event, and two equal events within one minute count as one.
 
     Raises
     ------
@@ -124,9 +124,9 @@ def envelope(event: Json, event_name: str | None, received: datetime) -> Json:
     """
     told = _open(event)
     minute = received.astimezone(UTC).isoformat(timespec="minutes")
-    content = json.dumps([event_name, minute, event], sort_keys=True, separators=(",", ":"))
+    content = json.dumps([event_name or None, minute, event], sort_keys=True, separators=(",", ":"))
     made: dict[str, Json] = {
-        "event_name": event_name,
+        "event_name": event_name or None,
         "event_id": f"sha256:{hashlib.sha256(content.encode()).hexdigest()}",
         "event_date": _iso(received),
     }
@@ -172,7 +172,7 @@ def event_id(event: Json) -> str:
     Raises
     ------
     Invalid
-        The event is no object, or its ``event_id`` is missing or neither a text nor an integer; see `envelope`.
+        The event is no object, or its ``event_id`` is missing or neither a text nor an integer; see `complete`.
     """
     return _text(_open(event), "event_id")
 
@@ -183,7 +183,7 @@ def read(event: Json, rules: BrevoRules, *, member: str, received: datetime) -> 
     Parameters
     ----------
     event
-        One of `events`, completed by `envelope`.
+        One of `events`, completed by `complete`.
     rules
         The program's decisions.
     member

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 
 from loyalty_bridge.platforms.settings import WebhookSettings
+from loyalty_bridge.platforms.webhook_auth import Credential
 
 if TYPE_CHECKING:
     from loyalty_bridge.platforms.form import Group
@@ -45,6 +47,12 @@ class BrevoSettings(WebhookSettings, frozen=True, kw_only=True, tag="brevo"):
     webhook_auth: Literal["basic", "bearer", "header"] = "basic"
     webhook_header: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]{1,100}\Z")] = "X-Webhook-Key"
     """The request header that carries the credential, for ``header``."""
+
+    def credentials(self, secret: str) -> Iterator[Credential]:
+        """Return what a delivery may show for a secret."""
+        yield from WebhookSettings.credentials(self, secret)
+        if self.webhook_auth == "header":
+            yield Credential("header", secret, self.webhook_header)
 
     @classmethod
     def form(cls) -> tuple[Group, ...]:

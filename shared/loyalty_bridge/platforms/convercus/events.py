@@ -187,6 +187,11 @@ def events(record: Json) -> list[Json]:
     return [_Event(event) if isinstance(event, Mapping) else event for event in parsing.split_events(record)]
 
 
+def complete(event: Json, event_name: str, received: datetime) -> Json:  # noqa: ARG001 - part of `LoyaltyPlatform`
+    """Return the event as it is: a delivery lacks nothing."""
+    return event
+
+
 def reference() -> Reference:
     """Return the fields that the events become, for the documentation."""
     from loyalty_bridge.platforms.convercus import reference as module

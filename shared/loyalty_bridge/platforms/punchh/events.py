@@ -148,6 +148,11 @@ _JSON_WEB_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 events = parsing.split_events
 
 
+def complete(event: Json, event_name: str, received: datetime) -> Json:  # noqa: ARG001 - part of `LoyaltyPlatform`
+    """Return the event as it is: a delivery lacks nothing."""
+    return event
+
+
 def reference() -> Reference:
     """Return the fields that the events become, for the documentation."""
     from loyalty_bridge.platforms.punchh import reference as module

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 
 from loyalty_bridge.platforms.settings import WEBHOOK_CREDENTIALS, WebhookSettings
+from loyalty_bridge.platforms.webhook_auth import Credential
 
 if TYPE_CHECKING:
     from loyalty_bridge.platforms.form import Group
@@ -88,6 +89,13 @@ class PunchhSettings(WebhookSettings, frozen=True, kw_only=True, tag="punchh"):
     def is_sent_in_header(self, secret: str) -> bool:
         """Return whether a secret stands in an HTTP header as it is."""
         return secret == ADMIN_KEY or WebhookSettings.is_sent_in_header(self, secret)
+
+    def credentials(self, secret: str) -> Iterator[Credential]:
+        """Return what a delivery may show for a secret."""
+        yield from WebhookSettings.credentials(self, secret)
+        if self.webhook_auth == "hmac":
+            yield Credential("hmac-sha256", secret)
+            yield Credential("hmac-sha1", secret)
 
     @classmethod
     def form(cls) -> tuple[Group, ...]:

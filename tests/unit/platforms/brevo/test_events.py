@@ -267,7 +267,7 @@ def test_the_top_level_wins_over_event_properties() -> None:
 def test_a_bare_event_is_completed_from_its_url_and_its_arrival(name: str) -> None:
     bare = {**EXAMPLES[name], "identifiers": {"ext_id": "m-1"}}
 
-    completed = brevo.envelope(bare, name, RECEIVED)
+    completed = brevo.complete(bare, name, RECEIVED)
 
     update = update_of(completed)
     described = update_of(without(delivery(name, event_date=RECEIVED.isoformat()), "source"))
@@ -281,7 +281,7 @@ def test_a_bare_event_is_completed_from_its_url_and_its_arrival(name: str) -> No
 def test_an_event_that_tells_all_is_not_changed_by_its_envelope() -> None:
     event = delivery("voucher_created")
 
-    assert brevo.envelope(event, "voucher_redeemed", RECEIVED) == event
+    assert brevo.complete(event, "voucher_redeemed", RECEIVED) == event
 
 
 @pytest.mark.parametrize(
@@ -296,9 +296,9 @@ def test_an_event_that_tells_all_is_not_changed_by_its_envelope() -> None:
 def test_a_bare_event_has_the_same_id_within_a_minute(
     event: dict[str, Json], name: str, seconds: int, is_same: bool
 ) -> None:
-    first = brevo.envelope({"member_id": 1}, "subscription_member_added", RECEIVED)
+    first = brevo.complete({"member_id": 1}, "subscription_member_added", RECEIVED)
 
-    second = brevo.envelope(event, name, RECEIVED + timedelta(seconds=seconds))
+    second = brevo.complete(event, name, RECEIVED + timedelta(seconds=seconds))
 
     assert (brevo.event_id(first) == brevo.event_id(second)) is is_same
 
@@ -527,7 +527,7 @@ def test_the_subscription_of_no_loyalty_program_is_not_kept_and_noted() -> None:
 
 
 def test_who_joins_a_shared_subscription_may_be_known_by_member_id() -> None:
-    event = brevo.envelope(EXAMPLES["subscription_member_added"], "subscription_member_added", RECEIVED)
+    event = brevo.complete(EXAMPLES["subscription_member_added"], "subscription_member_added", RECEIVED)
 
     update = update_of(event, BrevoRules(identify_by=("ext_id", "member_id")))
 
@@ -769,7 +769,7 @@ def test_contact_properties_that_are_no_object_are_ignored(contact: Json) -> Non
 def test_taking_in_a_delivery_does_not_wait_for_the_models() -> None:
     code = (
         "import sys, datetime; from loyalty_bridge.platforms.brevo import events as brevo; "
-        "event = brevo.envelope({'contact_id': 12}, 'voucher_created', datetime.datetime.now(datetime.UTC)); "
+        "event = brevo.complete({'contact_id': 12}, 'voucher_created', datetime.datetime.now(datetime.UTC)); "
         "brevo.member(event, brevo.SETTINGS().rules); assert 'pydantic' not in sys.modules"
     )
 
@@ -876,7 +876,7 @@ def test_a_blank_envelope_does_not_hide_what_the_properties_tell(nothing: str | 
     told = {**EXAMPLES["voucher_redeemed"], "event_name": "voucher_redeemed", "event_id": "e-9"}
     sent = {**ENVELOPE, "event_name": "", "event_id": nothing, "event_properties": told}
 
-    event = brevo.envelope(sent, None, RECEIVED)
+    event = brevo.complete(sent, "", RECEIVED)
 
     assert brevo.event_id(event) == "e-9"
     assert isinstance(event, dict)
