@@ -133,7 +133,7 @@ def translate(update: MemberUpdate, rules: BrazeRules) -> Translation:
 def attribute_objects(
     identity: Mapping[str, Json],
     values: Mapping[AttributePath, Json],
-    rules: BrazeRules,  # noqa: ARG001  part of `EngagementPlatform`
+    rules: BrazeRules,
 ) -> list[WireObject]:
     """Serialise the attribute values of one member; None removes a value.
 

@@ -199,7 +199,7 @@ class ConvercusSettings(LoyaltySettings, frozen=True, kw_only=True, tag="converc
         if foreign := sorted(set(self.default_optins) - set(self.membership_optins)):
             raise ValueError(f"default_optins: not among membership_optins: {', '.join(foreign)}")
 
-    def missing(self, secrets: Collection[str]) -> list[str]:  # noqa: ARG002 - events need no secret
+    def missing(self, secrets: Collection[str]) -> list[str]:
         """List the default opt-ins when none is chosen."""
         return [] if self.default_optins else ["loyalty.default_optins"]
 

@@ -256,7 +256,7 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
     return verdict
 
 
-def check_id(value: str, field: str, rules: MoEngageRules) -> None:  # noqa: ARG001  part of `EngagementPlatform`
+def check_id(value: str, field: str, rules: MoEngageRules) -> None:
     """Check a customer id: it must be the id of a member, and not a value that MoEngage blocks.
 
     https://www.moengage.com/docs/api/data/data-overview

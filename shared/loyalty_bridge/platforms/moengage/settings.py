@@ -60,7 +60,7 @@ class MoEngageSettings(EngagementSettings, frozen=True, kw_only=True, tag="moeng
         absent = [f"engagement.{name}" for name in ("api_endpoint", "workspace_id") if not getattr(self, name)]
         return absent + [f"secrets.{name}" for name in self.secrets if name not in secrets]
 
-    def users(self, member_label: str) -> tuple[str, ...]:  # noqa: ARG002 - users are found by their id
+    def users(self, member_label: str) -> tuple[str, ...]:
         """Return the data centre and the workspace."""
         return self.api_endpoint, self.workspace_id
 

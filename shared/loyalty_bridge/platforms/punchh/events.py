@@ -148,7 +148,7 @@ _JSON_WEB_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 events = parsing.split_events
 
 
-def complete(event: Json, event_name: str, received: datetime) -> Json:  # noqa: ARG001 - part of `LoyaltyPlatform`
+def complete(event: Json, event_name: str, received: datetime) -> Json:
     """Return the event as it is: a delivery lacks nothing."""
     return event
 
