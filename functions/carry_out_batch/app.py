@@ -36,8 +36,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         batch = coupon_batches.load(read, request["program"], request["batch"])
         if batch is None:
             logger.warning("batch not found", extra=request)
-            counts = {"batches_unknown": 1}
-            again = False
+            counts, again = {"batches_unknown": 1}, False
+        elif batch.is_expired() and not (ended := coupon_batches.reject_untried(read, batch))["due"]:
+            counts, again = dict(ended), False
         else:
             assign = assigner(read, batch, left)
             counts = dict(coupon_batches.carry_out(read, batch, assign, time.monotonic() + left - RESERVE_SECONDS))

@@ -19,7 +19,7 @@ from loyalty_bridge.actions.batch_assignment import assigner
 from loyalty_bridge.errors import ConnectionBroken, OutcomeUnknown
 from loyalty_bridge.infra import aws, dynamodb
 from loyalty_bridge.platforms.convercus.client import ACCOUNT_COUPON_ID
-from loyalty_bridge.programs import api_keys
+from loyalty_bridge.programs import api_keys, repository
 from loyalty_bridge.settings import load_settings
 from tests.support.functions import loaded
 from tests.support.http_events import Answer, Api, connect, context
@@ -189,6 +189,45 @@ def test_what_may_have_been_assigned_is_told_as_unknown_until_an_operator_decide
     assert {one.get("couponCode") for one in after["members"]} == {"FOUND", None}
     assert second.id in next(one["reason"] for one in after["members"] if one["state"] == "unknown")
     assert Counter(api.done()) == {"A1": 1, "A2": 1}
+
+
+def test_after_a_day_untried_members_are_rejected_and_the_message_ends(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = plan(api, members(api, 3))
+    (message,) = messages(api)
+    monkeypatch.setattr(coupon_batches, "MAX_AGE_SECONDS", -1)
+
+    assert carry_out(message)
+
+    after = progress(api, batch)
+    assert (after["rejected"], after["planned"], api.done()) == (3, 0, [])
+    assert all("plan a new batch" in member["reason"] for member in after["members"])
+
+
+def test_an_expired_batch_without_a_program_ends(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan(api, members(api, 1))
+    (message,) = messages(api)
+    monkeypatch.setattr(coupon_batches, "MAX_AGE_SECONDS", -1)
+    monkeypatch.setattr(repository, "load_with_items", lambda *_: (None, {}))
+
+    assert carry_out(message)
+
+
+def test_an_expired_batch_keeps_what_was_tried(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    account_ids = members(api, 2)
+    batch = plan(api, account_ids)
+    (message,) = messages(api)
+    planned = coupon_batches.load(api.settings, "demo", batch)
+    assert planned
+    assigner(api.settings, planned, 60)(planned, account_ids[0])  # and its outcome is not stored
+    monkeypatch.setattr(coupon_batches, "MAX_AGE_SECONDS", -1)
+
+    assert carry_out(message)
+
+    states = {member["account_id"]: member["state"] for member in progress(api, batch)["members"]}
+    assert states == {account_ids[0]: "succeeded", account_ids[1]: "rejected"}
+    assert api.done() == [account_ids[0]]
 
 
 @pytest.mark.parametrize("decision", [("--happened", "--result", "FOUND"), ("--did-not-happen",)])

@@ -152,6 +152,16 @@ def test_an_external_id_is_one_that_the_programs_destination_takes(
     assert len(punchh.requests) == (status == 200)
 
 
+@pytest.mark.parametrize(("identifier_type", "status"), [("external_id", 200), ("user_alias", 400)])
+def test_an_external_id_may_be_as_long_as_brazes_identifier(diner: Api, identifier_type: str, status: int) -> None:
+    diner.change(engagement={"platform": "braze", "rules": {"identifier_type": identifier_type}})
+
+    answer = sign_up(diner, user(external_source_id="ä" * 150))
+
+    assert answer.status == status
+    assert answer.body.get("field") == (None if status == 200 else "user.external_source_id")
+
+
 def test_names_of_answers_that_differ_in_blanks_only_are_refused(diner: Api, punchh: Punchh) -> None:
     answer = sign_up(diner, user(profile_field_answers={"upf0": "blue", "upf0 ": "red"}))
 

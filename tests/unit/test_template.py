@@ -218,6 +218,15 @@ def test_what_is_put_off_of_a_batch_is_told_in_every_period_of_its_alarm() -> No
     assert all(one["Period"] > between for one in metrics)
 
 
+def test_a_coupon_batch_ends_by_its_age_before_its_message_is_given_up() -> None:
+    receives = resources("AWS::SQS::Queue")["BatchesQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"]
+    pauses = [
+        min(coupon_batches.PAUSE_SECONDS * number, coupon_batches.MAX_PAUSE_SECONDS) for number in range(1, receives)
+    ]
+
+    assert sum(pauses) > coupon_batches.MAX_AGE_SECONDS
+
+
 def test_every_route_has_metrics_of_its_own() -> None:
     api = resources("AWS::Serverless::HttpApi")["Api"]["Properties"]
 

@@ -42,7 +42,7 @@ def assigner(settings: ActionSettings, batch: CouponBatch, seconds_left: float) 
         settings=settings,
         program=batch.program,
         client=convercus_client(settings, program, token),
-        key=f"batch:{batch.id}",
+        key=batch.key,
         fingerprint=batch.fingerprint,
         deadline=time.monotonic() + seconds_left - RESERVE_SECONDS,
         lease_expires_at=time.time() + seconds_left,
@@ -58,7 +58,7 @@ def assigner(settings: ActionSettings, batch: CouponBatch, seconds_left: float) 
             account_id,
             valid_from=batch.valid_from,
             valid_to=batch.valid_to,
-            part=f"/{account_id}",
+            part=coupon_batches.part(account_id),
         )
         return str(answer.body["couponCode"])
 

@@ -17,6 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from loyalty_bridge.actions import idempotency_store
+from loyalty_bridge.actions.convercus import ASSIGN_COUPON
+from loyalty_bridge.actions.idempotency import record_id
 from loyalty_bridge.activity import buffer
 from loyalty_bridge.errors import ConnectionBroken, Invalid, OutcomeUnknown, Unavailable, UpstreamRejected
 from loyalty_bridge.infra import aws, dynamodb
@@ -34,8 +37,11 @@ PARALLEL = 4
 """Concurrent calls to the loyalty platform for one batch."""
 
 PAUSE_SECONDS = 30
-MAX_PAUSE_SECONDS = 900
-"""Pause before a batch runs again, longer with each run: an outage of hours does not end in the dead-letter queue."""
+MAX_PAUSE_SECONDS = 1200
+"""Pause before a batch runs again, longer with each run."""
+MAX_AGE_SECONDS = 86400.0
+"""After this time from planning, members that were never tried are rejected. It ends a batch before the queue's
+``maxReceiveCount`` does."""
 
 ASSIGN_COUPON_BATCH = "assign_coupon_batch"
 BATCH_ID = "batch_id"
@@ -59,6 +65,17 @@ class CouponBatch:
     valid_from: str
     valid_to: str
     fingerprint: str
+    planned_at: float
+    """Epoch seconds."""
+
+    @property
+    def key(self) -> str:
+        """Idempotency key of the batch; a member's assignment appends its `part`."""
+        return f"batch:{self.id}"
+
+    def is_expired(self) -> bool:
+        """Return whether the batch is older than `MAX_AGE_SECONDS`."""
+        return time.time() - self.planned_at > MAX_AGE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +110,7 @@ def plan(
     content = json.dumps([reference, coupon_id, list(account_ids), valid_from, valid_to])
     fingerprint = hashlib.sha256(content.encode()).hexdigest()
     id_ = fingerprint[:32]
-    batch = CouponBatch(program, id_, coupon_id, len(account_ids), valid_from, valid_to, fingerprint)
+    batch = CouponBatch(program, id_, coupon_id, len(account_ids), valid_from, valid_to, fingerprint, time.time())
     puts = [
         {"Put": {"TableName": settings.batches_table, "Item": _to_item(batch, MemberOutcome(account_id, "planned"))}}
         for account_id in account_ids
@@ -203,6 +220,36 @@ def carry_out(
     return counts
 
 
+def part(account_id: str) -> str:
+    """Return what distinguishes a member's assignment in the batch's idempotency key."""
+    return f"/{account_id}"
+
+
+def reject_untried(settings: PlanSettings, batch: CouponBatch) -> Counter[str]:
+    """Reject the members of an expired batch that were never tried, and count them.
+
+    A member with an idempotency record was tried: `carry_out` finds out how that ended.
+
+    Returns
+    -------
+    Counter
+        ``rejected``, and ``due``: the members without an end for which `carry_out` has to run.
+    """
+    reason = "was not tried within a day, because the loyalty platform took no calls; plan a new batch for the member"
+    counts = Counter[str]()
+    for outcome in load_outcomes(settings, batch):
+        if outcome.state not in {"planned", "unknown"}:
+            continue
+        id_ = record_id(batch.program, ASSIGN_COUPON, batch.key + part(outcome.account_id))
+        if outcome.state == "unknown" or idempotency_store.load(settings, batch.program, id_):
+            counts["due"] += 1
+        elif _store_outcome(settings, batch, replace(outcome, state="rejected", result=reason), before="planned"):
+            counts["rejected"] += 1
+            buffer.record_error(batch.program, ENDPOINT, Invalid("account_id", reason))
+    buffer.recorder.call(batch.program, ENDPOINT, _WORDS["rejected"], count=counts["rejected"])
+    return counts
+
+
 def _attempt(
     batch: CouponBatch, before: MemberOutcome, assign: Callable[[CouponBatch, str], str]
 ) -> tuple[MemberOutcome, UpstreamRejected | Invalid | OutcomeUnknown | None]:
@@ -242,15 +289,26 @@ def retry_later(settings: BatchQueueSettings, handle: str, receives: int) -> Non
         )
 
 
-def _store_outcome(settings: PlanSettings, batch: CouponBatch, outcome: MemberOutcome) -> None:
-    with aws.reaching("the batches"):
-        aws.dynamodb().update_item(
-            TableName=settings.batches_table,
-            Key=_key(batch.program, batch.id, outcome.account_id),
-            UpdateExpression="SET #state = :state, #result = :result",
-            ExpressionAttributeNames={"#state": "state", "#result": "result"},
-            ExpressionAttributeValues={":state": {"S": outcome.state}, ":result": {"S": outcome.result}},
-        )
+def _store_outcome(
+    settings: PlanSettings, batch: CouponBatch, outcome: MemberOutcome, *, before: Progress | None = None
+) -> bool:
+    """Store a member's outcome; with `before`, only if the member is in that state. Return whether it was stored."""
+    condition = {"ConditionExpression": "#state = :before"} if before else {}
+    values = {":state": {"S": outcome.state}, ":result": {"S": outcome.result}}
+    update: dict[str, Any] = {
+        "TableName": settings.batches_table,
+        "Key": _key(batch.program, batch.id, outcome.account_id),
+        "UpdateExpression": "SET #state = :state, #result = :result",
+        "ExpressionAttributeNames": {"#state": "state", "#result": "result"},
+        "ExpressionAttributeValues": values | ({":before": {"S": before}} if before else {}),
+    }
+    client = aws.dynamodb()
+    try:
+        with aws.reaching("the batches", but=client.exceptions.ConditionalCheckFailedException):
+            client.update_item(**update | condition)
+    except client.exceptions.ConditionalCheckFailedException:
+        return False  # another run has stored an outcome
+    return True
 
 
 def _items(settings: PlanSettings, batch: CouponBatch) -> Iterator[Mapping[str, Any]]:
@@ -279,6 +337,7 @@ def _head(batch: CouponBatch) -> dict[str, Any]:
         "valid_from": batch.valid_from,
         "valid_to": batch.valid_to,
         "fingerprint": batch.fingerprint,
+        "planned_at": batch.planned_at,
     }
     return _item(batch, HEAD, {"head": {"S": json.dumps(head)}})
 

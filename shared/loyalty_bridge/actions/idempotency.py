@@ -210,11 +210,15 @@ def decide(
         raise Conflict(f"the outcome of action {id_} is not, or no longer, unknown")
 
 
+def record_id(program: str, action: str, key: str | None, fingerprint: str = "") -> str:
+    """Return the id of an action's record; without a key, the fingerprint identifies the request."""
+    parts = ("request", fingerprint) if key is None else ("key", key)
+    return hashlib.sha256(json.dumps([program, action, *parts]).encode()).hexdigest()[:32]
+
+
 def _new_record(operation: Operation, owner: str, now: float) -> Record:
     key = operation.key
-    parts = ("request", operation.fingerprint) if key is None else ("key", key)
-    content = json.dumps([operation.program, operation.action, *parts])
-    id_ = hashlib.sha256(content.encode()).hexdigest()[:32]
+    id_ = record_id(operation.program, operation.action, key, operation.fingerprint)
     return Record(
         program=operation.program,
         id=id_,
