@@ -249,7 +249,7 @@ def test_a_deletion_goes_on_where_it_ended(world: World, monkeypatch: pytest.Mon
         patch.setattr("loyalty_bridge.parking.removal.time", clock)
         first = removal.delete(world.settings, "demo", 3)
     so_far = len(asked)
-    ended = removal.go_on(world.settings, time.monotonic() + 20)
+    ended = removal.resume(world.settings, time.monotonic() + 20)
 
     assert (first, ended, so_far) == (False, 1, 1)
     assert asked[so_far] is not None
@@ -259,12 +259,12 @@ def test_a_deletion_goes_on_where_it_ended(world: World, monkeypatch: pytest.Mon
 def test_what_came_late_is_removed_after_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     removal.delete(world.settings, "demo", 20)
     aws.dynamodb().put_item(TableName=world.settings.members_table, Item={"member": {"S": "demo#alias#user:U1"}})
-    too_early = removal.go_on(world.settings, time.monotonic() + 20)
+    too_early = removal.resume(world.settings, time.monotonic() + 20)
     now = time.time() + deletion.AGAIN_SECONDS + 1
     monkeypatch.setattr(time, "time", lambda: now)
 
-    ended = removal.go_on(world.settings, time.monotonic() + 20)
-    again = removal.go_on(world.settings, time.monotonic() + 20)
+    ended = removal.resume(world.settings, time.monotonic() + 20)
+    again = removal.resume(world.settings, time.monotonic() + 20)
 
     assert (too_early, ended, again) == (0, 1, 0)
     assert world.stored("demo") == ["deleted"]
@@ -279,6 +279,6 @@ def test_what_came_late_is_left_where_the_id_is_in_use_again(world: World, monke
     now = time.time() + deletion.AGAIN_SECONDS + 1
     monkeypatch.setattr(time, "time", lambda: now)
 
-    removal.go_on(world.settings, time.monotonic() + 20)
+    removal.resume(world.settings, time.monotonic() + 20)
 
     assert set(world.stored("demo")) == before

@@ -33,7 +33,7 @@ NO_TIME_AT_ALL: dict[str, Callable[[], dict[str, str]]] = {
 def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waits: list[float] = []
     monkeypatch.setattr(redelivery, "sleep", waits.append)
-    monkeypatch.setattr(redelivery, "_given_back", {})
+    monkeypatch.setattr(redelivery, "_returned", {})
     return waits
 
 

@@ -1,4 +1,4 @@
-"""Source records as the transport carries them.
+"""Source records as the queue or stream carries them.
 
 A loyalty platform's record may lie on the queue or the stream as it is (Convercus: JSON that names its `programId`), or
 in an envelope, which is what the bridge itself puts there:
@@ -6,8 +6,8 @@ in an envelope, which is what the bridge itself puts there:
     {"loyalty_bridge": 1, "program": …, "received": <epoch ms>, "body": <base64> | "stored": <S3 key>,
      "member": …, "released": …, "waiting_since": <epoch ms>}
 
-The body is base64, because a queue takes fewer characters than platforms send. Anybody who may write to the transport
-may write an envelope, so each of its fields is checked.
+The body is base64, because a queue takes fewer characters than platforms send. Every producer of the queue or stream
+can write an envelope, so each of its fields is checked.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class InboundMessage:
     group
         Entries of one group are in order.
     sent
-        When the transport took it (UTC).
+        When the queue or stream took it (UTC).
     receives
         How often the queue has delivered it, this time included.
     part
@@ -74,26 +74,26 @@ class InboundMessage:
 
     @property
     def entry(self) -> str:
-        """What the transport calls what it came in."""
+        """The receipt of the whole queue or stream entry in which it came."""
         return self.receipt.partition("/")[0] if self.part else self.receipt
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """What a loyalty platform sent, opened.
+    """What a loyalty platform sent.
 
     Attributes
     ----------
     received
-        When the bridge, or the transport, got it first (UTC).
+        When the bridge, the queue or the stream got it first (UTC).
     member
-        The member it is for, where the record itself does not say.
+        The member it is for, if the record itself does not name one.
     released
-        Its place in the held store, when it was held before; empty otherwise.
+        Its place among the held records (`parked_records.place_of`), if it was held and released; else empty.
     waiting_since
-        Since when the person that it names is looked for (UTC); None while that was not needed.
+        Since when it waits for the member of its person (UTC); None if it never did.
     document
-        The body as JSON, where it was read already and all of it can be used.
+        The parsed body, if all of it can be used.
     """
 
     program: str
@@ -175,7 +175,7 @@ def decode(message: InboundMessage, fetch: Callable[[str], bytes]) -> SourceReco
         raise Invalid("released", "is not the place of a held record")
     stored = document.get("stored")
     try:
-        # Whoever may write to the transport can write an envelope: what is said to come later than it came is not.
+        # Any producer can write an envelope: nothing was received after the queue or stream took it.
         received = min(instant_of(document["received"]), message.sent)
         waiting_since = (
             min(instant_of(document["waiting_since"]), message.sent) if "waiting_since" in document else None
@@ -187,7 +187,7 @@ def decode(message: InboundMessage, fetch: Callable[[str], bytes]) -> SourceReco
 
 
 def _is_place(text: str, sent: datetime) -> bool:
-    """Tell whether a text may be a place on the held shelf, as `kept.place` names it, from before it was sent."""
+    """Return whether a text may be the place of a record (`parked_records.place_of`) that was parked before `sent`."""
     ahead = milliseconds_of(sent + _PLACE_AHEAD)
     return bool(_PLACE.fullmatch(text)) and all(int(time) <= ahead for time in _TIMES_OF_PLACE.findall(text))
 
@@ -237,7 +237,7 @@ def _program(document: Json) -> str:
 
 
 def program_of(event: Mapping[str, Json]) -> Json:
-    """Give the program that an event names, whatever case and punctuation the name of the field has; else None."""
+    """Return the program that an event names in a field of any case and punctuation; else None."""
     names = (name for name in event if len(name) < 20 and re.sub(r"[\W_]+", "", name).lower() == "programid")
     named = [event[name] for name in names]
     return next((one for one in named if not parsing.is_blank(one)), next(iter(named), None))
@@ -252,12 +252,12 @@ def _program_id(value: Json, field: str) -> str:
 
 
 def encode(record: SourceRecord, store: Callable[[bytes], str], limit: int) -> str:
-    """Put a record into an envelope for the transport.
+    """Encode a record as an envelope.
 
     Parameters
     ----------
     store
-        Keeps a body and gives the key back; called when the body is too large for the transport.
+        Stores a body that is too large for the queue or stream, and returns its key.
     limit
         The most bytes of body that travel inside the envelope.
     """

@@ -1,4 +1,4 @@
-"""The ordered way in: a queue or a stream, keyed by program and member. Whatever is to be forwarded goes through it."""
+"""Publish records to the event queue or stream, the ordered way to the pipeline."""
 
 from __future__ import annotations
 
@@ -51,13 +51,7 @@ def _new_id() -> str:
 
 
 def publish(settings: DeliverySettings, records: Iterable[Addressed | tuple[SourceRecord, str]]) -> None:
-    """Put records, each with its ordered group, on the transport, in order; returns when they are stored durably.
-
-    Raises
-    ------
-    Unavailable
-        When it did not take all of them: repeat all, what is there twice is sent once.
-    """
+    """Publish records, each with its group, in order; return when they are stored durably."""
     sealed = [
         # Not the body's hash: what is put again on purpose within five minutes must not vanish.
         _Sealed(
@@ -95,13 +89,7 @@ def _array(records: Sequence[SourceRecord]) -> SourceRecord:
 
 
 def publish_raw(settings: DeliverySettings, data: bytes, group: str) -> None:
-    """Put an entry on the transport just as it lay there before.
-
-    Raises
-    ------
-    Unavailable
-        It did not take it.
-    """
+    """Publish an entry exactly as it was on the queue or stream before."""
     _put(settings, [_Sealed(group, data, _new_id())])
 
 
@@ -149,7 +137,7 @@ def _turns(sealed: Sequence[_Sealed]) -> list[list[_Sealed]]:
 
 
 def _to_queue(queue: str, sealed: Sequence[_Sealed]) -> tuple[Sequence[_Sealed], str]:
-    """Put entries on the queue; gives those that it has not taken, and why."""
+    """Put entries on the queue; return those that it has not taken, and why."""
     entries: list[Any] = [
         {
             "Id": str(number),
@@ -166,13 +154,13 @@ def _to_queue(queue: str, sealed: Sequence[_Sealed]) -> tuple[Sequence[_Sealed],
 
 
 def _to_stream(stream: str, sealed: Sequence[_Sealed]) -> tuple[Sequence[_Sealed], str]:
-    """Put entries on the stream; gives those that it has not taken, and why."""
+    """Put entries on the stream; return those that it has not taken, and why."""
     entries: list[Any] = [{"Data": one.body, "PartitionKey": one.group} for one in sealed]
     with aws.reaching("the stream"):
         reply = aws.kinesis().put_records(StreamName=stream, Records=entries)
     if not reply.get("FailedRecordCount"):
         return [], ""
-    left = [one for one, told in zip(sealed, reply["Records"], strict=True) if told.get("ErrorCode")]
+    left = [entry for entry, result in zip(sealed, reply["Records"], strict=True) if result.get("ErrorCode")]
     return left, "the stream: did not take all records"
 
 

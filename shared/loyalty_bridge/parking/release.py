@@ -79,7 +79,7 @@ def run_schedule(
 def _run_all(run: _Run) -> Counter[str]:
     counts: Counter[str] = Counter(programs=0, programs_held=0)
     try:
-        counts["deleted"] = removal.go_on(run.settings, (3 * time.monotonic() + run.deadline) / 4)
+        counts["deleted"] = removal.resume(run.settings, (3 * time.monotonic() + run.deadline) / 4)
     except Unavailable:
         counts["unavailable"] += 1  # the next run goes on
     try:

@@ -1,6 +1,6 @@
-"""Removing what is stored of a deleted program, within a time; the schedule goes on where it ended.
+"""Remove the stored data of a deleted program, in limited time; the schedule continues where it ended.
 
-Records that are held, rejected or wait, and all that is known of its members. Delivery log, idempotency records and
+Removed are its parked records and all items of its members. Delivery log, idempotency records and
 activity stay and expire: they are not read for a program with another destination version, hold no personal data, and
 keep an action from being carried out twice.
 """
@@ -21,24 +21,12 @@ if TYPE_CHECKING:
 
 
 def delete(settings: DeliverySettings, program: str, seconds: float) -> bool:
-    """Delete a program, and what is stored of it as far as the time allows; tells whether all is removed.
-
-    Raises
-    ------
-    Unavailable
-        A store does not answer; the schedule goes on.
-    """
+    """Delete a program, and what is stored of it as far as the time allows; return whether all is removed."""
     return _remove(settings, repository.delete(settings, program), time.monotonic() + seconds)
 
 
-def go_on(settings: DeliverySettings, until: float) -> int:
-    """Go on with the deletions that are due, until a deadline (of `time.monotonic`); gives how many were ended.
-
-    Raises
-    ------
-    Unavailable
-        A store does not answer.
-    """
+def resume(settings: DeliverySettings, until: float) -> int:
+    """Resume the deletions that are due, until a deadline (of `time.monotonic`); return how many were completed."""
     ended = 0
     for one in deletion.load_due(settings):
         if not one.is_under_way:

@@ -1,4 +1,4 @@
-"""One run at a time of what must never run twice at once: the schedule may start two, and two lose the order.
+"""One run of a task at a time: the schedule may start two, and two would lose the order of the records.
 
 A lease in the programs' table, with a conditional write. It ends when the run ends, or with the time that Lambda gives
 the run: one that dies holds up no other for longer.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def alone(settings: ProgramSettings, task: str, seconds: float, work: Callable[[], Counter[str]]) -> Counter[str]:
-    """Do some work, unless another run of the task does it now; gives what happened, how often.
+    """Run a task, unless another run of it is under way; return what happened, how often.
 
     Parameters
     ----------

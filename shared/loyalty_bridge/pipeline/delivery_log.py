@@ -1,4 +1,4 @@
-"""The ledger: which parts of which source event a destination has already accepted."""
+"""The delivery log: which parts of which source event a destination has accepted."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ DAYS = 30
 
 
 def key(program: str, destination_version: int, event_id: str) -> bytes:
-    """Name an event: a hash, so that the ledger holds nothing that can be read."""
+    """Return the key of an event: a hash, so that the delivery log holds nothing that can be read."""
     return hashlib.blake2b(f"{program}#{destination_version}#{event_id}".encode(), digest_size=16).digest()
 
 
 def key_of_copies(program: str, destination_version: int, event_id: str, part: Part) -> bytes:
-    """Name a part of an event that was sent on to several members, whose copies have ids of their own.
+    """Return the key of a part of an event that was republished for several members, whose copies have their own ids.
 
     Only traces ask for it. It is an item for each part, since the copies come at different times, and an item replaces
     what is there. No program has a slash in its id, so that it is the name of no other event.
@@ -26,12 +26,12 @@ def key_of_copies(program: str, destination_version: int, event_id: str, part: P
 
 
 def from_item(item: Mapping[str, Any]) -> tuple[bytes, set[Part]]:
-    """Read an item: the event and its accepted parts."""
+    """Return the event of an item and its accepted parts."""
     return item["event"]["B"], cast("set[Part]", set(item["parts"]["SS"]))
 
 
 def to_item(event: bytes, parts: Iterable[Part], now: float) -> dict[str, Any]:
-    """Write an item. `now` in epoch seconds."""
+    """Make an item; `now` in epoch seconds."""
     return {
         "event": {"B": event},
         "parts": {"SS": sorted(parts)},

@@ -1,4 +1,4 @@
-"""How a program reaches its destination: its module, its rules, its key, its own kept-alive connections."""
+"""Open a program's sender: the destination's adapter, the program's options and key, and its own connections."""
 
 from __future__ import annotations
 
@@ -38,19 +38,13 @@ def _transport(_program: str) -> Send:
 
 
 def load_secrets(program: Program) -> None:
-    """Decrypt what a program's delivery needs, so that it is at hand.
-
-    Raises
-    ------
-    Unavailable
-        A secret does not open.
-    """
+    """Decrypt what a program's delivery needs, so that it is cached."""
     for name in (STATE_KEY, *program.connection.engagement.secrets):
         decrypt(program.id, program.secrets[name].ciphertext)
 
 
 def share(forwarders: int) -> int:
-    """Tell how many requests one of so many forwarders may begin in `LIMIT_SECONDS`."""
+    """Return the rate limit of one of so many forwarders: its share of the destination's limit."""
     return max(1, LIMIT_REQUESTS // forwarders)
 
 
@@ -66,11 +60,6 @@ def open_sender(program: Program, until: float, reply_until: float, forwarders: 
     ----------
     forwarders
         How many may be at work at once; each takes its share of the destination's limit.
-
-    Raises
-    ------
-    Unavailable
-        When the program's secret cannot be decrypted.
     """
     side, send = program.connection.engagement, _transport(program.id)
     request, speaks = _writer(program), ENGAGEMENT[side.platform]
@@ -92,13 +81,7 @@ def open_sender(program: Program, until: float, reply_until: float, forwarders: 
 
 
 def check_connection(program: Program) -> bool:
-    """Tell whether a program's connection works, by a request that changes nothing.
-
-    Raises
-    ------
-    Unavailable
-        When the program's secret cannot be decrypted.
-    """
+    """Return whether a program's connection works, by a request that changes nothing."""
     request = _writer(program)([])
     try:
         reply = _transport(program.id)(request, time.monotonic() + _PROBE_SECONDS)

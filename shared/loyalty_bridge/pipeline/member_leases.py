@@ -1,8 +1,8 @@
-"""One invocation at a time works on a member, also while a queue and a stream are both read.
+"""Leases that keep a member to one invocation at a time while a queue and a stream are both read.
 
 A queue alone, or a stream alone, gives the records of a group to one invocation at a time, so that delivery log and
 attribute state need no locks. Both together do not: then an invocation leases the groups and members of its batch with
-conditional writes, and gives back what another one is working on.
+conditional writes, and retries the records of groups and members that another invocation has.
 """
 
 from __future__ import annotations

@@ -88,15 +88,15 @@ def _fits(weight: Weight, free: Weight) -> bool:
 def _fill(begun: Sequence[_Request[T]], pieces: Sequence[_Piece[T]], capacity: Weight) -> list[_Request[T]]:
     """Fill the begun requests, then new ones, each with the largest pieces that still fit (first-fit-decreasing).
 
-    Pieces of equal weight but for the last limit lie on one shelf, ordered by the last: what fits is found without
-    looking at each.
+    Pieces of equal weight but for the last limit lie in one list, ordered by the last limit: a piece that fits is found
+    by bisection.
     """
-    shelves: defaultdict[Weight, list[tuple[int, int]]] = defaultdict(list)
+    by_size: defaultdict[Weight, list[tuple[int, int]]] = defaultdict(list)
     for number, (_, weight) in enumerate(pieces):
-        shelves[(*weight[:-1], weight[-1] * _LEVELS // capacity[-1])].append((weight[-1], -number))
+        by_size[(*weight[:-1], weight[-1] * _LEVELS // capacity[-1])].append((weight[-1], -number))
     scale = (*capacity[:-1], _LEVELS)
-    largest_first = sorted(shelves, key=lambda key: max(map(truediv, key, scale)), reverse=True)
-    waiting = [(key[:-1], sorted(shelves[key])) for key in largest_first]
+    largest_first = sorted(by_size, key=lambda key: max(map(truediv, key, scale)), reverse=True)
+    waiting = [(key[:-1], sorted(by_size[key])) for key in largest_first]
 
     requests = list(begun)
     at = 0
@@ -105,9 +105,9 @@ def _fill(begun: Sequence[_Request[T]], pieces: Sequence[_Piece[T]], capacity: W
             requests.append(([], (0,) * len(capacity)))
         items, weight = requests[at]
         free = tuple(map(sub, capacity, weight))
-        for others, shelf in waiting:
-            while _fits(others, free) and (fitting := bisect_right(shelf, (free[-1], 0))):
-                added, weight = pieces[-shelf.pop(fitting - 1)[1]]
+        for others, pieces_of_size in waiting:
+            while _fits(others, free) and (fitting := bisect_right(pieces_of_size, (free[-1], 0))):
+                added, weight = pieces[-pieces_of_size.pop(fitting - 1)[1]]
                 items += added
                 free = tuple(map(sub, free, weight))
         requests[at] = (items, tuple(map(sub, capacity, free)))

@@ -1,4 +1,4 @@
-"""A forwarder's share of what a destination takes in a time, so that all forwarders together keep to its limit."""
+"""A forwarder's share of a destination's rate limit, so that all forwarders together keep to it."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ DAY = 86400
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waits: list[float] = []
     monkeypatch.setattr(redelivery, "sleep", waits.append)
-    monkeypatch.setattr(redelivery, "_given_back", {})
+    monkeypatch.setattr(redelivery, "_returned", {})
     return waits
 
 
@@ -74,5 +74,5 @@ def test_what_is_remembered_is_bounded(slept: list[float]) -> None:
     for number in range(1000):
         redelivery.of_stream(str(number), time.monotonic(), time.monotonic() + 50)
 
-    assert len(redelivery._given_back) <= 64
+    assert len(redelivery._returned) <= 64
     assert len(slept) == 1000
