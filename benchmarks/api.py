@@ -36,7 +36,7 @@ from benchmarks.forward import process
 from local import rie, stack
 from loyalty_bridge.infra import aws
 from loyalty_bridge.programs import api_keys, repository
-from loyalty_bridge.programs.connection import Connection, merged
+from loyalty_bridge.programs.connection import Connection, merge
 from loyalty_bridge.settings import ProgramSettings
 from simulators import convercus
 from simulators.convercus import Convercus
@@ -105,7 +105,7 @@ def bundle() -> Iterator[Bundle]:
             settings = ProgramSettings(programs_table="ProgramsTable", secrets_key="key", allowed_hosts="127.0.0.1")
             api = {"base_url": upstream.url, "auth_url": upstream.url, "realm": PROGRAM, "interaction_id": "bench"}
             side = {"membership_optins": ["Newsletter"], "default_optins": ["Newsletter"], "api": api}
-            connection = merged(Connection(), {"loyalty": side, "engagement": {"api_endpoint": upstream.url}})
+            connection = merge(Connection(), {"loyalty": side, "engagement": {"api_endpoint": upstream.url}})
             given = {"braze_api_key": "key", "convercus_client_secret": "secret"}
             repository.save(settings, None, PROGRAM, connection, given)
             key, _ = api_keys.create(settings, PROGRAM, "bench")

@@ -232,7 +232,7 @@ def _connect(bundle: Deployed, program: str) -> None:
     """Connect a program to its own workspace, as an operator does."""
     from loyalty_bridge.cli import stack as bridge_stack
     from loyalty_bridge.programs import api_keys, repository
-    from loyalty_bridge.programs.connection import Connection, merged
+    from loyalty_bridge.programs.connection import Connection, merge
 
     key = f"demo-key-of-{program}"
     bundle.braze.workspace(key)
@@ -241,7 +241,7 @@ def _connect(bundle: Deployed, program: str) -> None:
     settings = bridge_stack.settings()
     url = bundle.convercus.url
     api = {"base_url": url, "auth_url": url, "realm": program, "interaction_id": "demo"}
-    connection = merged(
+    connection = merge(
         Connection(),
         {
             "loyalty": {
@@ -277,14 +277,14 @@ def _connect_moengage(bundle: Deployed, platform: str) -> None:
     """Connect a program whose loyalty platform delivers by webhook to its own MoEngage workspace."""
     from loyalty_bridge.cli.stack import settings
     from loyalty_bridge.programs import api_keys, repository
-    from loyalty_bridge.programs.connection import Connection, merged
+    from loyalty_bridge.programs.connection import Connection, merge
 
     program, workspace = MOENGAGE[platform], platform.upper()
     bundle.moengage.workspace(workspace, key=f"key-of-{platform}")
     is_punchh = platform == "punchh"
     api = {"api": {"base_url": bundle.punchh.url, "client": "client"}} if is_punchh else {}
     engagement = {"platform": "moengage", "api_endpoint": bundle.moengage.url, "workspace_id": workspace}
-    connection = merged(Connection(), {"loyalty": {"platform": platform, **api}, "engagement": engagement})
+    connection = merge(Connection(), {"loyalty": {"platform": platform, **api}, "engagement": engagement})
     secrets = {"moengage_data_key": f"key-of-{platform}", "webhook_credential": CREDENTIAL}
     repository.save(settings(), None, program, connection, secrets | (PUNCHH_SECRETS if is_punchh else {}))
     bundle.keys[program], _ = api_keys.create(settings(), program, "moengage")
@@ -299,7 +299,7 @@ def _connect_webhooks(bundle: Deployed) -> None:
     from loyalty_bridge.pipeline import identities
     from loyalty_bridge.pipeline.identities import AliasAssertion
     from loyalty_bridge.programs import repository
-    from loyalty_bridge.programs.connection import Connection, merged
+    from loyalty_bridge.programs.connection import Connection, merge
 
     bundle.braze.workspace("demo-key-of-webhooks")
     own: dict[str, dict[str, Any]] = {
@@ -308,7 +308,7 @@ def _connect_webhooks(bundle: Deployed) -> None:
     }
     for program, (side, credential) in WEBHOOKS.items():
         loyalty = side | own[side["platform"]]
-        connection = merged(Connection(), {"loyalty": loyalty, "engagement": {"api_endpoint": bundle.braze.url}})
+        connection = merge(Connection(), {"loyalty": loyalty, "engagement": {"api_endpoint": bundle.braze.url}})
         secrets = {"braze_api_key": "demo-key-of-webhooks", "webhook_credential": credential}
         secrets |= PUNCHH_SECRETS if side["platform"] == "punchh" else {}
         repository.save(settings(), None, program, connection, secrets)

@@ -16,7 +16,7 @@ from moto.core.botocore_stubber import BotocoreStubber
 from loyalty_bridge.infra import aws
 from loyalty_bridge.pipeline import redelivery
 from loyalty_bridge.programs import recent, repository
-from loyalty_bridge.programs.connection import Connection, Program, merged
+from loyalty_bridge.programs.connection import Connection, Program, merge
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze, simulate
 from tests.support.quick_moto import quicken
@@ -99,14 +99,14 @@ def braze() -> Iterator[Braze]:
 
 def connect(settings: DeliverySettings, endpoint: str, program: str = "demo", key: str = KEY, **change: Any) -> Program:
     """Connect a program to a Braze workspace; `change` is merged into its connection."""
-    connection = merged(
+    connection = merge(
         Connection(),
         {
             "loyalty": {"membership_optins": ("Newsletter",), "default_optins": ("Newsletter",)},
             "engagement": {"api_endpoint": endpoint},
         },
     )
-    return repository.save(settings, None, program, merged(connection, change), {"braze_api_key": key})
+    return repository.save(settings, None, program, merge(connection, change), {"braze_api_key": key})
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from loyalty_bridge.pipeline import forwarder
 from loyalty_bridge.pipeline.batch import LIMITS
 from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.programs import api_keys, repository
-from loyalty_bridge.programs.connection import merged
+from loyalty_bridge.programs.connection import merge
 from loyalty_bridge.settings import DeliverySettings, PlanSettings
 from simulators import brevo, punchh_events
 from simulators.braze import Braze
@@ -229,7 +229,7 @@ def _redriving(world: World) -> None:
         world.deliver()
         _tend(world)
     before = repository.load(world.settings, ["one"])["one"]
-    connection = merged(before.connection, {"loyalty": {"rules": {"default_currency": "EUR"}}})
+    connection = merge(before.connection, {"loyalty": {"rules": {"default_currency": "EUR"}}})
     repository.save(world.settings, before, "one", connection, {})
 
 

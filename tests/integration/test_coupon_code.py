@@ -19,7 +19,7 @@ from loyalty_bridge.http_api import lookups
 from loyalty_bridge.infra import aws
 from loyalty_bridge.operations import members
 from loyalty_bridge.programs import credential_breaker, repository
-from loyalty_bridge.programs.connection import merged
+from loyalty_bridge.programs.connection import merge
 from loyalty_bridge.settings import DeliverySettings
 from simulators.moengage import MoEngage
 from simulators.punchh import Punchh
@@ -115,7 +115,7 @@ def test_a_member_is_known_from_a_delivery(diner: Api, punchh: Punchh, stores: D
         before = repository.load(stores, ["diner"])["diner"]
         engagement = {"platform": "moengage", "api_endpoint": moengage.url, "workspace_id": "W1"}
         secrets = {"moengage_data_key": "data-key", "webhook_credential": "bridge:webhook-password"}
-        repository.save(stores, before, "diner", merged(before.connection, {"engagement": engagement}), secrets)
+        repository.save(stores, before, "diner", merge(before.connection, {"engagement": engagement}), secrets)
         assert delivered(delivery("punchh", told, program="diner"))["statusCode"] == 200
         forwarded(stores)
 

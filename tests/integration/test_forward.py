@@ -6,7 +6,7 @@ import time
 
 from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.programs import repository
-from loyalty_bridge.programs.connection import merged
+from loyalty_bridge.programs.connection import merge
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
@@ -29,7 +29,7 @@ def test_an_event_becomes_attributes_and_an_event(stores: DeliverySettings, braz
 def test_users_that_are_found_in_another_way_get_what_the_others_had(stores: DeliverySettings, braze: Braze) -> None:
     before = connect(stores, braze.url)
     forward(queued(event("balance_changed")), stores, 30)
-    by_alias = merged(before.connection, {"engagement": {"rules": {"identifier_type": "user_alias"}}})
+    by_alias = merge(before.connection, {"engagement": {"rules": {"identifier_type": "user_alias"}}})
     repository.save(stores, before, "demo", by_alias, {})
 
     forward(queued(event("balance_changed")), stores, 30)

@@ -21,7 +21,7 @@ from loyalty_bridge.http_api import lookups
 from loyalty_bridge.http_api.openapi import CALLS
 from loyalty_bridge.infra import aws
 from loyalty_bridge.programs import api_keys, repository
-from loyalty_bridge.programs.connection import Connection, merged
+from loyalty_bridge.programs.connection import Connection, merge
 from loyalty_bridge.settings import DeliverySettings, load_settings
 from simulators.convercus import Convercus, simulate
 from simulators.convercus_program import Program
@@ -194,7 +194,7 @@ def service(
     reached = {"base_url": convercus.url, "auth_url": convercus.url, "realm": PROGRAM, "interaction_id": "BRAZE"}
     optins = {"membership_optins": ("Newsletter", "SMS"), "default_optins": ("Newsletter",)}
     # Without the window nothing but its key makes a repeat known.
-    connection = merged(Connection(), {"loyalty": {"api": reached, **optins}, "repeat_window": 0})
+    connection = merge(Connection(), {"loyalty": {"api": reached, **optins}, "repeat_window": 0})
     repository.save(stores, None, PROGRAM, connection, {"convercus_client_secret": program.settings.client_secret})
     yield Service(api_keys.create(stores, PROGRAM, "braze")[0])
     load_settings.cache_clear()

@@ -25,7 +25,7 @@ from loyalty_bridge.pipeline.batch import LIMITS
 from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.pipeline.forwarder import Outcome, forward
 from loyalty_bridge.programs import delivery_state, repository
-from loyalty_bridge.programs.connection import Program, merged
+from loyalty_bridge.programs.connection import Program, merge
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, asked_of_aws, connect
@@ -364,7 +364,7 @@ def sale(event_id: str = "sale", **changes: Any) -> dict[str, Any]:
 
 
 def with_currency(settings: DeliverySettings, before: Program) -> None:
-    connection = merged(before.connection, {"loyalty": {"rules": {"default_currency": "EUR"}}})
+    connection = merge(before.connection, {"loyalty": {"rules": {"default_currency": "EUR"}}})
     repository.save(settings, before, "demo", connection, {})
 
 

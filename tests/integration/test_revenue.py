@@ -8,7 +8,7 @@ import pytest
 
 from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.programs import recent, repository
-from loyalty_bridge.programs.connection import merged
+from loyalty_bridge.programs.connection import merge
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
@@ -70,7 +70,7 @@ def test_a_refund_of_no_order_is_rejected_and_its_purchase_and_event_arrive(
 def test_orders_follow_when_a_program_begins_to_send_them(stores: DeliverySettings, braze: Braze) -> None:
     program = connect(stores, braze.url)
     forward(queued(RECORDS[0]), stores, 30)
-    connection = merged(program.connection, {"engagement": {"rules": {"revenue": "both"}}})
+    connection = merge(program.connection, {"engagement": {"rules": {"revenue": "both"}}})
     repository.save(stores, program, program.id, connection, {})
     recent.clear()
 

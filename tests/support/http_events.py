@@ -21,7 +21,7 @@ from loyalty_bridge.pipeline import identities
 from loyalty_bridge.pipeline.identities import AliasAssertion
 from loyalty_bridge.platforms.convercus.settings import ConvercusSettings
 from loyalty_bridge.programs import repository
-from loyalty_bridge.programs.connection import Connection, Program, merged
+from loyalty_bridge.programs.connection import Connection, Program, merge
 from loyalty_bridge.settings import MemberSettings, PlanSettings, ProgramSettings
 from simulators.convercus_program import Program as Upstream
 from tests.support.contract_check import check
@@ -152,7 +152,7 @@ def connect(settings: PlanSettings, url: str, program: str = "demo", realm: str 
         "membership_optins": ("Newsletter", "SMS"),
         "default_optins": ("Newsletter",),
     }
-    connection = merged(merged(Connection(), {"loyalty": loyalty}), change)
+    connection = merge(merge(Connection(), {"loyalty": loyalty}), change)
     before = repository.load(settings, [program]).get(program)
     return repository.save(settings, before, program, connection, {"convercus_client_secret": "simulated-secret"})
 
@@ -171,7 +171,7 @@ def connect_punchh(
     loyalty = {"platform": "punchh", "api": {"base_url": url, "client": "client", **api}}
     before = repository.load(settings, [program]).get(program)
     before = before and replace(before, secrets={})
-    return repository.save(settings, before, program, merged(Connection(), {"loyalty": loyalty}), secrets)
+    return repository.save(settings, before, program, merge(Connection(), {"loyalty": loyalty}), secrets)
 
 
 def make_known(settings: MemberSettings, user_id: int, member: str, program: str = "diner") -> None:
@@ -251,7 +251,7 @@ class Api:
     def change(self, **change: Any) -> None:
         """Change the program's connection."""
         before = repository.load(self.settings, [self.program])[self.program]
-        repository.save(self.settings, before, self.program, merged(before.connection, change), {})
+        repository.save(self.settings, before, self.program, merge(before.connection, change), {})
 
     def upstream_url(self) -> str:
         """Return where the program's loyalty platform is."""

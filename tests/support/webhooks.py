@@ -17,7 +17,7 @@ from loyalty_bridge import settings as environment
 from loyalty_bridge.infra import aws
 from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.programs import repository
-from loyalty_bridge.programs.connection import Connection, Program, merged
+from loyalty_bridge.programs.connection import Connection, Program, merge
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from simulators.moengage import MoEngage
@@ -40,7 +40,7 @@ def connect(
     **secrets: str,
 ) -> Program:
     """Connect a program to both its platforms; its webhook credential is `CREDENTIAL` by default."""
-    connection = merged(Connection(), {"loyalty": loyalty, "engagement": engagement})
+    connection = merge(Connection(), {"loyalty": loyalty, "engagement": engagement})
     return repository.save(settings, None, program, connection, {"webhook_credential": CREDENTIAL, **secrets})
 
 

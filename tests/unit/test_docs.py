@@ -31,7 +31,7 @@ from loyalty_bridge.platforms.convercus.settings import (
     Endpoints,
     WriteField,
 )
-from loyalty_bridge.programs.connection import Connection, merged, program_id
+from loyalty_bridge.programs.connection import Connection, check_program_id, merge
 from scripts.docs import DOCS, documents
 from simulators.convercus_program import Program, Settings
 from tests.support.contract_check import document
@@ -77,7 +77,7 @@ def test_the_api_takes_only_ids_that_a_program_can_have() -> None:
     taken = [[one for one in ids if Draft202012Validator(schema).is_valid(one)] for schema in told]
 
     assert taken == [["demo", "7-_", "d" * 64]] * len(calls)
-    assert [program_id(one) for one in taken[0]] == taken[0]
+    assert [check_program_id(one) for one in taken[0]] == taken[0]
 
 
 def test_every_call_names_each_of_its_answers_once() -> None:
@@ -160,7 +160,7 @@ def test_every_setting_of_convercus_api_is_documented_with_its_default(told: str
 def test_an_example_of_convercus_settings_can_be_put(example: str) -> None:
     change = json.loads(example)
 
-    merged(Connection(), {name: side for name, side in change.items() if name != "secrets"})
+    merge(Connection(), {name: side for name, side in change.items() if name != "secrets"})
 
 
 TEXTS = {path.name: path.read_text() for path in (ROOT / "README.md", *DOCS.glob("*.md"))}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.operations.setup_guide import setup_guide
 from loyalty_bridge.platforms import parsing
-from loyalty_bridge.programs.connection import Connection, Program, merged
+from loyalty_bridge.programs.connection import Connection, Program, merge
 from loyalty_bridge.settings import OperatorSettings
 from tests.support.braze_liquid import Braze
 from tests.support.template import ROOT
@@ -177,7 +177,7 @@ def test_every_value_of_a_template_is_escaped(page: str) -> None:
     [("external_id", "{{${user_id} | "), ("user_alias", "{{custom_attribute.${convercus_account_id} | ")],
 )
 def test_the_page_names_the_member_by_what_a_device_cannot_write_where_it_can(identifier: str, member: str) -> None:
-    connection = merged(Connection(), {"engagement": {"rules": {"identifier_type": identifier}}})
+    connection = merge(Connection(), {"engagement": {"rules": {"identifier_type": identifier}}})
     names: dict[str, Any] = dict.fromkeys(OperatorSettings.__dataclass_fields__, "")
     settings = OperatorSettings(**names)
 

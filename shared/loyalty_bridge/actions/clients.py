@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from loyalty_bridge.errors import NotConnected
-from loyalty_bridge.infra.http_client import Send, open_transport
+from loyalty_bridge.infra.http_client import Send, open_client
 from loyalty_bridge.platforms.convercus import client as convercus
 from loyalty_bridge.platforms.convercus.settings import ConvercusApi, ConvercusSettings
 from loyalty_bridge.platforms.punchh.settings import PunchhApi, PunchhSettings
@@ -45,7 +45,7 @@ class PunchhClient:
 @lru_cache(maxsize=1)
 def shared_client() -> Send:
     """Return the container's HTTP client, whose connections stay open between lookups."""
-    return open_transport(CONNECTIONS)
+    return open_client(CONNECTIONS)
 
 
 def convercus_client(
@@ -73,7 +73,7 @@ def convercus_client(
     if absent:
         raise NotConnected(f"{program.id} cannot reach Convercus; not set: {', '.join(absent)}")
     ciphertext = program.secrets[api.secret].ciphertext
-    send = send or open_transport(CONNECTIONS)
+    send = send or open_client(CONNECTIONS)
 
     def log_in(deadline: float) -> tuple[str, float]:
         return convercus.login(api, decrypt(program.id, ciphertext), send, deadline)
@@ -113,7 +113,7 @@ def punchh_client(
     absent += [f"secrets.{name}" for name in needs if name not in program.secrets]
     if absent:
         raise NotConnected(f"{program.id} cannot reach Punchh; not set: {', '.join(absent)}")
-    send, credentials = open_transport(CONNECTIONS), {}
+    send, credentials = open_client(CONNECTIONS), {}
     for name in {*needs, *uses} & program.secrets.keys():
         breaker = credential_breaker.from_item(breakers.get(credential_breaker.item_of(name), {}))
         guarded = credential_breaker.GuardedClient(settings, program, name, breaker, send)

@@ -110,7 +110,7 @@ def list_unknown(settings: ActionSettings, program: str, now: Callable[[], float
         with aws.reaching("the idempotency table"):
             return [_from_item(item, now()) for page in pages for item in page["Items"]]
 
-    records = [record for shard in aws.side_by_side(read, range(SHARDS)) for record in shard]
+    records = [record for shard in aws.run_in_parallel(read, range(SHARDS)) for record in shard]
     return sorted((record for record in records if record.state == "unknown"), key=lambda record: record.since)
 
 

@@ -142,7 +142,7 @@ def write(settings: ActivitySettings, tally: Recorder) -> None:
     if not settings.activity_table:
         return
     updates = [*map(_counts_update, tally.counts.items()), *map(_error_update, tally.problems.items())]
-    if lost := len(updates) - sum(aws.side_by_side(partial(_is_written, settings.activity_table), updates)):
+    if lost := len(updates) - sum(aws.run_in_parallel(partial(_is_written, settings.activity_table), updates)):
         _count_lost(lost)
 
 
@@ -173,7 +173,7 @@ def statistics(settings: ActivitySettings, program: str, days: int) -> list[Day]
     wanted = [today - timedelta(days=back) for back in range(min(max(days, 1), DAYS))][::-1]
     logs = [f"{program}#{shard}" for shard in range(SHARDS)]
     found: dict[str, dict[str, Counts]] = {day.isoformat(): {} for day in wanted}
-    for items in aws.side_by_side(lambda log: list(_query_days(settings, log, wanted[0], today)), logs):
+    for items in aws.run_in_parallel(lambda log: list(_query_days(settings, log, wanted[0], today)), logs):
         for item in items:
             day, _, endpoint = item["line"].partition("#")
             found[day][endpoint] = found[day].get(endpoint, Counts()) + _counts_from_item(item)

@@ -25,7 +25,7 @@ from loyalty_bridge.operations import inputs, programs, service
 from loyalty_bridge.operations.context import OperatorContext
 from loyalty_bridge.operations.setup_guide import setup_guide
 from loyalty_bridge.platforms.punchh.settings import COUPON_TOKEN_PREFIX
-from loyalty_bridge.programs.connection import Connection, Program, program_id
+from loyalty_bridge.programs.connection import Connection, Program, check_program_id
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -196,13 +196,13 @@ def _static(request: Request, call: ApiRequest) -> Response:
 
 def _programs(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
     found = service.list_programs(ctx)
-    counts = aws.side_by_side(lambda program: service.count_open(ctx, program), found)
+    counts = aws.run_in_parallel(lambda program: service.count_open(ctx, program), found)
     cards = [(program, programs.state_of(program), count) for program, count in zip(found, counts, strict=True)]
     return render("programs", ctx=ctx, cards=cards, note=call.query.get("done", ""))
 
 
 def _new(_: Request, call: ApiRequest, ctx: OperatorContext) -> Response:
-    name = program_id(call.query.get("program", "").strip())
+    name = check_program_id(call.query.get("program", "").strip())
     if not ctx.operator.may(name):
         raise NotFound(f"you have no access to a program {name}")
     return _to("programs", name, "connection")
@@ -262,7 +262,7 @@ def _existing(ctx: OperatorContext, program: str) -> Program | None:
     try:
         return service.find_program(ctx, program)
     except NotFound:
-        if not ctx.operator.may(program_id(program)):
+        if not ctx.operator.may(check_program_id(program)):
             raise
         return None
 

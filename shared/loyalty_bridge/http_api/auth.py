@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from loyalty_bridge.activity import buffer
 from loyalty_bridge.errors import Invalid, OutOfScope, Unauthorized
 from loyalty_bridge.programs import access_token, api_keys, repository
-from loyalty_bridge.programs.connection import program_id
+from loyalty_bridge.programs.connection import check_program_id
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.access_token import Token
@@ -66,7 +66,7 @@ def authenticate(
     value = next(filter(None, (headers.get(name, "").strip() for name in HEADERS)), "")
     key = api_keys.item_of(value)
     try:
-        name = program_id(program)
+        name = check_program_id(program)
     except Invalid:
         raise Unauthorized from None
     if key is None:

@@ -35,7 +35,7 @@ from loyalty_bridge.pipeline.batch import PARTS
 from loyalty_bridge.platforms.settings import WEBHOOK_CREDENTIALS, WebhookSettings
 from loyalty_bridge.platforms.webhook_auth import is_authentic
 from loyalty_bridge.programs import repository, secrets
-from loyalty_bridge.programs.connection import program_id
+from loyalty_bridge.programs.connection import check_program_id
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -221,7 +221,7 @@ def _authenticate(settings: DeliverySettings, delivery: _Delivery, platform: str
 
 def _load_program(settings: DeliverySettings, delivery: _Delivery, platform: str) -> Program:
     try:
-        name = program_id(delivery.program)
+        name = check_program_id(delivery.program)
     except Invalid:
         raise Unauthorized from None
     program = repository.load(settings, [name]).get(name)

@@ -151,7 +151,7 @@ def sqs() -> SQSClient:
     return cast("SQSClient", _client("sqs"))
 
 
-def side_by_side(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
+def run_in_parallel(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
     """Do several round trips at once."""
     if len(parts) <= 1:
         return [work(part) for part in parts]

@@ -239,7 +239,7 @@ def batch_get(keys: Keys, deadline: float, *, first: float = 0.1) -> dict[str, l
         DynamoDB has not returned all of them before `deadline` (of `time.monotonic`).
     """
     found: dict[str, list[dict[str, Any]]] = {table: [] for table, _ in keys}
-    for answer in aws.side_by_side(lambda part: _batch_get(part, deadline, first), chunks(keys, 100)):
+    for answer in aws.run_in_parallel(lambda part: _batch_get(part, deadline, first), chunks(keys, 100)):
         for table, items in answer:
             found[table] += items
     return found
@@ -263,7 +263,9 @@ def batch_put_remaining(items: Keys, deadline: float) -> Keys:
     Every failure is repeated until then, except that of an item that DynamoDB can never accept.
     """
     return [
-        item for left in aws.side_by_side(lambda part: _batch_put(part, deadline), chunks(items, 25)) for item in left
+        item
+        for left in aws.run_in_parallel(lambda part: _batch_put(part, deadline), chunks(items, 25))
+        for item in left
     ]
 
 
@@ -294,7 +296,7 @@ def write_each(writes: Sequence[Mapping[str, Any]], deadline: float) -> list[Map
     Unavailable
         DynamoDB has not accepted the others before `deadline` (of `time.monotonic`).
     """
-    undone = aws.side_by_side(lambda part: _write_each(part, deadline), chunks(writes, TRANSACTION_ITEMS))
+    undone = aws.run_in_parallel(lambda part: _write_each(part, deadline), chunks(writes, TRANSACTION_ITEMS))
     return [one for left in undone for one in left]
 
 

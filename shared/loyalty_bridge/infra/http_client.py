@@ -116,7 +116,7 @@ Raises `NotSent` when the request certainly did not arrive, `OutcomeUnknown` whe
 """
 
 
-def open_transport(connections: int) -> Send:
+def open_client(connections: int) -> Send:
     """Make a transport that keeps at most so many connections to a host open, and alive between calls."""
     # Imported here: only who sends pays for it at cold start.
     from loyalty_bridge.infra.connection_pool import Adapter

@@ -98,9 +98,9 @@ def _client_authentication(told: Mapping[str, Any]) -> str:
 
 @cache
 def _transport() -> Send:
-    from loyalty_bridge.infra.http_client import open_transport
+    from loyalty_bridge.infra.http_client import open_client
 
-    return open_transport(2)
+    return open_client(2)
 
 
 def call_issuer(request: Request) -> tuple[int, Mapping[str, Any]]:

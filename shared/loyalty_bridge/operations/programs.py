@@ -14,8 +14,8 @@ from loyalty_bridge.programs import delivery_state, endpoint_policy, repository
 from loyalty_bridge.programs.connection import (
     Connection,
     Program,
-    merged,
-    program_id,
+    check_program_id,
+    merge,
 )
 
 if TYPE_CHECKING:
@@ -49,11 +49,11 @@ def save(
     Conflict
         The program was saved by someone else since then.
     """
-    program_id(program)
+    check_program_id(program)
     before = repository.load(settings, [program]).get(program)
     if version is not None and version != (before.version if before else 0):
         raise Conflict(repository.conflict_message(program))
-    connection = merged(_settings_to_change(before, change) if before else Connection(), change)
+    connection = merge(_settings_to_change(before, change) if before else Connection(), change)
     secrets = _check_secrets(secrets, connection)
     connection.loyalty.check_secrets(secrets)
     if before and not isinstance(before.stored, str):

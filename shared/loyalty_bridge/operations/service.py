@@ -21,7 +21,7 @@ from loyalty_bridge.operations.audit import audited, list_lines
 from loyalty_bridge.parking import parked_records, removal
 from loyalty_bridge.pipeline.engagement_client import check_connection
 from loyalty_bridge.programs import api_keys, deletion, repository
-from loyalty_bridge.programs.connection import Program, program_id
+from loyalty_bridge.programs.connection import Program, check_program_id
 
 if TYPE_CHECKING:
     from loyalty_bridge.activity import Day, ErrorLine, ErrorPage, FieldCount
@@ -45,7 +45,7 @@ DELETE_SECONDS = 15.0
 def require_access(ctx: OperatorContext, program: str) -> str:
     """Return the program's id if the operator may see it, whether or not the program exists."""
     try:
-        name = program_id(program)
+        name = check_program_id(program)
     except Invalid:
         name = ""
     if not name or not ctx.operator.may(name):
@@ -128,7 +128,7 @@ def save_connection(
     """
     given = secrets if isinstance(secrets, Mapping) else ()
     names = sorted([*_changed_paths(change), *(f"secrets.{name}" for name in given)])
-    with audited(ctx, "save_connection", require_access(ctx, program_id(program)), ", ".join(names)):
+    with audited(ctx, "save_connection", require_access(ctx, check_program_id(program)), ", ".join(names)):
         return programs.save(ctx.settings, program, change, secrets, version=version, new_workspace=new_workspace)
 
 

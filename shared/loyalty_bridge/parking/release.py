@@ -94,7 +94,7 @@ def _run_all(run: _Run) -> Counter[str]:
     )
     due = [program for program in programs if _is_due(program)]
     random.shuffle(due)  # if time runs out before the last, the next run begins with others
-    for done in aws.side_by_side(partial(_run_program, run), due):
+    for done in aws.run_in_parallel(partial(_run_program, run), due):
         counts.update(done)
     return counts
 
@@ -159,7 +159,7 @@ def _requeue_waiting(run: _Run, programs: Sequence[Program]) -> Counter[str]:
     ]
     random.shuffle(waiting)
     while waiting and time.monotonic() < deadline:
-        turns = aws.side_by_side(turn, waiting)
+        turns = aws.run_in_parallel(turn, waiting)
         waiting = [one for one, done in zip(waiting, turns, strict=True) if done.pop("batches", 0) == _TURN]
         for done in turns:
             counts.update(done)

@@ -70,7 +70,9 @@ def _remove_members(settings: DeliverySettings, one: Deletion, until: float) -> 
                 ExpressionAttributeValues={":prefix": {"S": f"{one.program}#"}},
                 **request,
             )
-            aws.side_by_side(lambda key: client.delete_item(TableName=settings.members_table, Key=key), page["Items"])
+            aws.run_in_parallel(
+                lambda key: client.delete_item(TableName=settings.members_table, Key=key), page["Items"]
+            )
         if "LastEvaluatedKey" not in page:
             return None
         cursor = page["LastEvaluatedKey"]["member"]["S"]

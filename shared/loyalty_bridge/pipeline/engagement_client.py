@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from loyalty_bridge.errors import Unavailable
-from loyalty_bridge.infra.http_client import Request, Send, open_transport
+from loyalty_bridge.infra.http_client import Request, Send, open_client
 from loyalty_bridge.pipeline.rate_limit import RateLimit
 from loyalty_bridge.pipeline.sender import WORKERS, ProgramSender
 from loyalty_bridge.platforms.base import Broken, Transient, Wait
@@ -34,7 +34,7 @@ _PROBE_SECONDS = 10.0
 @lru_cache(maxsize=128)
 def _transport(_program: str) -> Send:
     """Keep the connections of each program apart: a slow destination must not take the others' places."""
-    return open_transport(WORKERS)
+    return open_client(WORKERS)
 
 
 def load_secrets(program: Program) -> None:

@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from loyalty_bridge.errors import Invalid
-from loyalty_bridge.member_ids import check_member_id, says_nothing
+from loyalty_bridge.member_ids import check_member_id, is_placeholder
 from loyalty_bridge.platforms import times
 from loyalty_bridge.platforms.limits import UNUSABLE
 
@@ -252,7 +252,7 @@ def is_missing_id(value: Json) -> bool:
     """Tell whether a value is blank, or the word for a missing one: as an event's id it would make all events one."""
     if not isinstance(value, str):
         return value is None
-    return is_blank(value) or (len(value) < MAX_WORD and value.isprintable() and says_nothing(value))
+    return is_blank(value) or (len(value) < MAX_WORD and value.isprintable() and is_placeholder(value))
 
 
 MAX_WORD = 200

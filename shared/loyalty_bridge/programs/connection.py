@@ -1,4 +1,4 @@
-"""A program's connection: its loyalty platform side, its engagement platform side, and what is missing to stream."""
+"""A program and its connection: the settings of its loyalty and engagement platforms."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ else:  # msgspec chooses the class by the platform's name
 
 
 class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an operator sets for a program; secrets are kept beside it."""
+    """The settings of a program; its secrets are stored beside them."""
 
     loyalty: LoyaltySettings = ConvercusSettings()
     engagement: EngagementSettings = BrazeSettings()
     attribute_writes: Literal["changed", "all"] = "changed"
-    """Whether an attribute whose value did not change is sent again (each write costs a Braze data point)."""
+    """Whether unchanged attributes are sent again (each write costs a Braze data point)."""
     repeat_window: Annotated[int, msgspec.Meta(ge=0, le=86400)] = 120
-    """For how many seconds after an action an equal request without an idempotency key gets the same answer."""
+    """Seconds after an action in which an equal request without an idempotency key gets the same answer."""
 
     @property
     def only_changed(self) -> bool:
-        """Whether an attribute is left out when the value that was sent last is the same.
+        """Whether unchanged attributes are left out.
 
-        No answer tells whom a destination has left out because it does not know them, so that nothing which was sent
-        with `update_existing_only` counts as there.
+        With `update_existing_only` they never are: no reply says which users the destination does not know and has
+        left out.
         """
         return self.attribute_writes == "changed" and not self.engagement.rules.update_existing_only
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret as it is stored: closed, and its last four characters to recognise it by."""
+    """A stored secret: encrypted, with its last four characters for recognition."""
 
     ciphertext: bytes
     last_four: str
@@ -57,19 +57,19 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program as it is stored.
+    """A stored program.
 
     Attributes
     ----------
     stored
-        Its connection, or why this version cannot read it.
+        Its connection, or the reason why this version cannot read it.
     version
-        Rises with every save; who saves tells which version was seen.
+        Rises with every save; a save names the version that it replaces.
     destination_version
-        Rises when the program is pointed at another workspace, or at other users of it: what was sent before says
-        nothing about them.
+        Rises when the program is pointed at another workspace, or at other users of it, so that nothing counts as
+        sent to them.
     since
-        When it was made (UTC), if another program had its id before: what came before then is not this one's.
+        Time of creation (UTC), if another program had the id before: earlier records belong to that one.
     """
 
     id: str
@@ -82,7 +82,7 @@ class Program:
 
     @property
     def connection(self) -> Connection:
-        """Its settings.
+        """The settings.
 
         Raises
         ------
@@ -95,74 +95,74 @@ class Program:
 
     @property
     def generation(self) -> str:
-        """Its id; where another program had the id before, with the time since when it is this one.
+        """The id; if another program had it before, with the time of creation.
 
-        What is stored under it belongs to this program, though a call that served the other one wrote after it was
-        deleted.
+        Keys that contain it belong to this program, even if a late call of the deleted one writes after the deletion.
         """
         return f"{self.id}#{int(self.since.timestamp() * 1000)}" if self.since else self.id
 
     @property
     def unreadable(self) -> str:
-        """Why this version can neither send its records nor tell that they may not be sent; empty as a rule."""
+        """Why this version cannot read the connection or delivery state; empty when it can."""
         return self.stored if isinstance(self.stored, str) else self.delivery_state.unreadable
 
     @property
     def source(self) -> LoyaltyPlatform:
-        """The module that reads its records."""
+        """The module that maps its records."""
         return LOYALTY[self.connection.loyalty.platform]
 
     def missing(self) -> list[str]:
-        """List what has to be set before events stream, as field names; empty when complete."""
+        """Return the settings that are missing before events can be sent, as field names."""
         sides = self.connection.engagement, self.connection.loyalty
         return [field for side in sides for field in side.missing(self.secrets)]
 
 
 def decode(text: str) -> Connection | str:
-    """Read stored settings; where that fails, say why and what to do."""
+    """Decode stored settings; return the reason, with advice, if that fails."""
     try:
         return msgspec.json.decode(text, type=Connection)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        return f"its settings cannot be read ({str(error)[:200]}): deploy the version that saved them, or save all anew"
+        advice = "deploy the version that saved them, or save all settings again"
+        return f"its settings cannot be read ({str(error)[:200]}): {advice}"
 
 
-def merged(connection: Connection, change: Mapping[str, Any]) -> Connection:
-    """Give a connection with some settings changed; objects are merged, everything else replaced.
+def merge(connection: Connection, change: Mapping[str, Any]) -> Connection:
+    """Return a connection with some settings changed; objects are merged, everything else is replaced.
 
-    Blanks around a text are not part of it: what is copied often ends in a line break.
+    Texts are stripped: copied ones often end in a line break.
 
     Raises
     ------
     Invalid
-        Naming the field that is wrong; a text, or a name, that holds a control character or a line break is.
+        A value is not allowed, or a text or name contains a control character or line break.
     """
-    document = _merged(msgspec.to_builtins(connection), _trimmed(change, ""))
+    document = _merge(msgspec.to_builtins(connection), _strip(change, ""))
     try:
         return msgspec.convert(document, Connection, strict=False)  # a number or a flag may be written as a text
     except msgspec.ValidationError as error:
-        raise _refused(error, document) from None
+        raise _invalid(error, document) from None
 
 
-def program_id(text: str) -> str:
-    """Check an id for a program.
+def check_program_id(text: str) -> str:
+    """Return the text if it is allowed as a program's id.
 
     Raises
     ------
     Invalid
-        It is none.
+        It is not.
     """
     if not re.fullmatch(parsing.PROGRAM_ID, text):
-        raise Invalid("program", "is not letters, digits, _ and -, beginning with one of the first two, 64 at most")
+        raise Invalid("program", "must be at most 64 letters, digits, _ and -, and begin with a letter or digit")
     return text
 
 
-def _trimmed(value: Any, path: str) -> Any:
+def _strip(value: Any, path: str) -> Any:
     if isinstance(value, Mapping):
         for name in value:
             _check_line(name, path or "connection")
-        return {name: _trimmed(one, f"{path}.{name}".lstrip(".")) for name, one in value.items()}
+        return {name: _strip(one, f"{path}.{name}".lstrip(".")) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_trimmed(one, f"{path}.{index}") for index, one in enumerate(value)]
+        return [_strip(one, f"{path}.{index}") for index, one in enumerate(value)]
     if isinstance(value, str):
         _check_line(value.strip(), path)
         return value.strip()
@@ -170,7 +170,7 @@ def _trimmed(value: Any, path: str) -> Any:
 
 
 def _check_line(text: str, path: str) -> None:
-    """Refuse what cannot be edited as a line of the page."""
+    """Reject text that a one-line input of the page cannot hold."""
     if _NOT_IN_A_LINE.search(text):
         raise Invalid(path, "holds a control character or a line break: leave it out")
 
@@ -178,10 +178,10 @@ def _check_line(text: str, path: str) -> None:
 _NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-def _merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge objects; one that names another platform replaces the side: the settings before were the other one's."""
+def _merge(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge objects; one that names another platform replaces the settings of the previous platform."""
     nested = {
-        name: _merged(before[name], value)
+        name: _merge(before[name], value)
         for name, value in change.items()
         if isinstance(before.get(name), dict)
         and isinstance(value, Mapping)
@@ -190,8 +190,8 @@ def _merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
     return {**before, **change, **nested}
 
 
-def _refused(error: msgspec.ValidationError, document: Mapping[str, Any]) -> Invalid:
-    """Say which field is wrong, and why without its value, which msgspec tells of a choice."""
+def _invalid(error: msgspec.ValidationError, document: Mapping[str, Any]) -> Invalid:
+    """Convert msgspec's error, without the value that msgspec quotes for a choice."""
     reason, *place = re.split(r" - at (?:`key` in )?`\$\.?([^`]*)`$", str(error))
     path = "".join(place).replace("[...]", "").replace("[", ".").replace("]", "")
     if isinstance(error.__cause__, ValueError):  # raised by a struct of ours, beginning with the field
@@ -207,7 +207,7 @@ def _refused(error: msgspec.ValidationError, document: Mapping[str, Any]) -> Inv
 
 
 def _choices(document: Any, path: str) -> Iterable[str]:
-    """List what a setting can be, or an item or a key of it."""
+    """Return the allowed values of a setting, or of its items or keys."""
     kind: Any = msgspec.inspect.type_info(Connection)
     for name in path.split("."):
         if hasattr(kind, "types"):  # the sides

@@ -1,7 +1,7 @@
-"""A deleted program: it is unknown at once; what is stored of it is removed step by step, then its id is free.
+"""Deletion of a program: it is unknown at once, its stored data is removed step by step, then its id is free.
 
-One item stays in its partition: when it was deleted, and with which destination version. A program that is made under
-the same id later takes neither its records nor its place in the ledger.
+One item stays in its partition, with the time of deletion and the destination version. So a later program of the same
+id takes neither its records nor its entries in the delivery log.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from loyalty_bridge.settings import ProgramSettings
 
 AGAIN_SECONDS = 900.0
-"""After so long, what was at work when the program was deleted has ended: a function runs for 15 minutes at most."""
+"""After this time every function that ran at the deletion has ended: the limit is 15 minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """What is known of a deleted program.
+    """State of a deletion.
 
     Attributes
     ----------
     at
-        When it was deleted (epoch seconds).
+        Time of the deletion (epoch seconds).
     destination_version
-        Its destination version.
+        Destination version of the deleted program.
     is_under_way
-        Whether its id is still taken.
+        Whether the id is still blocked.
     due
-        When removing has to go on (epoch seconds); 0 when all is done.
+        Time at which the removal has to go on (epoch seconds); 0 when it is complete.
     cursor
-        Where it goes on in the members' table; empty at its beginning.
+        Key in the members' table after which it goes on; empty at the start.
     """
 
     program: str
@@ -49,21 +49,21 @@ class Deletion:
 
 
 def find(settings: ProgramSettings, program: str) -> Deletion | None:
-    """Read what is known of the last deletion of an id that is to be used; None where there was none.
+    """Return the last deletion of an id that a new program wants to use; None if there was none.
 
     Raises
     ------
     Conflict
-        It is still under way.
+        It is still running.
     """
     deletion = _find(settings, program)
     if deletion and deletion.is_under_way:
-        raise Conflict(f"{program} is being deleted: try again in some minutes, or take another id")
+        raise Conflict(f"{program} is being deleted: try again in some minutes, or choose another id")
     return deletion
 
 
 def is_under_way(settings: ProgramSettings, program: str) -> bool:
-    """Tell whether what is stored of a deleted program is still being removed."""
+    """Return whether the data of a deleted program is still being removed."""
     deletion = _find(settings, program)
     return deletion is not None and deletion.is_under_way
 
@@ -91,7 +91,7 @@ def begin(settings: ProgramSettings, program: str) -> Deletion:
 
 
 def clear_partition(settings: ProgramSettings, program: str) -> None:
-    """Delete all items of a deleted program in the programs' table, except the one that says that it was deleted."""
+    """Delete all items of a program in the programs' table, except the deletion itself."""
     keys = dynamodb.query(
         settings.programs_table,
         "program = :program",
@@ -105,24 +105,24 @@ def clear_partition(settings: ProgramSettings, program: str) -> None:
 
 
 def load_due(settings: ProgramSettings) -> Iterator[Deletion]:
-    """List the deletions that have to go on now."""
+    """Return the deletions that have to go on now."""
     values = {":deleted": "deleted", ":now": time.time()}
     items = [*dynamodb.scan(settings.programs_table, "#item = :deleted AND due <= :now", values)]
     return map(_from_item, items)
 
 
 def block_id(settings: ProgramSettings, deletion: Deletion) -> None:
-    """Keep the id from being used while what came late is removed."""
+    """Block the id while late data is removed."""
     _update(settings, deletion.program, "SET under_way = :yes", {":yes": True})
 
 
 def save_progress(settings: ProgramSettings, deletion: Deletion, cursor: str | None) -> None:
-    """Note how far a deletion is; when it is done, the id is free, and once more is looked for what came late.
+    """Store the progress of a deletion; when it is complete, free the id and schedule one more search for late data.
 
     Parameters
     ----------
     cursor
-        Where it has to go on in the members' table; None when it is done.
+        Key in the members' table after which it goes on; None when it is complete.
     """
     if cursor is not None:
         _update(settings, deletion.program, "SET cursor_at = :cursor", {":cursor": cursor})

@@ -1,6 +1,6 @@
-"""The gate of a program, shared by all containers: live, or held, or releasing what was held.
+"""The delivery state of a program, shared by all containers: live, held, or releasing held records.
 
-One item beside the connection, so that both come in one round trip and an operator's save does not collide with it.
+It is an item beside the connection: one round trip reads both, and an operator's save does not conflict with it.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ State = Literal["live", "held", "releasing"]
 _TIMES = ("since", "failing_since", "not_before", "watch_until", "waiting_until")
 
 WATCH_SECONDS = 86400.0
-"""For how long after records were held each ordered group is asked whether some of it is still on its way."""
+"""Time after the last hold in which forwarders look for blocked groups."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryState:
-    """What the containers know together about a program's destination; times in epoch seconds.
+    """State of a program's destination; times in epoch seconds.
 
     Attributes
     ----------
     state
-        ``live``: records are sent; ``held``: they are kept in order; ``releasing``: what was held passes, and in its
-        ordered groups the rest waits behind it.
+        ``live``: records are sent; ``held``: they are parked in order; ``releasing``: parked records are published
+        again, and newer ones of their groups are parked behind them.
     reason, since
-        Why and since when it is not live.
+        Why, and since when, it is not live.
     failing_since
-        Since when the destination has failed without a success; 0 when it has not.
+        Time since which the destination has failed without a success; 0 after a success.
     not_before
-        Until when the destination lets all containers wait.
+        Time before which the destination accepts no request.
     watch_until
-        Until when records may still be on the held shelf, or on their way from it, though the gate is live.
+        Time until which groups may be blocked by held or released records, even if the program is live.
     waiting_until
-        Until when records may wait for their person to become known.
+        Time until which records may wait for an unknown member.
     unreadable
-        Why this version cannot read the item; then nothing else of it is known, and nothing may be sent.
+        Why this version cannot read the item; nothing may be sent then.
     """
 
     state: State = "live"
@@ -56,7 +56,7 @@ class DeliveryState:
 
 
 def from_item(item: Mapping[str, Any]) -> DeliveryState:
-    """Read an item, which another version may have written."""
+    """Decode an item that any version may have written."""
     try:
         state = item.get("state", "live")
         times = {name: float(item.get(name, 0)) for name in _TIMES}
@@ -69,7 +69,7 @@ def from_item(item: Mapping[str, Any]) -> DeliveryState:
 
 
 def hold(settings: ProgramSettings, program: str, reason: str, now: float) -> None:
-    """Close the gate: the destination has failed for too long, or an operator has to act."""
+    """Hold a program: its destination has failed for too long, or an operator has to act."""
     _update(
         settings,
         program,
@@ -79,32 +79,32 @@ def hold(settings: ProgramSettings, program: str, reason: str, now: float) -> No
 
 
 def extend_watch(settings: ProgramSettings, program: str, seen: DeliveryState, now: float) -> None:
-    """Note that records were held behind others; written twice a day at most."""
+    """Extend `watch_until`, at most twice a day, because records are held behind others."""
     if seen.watch_until < now + WATCH_SECONDS / 2:
         _update(settings, program, "SET watch_until = :until", {":until": now + WATCH_SECONDS})
 
 
 def extend_waiting(settings: ProgramSettings, program: str, seen: DeliveryState, now: float) -> None:
-    """Note that records wait for their person; written twice a day at most."""
+    """Extend `waiting_until`, at most twice a day, because records wait for their member."""
     if seen.waiting_until < now + WATCH_SECONDS / 2:
         _update(settings, program, "SET waiting_until = :until", {":until": now + WATCH_SECONDS})
 
 
 def start_release(settings: ProgramSettings, program: str) -> None:
-    """Let what was held pass again; new records of its ordered groups wait behind it."""
+    """Start the release of held records."""
     expression = "SET #state = :releasing REMOVE failing_since, not_before"
     _update(settings, program, expression, {":releasing": "releasing"})
 
 
 def replace(settings: ProgramSettings, program: str, now: float) -> None:
-    """Write the gate anew because an operator says so: what is there cannot be read."""
+    """Replace an unreadable delivery state, on an operator's request."""
     until = now + WATCH_SECONDS
     state = {"state": "releasing", "watch_until": until, "waiting_until": until}
     dynamodb.put(settings.programs_table, _key(program) | state)
 
 
 def activate(settings: ProgramSettings, program: str, now: float) -> None:
-    """Open the gate, unless it was closed again meanwhile; what was held is still on its way."""
+    """Set a program live, unless it has been held again; released records may still be in the queue."""
     # If the condition fails, the program is held again: the next probe decides.
     _update(
         settings,
@@ -116,7 +116,7 @@ def activate(settings: ProgramSettings, program: str, now: float) -> None:
 
 
 def note_failure(settings: ProgramSettings, program: str, now: float, not_before: float = 0.0) -> None:
-    """Remember since when the destination fails, and until when it lets us wait."""
+    """Store since when the destination fails, and before when it accepts no request."""
     expression, values = "SET failing_since = if_not_exists(failing_since, :now)", {":now": now}
     if not_before:
         expression, values = f"{expression}, not_before = :not_before", values | {":not_before": not_before}
@@ -124,7 +124,7 @@ def note_failure(settings: ProgramSettings, program: str, now: float, not_before
 
 
 def note_success(settings: ProgramSettings, program: str) -> None:
-    """Forget that it failed, or that another destination did; called only when the gate that was read says so."""
+    """Remove stored failures; called only if the delivery state has some."""
     _update(settings, program, "REMOVE failing_since, not_before")
 
 

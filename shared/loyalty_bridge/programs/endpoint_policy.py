@@ -1,7 +1,7 @@
-"""Which hosts a connection may name.
+"""The hosts that a connection may name.
 
-A connection's endpoint gets the program's key and the members' data, so it is one of the platform's own hosts or one
-that the operator has allowed at deployment.
+A connection's endpoint receives the program's key and its members' data, so it must be one of the platform's own hosts,
+or one that the operator has allowed at deployment.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.platforms.registry import ENGAGEMENT, LOYALTY
-from loyalty_bridge.programs.connection import Connection, merged
+from loyalty_bridge.programs.connection import Connection, merge
 
 _HOSTS = {
     **{name: platform.SETTINGS.hosts for name, platform in LOYALTY.items()},
@@ -21,12 +21,12 @@ _HOSTS = {
 
 
 def validate_endpoints(connection: Connection, allowed: str) -> Connection:
-    """Check every host that a connection names, and give it with the endpoints as they are used.
+    """Return the connection with normalised endpoints.
 
     Raises
     ------
     Invalid
-        Naming the field.
+        An endpoint is not allowed.
     """
     change: dict[str, Any] = {}
     for name, side in (("engagement", connection.engagement), ("loyalty", connection.loyalty)):
@@ -36,12 +36,12 @@ def validate_endpoints(connection: Connection, allowed: str) -> Connection:
                 place = change
                 for parent in parents:
                     place = place.setdefault(parent, {})
-                place[last] = endpoint(url, side.platform, allowed, f"{name}.{path}")
-    return merged(connection, change)
+                place[last] = validate_endpoint(url, side.platform, allowed, f"{name}.{path}")
+    return merge(connection, change)
 
 
-def endpoint(url: str, platform: str, allowed: str, field: str = "api_endpoint") -> str:
-    """Check a connection's endpoint and give it back without a trailing slash.
+def validate_endpoint(url: str, platform: str, allowed: str, field: str = "api_endpoint") -> str:
+    """Return an endpoint without its trailing slash, if it is allowed.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def endpoint(url: str, platform: str, allowed: str, field: str = "api_endpoint")
     Raises
     ------
     Invalid
-        Naming `field`.
+        It is not; `field` is the field's path.
     """
     try:
         parts = urlsplit(url.strip())
@@ -65,7 +65,7 @@ def endpoint(url: str, platform: str, allowed: str, field: str = "api_endpoint")
         raise Invalid(field, "must be a scheme and a host only")
     listed = {entry.strip().lower() for entry in allowed.split(",")} - {""}
     if host in listed or f"{host}:{port}" in listed:
-        if parts.scheme != "https" and not (parts.scheme == "http" and _loopback(host)):
+        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
             raise Invalid(field, "must start with https://")
         name = f"[{host}]" if ":" in host else host
         return f"{parts.scheme}://{name}" + (f":{port}" if port else "")
@@ -78,7 +78,7 @@ def endpoint(url: str, platform: str, allowed: str, field: str = "api_endpoint")
     return f"https://{host}"
 
 
-def _loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,9 +1,9 @@
-"""What a container read of a program within the last seconds, so that lookups do not read it each time.
+"""Cache of programs that this container has read in the last seconds, so that lookups need not read them each time.
 
 A partition of DynamoDB gives 3,000 strongly consistent reads a second, and all of a program is in one:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
-So a lookup reads its caller's key alone, and the rest once in `KEPT_SECONDS`. An operator's save counts within that
-time; the key counts at once. What decides about order, such as the forwarder's view of a gate, does not come from here.
+So a lookup reads only its caller's key each time, and the rest once in `KEPT_SECONDS`. An operator's save takes effect
+within that time, a revoked key at once. Decisions about order, such as the forwarder's, never use this cache.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KEPT_SECONDS = 5.0
 MAX_PROGRAMS = 64
-"""Programs of which something is kept."""
+"""Limit of cached programs."""
 
 _lock = threading.Lock()
 _kept: dict[tuple[str, str], tuple[clocks.Moment, Program, Mapping[str, Mapping[str, Any]]]] = {}
@@ -27,13 +27,13 @@ _kept: dict[tuple[str, str], tuple[clocks.Moment, Program, Mapping[str, Mapping[
 
 
 def get(table: str, program: str) -> tuple[Program, Mapping[str, Mapping[str, Any]]] | None:
-    """Give a program as it was read lately, and items of its partition by their sort keys."""
+    """Return a cached program, and items of its partition by their sort keys; None if there is none."""
     kept = _kept.get((table, program))
     return None if kept is None or clocks.is_past(kept[0], KEPT_SECONDS) else kept[1:]
 
 
 def keep(table: str, program: Program, items: Mapping[str, Mapping[str, Any]]) -> None:
-    """Keep what was just read; the oldest makes room."""
+    """Cache a program; the oldest one makes room."""
     with _lock:
         _kept.pop((table, program.id), None)
         while len(_kept) >= MAX_PROGRAMS:
@@ -42,12 +42,12 @@ def keep(table: str, program: Program, items: Mapping[str, Mapping[str, Any]]) -
 
 
 def forget(table: str, program: str) -> None:
-    """Read a program again when it is next needed: it has changed."""
+    """Remove a program that has changed."""
     with _lock:
         _kept.pop((table, program), None)
 
 
 def clear() -> None:
-    """Read every program again."""
+    """Remove all programs."""
     with _lock:
         _kept.clear()

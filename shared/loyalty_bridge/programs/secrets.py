@@ -1,4 +1,4 @@
-"""Secrets of a program: encrypted with the program as context, decrypted rarely, shown never."""
+"""Secrets of a program: encrypted with the program as encryption context, and cached when decrypted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _lock = threading.Lock()
 
 
 def encrypt(key: str, program: str, secret: str) -> bytes:
-    """Encrypt a secret so that it opens for this program only.
+    """Encrypt a secret; it can be decrypted for this program only.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from loyalty_bridge.errors import NotSent, OutcomeUnknown, Unavailable
-from loyalty_bridge.infra.http_client import IDLE_SECONDS, MAX_REPLY_BYTES, Request, Send, open_transport
+from loyalty_bridge.infra.http_client import IDLE_SECONDS, MAX_REPLY_BYTES, Request, Send, open_client
 from simulators.server import Answer, json_answer, serving
 from simulators.server import Request as Received
 
@@ -45,7 +45,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def send() -> Send:
-    return open_transport(4)
+    return open_client(4)
 
 
 def post(url: str, body: bytes = b"{}", **headers: str) -> Request:
@@ -395,7 +395,7 @@ def test_a_reply_that_comes_after_the_reply_belongs_to_nobody(send: Send) -> Non
 
 
 def test_calls_that_end_at_their_deadline_do_not_end_those_that_take_their_connections(server: Server) -> None:
-    send = open_transport(1)
+    send = open_client(1)
     server.answer = Answer(200, delay=0.02)
     ends = []
 
@@ -428,7 +428,7 @@ def test_a_connection_that_was_idle_for_long_by_either_clock_is_not_used_again(
 
 
 def test_a_call_waits_for_a_connection_until_its_deadline_only(server: Server) -> None:
-    send = open_transport(1)
+    send = open_client(1)
     server.answers = [Answer(200, delay=2)]
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(send, post(server.url), soon())
@@ -448,7 +448,7 @@ def test_a_call_waits_for_a_connection_until_its_deadline_only(server: Server) -
 
 @pytest.mark.parametrize("codings", ["gzip", "gzip, gzip", ", ".join(["gzip"] * 6), ", ".join(["gzip"] * 2000)])
 def test_a_reply_that_cannot_be_decoded_frees_its_connection(server: Server, codings: str) -> None:
-    send = open_transport(1)
+    send = open_client(1)
     server.answers = [Answer(200, b"nothing that was packed", headers={"content-encoding": codings})] * 3
 
     for _ in range(3):
@@ -474,7 +474,7 @@ def test_a_host_that_leads_to_the_clouds_own_services_gets_nothing(
 
 
 def test_calls_share_a_bounded_number_of_connections(server: Server) -> None:
-    send = open_transport(3)
+    send = open_client(3)
     server.answer = Answer(200, delay=0.01)
 
     with ThreadPoolExecutor(12) as pool:
@@ -486,7 +486,7 @@ def test_calls_share_a_bounded_number_of_connections(server: Server) -> None:
 
 
 def test_a_reply_without_end_is_not_read_to_it_and_frees_its_connection(server: Server) -> None:
-    send = open_transport(1)
+    send = open_client(1)
     large = Answer(200, b"x" * (MAX_REPLY_BYTES + 100_000))
     server.answers = [large, large]
 
@@ -499,7 +499,7 @@ def test_a_reply_without_end_is_not_read_to_it_and_frees_its_connection(server: 
 
 @pytest.mark.parametrize("delivery", ["reset", "close", "silent"])
 def test_a_failed_exchange_frees_its_connection(server: Server, delivery: Any) -> None:
-    send = open_transport(1)
+    send = open_client(1)
     server.answers = [Answer(200, b"body", delivery=delivery)] * 3
 
     for _ in range(3):

@@ -13,7 +13,7 @@ import pytest
 
 from loyalty_bridge.errors import NotSent
 from loyalty_bridge.infra import http_client
-from loyalty_bridge.infra.http_client import Request, open_transport
+from loyalty_bridge.infra.http_client import Request, open_client
 from simulators.server import json_answer
 from tests.support import tls
 
@@ -34,7 +34,7 @@ def post(url: str) -> Request:
 
 
 def test_a_server_whose_authority_is_trusted_gets_the_request(trusted: Path) -> None:
-    send = open_transport(1)
+    send = open_client(1)
 
     with tls.serving(lambda _: json_answer(201, {}), trusted) as url:
         replies = [send(post(url), time.monotonic() + 5) for _ in range(2)]
@@ -43,7 +43,7 @@ def test_a_server_whose_authority_is_trusted_gets_the_request(trusted: Path) -> 
 
 
 def test_the_authorities_are_read_once_for_all_connections(trusted: Path, tmp_path: Path) -> None:
-    first, second = open_transport(1), open_transport(1)
+    first, second = open_client(1), open_client(1)
 
     with tls.serving(lambda _: json_answer(201, {}), trusted) as url:
         first(post(url), time.monotonic() + 5)
@@ -58,12 +58,12 @@ def test_a_server_whose_authority_is_not_trusted_gets_nothing(trusted: Path, tmp
     unknown = tls.certificate(tmp_path / "other")
 
     with tls.serving(lambda _: json_answer(201, {}), unknown) as url, pytest.raises(NotSent):
-        open_transport(1)(post(url), time.monotonic() + 5)
+        open_client(1)(post(url), time.monotonic() + 5)
 
 
 def test_a_server_with_the_certificate_of_another_host_gets_nothing(tmp_path: Path, trusted: Path) -> None:
     with tls.serving(lambda _: json_answer(201, {}), trusted) as url, pytest.raises(NotSent):
-        open_transport(1)(post(url.replace("127.0.0.1", "localhost")), time.monotonic() + 5)
+        open_client(1)(post(url.replace("127.0.0.1", "localhost")), time.monotonic() + 5)
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
@@ -72,11 +72,11 @@ def test_the_deployer_may_name_the_authorities(tmp_path: Path, monkeypatch: pyte
     http_client._tls.cache_clear()
     with tls.serving(lambda _: json_answer(201, {}), certificate) as url:
         with pytest.raises(NotSent):
-            open_transport(1)(post(url), time.monotonic() + 5)
+            open_client(1)(post(url), time.monotonic() + 5)
         monkeypatch.setenv(name, str(tls.authorities(tmp_path, certificate)))
         http_client._tls.cache_clear()
 
-        reply = open_transport(1)(post(url), time.monotonic() + 5)
+        reply = open_client(1)(post(url), time.monotonic() + 5)
 
     http_client._tls.cache_clear()
     assert reply.status == 201
@@ -111,7 +111,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 def test_a_proxy_that_the_deployer_names_passes_the_request_on(trusted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = Proxy()
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    send = open_transport(1)
+    send = open_client(1)
 
     with tls.serving(lambda _: json_answer(201, {}), trusted) as url:
         replies = [send(post(url), time.monotonic() + 5) for _ in range(2)]
@@ -128,7 +128,7 @@ def test_a_host_that_the_deployer_excepts_is_reached_without_the_proxy(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
     with tls.serving(lambda _: json_answer(201, {}), trusted) as url:
-        reply = open_transport(1)(post(url), time.monotonic() + 5)
+        reply = open_client(1)(post(url), time.monotonic() + 5)
 
     assert (reply.status, proxy.asked) == (201, [])
 
@@ -140,4 +140,4 @@ def test_a_proxy_that_cannot_be_one_means_not_sent(trusted: Path, monkeypatch: p
     monkeypatch.setenv("HTTPS_PROXY", proxy)
 
     with tls.serving(lambda _: json_answer(201, {}), trusted) as url, pytest.raises(NotSent):
-        open_transport(1)(post(url), time.monotonic() + 2)
+        open_client(1)(post(url), time.monotonic() + 2)

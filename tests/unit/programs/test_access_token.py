@@ -18,10 +18,10 @@ from moto.dynamodb.models import DynamoDBBackend
 from loyalty_bridge.actions.clients import convercus_client
 from loyalty_bridge.errors import NotConnected, NotSent, Unavailable
 from loyalty_bridge.infra import aws, dynamodb
-from loyalty_bridge.infra.http_client import open_transport
+from loyalty_bridge.infra.http_client import open_client
 from loyalty_bridge.programs import repository
 from loyalty_bridge.programs.access_token import ITEM, SharedToken, Token, from_item
-from loyalty_bridge.programs.connection import Connection, Program, merged
+from loyalty_bridge.programs.connection import Connection, Program, merge
 from loyalty_bridge.programs.secrets import decrypt
 from loyalty_bridge.settings import ProgramSettings
 from simulators.convercus import Convercus, simulate
@@ -131,7 +131,7 @@ def put(settings: ProgramSettings, **numbers: float) -> None:
 def connected(settings: ProgramSettings, convercus: Convercus, upstream: Upstream, **change: Any) -> Program:
     """Save a program that reaches the simulated Convercus."""
     api = {"base_url": convercus.url, "auth_url": convercus.url, "realm": upstream.id, "interaction_id": "SHOP-1"}
-    connection = merged(Connection(), {"loyalty": {"api": api | change}})
+    connection = merge(Connection(), {"loyalty": {"api": api | change}})
     before = repository.load(settings, ["demo"]).get("demo")
     secrets = {"convercus_client_secret": upstream.settings.client_secret}
     return repository.save(settings, before, "demo", connection, secrets)
@@ -151,7 +151,7 @@ def test_a_burst_of_containers_logs_in_once(stores: ProgramSettings, convercus: 
     start = threading.Barrier(burst)
 
     def look_up(_: int) -> object:
-        client = convercus_client(stores, program, None, open_transport(1))
+        client = convercus_client(stores, program, None, open_client(1))
         start.wait()
         return client.account_details("A1", deadline=soon(20))
 
@@ -165,14 +165,14 @@ def test_a_burst_of_containers_with_an_expired_token_logs_in_once_more(
     stores: ProgramSettings, convercus: Convercus, upstream: Upstream
 ) -> None:
     program = connected(stores, convercus, upstream)
-    convercus_client(stores, program, None, open_transport(1)).account_details("A1", deadline=soon())
+    convercus_client(stores, program, None, open_client(1)).account_details("A1", deadline=soon())
     known = from_item(item(stores))
     upstream.misbehave(kind="expired_token")
     burst = 8
     start = threading.Barrier(burst)
 
     def look_up(_: int) -> object:
-        client = convercus_client(stores, program, known, open_transport(1))
+        client = convercus_client(stores, program, known, open_client(1))
         start.wait()
         return client.account_details("A1", deadline=soon(20))
 
@@ -298,11 +298,11 @@ def test_a_slow_renewal_leaves_time_to_use_the_old_token(
     stores: ProgramSettings, convercus: Convercus, upstream: Upstream
 ) -> None:
     program = connected(stores, convercus, upstream)
-    convercus_client(stores, program, None, open_transport(1)).account_details("A1", deadline=soon())
+    convercus_client(stores, program, None, open_client(1)).account_details("A1", deadline=soon())
     known = replace(from_item(item(stores)), renew_at=0.0)
     upstream.misbehave(kind="slow", on="token", seconds=5)
 
-    client = convercus_client(stores, program, known, open_transport(1))
+    client = convercus_client(stores, program, known, open_client(1))
 
     assert client.account_details("A1", deadline=soon(1))["accountId"] == "A1"
 
@@ -358,10 +358,10 @@ def test_no_item_is_no_token() -> None:
 def test_a_program_with_another_secret_logs_in_anew(
     stores: ProgramSettings, convercus: Convercus, upstream: Upstream
 ) -> None:
-    convercus_client(stores, connected(stores, convercus, upstream), None, open_transport(1)).token(soon(), "")
+    convercus_client(stores, connected(stores, convercus, upstream), None, open_client(1)).token(soon(), "")
     upstream.configure(client_secret="rotated-secret")
 
-    client = convercus_client(stores, connected(stores, convercus, upstream), None, open_transport(1))
+    client = convercus_client(stores, connected(stores, convercus, upstream), None, open_client(1))
     client.account_details("A1", deadline=soon())
 
     assert upstream.logins == 2
@@ -385,13 +385,13 @@ def test_a_program_that_cannot_reach_convercus_says_what_is_not_set(
     program = connected(stores, convercus, upstream, **change)
 
     with pytest.raises(NotConnected) as not_connected:
-        convercus_client(stores, program, None, open_transport(1))
+        convercus_client(stores, program, None, open_client(1))
 
     assert str(not_connected.value).endswith(f": {absent}")
 
 
 def test_streaming_needs_nothing_of_what_reaches_convercus() -> None:
-    connection = merged(
+    connection = merge(
         Connection(),
         {
             "loyalty": {"membership_optins": ("Email",), "default_optins": ("Email",)},

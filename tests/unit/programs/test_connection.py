@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from loyalty_bridge.errors import Invalid
-from loyalty_bridge.programs.connection import Connection, Program, Secret, merged
+from loyalty_bridge.programs.connection import Connection, Program, Secret, merge
 
 COMPLETE = {
     "loyalty": {"membership_optins": ["Newsletter", "SMS"], "default_optins": ["Newsletter"]},
@@ -22,9 +22,9 @@ def shown(connection: Connection) -> dict[str, Any]:
 
 
 def test_a_change_leaves_what_it_does_not_name() -> None:
-    before = merged(merged(Connection(), COMPLETE), {"engagement": {"rules": {"max_objects": 50}}})
+    before = merge(merge(Connection(), COMPLETE), {"engagement": {"rules": {"max_objects": 50}}})
 
-    after = merged(before, {"engagement": {"rules": {"update_existing_only": True}}, "attribute_writes": "all"})
+    after = merge(before, {"engagement": {"rules": {"update_existing_only": True}}, "attribute_writes": "all"})
 
     rules = shown(after)["engagement"]["rules"]
     assert (rules["max_objects"], rules["update_existing_only"]) == (50, True)
@@ -33,16 +33,16 @@ def test_a_change_leaves_what_it_does_not_name() -> None:
 
 
 def test_a_list_is_replaced_and_not_merged() -> None:
-    after = merged(merged(Connection(), COMPLETE), {"loyalty": {"membership_optins": ["Newsletter", "Push"]}})
+    after = merge(merge(Connection(), COMPLETE), {"loyalty": {"membership_optins": ["Newsletter", "Push"]}})
 
     assert shown(after)["loyalty"]["membership_optins"] == ["Newsletter", "Push"]
 
 
 def test_a_change_does_not_touch_the_connection_it_is_made_from() -> None:
-    before = merged(Connection(), COMPLETE)
+    before = merge(Connection(), COMPLETE)
     as_it_was = shown(before)
 
-    merged(before, {"engagement": {"rules": {"max_objects": 5}}, "loyalty": {"default_optins": ["SMS"]}})
+    merge(before, {"engagement": {"rules": {"max_objects": 5}}, "loyalty": {"default_optins": ["SMS"]}})
 
     assert shown(before) == as_it_was
 
@@ -57,15 +57,13 @@ def test_what_did_not_change_is_left_out_only_where_all_that_was_sent_is_there(
 ) -> None:
     rules = {"update_existing_only": existing_only}
 
-    connection = merged(
-        Connection(), {"attribute_writes": writes, "engagement": {"platform": platform, "rules": rules}}
-    )
+    connection = merge(Connection(), {"attribute_writes": writes, "engagement": {"platform": platform, "rules": rules}})
 
     assert connection.only_changed == only_changed
 
 
 def test_names_are_trimmed() -> None:
-    after = merged(Connection(), {"loyalty": {"membership_optins": [" SMS "], "default_optins": ["SMS  "]}})
+    after = merge(Connection(), {"loyalty": {"membership_optins": [" SMS "], "default_optins": ["SMS  "]}})
 
     loyalty = shown(after)["loyalty"]
     assert (loyalty["membership_optins"], loyalty["default_optins"]) == (["SMS"], ["SMS"])
@@ -78,7 +76,7 @@ def test_a_line_break_that_was_copied_along_is_no_part_of_a_text(before: dict[st
         "engagement": {"platform": "moengage", "workspace_id": " WORKSPACE\r\n"},
     }
 
-    after = shown(merged(merged(Connection(), before), change))
+    after = shown(merge(merge(Connection(), before), change))
 
     assert (after["loyalty"]["api"]["client"], after["engagement"]["workspace_id"]) == ("client-1", "WORKSPACE")
 
@@ -113,17 +111,17 @@ def test_a_line_break_that_was_copied_along_is_no_part_of_a_text(before: dict[st
     ],
 )
 def test_what_cannot_be_set_is_refused_by_its_name(change: dict[str, Any], field: str) -> None:
-    before = merged(Connection(), COMPLETE)
+    before = merge(Connection(), COMPLETE)
 
     with pytest.raises(Invalid) as refused:
-        merged(before, change)
+        merge(before, change)
 
     assert refused.value.field == field
 
 
 def test_a_reason_names_the_opt_ins_that_are_not_the_programs() -> None:
     with pytest.raises(Invalid, match="not among membership_optins: Fax, Pager"):
-        merged(Connection(), {"loyalty": {"membership_optins": ["SMS"], "default_optins": ["Pager", "SMS", "Fax"]}})
+        merge(Connection(), {"loyalty": {"membership_optins": ["SMS"], "default_optins": ["Pager", "SMS", "Fax"]}})
 
 
 @pytest.mark.parametrize(
@@ -153,21 +151,21 @@ def test_a_reason_names_the_opt_ins_that_are_not_the_programs() -> None:
 )
 def test_a_reason_says_what_would_be_right_and_never_the_value(change: dict[str, Any], told: str) -> None:
     with pytest.raises(Invalid) as refused:
-        merged(Connection(), change)
+        merge(Connection(), change)
 
     assert told in str(refused.value)
     assert "Ida" not in str(refused.value)
 
 
 def test_a_number_and_a_flag_may_be_written_as_texts() -> None:
-    after = merged(Connection(), {"repeat_window": "60", "engagement": {"rules": {"update_existing_only": "true"}}})
+    after = merge(Connection(), {"repeat_window": "60", "engagement": {"rules": {"update_existing_only": "true"}}})
 
     assert after.repeat_window == 60
     assert after.engagement.rules.update_existing_only is True
 
 
 def test_a_connection_survives_being_written_and_read() -> None:
-    connection = merged(merged(Connection(), COMPLETE), {"engagement": {"rules": {"identifier_type": "user_alias"}}})
+    connection = merge(merge(Connection(), COMPLETE), {"engagement": {"rules": {"identifier_type": "user_alias"}}})
 
     assert msgspec.json.decode(msgspec.json.encode(connection), type=Connection) == connection
 
@@ -245,6 +243,6 @@ API_KEY = {"braze_api_key": Secret(b"closed", "1234")}
 def test_an_incomplete_connection_tells_what_is_missing(
     change: dict[str, Any], secrets: dict[str, Secret], missing: list[str]
 ) -> None:
-    program = Program("demo", merged(Connection(), change), secrets=secrets)
+    program = Program("demo", merge(Connection(), change), secrets=secrets)
 
     assert program.missing() == missing

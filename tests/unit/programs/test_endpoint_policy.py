@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loyalty_bridge.errors import Invalid
-from loyalty_bridge.programs.endpoint_policy import endpoint
+from loyalty_bridge.programs.endpoint_policy import validate_endpoint
 
 US_01 = "https://rest.iad-01.braze.com"
 
@@ -29,7 +29,7 @@ US_01 = "https://rest.iad-01.braze.com"
     ],
 )
 def test_a_host_of_braze_is_taken_in_its_plain_form(url: str, checked: str) -> None:
-    assert endpoint(url, "braze", "") == checked
+    assert validate_endpoint(url, "braze", "") == checked
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_host_of_braze_is_taken_in_its_plain_form(url: str, checked: str) -> N
 )
 def test_any_other_address_is_refused_under_the_name_of_its_field(url: str) -> None:
     with pytest.raises(Invalid) as refused:
-        endpoint(url, "braze", "", "engagement.api_endpoint")
+        validate_endpoint(url, "braze", "", "engagement.api_endpoint")
 
     assert refused.value.field == "engagement.api_endpoint"
     assert "evil" not in refused.value.reason
@@ -163,7 +163,7 @@ def test_whatever_is_put_together_is_refused_or_one_of_brazes_hosts(pieces: list
     checked = ""
 
     with suppress(Invalid):
-        checked = endpoint("https://" + "".join(pieces), "braze", "")
+        checked = validate_endpoint("https://" + "".join(pieces), "braze", "")
 
     assert checked in {"", US_01}
 
@@ -185,10 +185,10 @@ def test_whatever_is_put_together_is_refused_or_one_of_brazes_hosts(pieces: list
 )
 def test_each_platform_has_hosts_of_its_own(platform: str, url: str, fits: bool) -> None:
     if fits:
-        assert endpoint(url, platform, "") == url
+        assert validate_endpoint(url, platform, "") == url
     else:
         with pytest.raises(Invalid):
-            endpoint(url, platform, "")
+            validate_endpoint(url, platform, "")
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_each_platform_has_hosts_of_its_own(platform: str, url: str, fits: bool)
     ],
 )
 def test_a_host_that_the_operator_has_allowed_is_taken(url: str, allowed: str, checked: str) -> None:
-    assert endpoint(url, "braze", allowed) == checked
+    assert validate_endpoint(url, "braze", allowed) == checked
 
 
 @pytest.mark.parametrize(
@@ -227,4 +227,4 @@ def test_a_host_that_the_operator_has_allowed_is_taken(url: str, allowed: str, c
 )
 def test_an_allowance_is_for_exactly_that_host(url: str, allowed: str) -> None:
     with pytest.raises(Invalid):
-        endpoint(url, "braze", allowed)
+        validate_endpoint(url, "braze", allowed)

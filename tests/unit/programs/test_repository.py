@@ -14,14 +14,14 @@ from moto import mock_aws
 from loyalty_bridge.errors import Conflict, Unavailable
 from loyalty_bridge.infra import aws
 from loyalty_bridge.programs import access_token, api_keys, deletion, delivery_state, recent, repository, secrets
-from loyalty_bridge.programs.connection import Connection, merged
+from loyalty_bridge.programs.connection import Connection, merge
 from loyalty_bridge.programs.secrets import decrypt, encrypt
 from loyalty_bridge.settings import ProgramSettings
 from tests.support.lost_replies import lose_replies
 from tests.support.template import resources
 
 KEY = "braze-rest-api-key-1234"
-CONNECTION = merged(
+CONNECTION = merge(
     Connection(),
     {
         "loyalty": {"membership_optins": ["SMS"], "default_optins": ["SMS"]},
@@ -87,7 +87,7 @@ def test_a_program_comes_with_its_gate(settings: ProgramSettings) -> None:
     repository.save(settings, None, "other", CONNECTION, {})
     delivery_state.note_failure(settings, "demo", 1_772_359_200.0)
 
-    repository.save(settings, saved, "demo", merged(CONNECTION, {"attribute_writes": "all"}), {})
+    repository.save(settings, saved, "demo", merge(CONNECTION, {"attribute_writes": "all"}), {})
     loaded = repository.load(settings, ["demo", "other"])
 
     assert {name: program.delivery_state.failing_since for name, program in loaded.items()} == {
@@ -107,7 +107,7 @@ def test_a_program_that_exists_is_not_made_anew(settings: ProgramSettings) -> No
 
 def test_saving_over_an_unseen_change_is_a_conflict(settings: ProgramSettings) -> None:
     before = repository.save(settings, None, "demo", CONNECTION, {})
-    theirs = repository.save(settings, before, "demo", merged(CONNECTION, {"attribute_writes": "all"}), {})
+    theirs = repository.save(settings, before, "demo", merge(CONNECTION, {"attribute_writes": "all"}), {})
 
     with pytest.raises(Conflict):
         repository.save(settings, before, "demo", CONNECTION, {"braze_api_key": KEY})
@@ -150,10 +150,10 @@ def test_a_program_that_was_deleted_meanwhile_does_not_come_back(settings: Progr
 def test_the_epoch_rises_with_another_workspace_or_other_users_only(
     settings: ProgramSettings, endpoint: str, change: dict[str, Any], new_workspace: bool, rises: bool
 ) -> None:
-    connection = merged(CONNECTION, {"engagement": {"api_endpoint": endpoint}})
+    connection = merge(CONNECTION, {"engagement": {"api_endpoint": endpoint}})
     before = repository.save(settings, None, "demo", connection, {"braze_api_key": KEY})
 
-    repository.save(settings, before, "demo", merged(connection, change), {}, new_workspace=new_workspace)
+    repository.save(settings, before, "demo", merge(connection, change), {}, new_workspace=new_workspace)
 
     assert repository.load(settings, ["demo"])["demo"].destination_version == before.destination_version + rises
 
@@ -169,10 +169,10 @@ def test_the_epoch_rises_with_another_workspace_or_other_users_only(
 def test_the_epoch_rises_when_what_was_sent_is_not_there_for_all_users(
     settings: ProgramSettings, was: dict[str, Any], becomes: dict[str, Any]
 ) -> None:
-    connection = merged(CONNECTION, {"engagement": {"rules": was}})
+    connection = merge(CONNECTION, {"engagement": {"rules": was}})
     before = repository.save(settings, None, "demo", connection, {"braze_api_key": KEY})
 
-    repository.save(settings, before, "demo", merged(connection, {"engagement": {"rules": becomes}}), {})
+    repository.save(settings, before, "demo", merge(connection, {"engagement": {"rules": becomes}}), {})
 
     assert repository.load(settings, ["demo"])["demo"].destination_version == before.destination_version + 1
 

@@ -23,7 +23,7 @@ from loyalty_bridge.errors import (
     Unavailable,
     UpstreamRejected,
 )
-from loyalty_bridge.infra.http_client import Reply, Request, open_transport
+from loyalty_bridge.infra.http_client import Reply, Request, open_client
 from loyalty_bridge.platforms.convercus import client as convercus_client
 from loyalty_bridge.platforms.convercus.client import Client, Membership, login
 from loyalty_bridge.platforms.convercus.settings import ConvercusApi, Endpoints
@@ -56,7 +56,7 @@ def api_of(convercus: Convercus, program: Program, **change: Any) -> ConvercusAp
 
 def client_of(convercus: Convercus, program: Program, secret: str = SECRET, **change: Any) -> Client:
     """Make a client that logs in for itself, and pauses for no time."""
-    api, send = api_of(convercus, program, **change), open_transport(4)
+    api, send = api_of(convercus, program, **change), open_client(4)
     kept: list[str] = []
 
     def token(deadline: float, refused: str) -> str:
@@ -458,7 +458,7 @@ def test_where_nobody_listens_nothing_was_sent() -> None:
     api = ConvercusApi(base_url="http://127.0.0.1:1", interaction_id="SHOP-1")
 
     with pytest.raises(NotSent):
-        book(Client(api, open_transport(1), lambda *_: "token"), deadline=soon(0.2))
+        book(Client(api, open_client(1), lambda *_: "token"), deadline=soon(0.2))
 
 
 @pytest.mark.parametrize(("call", "read"), READS, ids=[name for name, _ in READS])

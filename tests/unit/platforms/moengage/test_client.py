@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from loyalty_bridge.infra.http_client import open_transport
+from loyalty_bridge.infra.http_client import open_client
 from loyalty_bridge.platforms.moengage.client import check_connection, data
 from simulators.moengage import simulate
 
@@ -52,7 +52,7 @@ def test_a_moengage_that_checks_takes_all_calls() -> None:
     calls = {"customer": user, "event": event, "transition": bulk}
 
     with simulate(workspaces={"WS": "key"}) as moengage:
-        send, deadline = open_transport(1), time.monotonic() + 5
+        send, deadline = open_client(1), time.monotonic() + 5
         requests = [data(moengage.url, "WS", "key", path, body) for path, body in calls.items()]
         statuses = [send(request, deadline).status for request in requests]
         tested = [send(check_connection(moengage.url, "WS", key), deadline).status for key in ("key", "wrong")]

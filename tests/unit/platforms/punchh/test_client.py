@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from loyalty_bridge.errors import ConnectionBroken, Invalid, NotSent, OutcomeUnknown, UpstreamRejected
-from loyalty_bridge.infra.http_client import Reply, Request, open_transport
+from loyalty_bridge.infra.http_client import Reply, Request, open_client
 from loyalty_bridge.platforms.punchh.client import (
     ALREADY_MEMBER,
     Guest,
@@ -384,7 +384,7 @@ def served() -> Iterator[Punchh]:
 
 def test_all_calls_pass_the_real_transport(served: Punchh) -> None:
     served.business.campaigns["T0KEN"] = Campaign(campaign_id="9")
-    send, deadline = open_transport(1), time.monotonic() + 5
+    send, deadline = open_client(1), time.monotonic() + 5
     api = PunchhApi(base_url=served.url, client="client")
 
     user_id = sign_up(send, api, deadline=deadline)
