@@ -1,4 +1,7 @@
-"""The AWS clients: made when first used, once per container."""
+"""The AWS clients: created on first use, once per container.
+
+Failures of AWS raise `Unavailable` (see `reaching`); callers do not repeat that in their documentation.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,9 @@ _IDLE_SECONDS = 20.0
 """Connections that were idle for longer are closed before use. A function that was frozen does not see what happened to
 them: https://docs.aws.amazon.com/lambda/latest/dg/best-practices.html (function code, keep-alive)"""
 _SHORT_SECONDS = 2.0
-"""A function that waits for a store for less has a caller who waits, too."""
+"""A function with a shorter limit has a caller who waits."""
 _AGAIN_SECONDS = 0.25
-"""For so long what failed at once is repeated, where a caller waits."""
+"""Calls that failed within this time are repeated, where a caller waits."""
 _MOST_ATTEMPTS = 4
 _THROTTLED = frozenset({
     "ProvisionedThroughputExceededException", "ThrottlingException", "ThrottledException", "Throttling",
@@ -46,7 +49,7 @@ _used: dict[tuple[str, bool], clocks.Moment] = {}
 
 
 def _client(service: str, *, once: bool = False) -> Any:
-    """Give the container's client of a service, with fresh connections; threads may ask for it at once."""
+    """Return the container's client of a service, without stale connections; safe for threads."""
     with _lock:
         client = _made(service, once)
         if (service, once) in _used and clocks.is_past(_used[service, once], _IDLE_SECONDS):
@@ -94,7 +97,7 @@ def _note_start(params: Any, **_: Any) -> None:
 def _repeat(
     attempts: int, response: Any = None, caught_exception: Any = None, request_dict: Any = None, **_: Any
 ) -> float | None:
-    """Say in how many seconds a call that failed at once is repeated: the first time without a pause.
+    """Return the seconds until a call that failed quickly is repeated: 0 the first time, None for never.
 
     A connection that broke, a throttled call and an error of AWS cost no time; a time-out does, and is not repeated.
     """
@@ -112,7 +115,7 @@ def _repeat(
 
 
 def pause(attempts: int) -> float:
-    """Seconds to wait before a throttled call is repeated: none at first, then tens of milliseconds."""
+    """Return the pause before a throttled call is repeated: 0 at first, then tens of milliseconds."""
     return 0.03 * (attempts - 1) * random.uniform(0.5, 1.5)  # noqa: S311
 
 
@@ -122,7 +125,7 @@ def dynamodb() -> DynamoDBClient:
 
 
 def dynamodb_once() -> DynamoDBClient:
-    """DynamoDB, asked briefly: for what may be lost."""
+    """DynamoDB with a short limit and no repeats, for data that may be lost."""
     return cast("DynamoDBClient", _client("dynamodb", once=True))
 
 
@@ -152,7 +155,7 @@ def sqs() -> SQSClient:
 
 
 def run_in_parallel(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
-    """Do several round trips at once."""
+    """Run several round trips in parallel."""
     if len(parts) <= 1:
         return [work(part) for part in parts]
     from concurrent.futures import ThreadPoolExecutor
@@ -163,12 +166,12 @@ def run_in_parallel(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
 
 @contextmanager
 def reaching(what: str, but: type[BaseException] | tuple[()] = ()) -> Iterator[None]:
-    """Turn whatever AWS throws into `Unavailable`, naming what was to be reached and AWS's code, never its text.
+    """Turn errors of AWS into `Unavailable`, with the name of the store and AWS's error code, never its text.
 
     Parameters
     ----------
     but
-        What passes as it is: a failed condition is an answer, not a failure.
+        Errors to pass on: a failed condition is an answer, not a failure.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 

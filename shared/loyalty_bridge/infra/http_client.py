@@ -1,4 +1,4 @@
-"""One HTTP exchange: kept-alive connections, deadlines that hold, and errors that tell whether a repeat may double.
+"""HTTP exchanges: keep-alive, strict deadlines, and errors that say whether a repeat may act twice.
 
 `requests` follows redirects and bounds each read, not the whole; a token must not follow a redirect, and an answer
 dripping in byte by byte would outlive the invocation. So its adapter is used directly, with a watchdog that shuts the
@@ -41,7 +41,7 @@ _watched = threading.local()
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be sent. Its representation shows neither headers nor body: they hold keys and members' data."""
+    """A request. Its representation shows neither headers nor body: they hold keys and members' data."""
 
     method: str
     url: str
@@ -117,8 +117,8 @@ Raises `NotSent` when the request certainly did not arrive, `OutcomeUnknown` whe
 
 
 def open_client(connections: int) -> Send:
-    """Make a transport that keeps at most so many connections to a host open, and alive between calls."""
-    # Imported here: only who sends pays for it at cold start.
+    """Return a `Send` that keeps at most so many connections to a host open between calls."""
+    # Imported here: only functions that send pay for it at cold start.
     from loyalty_bridge.infra.connection_pool import Adapter
 
     adapter = Adapter(connections, _tls())
@@ -144,7 +144,7 @@ def open_client(connections: int) -> Send:
             if len(body) > MAX_REPLY_BYTES:
                 raise OutcomeUnknown("the reply is too large")
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            # The text may hold the key: of a header that cannot be written (a ValueError), the whole is told.
+            # Never use the error's text: for an invalid header (a ValueError) it contains the value, i.e. the API key.
             cause = type(_root(error)).__name__
             if _watched.is_sent:
                 raise OutcomeUnknown(f"no reply ({cause})") from None
@@ -157,20 +157,20 @@ def open_client(connections: int) -> Send:
 
 
 def _root(error: BaseException) -> BaseException:
-    """Find what urllib3 reported inside what requests and its retries wrapped around it."""
+    """Return the error of urllib3 that requests and its retries have wrapped."""
     inner = getattr(error, "reason", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
     return _root(inner) if isinstance(inner, BaseException) else error
 
 
 def unwatch() -> None:
-    """End the watch over the thread's exchange."""
+    """Cancel the watchdog of the thread's exchange."""
     timer = _watched.__dict__.pop("timer", None)
     if timer:
         timer.cancel()
 
 
 def _proxies(url: str) -> dict[str, str]:
-    """Give the proxy that the deployer has set for this address, as `requests` does for ``https://``."""
+    """Return the proxy that the environment sets for this address, as `requests` does for ``https://``."""
     proxy = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
     if not proxy or not url.startswith("https:"):
         return {}

@@ -1,9 +1,9 @@
 """The access token of a program's loyalty platform: one for all containers, encrypted in the store.
 
-One item beside the connection, so that both come in one round trip. Whoever finds that the token is missing, nearly
-over or refused takes a lease with a conditional write and logs in; the others go on with the old token while it is
-good, or wait for the new one. A burst of containers logs in once, and a container that dies holds up the others no
-longer than its lease.
+It is an item beside the connection, so that one round trip reads both. A container whose token is missing, rejected or
+about to expire takes a lease with a conditional write and logs in. The others use the old token while it is valid, or
+wait for the new one. So a burst of containers logs in once, and a container that dies delays the others no longer than
+its lease.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
 ITEM = "token"
 """Sort key of the item."""
 RENEW_AT = 0.8
-"""Part of its life after which a token is renewed (https://doc.convercus.io/docs/api-authentication)."""
+"""Share of its lifetime after which a token is renewed (https://doc.convercus.io/docs/api-authentication)."""
 LEASE_SECONDS = 10.0
-"""A login that takes longer is given up."""
+"""Limit of a login."""
 _PLAINTEXT_BYTES = 4096  # of one KMS call: https://docs.aws.amazon.com/kms/latest/APIReference/API_Encrypt.html
 
 Login: TypeAlias = Callable[[float], tuple[str, float]]
-"""``login(deadline)``: a new token, and for how many seconds it is good; raises `NotSent`."""
+"""``login(deadline)``: a new token and its lifetime in seconds; raises `NotSent`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """The item as it is stored; times in epoch seconds.
+    """The stored token; times in epoch seconds.
 
     Attributes
     ----------
     issue
         Rises with every login; 0 before the first.
     purpose
-        For which login it was given: that of a connection that was changed is of no use.
+        Identifies the login that returned it: after a change of the connection, it is of no use.
     sealed
-        The token in pieces that KMS can encrypt.
+        The encrypted token, in pieces that KMS can encrypt.
     leased_until
-        Until when somebody else is logging in.
+        Time until which another container may be logging in.
     """
 
     issue: int = 0
@@ -61,7 +61,7 @@ class Token:
 
 
 def from_item(item: Mapping[str, Any]) -> Token:
-    """Read an item, also an empty one."""
+    """Decode an item, also an empty one."""
     return Token(
         issue=int(number(item, "issue")),
         purpose=text(item, "purpose"),
@@ -74,16 +74,16 @@ def from_item(item: Mapping[str, Any]) -> Token:
 
 @dataclass(slots=True)
 class SharedToken:
-    """Gives the token that all containers share; the threads of one container may share it.
+    """Returns the token that all containers share; safe for threads.
 
     Attributes
     ----------
     purpose
-        Tells one login from another.
+        Identifies the login.
     latest
-        The item as it was read with the program; None reads it when it is first needed.
+        The item, if it was read with the program; None reads it on first use.
     clock
-        Gives the time in epoch seconds.
+        Returns the time in epoch seconds.
     """
 
     settings: ProgramSettings
@@ -95,17 +95,17 @@ class SharedToken:
     sleep: Callable[[float], None] = time.sleep
 
     def __call__(self, deadline: float, refused: str = "") -> str:
-        """Give a token, before a deadline (of `time.monotonic`).
+        """Return a token, before a deadline (of `time.monotonic`).
 
         Parameters
         ----------
         refused
-            A token that is no longer accepted, whatever was said when it was given.
+            A token that the platform has rejected before its time.
 
         Raises
         ------
         NotSent
-            Whatever happened to the login: what needed the token was not sent. `ConnectionBroken` stays one.
+            The login failed: the request that needs the token was not sent. `ConnectionBroken` is passed on.
         """
         try:
             return self._give(deadline, refused)
@@ -128,15 +128,15 @@ class SharedToken:
                 if not value:
                     raise
             if value:
-                return value  # somebody else renews it, or it cannot be renewed now
+                return value  # another container renews it, or it cannot be renewed now
             self.latest = None
             if time.monotonic() >= deadline:
                 raise NotSent("the token cannot be renewed in time")
         raise NotSent("the token is being renewed", retry_after=max(seen.leased_until - now, 0))
 
     def _renewed(self, seen: Token, now: float, deadline: float, has_old: bool) -> str:
-        """Log in under a lease; give nothing when somebody else has it or has renewed the token meanwhile."""
-        # With a token that is still good, half of the time is for what needs it.
+        """Log in under a lease; return "" if another container has it, or has renewed the token."""
+        # With a token that is still valid, half of the time is left for the request that needs it.
         seconds = min((deadline - time.monotonic()) / (2 if has_old else 1), LEASE_SECONDS)
         owner = uuid.uuid4().hex
         if not _take_lease(self.settings, self.program, seen.issue, now, now + seconds, owner):
@@ -161,9 +161,9 @@ class SharedToken:
 
 
 def _take_lease(settings: ProgramSettings, program: str, issue: int, now: float, until: float, owner: str) -> bool:
-    """Take the lease unless somebody has it, or has renewed the token since it was read.
+    """Take the lease, unless another container has it, or has renewed the token since it was read.
 
-    The lease that stands in the way may be our own: the client repeats a write whose reply was lost.
+    The lease that blocks the write may be our own: the client repeats a write whose reply was lost.
     """
     unchanged = "issue = :issue" if issue else "attribute_not_exists(issue)"
     is_free = "attribute_not_exists(leased_until) OR leased_until <= :now OR leased_by = :owner"
@@ -191,7 +191,7 @@ def _save(
             for start in range(0, len(value), _PLAINTEXT_BYTES)
         )
     token = Token(issue, purpose, sealed, now + RENEW_AT * seconds, now + seconds)
-    # When the condition fails, the lease was over and another container was faster: both tokens are good.
+    # When the condition fails, the lease had expired and another container was faster: both tokens are valid.
     dynamodb.update(
         settings.programs_table,
         _key(program),

@@ -1,9 +1,9 @@
-"""The breaker of a secret: what was refused a few times in a row is not sent again for a while.
+"""The circuit breaker of a secret: one that was rejected a few times in a row is not sent for a while.
 
 Punchh blocks an address for an hour after ten failed authentications within ten minutes
 (https://developers.partech.com/docs/dev-portal-developer-resources/punchh-api-security-guidelines), and a campaign
-calls hundreds of times at once. So only a few calls try a secret that has not worked yet; the others wait for what
-becomes of these::
+calls hundreds of times at once. So only a few calls try a secret that has not worked yet; the others wait for their
+result::
 
     untried ── any answer but a refusal ──► works         calls pass, and cost nothing more
        ▲  └─── LIMIT refusals ──► stopped ── PAUSE_SECONDS, or the connection is saved ──► one call tries again
@@ -41,9 +41,9 @@ LIMIT = 3
 MAX_REFUSALS = 8
 """Refusals within the pause: two fewer than the platform takes."""
 PAUSE_SECONDS = 600.0
-"""In which the platform forgets the refusals."""
+"""The platform forgets rejections after this time."""
 TRY_SECONDS = 10.0
-"""A call that has told nothing by then has died."""
+"""A call without a result by then has died."""
 REFUSALS = frozenset({401, 403, 412})
 _SAYS_NOTHING = frozenset({408, 429})
 
@@ -52,7 +52,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """What all containers know together of a secret.
+    """State of a secret, shared by all containers.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Breaker:
     revision: int = 0
 
     def renewed(self, version: int, now: float) -> Breaker:
-        """Begin anew with another connection: nothing is known of it but how often the one before was refused."""
+        """Return the state for a changed connection: only the recent rejections are kept."""
         fresh = Breaker(version, recent=self._lately(now), refused_at=self.refused_at, revision=self.revision)
         if fresh.recent >= MAX_REFUSALS:
             return replace(fresh, tries=LIMIT, refusals=LIMIT, until=self.refused_at + PAUSE_SECONDS)
@@ -94,7 +94,7 @@ class Breaker:
         return self.recent if now < self.refused_at + PAUSE_SECONDS else 0
 
     def tried(self, now: float) -> Breaker:
-        """Let one more call try, unless it need not or has to wait."""
+        """Return the state with one more call that tries, unless it need not or has to wait."""
         if self.works or (self.tries >= LIMIT and now < self.until):
             return self
         if self.tries < LIMIT:
@@ -102,7 +102,7 @@ class Breaker:
         return replace(self, refusals=LIMIT - 1, until=now + TRY_SECONDS)
 
     def refused(self, now: float) -> Breaker:
-        """Count a refusal."""
+        """Return the state after a rejection."""
         counted = replace(self, recent=self._lately(now) + 1, refused_at=now)
         if self.stopped(now):
             return counted
@@ -111,25 +111,25 @@ class Breaker:
         return replace(counted, works=False, tries=tries, refusals=refusals, until=now + PAUSE_SECONDS)
 
     def worked(self, _: float) -> Breaker:
-        """Let calls pass."""
+        """Return the state after a success."""
         return self if self.works else replace(self, works=True, tries=0, refusals=0, until=0.0)
 
     def given_back(self, _: float) -> Breaker:
-        """Let another call try: this one was told nothing."""
+        """Return the state after a try without a result."""
         return replace(self, tries=max(self.tries - 1, 0))
 
     def stopped(self, now: float) -> bool:
-        """Tell whether nothing is sent."""
+        """Return whether requests are stopped."""
         return self.refusals >= LIMIT and now < self.until
 
 
 def item_of(secret: str) -> str:
-    """Name the item of a secret."""
+    """Return the sort key of a secret's item."""
     return f"breaker#{secret}"
 
 
 def from_item(item: Mapping[str, Any]) -> Breaker:
-    """Read an item, also an empty one."""
+    """Decode an item, also an empty one."""
     refusals = min(int(number(item, "refusals")), LIMIT)
     return Breaker(
         version=int(number(item, "version")),
@@ -145,7 +145,7 @@ def from_item(item: Mapping[str, Any]) -> Breaker:
 
 @dataclass(slots=True)
 class GuardedClient:
-    """A transport for requests that show a secret; it minds the secret's breaker.
+    """A `Send` for requests that contain a secret; it obeys the secret's breaker.
 
     Attributes
     ----------
@@ -154,7 +154,7 @@ class GuardedClient:
     latest
         The breaker as it was read with the program.
     clock
-        Gives the time in epoch seconds.
+        Returns the time in epoch seconds.
     """
 
     settings: ProgramSettings
@@ -168,14 +168,14 @@ class GuardedClient:
     _tries: bool = False
 
     def admit(self, deadline: float) -> None:
-        """Let the next request pass, so that nothing but sending can fail then.
+        """Admit the next request, so that only sending it can fail afterwards.
 
         Raises
         ------
         ConnectionBroken
-            The secret was refused too often.
+            The secret was rejected too often.
         NotSent
-            It could not be told in time whether the secret works.
+            It is not known in time whether the secret works.
         """
         if self._waits:
             return
@@ -188,7 +188,7 @@ class GuardedClient:
         self._waits = True
 
     def release(self, deadline: float) -> None:
-        """Let another call try instead, where the one that was let pass sends nothing."""
+        """Let another call try instead, if the admitted request is not sent."""
         if self._waits and self._tries:
             self._note(Breaker.given_back, deadline)
         self._waits = False
@@ -199,9 +199,9 @@ class GuardedClient:
         Raises
         ------
         ConnectionBroken
-            The secret was refused too often.
+            The secret was rejected too often.
         NotSent, OutcomeUnknown
-            As the transport; or it could not be told in time whether the secret works.
+            As `Send`; or it is not known in time whether the secret works.
         """
         self.admit(deadline)
         tries, self._waits = self._tries, False
