@@ -53,7 +53,7 @@ CALLS = (
         "assign_coupon_batch",
         "get",
         "/campaigns/{couponId}/assign/batch/{batchId}",
-        "Tell how far a batch is, with each member's outcome",
+        "Show how far a batch is, with each member's outcome",
         None,
         {200: response_schemas.BatchProgress},
         (400, 401, 403, 404, 500, 503),
