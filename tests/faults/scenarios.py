@@ -357,7 +357,7 @@ def _receiving(program: str) -> Callable[[World], None]:
 
     def round_(world: World) -> None:
         if not world.answers:
-            request = delivery(platform, list(events.values()), program=program, at=AT + 60)  # type: ignore[arg-type]
+            request = delivery(platform, list(events.values()), program=program, at=AT + 60)
             status = answered(request)["statusCode"]
             if world.faults.is_dead:
                 raise Crash

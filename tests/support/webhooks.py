@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -45,7 +45,7 @@ def connect(
 
 
 def delivery(
-    platform: Literal["punchh", "loyalty"],
+    platform: str,
     body: Any,
     *,
     program: str = "demo",
@@ -104,7 +104,7 @@ def recording(platform: Braze | MoEngage) -> Iterator[list[dict[str, Any]]]:
 def answered(event: Mapping[str, Any]) -> dict[str, Any]:
     """Call the function that a delivery is for, in the environment as it is now."""
     environment.load_settings.cache_clear()
-    function = "punchh_webhook" if "/webhooks/punchh" in event["path"] else "loyalty_webhook"
+    function = f"{event['resource'].split('/webhooks/')[1].split('/')[0]}_webhook"
     context = SimpleNamespace(**vars(CONTEXT) | {"function_name": function})
     answer: dict[str, Any] = handler(function)(event, context)
     return answer

@@ -11,6 +11,7 @@ from loyalty_bridge.platforms.brevo.settings import BrevoSettings
 from loyalty_bridge.platforms.convercus.settings import ConvercusSettings
 from loyalty_bridge.platforms.moengage.settings import MoEngageSettings
 from loyalty_bridge.platforms.punchh.settings import PunchhSettings
+from loyalty_bridge.platforms.settings import WebhookSettings
 
 if TYPE_CHECKING:
     from loyalty_bridge.programs.connection import Program
@@ -102,6 +103,10 @@ def setup_guide(settings: OperatorSettings, program: Program) -> Iterator[SetupS
             )
             if isinstance(program.connection.engagement, BrazeSettings):
                 yield from _braze(api, _member(program.connection.engagement))
+        case WebhookSettings():
+            url = f"{settings.loyalty_webhook_base_url}/v1/programs/{program.id}/webhooks/{side.platform}"
+            where = f"In the settings of its webhooks. Authentication: {side.webhook_auth}, with this credential."
+            yield SetupSection(side.title, where, (("URL", url),))
 
 
 def _feeds(settings: OperatorSettings, program: Program) -> Iterator[tuple[str, str]]:
