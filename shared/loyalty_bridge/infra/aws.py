@@ -80,7 +80,7 @@ def _made(service: str, once: bool) -> Any:
         max_pool_connections=16,
         tcp_keepalive=True,
         parameter_validation=False,  # AWS checks too; checking every item here takes a tenth of the forwarder's time
-        user_agent=USER_AGENT,  # botocore composes its own anew for each call, in a tenth of the call's time
+        user_agent=USER_AGENT,  # botocore would compose its own for each call, in a tenth of the call's time
     )
     client = _session().create_client(service, config=config)
     _ = client.exceptions  # made lazily, too: two threads would get different classes

@@ -177,7 +177,7 @@ def _connected(connection: HTTPConnection) -> socket.socket:
     *others, last = usable
     made = None
     for address in others:
-        with suppress(OSError):  # the last one tells why there is no connection
+        with suppress(OSError):  # the error of the last address is raised
             made = create_connection(address, left() / 2, socket_options=connection.socket_options)
             break
     made = made or create_connection(last, left(), socket_options=connection.socket_options)

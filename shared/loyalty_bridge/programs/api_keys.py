@@ -49,7 +49,7 @@ def has_scope(item: Mapping[str, Any], scope: Scope) -> bool:
 
 
 def create(settings: ProgramSettings, program: str, name: str, scopes: Collection[str] = SCOPES) -> tuple[str, Key]:
-    """Make a key; the first of the answer is the key itself, which nobody can see again.
+    """Create a key; return the key itself, which is not stored, and its description.
 
     Raises
     ------

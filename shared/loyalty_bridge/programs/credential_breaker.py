@@ -243,7 +243,7 @@ class GuardedClient:
             _logger.warning("what became of a try of %s could not be written down: %s", self.secret, error)
 
     def _change(self, to: Callable[[Breaker, float], Breaker], deadline: float) -> bool:
-        """Change the breaker, at least once tried; tell whether there was something to change."""
+        """Change the breaker, in at least one attempt; return whether there was something to change."""
         while True:
             seen, version = self.latest, self.program.version
             known = seen if seen.version == version else seen.renewed(version, self.clock())
@@ -267,7 +267,7 @@ def _read(settings: ProgramSettings, program: str, secret: str) -> Breaker:
 
 
 def _count_refusal(settings: ProgramSettings, program: Program, secret: str, now: float) -> bool:
-    """Count a refusal whatever others write; tell whether one of this connection was counted within the pause."""
+    """Count a rejection beside other writers; return whether this connection had one within the pause."""
     unmet = dynamodb.update(
         settings.programs_table,
         _key(program.id, secret),

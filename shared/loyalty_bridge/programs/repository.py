@@ -59,7 +59,7 @@ def load_with_items(
 def load_recent(
     settings: ProgramSettings, program: str, current: Sequence[str], lasting: Sequence[str]
 ) -> tuple[Program | None, dict[str, Mapping[str, Any]]]:
-    """Read a program as `load_with` does, but not what this container read within the last seconds.
+    """Read a program as `load_with_items` does, but use what this container has read in the last seconds.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def save(
         encrypted[name] = Secret(encrypt(settings.secrets_key, program, secret), last_four)
     moved = before is not None and (isinstance(before.stored, str) or _moved(before.stored, connection))
     deleted = None if before else deletion.find(settings, program)
-    # A program that is made anew must not meet what the ledger knows of the one before.
+    # A new program of the same id must not find the delivery log of the deleted one.
     destination_version = (
         before.destination_version
         if before
