@@ -1,4 +1,4 @@
-"""Documents made from the code: OpenAPI files, a JSON Schema of every event under docs/schemas/, costs, and NOTICE."""
+"""Write documents that are made from the code: OpenAPI, JSON Schemas, tables of fields and settings, costs, NOTICE."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from loyalty_bridge.admin import api as admin_api
 from loyalty_bridge.http_api import openapi
 from loyalty_bridge.platforms import field_reference
-from loyalty_bridge.platforms.registry import LOYALTY
+from loyalty_bridge.platforms.registry import ENGAGEMENT, LOYALTY
+from loyalty_bridge.programs import setting_reference
+from loyalty_bridge.programs.connection import Connection
+from loyalty_bridge.programs.setting_reference import Setting
 from scripts import costs
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +37,8 @@ def documents() -> Iterator[tuple[Path, str]]:
     """Give every file and its text."""
     yield DOCS / "openapi.json", _text(openapi.openapi())
     yield DOCS / "admin-openapi.json", _text(admin_api.openapi())
+    yield DOCS / "schemas" / "connection.json", _text(msgspec.json.schema(Connection))
+    yield DOCS / "settings.md", _settings_page((DOCS / "settings.md").read_text())
     yield DOCS / "costs.md", costs.page()
     for name, platform in LOYALTY.items():
         reference = platform.reference()
@@ -39,6 +46,28 @@ def documents() -> Iterator[tuple[Path, str]]:
             yield DOCS / "schemas" / name / f"{event}.json", _text(schema)
         yield DOCS / f"{name}-fields.md", field_reference.page(platform.SETTINGS.title, reference)
     yield ROOT / "NOTICE", _NOTICE + "".join(f"{name}: {_licence(name)}\n" for name in _shipped())
+
+
+def _settings_page(page: str) -> str:
+    """Replace the tables of the page by those of the settings' types."""
+    before, _, rest = page.partition("<!-- tables -->")
+    after = rest.partition("<!-- end of tables -->")[2]
+    tables = [_settings_table("Every program", setting_reference.common_settings())]
+    titles = {name: platform.SETTINGS.title for name, platform in LOYALTY.items()}
+    titles |= {name: platform.SETTINGS.title for name, platform in ENGAGEMENT.items()}
+    tables += [_settings_table(title, setting_reference.list_settings(name)) for name, title in titles.items()]
+    return f"{before}<!-- tables -->\n\n{''.join(tables)}<!-- end of tables -->{after}"
+
+
+def _settings_table(title: str, settings: list[Setting]) -> str:
+    rows = [f"| `{one.path}` | {_default(one.default)} | {one.meaning} |" for one in settings]
+    return "\n".join([f"## {title}", "", "| Setting | Default | Meaning |", "|---|---|---|", *rows, "", ""])
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(f"`{each}`" for each in value)
+    return "" if value in ("", None) or isinstance(value, dict) else f"`{json.dumps(value).strip(chr(34))}`"
 
 
 def _shipped() -> list[str]:

@@ -24,8 +24,8 @@ from loyalty_bridge.parking import parked_records
 from loyalty_bridge.parking.parked_records import ParkedRecord
 from loyalty_bridge.pipeline.forwarder import forward
 from loyalty_bridge.platforms.convercus.settings import ConvercusSettings
-from loyalty_bridge.platforms.form import Field
 from loyalty_bridge.programs import api_keys, repository
+from loyalty_bridge.programs.setting_reference import Setting
 from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from simulators.server import Answer, serving
@@ -443,7 +443,7 @@ def test_a_form_that_is_saved_as_it_is_changes_nothing_but_the_version(site: Sit
             assert site.call("GET", f"/programs/{name}").json() == made | {"version": 2}
 
 
-def _shown(form: str, field: Field) -> str | list[str] | None:
+def _shown(form: str, field: Setting) -> str | list[str] | None:
     """Read what a field of a form shows."""
     if field.kind == "several":
         return re.findall(rf'name="{field.path}" value="([^"]*)" checked', form)

@@ -1,71 +1,72 @@
-"""The connection form: its fields with their help, and how what was typed becomes a change of the connection."""
+"""The connection form: its groups of settings, and the change of the connection that its input makes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from loyalty_bridge.platforms import registry as platforms
-from loyalty_bridge.platforms.form import Field, Group
 from loyalty_bridge.platforms.punchh.settings import COUPON_TOKEN_PREFIX
+from loyalty_bridge.programs.setting_reference import Setting, common_settings, list_settings, settings_of
 
 Form = Mapping[str, Sequence[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Settings that belong together; rarely needed ones are folded."""
+
+    title: str
+    fields: tuple[Setting, ...]
+    is_folded: bool = False
+
+
 COUPON_CAMPAIGN, COUPON_TOKEN = "coupon_campaign", "coupon_token"
-"""Fields of their own: a secret for each coupon campaign of Punchh, which is named by the campaign's id."""
-
-LOYALTY = {name: platform.SETTINGS.title for name, platform in platforms.LOYALTY.items()}
-ENGAGEMENT = {name: platform.SETTINGS.title for name, platform in platforms.ENGAGEMENT.items()}
-"""The platforms' names for people."""
-
-_COMMON = Group(
-    "Rarely needed: delivery",
-    (
-        Field(
-            "attribute_writes",
-            "Attributes that did not change",
-            "changed: are not sent again, since each write costs a data point; all: are.",
-            "choice",
-            ("changed", "all"),
-        ),
-        Field(
-            "repeat_window",
-            "Repeats of actions",
-            "For how many seconds an equal action without an idempotency key gets the first answer; 0: never.",
-            "number",
-        ),
-    ),
-    is_folded=True,
+"""Fields for the secret of a Punchh coupon campaign, whose name contains the campaign's id."""
+LOYALTY, ENGAGEMENT = (
+    {name: platform.SETTINGS.title for name, platform in registry.items()}
+    for registry in (platforms.LOYALTY, platforms.ENGAGEMENT)
 )
+"""Titles of the platforms by name."""
 
 
 def groups(loyalty: str, engagement: str) -> tuple[Group, ...]:
-    """Give the form of a pair of platforms."""
-    return (*platforms.ENGAGEMENT[engagement].SETTINGS.form(), *platforms.LOYALTY[loyalty].SETTINGS.form(), _COMMON)
+    """Return the form for a pair of platforms."""
+    return (
+        *_groups(settings_of("engagement", engagement), ENGAGEMENT[engagement]),
+        *_groups(settings_of("loyalty", loyalty), LOYALTY[loyalty]),
+        *_groups(common_settings(), "delivery"),
+    )
 
 
-def fields(loyalty: str, engagement: str) -> Iterator[Field]:
-    """Give its fields."""
+def _groups(settings: Iterable[Setting], title: str) -> Iterator[Group]:
+    shown = [setting for setting in settings if setting.label]
+    for name, grouped in groupby(shown, lambda setting: _group_title(setting, title)):
+        members = tuple(grouped)
+        yield Group(name, members, members[0].is_rare)
+
+
+def _group_title(setting: Setting, title: str) -> str:
+    if setting.is_rare:
+        return f"Rarely needed: {title}"
+    return {"api": f"Actions and lookups at {title}", "limits": "Limits of actions"}.get(setting.section, title)
+
+
+def fields(loyalty: str, engagement: str) -> Iterator[Setting]:
+    """Return the settings on the form for a pair of platforms."""
     for group in groups(loyalty, engagement):
         yield from group.fields
 
 
-def _forms() -> Iterator[tuple[Group, ...]]:
-    yield from (platform.SETTINGS.form() for platform in platforms.LOYALTY.values())
-    yield from (platform.SETTINGS.form() for platform in platforms.ENGAGEMENT.values())
-
-
 def label(path: str) -> str:
-    """Name a setting as the form does."""
-    return next(
-        (field.label for form in _forms() for group in form for field in group.fields if field.path == path),
-        path,
-    )
+    """Return the title of a setting."""
+    return next((setting.label for setting in list_settings() if setting.path == path), path)
 
 
 def read(form: Form, loyalty: str, engagement: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Make what was typed a change of the connection, and the secrets to set; a secret that is left blank stays."""
+    """Convert the input to a change of the connection and secrets to set. A blank secret keeps its value."""
     change: dict[str, Any] = {"loyalty": {"platform": loyalty}, "engagement": {"platform": engagement}}
     secrets: dict[str, str] = {}
     for field in fields(loyalty, engagement):
@@ -85,7 +86,7 @@ def read(form: Form, loyalty: str, engagement: str) -> tuple[dict[str, Any], dic
     return change, secrets
 
 
-def _value(field: Field, typed: str) -> Any:
+def _value(field: Setting, typed: str) -> Any:
     if field.is_optional and not typed:
         return None
     match field.kind:
@@ -102,12 +103,12 @@ def _value(field: Field, typed: str) -> Any:
 
 
 def is_number(typed: str) -> bool:
-    """Check for a whole number of a length that settings have: Python refuses to read thousands of digits."""
+    """Return whether a text is a whole number of at most 15 digits; Python rejects thousands of digits."""
     return typed.isascii() and typed.isdigit() and len(typed) <= 15
 
 
-def shown(settings: Mapping[str, Any], field: Field) -> str:
-    """Write a setting as its field shows it; a secret is not shown."""
+def shown(settings: Mapping[str, Any], field: Setting) -> str:
+    """Return the text of a setting in its field; a secret is not shown."""
     if field.kind == "secret":
         return ""
     value = _setting(settings, field.path)
@@ -116,10 +117,10 @@ def shown(settings: Mapping[str, Any], field: Field) -> str:
     return "\n".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
 
 
-def boxes(settings: Mapping[str, Any], field: Field) -> list[tuple[str, bool]]:
-    """List the choices of a field of the kind `several`, and whether each is chosen.
+def boxes(settings: Mapping[str, Any], field: Setting) -> list[tuple[str, bool]]:
+    """List the choices of a field of kind `several`, and whether each is chosen.
 
-    What is chosen and is no choice any more stays visible, so that it can be cleared.
+    A chosen value that is no longer a choice stays visible, so that it can be cleared.
     """
     chosen = _setting(settings, field.path) or ()
     return [(one, one in chosen) for one in dict.fromkeys((*(_setting(settings, field.choices_from) or ()), *chosen))]

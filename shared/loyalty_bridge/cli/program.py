@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from textwrap import indent
 from typing import Annotated
 
@@ -85,6 +86,32 @@ def setup(program: ProgramArgument) -> None:
         typer.echo(printable(f"{one.title}: {one.where}\n"))
         for label, text in one.texts:
             typer.echo(printable(f"{label}\n{indent(text, '    ')}\n"))
+
+
+@commands.command("settings")
+def settings(
+    platform: Annotated[str, typer.Argument(metavar="[PLATFORM]", help="Only this platform, such as braze.")] = "",
+    json_output: JsonOption = False,
+) -> None:
+    """List the settings of a connection: path, default and meaning.
+
+    Example: bridge program settings convercus
+    """
+    from loyalty_bridge.programs import setting_reference
+
+    show(
+        [
+            {"setting": each.path, "default": _text(each.default), "meaning": each.meaning}
+            for each in setting_reference.list_settings(platform)
+        ],
+        json_output,
+    )
+
+
+def _text(default: object) -> str:
+    if isinstance(default, list | tuple):
+        return ", ".join(map(str, default))
+    return "" if default in ("", None) or isinstance(default, dict) else json.dumps(default).strip('"')
 
 
 @commands.command("audit")

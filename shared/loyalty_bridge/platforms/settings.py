@@ -8,19 +8,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.platforms.webhook_auth import Credential
 
-if TYPE_CHECKING:
-    from loyalty_bridge.platforms.form import Group
-
 Name = Annotated[str, msgspec.Meta(max_length=100)]
 
-WEBHOOK_CREDENTIALS = ("webhook_credential", "webhook_credential_next")
+Secrets = Mapping[str, msgspec.Meta]
+"""Names of secrets, with their title and description."""
+
+WEBHOOK_CREDENTIALS: Secrets = {
+    "webhook_credential": msgspec.Meta(
+        title="Webhook credential",
+        description=(
+            "What each delivery must show. With basic: user:password. Otherwise the token, secret or header value."
+        ),
+    ),
+    "webhook_credential_next": msgspec.Meta(
+        title="Next webhook credential",
+        description="Also valid, so that you can replace the first one without losing a delivery.",
+    ),
+}
 """Two valid credentials, so that one can be exchanged for the other without losing a delivery."""
 MIN_CREDENTIAL_LENGTH = 16
 
@@ -35,7 +46,7 @@ class PlatformSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     title
         The platform's name for people.
     secrets
-        Names of its secrets.
+        Its secrets by name.
     hosts
         The hosts that belong to the platform; an operator allows others at deployment.
     rules
@@ -44,7 +55,7 @@ class PlatformSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     platform: ClassVar[str]
     title: ClassVar[str]
-    secrets: ClassVar[tuple[str, ...]] = ()
+    secrets: ClassVar[Secrets] = {}
     hosts: ClassVar[re.Pattern[str]] = re.compile("(?!)")
     rules: Any = None
 
@@ -58,7 +69,7 @@ class PlatformSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     def secret_forms(self) -> tuple[str, ...]:
         """Return the names of secrets, for people; a name may have a part in ``<…>``."""
-        return self.secrets
+        return tuple(self.secrets)
 
     def is_secret(self, name: str) -> bool:
         """Return whether a secret of that name exists."""
@@ -67,11 +78,6 @@ class PlatformSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     def is_sent_in_header(self, secret: str) -> bool:  # noqa: ARG002 - a vendor may have some
         """Return whether a secret stands in an HTTP header as it is."""
         return False
-
-    @classmethod
-    def form(cls) -> tuple[Group, ...]:
-        """Return the fields of the operator's form."""
-        return ()
 
     def check_secrets(self, secrets: Mapping[str, str]) -> None:
         """Check new secrets; raise `Invalid` when one cannot work or is easily guessed."""
@@ -93,13 +99,13 @@ class LoyaltySettings(PlatformSettings, frozen=True, kw_only=True):
 class WebhookSettings(LoyaltySettings, frozen=True, kw_only=True):
     """Settings of a loyalty platform that delivers its events by webhook, with a credential in each delivery."""
 
-    secrets: ClassVar[tuple[str, ...]] = WEBHOOK_CREDENTIALS
+    secrets: ClassVar[Secrets] = WEBHOOK_CREDENTIALS
     webhook_auth: Any = "basic"
     """How a delivery shows the credential: ``basic`` (``user:password``), ``bearer``, or a scheme of the vendor."""
 
     def missing(self, secrets: Collection[str]) -> list[str]:
         """List the credential when no delivery can show one."""
-        return [f"secrets.{WEBHOOK_CREDENTIALS[0]}"] if not {*WEBHOOK_CREDENTIALS} & {*secrets} else []
+        return ["secrets.webhook_credential"] if WEBHOOK_CREDENTIALS.keys().isdisjoint(secrets) else []
 
     def is_sent_in_header(self, secret: str) -> bool:
         """Return whether deliveries show the secret as it is."""
@@ -131,16 +137,6 @@ class WebhookSettings(LoyaltySettings, frozen=True, kw_only=True):
             yield Credential("basic", password, user)
         elif self.webhook_auth == "bearer":
             yield Credential("bearer", secret)
-
-    @classmethod
-    def form(cls) -> tuple[Group, ...]:
-        """Return the fields of the webhook's authentication."""
-        from loyalty_bridge.platforms.form import CREDENTIALS, Field, Group
-
-        (schemes,) = (field.type for field in msgspec.structs.fields(cls) if field.name == "webhook_auth")
-        help_ = f"As set in {cls.title}."
-        auth = Field("loyalty.webhook_auth", "Webhook authentication", help_, "choice", get_args(schemes))
-        return (Group(cls.title, (auth, *CREDENTIALS)),)
 
 
 class EngagementSettings(PlatformSettings, frozen=True, kw_only=True):

@@ -32,10 +32,26 @@ class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     loyalty: LoyaltySettings = ConvercusSettings()
     engagement: EngagementSettings = BrazeSettings()
-    attribute_writes: Literal["changed", "all"] = "changed"
-    """Whether unchanged attributes are sent again (each write costs a Braze data point)."""
-    repeat_window: Annotated[int, msgspec.Meta(ge=0, le=86400)] = 120
-    """Seconds after an action in which an equal request without an idempotency key gets the same answer."""
+    attribute_writes: Annotated[
+        Literal["changed", "all"],
+        msgspec.Meta(
+            title="Unchanged attributes",
+            description=(
+                "changed: sends attributes only if they changed, because each write costs a data point. all: sends all."
+            ),
+            extra={"rare": True},
+        ),
+    ] = "changed"
+    repeat_window: Annotated[
+        int,
+        msgspec.Meta(
+            title="Repeats of actions",
+            description="Seconds in which an equal action without an idempotency key gets the first answer. 0: never.",
+            extra={"rare": True},
+            ge=0,
+            le=86400,
+        ),
+    ] = 120
 
     @property
     def only_changed(self) -> bool:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
 from loyalty_bridge.platforms.limits import UNUSABLE
-from loyalty_bridge.platforms.settings import EngagementSettings
-
-if TYPE_CHECKING:
-    from loyalty_bridge.platforms.form import Group
-
+from loyalty_bridge.platforms.settings import EngagementSettings, Secrets
 
 MAX_OBJECTS = 75
 MAX_ALIAS_BYTES = 236
@@ -23,27 +19,6 @@ MAX_TEXT = 255
 class BrazeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a program's workspace wants its data.
 
-    Attributes
-    ----------
-    identifier_type
-        Which of Braze's identifiers the member's id is.
-    alias_label
-        The label of the alias, for ``user_alias``; at most 236 bytes. None: that of the loyalty platform, such as
-        ``convercus_account_id``.
-    update_existing_only
-        Do not create users.
-    object_limit
-        Whether 75 objects may be in a request or, with a legacy contract, in each of its arrays.
-    max_objects
-        That number; it can only be lowered.
-    purchase_product_id
-        A product id for all purchases. A transaction's id as the product (None) makes one product of each, of which
-        Braze's dashboard keeps 5,000; with a constant it is among the properties, as ``transaction_id`` unless the
-        source has put it there already.
-    revenue
-        What a transaction becomes: a purchase object, an ``ecommerce.order_placed`` or ``ecommerce.order_refunded``
-        event, or both. Workspaces that Braze made since autumn 2026 have no purchase objects and need ``ecommerce``;
-        a workspace that moves from purchases to events sends both until Braze has switched its reports.
 
     Raises
     ------
@@ -51,13 +26,66 @@ class BrazeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         A text is beyond Braze's limit.
     """
 
-    identifier_type: Literal["external_id", "user_alias"] = "external_id"
-    alias_label: str | None = None
-    update_existing_only: bool = False
-    object_limit: Literal["combined", "per_array"] = "combined"
-    max_objects: Annotated[int, msgspec.Meta(ge=1, le=MAX_OBJECTS)] = MAX_OBJECTS
-    purchase_product_id: str | None = None
-    revenue: Literal["purchases", "ecommerce", "both"] = "purchases"
+    identifier_type: Annotated[
+        Literal["external_id", "user_alias"],
+        msgspec.Meta(
+            title="Identifier",
+            description="How members are matched to profiles. After a change, everything counts as not sent.",
+        ),
+    ] = "external_id"
+    alias_label: Annotated[
+        str | None,
+        msgspec.Meta(
+            title="Alias label",
+            description=(
+                "With user_alias. If empty: the label of the loyalty platform. After a change, everything counts as "
+                "not sent."
+            ),
+            extra={"rare": True},
+        ),
+    ] = None
+    update_existing_only: Annotated[
+        bool,
+        msgspec.Meta(
+            title="Existing users only",
+            description=(
+                "Users that Braze does not know are left out. Attributes are then sent even if they did not change."
+            ),
+        ),
+    ] = False
+    object_limit: Annotated[
+        Literal["combined", "per_array"],
+        msgspec.Meta(
+            title="Object limit",
+            description="combined: 75 objects per request in total. per_array: for contracts with the legacy limits.",
+            extra={"rare": True},
+        ),
+    ] = "combined"
+    max_objects: Annotated[
+        int,
+        msgspec.Meta(
+            title="Objects per request", description="At most 75.", extra={"rare": True}, ge=1, le=MAX_OBJECTS
+        ),
+    ] = MAX_OBJECTS
+    purchase_product_id: Annotated[
+        str | None,
+        msgspec.Meta(
+            title="Product id of purchases",
+            description="A constant. If empty: the transaction id.",
+            extra={"rare": True},
+        ),
+    ] = None
+    revenue: Annotated[
+        Literal["purchases", "ecommerce", "both"],
+        msgspec.Meta(
+            title="Revenue",
+            description=(
+                "purchases: purchase objects. ecommerce: events of orders, which workspaces made since autumn 2026 "
+                "need. both: while you move from one to the other."
+            ),
+            extra={"rare": True},
+        ),
+    ] = "purchases"
 
     def __post_init__(self) -> None:
         for name in ("alias_label", "purchase_product_id"):
@@ -80,7 +108,15 @@ class BrazeSettings(EngagementSettings, frozen=True, kw_only=True, tag="braze"):
 
     platform: ClassVar[Literal["braze"]] = "braze"
     title: ClassVar[str] = "Braze"
-    secrets: ClassVar[tuple[str, ...]] = ("braze_api_key",)
+    secrets: ClassVar[Secrets] = {
+        "braze_api_key": msgspec.Meta(title="REST API key", description="With the permission users.track.")
+    }
+    api_endpoint: Annotated[
+        str,
+        msgspec.Meta(
+            title="REST endpoint", description="Of your Braze instance. Example: https://rest.iad-01.braze.com"
+        ),
+    ] = ""
     # https://www.braze.com/docs/user_guide/administrative/access_braze/sdk_endpoints/
     hosts: ClassVar[re.Pattern[str]] = re.compile(r"rest\.[a-z]{2,3}-[0-9]{2}\.braze\.(com|eu)")
     rules: BrazeRules = BrazeRules()
@@ -94,10 +130,3 @@ class BrazeSettings(EngagementSettings, frozen=True, kw_only=True, tag="braze"):
         is_alias = self.rules.identifier_type == "user_alias"
         label = (self.rules.alias_label or member_label) if is_alias else ""
         return self.api_endpoint, self.rules.identifier_type, label
-
-    @classmethod
-    def form(cls) -> tuple[Group, ...]:
-        """Return the fields of the operator's form."""
-        from loyalty_bridge.platforms.braze.form import FORM
-
-        return FORM

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from loyalty_bridge.platforms.settings import LoyaltySettings, Name
-
-if TYPE_CHECKING:
-    from loyalty_bridge.platforms.form import Group
-
+from loyalty_bridge.platforms.settings import LoyaltySettings, Name, Secrets
 
 CLIENT_SECRET, PASSWORD = "convercus_client_secret", "convercus_password"
 
@@ -32,26 +28,43 @@ WriteField = Literal[
 
 
 class ConvercusRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a program decides about its Convercus events.
+    """What a program decides about its Convercus events."""
 
-    Attributes
-    ----------
-    default_currency
-        ISO 4217 letters for a transaction that names no currency; None refuses its purchase.
-    default_country
-        ISO 3166-1 alpha-2 country of phone numbers without ``+`` whose member names no country.
-    opt_in_without_record
-        What an opt-in list that names none of `email_optins` says: ``subscribed``, or nothing (``untouched``).
-    email_optins
-        Opt-in types that stand for e-mail; case and punctuation do not matter.
-    excluded_fields
-        Fields of events that are not sent, where the mapping does not name them; case and punctuation do not matter.
-    """
-
-    default_currency: str | None = None
-    default_country: str | None = None
-    opt_in_without_record: Literal["subscribed", "untouched"] = "subscribed"
-    email_optins: tuple[str, ...] = (
+    default_currency: Annotated[
+        str | None,
+        msgspec.Meta(
+            title="Default currency",
+            description=(
+                "Three ISO 4217 letters, for transactions without a currency. If empty, their purchase is rejected. "
+                "Example: EUR"
+            ),
+        ),
+    ] = None
+    default_country: Annotated[
+        str | None,
+        msgspec.Meta(
+            title="Default country",
+            description="Two ISO 3166-1 letters, for phone numbers without a country code. Example: DE",
+        ),
+    ] = None
+    opt_in_without_record: Annotated[
+        Literal["subscribed", "untouched"],
+        msgspec.Meta(
+            title="Opt-in list without e-mail",
+            description=(
+                "What a list without an e-mail opt-in means for email_subscribe: subscribed, or no change (untouched)."
+            ),
+            extra={"rare": True},
+        ),
+    ] = "subscribed"
+    email_optins: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(
+            title="E-mail opt-in types",
+            description="Opt-in types that mean e-mail. Case and punctuation do not matter.",
+            extra={"rare": True},
+        ),
+    ] = (
         "email",
         "email consent",
         "email marketing",
@@ -60,7 +73,17 @@ class ConvercusRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         "newsletter",
         "newsletter email",
     )
-    excluded_fields: tuple[str, ...] = ()
+    excluded_fields: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(
+            title="Excluded fields",
+            description=(
+                "Event fields that are not sent, among those that the mapping does not name. Case and punctuation do "
+                "not matter."
+            ),
+            extra={"rare": True},
+        ),
+    ] = ()
 
 
 class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -95,56 +118,72 @@ def _check_call(name: str, value: str, usual: str) -> None:
 
 
 class ConvercusApi(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a program's Convercus is reached.
+    """How a program's Convercus is reached."""
 
-    Attributes
-    ----------
-    base_url
-        Such as ``https://api.convercus.io``; empty: no action and no look-up is possible.
-    auth
-        ``oauth``: client credentials at the realm of the program; ``login``: user name and password.
-    auth_url
-        Such as ``https://auth.convercus.io``, with ``oauth``.
-    realm
-        The program's, with ``oauth``; on staging it ends in ``-staging``.
-    org, user_name
-        With ``login``.
-    interaction_id
-        The registered point of interaction in whose name the bridge acts.
-    id_type
-        What the account ids are that Braze gives: ``ID``, ``CARDCODE``, ``APPCODE``.
-    burn_points
-        Whether the points of a BURNBOOKING are sent as they are or with a minus.
-    turned_away
-        Further statuses with which Convercus certainly turns a request away unread.
-    calls
-        Methods and paths.
-    fields
-        Other names for fields of what is sent and answered, by their usual name.
-    profile, coupon
-        Where a look-up finds a field, as path into the account details or the account coupon, by its name in the
-        look-up's answer; ``owner.`` begins a path into the owner's membership.
-    inactive_states
-        States in which a coupon is not listed; case does not matter.
-    """
-
-    base_url: str = ""
-    auth: Literal["oauth", "login"] = "oauth"
-    auth_url: str = ""
-    realm: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,100}\Z")] = ""
-    client_id: str = "machine-2-machine"
-    scope: str = "openid"
-    org: str = ""
-    user_name: str = ""
-    interaction_id: HeaderText = ""
-    id_type: HeaderText = "ID"
-    burn_points: Literal["positive", "negative"] = "positive"
-    turned_away: tuple[Annotated[int, msgspec.Meta(ge=400, le=599)], ...] = ()
-    calls: Endpoints = Endpoints()
-    fields: Mapping[WriteField, str] = {}
-    profile: Mapping[str, str] = {}
-    coupon: Mapping[str, str] = {}
-    inactive_states: tuple[str, ...] = (
+    base_url: Annotated[
+        str,
+        msgspec.Meta(
+            title="API", description="Example: https://api.convercus.io. If empty, there are no actions and no lookups."
+        ),
+    ] = ""
+    auth: Annotated[
+        Literal["oauth", "login"],
+        msgspec.Meta(
+            title="Login", description="oauth: client credentials of the realm. login: user name and password."
+        ),
+    ] = "oauth"
+    auth_url: Annotated[
+        str, msgspec.Meta(title="Login host", description="With oauth. Example: https://auth.convercus.io")
+    ] = ""
+    realm: Annotated[
+        str,
+        msgspec.Meta(
+            title="Realm",
+            description="With oauth: the program's realm. On staging it ends in -staging.",
+            pattern=r"^[A-Za-z0-9_-]{0,100}\Z",
+        ),
+    ] = ""
+    client_id: Annotated[str, msgspec.Meta(description="With oauth: the client id.")] = "machine-2-machine"
+    scope: Annotated[str, msgspec.Meta(description="With oauth: the scope.")] = "openid"
+    org: Annotated[str, msgspec.Meta(title="Organisation", description="With login.")] = ""
+    user_name: Annotated[str, msgspec.Meta(title="User name", description="With login.")] = ""
+    interaction_id: Annotated[
+        HeaderText,
+        msgspec.Meta(
+            title="Point of interaction", description="The registered point of interaction for which the bridge acts."
+        ),
+    ] = ""
+    id_type: Annotated[
+        HeaderText, msgspec.Meta(description="Type of the account ids that campaigns send: ID, CARDCODE or APPCODE.")
+    ] = "ID"
+    burn_points: Annotated[
+        Literal["positive", "negative"],
+        msgspec.Meta(
+            description="Whether the points of a BURNBOOKING are sent as they are, or with a minus (negative)."
+        ),
+    ] = "positive"
+    turned_away: Annotated[
+        tuple[Annotated[int, msgspec.Meta(ge=400, le=599)], ...],
+        msgspec.Meta(
+            description="Further statuses with which Convercus has certainly done nothing; the call is then repeated."
+        ),
+    ] = ()
+    calls: Annotated[Endpoints, msgspec.Meta(description="Methods and paths of the calls.")] = Endpoints()
+    fields: Annotated[
+        Mapping[WriteField, str],
+        msgspec.Meta(description="Other names for fields of what is sent and received, by their usual name."),
+    ] = {}
+    profile: Annotated[
+        Mapping[str, str],
+        msgspec.Meta(description="Paths into the account details, by the name of the lookup's field."),
+    ] = {}
+    coupon: Annotated[
+        Mapping[str, str], msgspec.Meta(description="Paths into the account coupon, by the name of the lookup's field.")
+    ] = {}
+    inactive_states: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(description="States in which a coupon is not listed. Case does not matter."),
+    ] = (
         *("inactive", "expired", "redeemed", "used", "deactivated", "disabled", "deleted", "archived"),
         *("blocked", "locked", "cancelled", "canceled", "paused", "draft", "not_activated"),
     )
@@ -169,8 +208,14 @@ class ConvercusApi(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one call may do at most; None: what the interface itself allows."""
 
-    points_per_booking: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    members_per_batch: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    points_per_booking: Annotated[
+        Annotated[int, msgspec.Meta(ge=1)] | None,
+        msgspec.Meta(title="Points per booking", description="Maximum. If empty: 100,000,000."),
+    ] = None
+    members_per_batch: Annotated[
+        Annotated[int, msgspec.Meta(ge=1)] | None,
+        msgspec.Meta(title="Members per batch", description="Maximum. If empty: 500."),
+    ] = None
 
 
 class ConvercusSettings(LoyaltySettings, frozen=True, kw_only=True, tag="convercus"):
@@ -178,16 +223,29 @@ class ConvercusSettings(LoyaltySettings, frozen=True, kw_only=True, tag="converc
 
     platform: ClassVar[Literal["convercus"]] = "convercus"
     title: ClassVar[str] = "Convercus"
-    secrets: ClassVar[tuple[str, ...]] = (CLIENT_SECRET, PASSWORD)
+    secrets: ClassVar[Secrets] = {
+        CLIENT_SECRET: msgspec.Meta(
+            title="Client secret", description="With oauth: secret of the client.", extra={"group": "api"}
+        ),
+        PASSWORD: msgspec.Meta(title="Password", description="With login.", extra={"group": "api"}),
+    }
     # https://doc.convercus.io
     hosts: ClassVar[re.Pattern[str]] = re.compile(r"(api|staging|auth|auth-staging)\.convercus\.io")
     member_label: ClassVar[str] = "convercus_account_id"
     rules: ConvercusRules = ConvercusRules()
     api: ConvercusApi = ConvercusApi()
-    membership_optins: tuple[Name, ...] = ()
-    """The opt-in channels of the program."""
-    default_optins: tuple[Name, ...] = ()
-    """The channels that the e-mail subscription webhook sets when its request names none."""
+    membership_optins: Annotated[
+        tuple[Name, ...],
+        msgspec.Meta(title="Opt-in channels", description="All channels of the program, spelled as in Convercus."),
+    ] = ()
+    default_optins: Annotated[
+        tuple[Name, ...],
+        msgspec.Meta(
+            title="Default opt-ins",
+            description="Channels that an opt-in action sets if it names none. At least one.",
+            extra={"choices_from": "loyalty.membership_optins"},
+        ),
+    ] = ()
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
@@ -206,10 +264,3 @@ class ConvercusSettings(LoyaltySettings, frozen=True, kw_only=True, tag="converc
     def endpoints(self) -> Mapping[str, str]:
         """Return the addresses of the API and of the sign-in."""
         return {"api.base_url": self.api.base_url, "api.auth_url": self.api.auth_url}
-
-    @classmethod
-    def form(cls) -> tuple[Group, ...]:
-        """Return the fields of the operator's form."""
-        from loyalty_bridge.platforms.convercus.form import FORM
-
-        return FORM

@@ -4,44 +4,63 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from loyalty_bridge.platforms.settings import EngagementSettings
-
-if TYPE_CHECKING:
-    from loyalty_bridge.platforms.form import Group
+from loyalty_bridge.platforms.settings import EngagementSettings, Secrets
 
 
 class MoEngageRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a program's workspace wants its data.
+    """How a program's workspace wants its data."""
 
-    Attributes
-    ----------
-    objects
-        ``flatten`` an object into attributes called ``name_key`` (an array of objects into one array per key), or
-        ``send`` it, where MoEngage has switched objects on; unless asked for more it takes 10 user and 5 event
-        attributes that are objects. An object that is merged key by key is flattened anyway: MoEngage can only replace.
-    removal
-        ``unset`` removes a value, where MoEngage has switched that on:
-        https://www.moengage.com/docs/user-guide/data/user-data/unset-user-attributes.
-        ``blank`` puts an empty text in the place of a removed text of the profile, as was usual before; other values
-        stay as they are.
-    update_existing_only
-        Do not create users. MoEngage knows this for attributes only: an event creates its user all the same.
-    identity_resolution
-        The workspace finds users by e-mail address and mobile number too, so that a member whose id is not known can
-        be sent: https://www.moengage.com/docs/user-guide/data/user-data/unified-identity-identity-resolution
-    single_calls
-        One object per call, so that MoEngage says of each whether it takes it, at the price of many more requests.
-    """
-
-    objects: Literal["flatten", "send"] = "flatten"
-    removal: Literal["blank", "unset"] = "blank"
-    update_existing_only: bool = False
-    identity_resolution: bool = False
-    single_calls: bool = False
+    objects: Annotated[
+        Literal["flatten", "send"],
+        msgspec.Meta(
+            title="Objects",
+            description=(
+                "flatten: an object becomes attributes name_key. send: if MoEngage has enabled objects for the "
+                "workspace."
+            ),
+            extra={"rare": True},
+        ),
+    ] = "flatten"
+    removal: Annotated[
+        Literal["blank", "unset"],
+        msgspec.Meta(
+            title="Removed values",
+            description=(
+                "blank: a removed text becomes an empty text. unset: the value is removed, if MoEngage has enabled "
+                "that."
+            ),
+            extra={"rare": True},
+        ),
+    ] = "blank"
+    update_existing_only: Annotated[
+        bool,
+        msgspec.Meta(
+            title="Existing users only",
+            description=(
+                "Attributes create no users, but events do. Attributes are then sent even if they did not change."
+            ),
+        ),
+    ] = False
+    identity_resolution: Annotated[
+        bool,
+        msgspec.Meta(
+            title="Identity resolution",
+            description="The workspace also finds users by e-mail address and mobile number.",
+            extra={"rare": True},
+        ),
+    ] = False
+    single_calls: Annotated[
+        bool,
+        msgspec.Meta(
+            title="Single calls",
+            description="One object per request, so that the answer names what is wrong. Needs many more requests.",
+            extra={"rare": True},
+        ),
+    ] = False
 
 
 class MoEngageSettings(EngagementSettings, frozen=True, kw_only=True, tag="moengage"):
@@ -49,10 +68,22 @@ class MoEngageSettings(EngagementSettings, frozen=True, kw_only=True, tag="moeng
 
     platform: ClassVar[Literal["moengage"]] = "moengage"
     title: ClassVar[str] = "MoEngage"
-    secrets: ClassVar[tuple[str, ...]] = ("moengage_data_key",)
+    secrets: ClassVar[Secrets] = {
+        "moengage_data_key": msgspec.Meta(
+            title="Data API key", description="The API key of the Data tile; other tiles have other keys."
+        )
+    }
+    api_endpoint: Annotated[
+        str,
+        msgspec.Meta(
+            title="Data API host", description="Host of your data center. Example: https://api-01.moengage.com"
+        ),
+    ] = ""
     # https://developers.moengage.com/hc/en-us/articles/11667422094740
     hosts: ClassVar[re.Pattern[str]] = re.compile(r"api-(0[1-6]|101)\.moengage\.com")
-    workspace_id: str = ""
+    workspace_id: Annotated[
+        str, msgspec.Meta(title="Workspace id", description="In MoEngage's settings, beside the keys.")
+    ] = ""
     rules: MoEngageRules = MoEngageRules()
 
     def missing(self, secrets: Collection[str]) -> list[str]:
@@ -63,10 +94,3 @@ class MoEngageSettings(EngagementSettings, frozen=True, kw_only=True, tag="moeng
     def users(self, member_label: str) -> tuple[str, ...]:
         """Return the data centre and the workspace."""
         return self.api_endpoint, self.workspace_id
-
-    @classmethod
-    def form(cls) -> tuple[Group, ...]:
-        """Return the fields of the operator's form."""
-        from loyalty_bridge.platforms.moengage.form import FORM
-
-        return FORM

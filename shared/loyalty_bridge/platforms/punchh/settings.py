@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from loyalty_bridge.platforms.settings import WEBHOOK_CREDENTIALS, WebhookSettings
+from loyalty_bridge.platforms.settings import WEBHOOK_CREDENTIALS, Secrets, WebhookSettings
 from loyalty_bridge.platforms.webhook_auth import Credential
-
-if TYPE_CHECKING:
-    from loyalty_bridge.platforms.form import Group
-
 
 CLIENT_SECRET = "punchh_client_secret"  # noqa: S105 - a name
 ADMIN_KEY = "punchh_admin_key"
@@ -22,37 +18,43 @@ COUPON_TOKEN_PREFIX = "punchh_coupon_token_"  # noqa: S105 - the beginning of a 
 
 
 class PunchhRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a program decides about its Punchh events.
+    """What a program decides about its Punchh events."""
 
-    Attributes
-    ----------
-    default_country
-        ISO 3166-1 alpha-2 country of phone numbers without ``+``; None refuses them.
-    """
-
-    default_country: str | None = "US"
+    default_country: Annotated[
+        str | None,
+        msgspec.Meta(
+            title="Default country",
+            description=(
+                "Two ISO 3166-1 letters, for phone numbers without a country code. If empty, these are rejected."
+            ),
+        ),
+    ] = "US"
 
 
 class PunchhApi(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a program's Punchh is reached.
+    """How a program's Punchh is reached."""
 
-    Attributes
-    ----------
-    base_url
-        Such as ``https://server.punchh.com``; empty: no action and no look-up is possible.
-    client
-        The business's client key; names it, and proves nothing.
-    flavour
-        Which API signs members up.
-    external_source
-        What Punchh calls the system whose ids are ``external_source_id``: ``customer_id``, or another one that was
-        arranged with Punchh.
-    """
-
-    base_url: str = ""
-    client: str = ""
-    flavour: Literal["mobile", "online_ordering"] = "mobile"
-    external_source: str = "customer_id"
+    base_url: Annotated[
+        str,
+        msgspec.Meta(
+            title="Server",
+            description="Example: https://server.punchh.com. If empty, there are no signups and no coupon codes.",
+        ),
+    ] = ""
+    client: Annotated[
+        str,
+        msgspec.Meta(title="Client key", description="Your Punchh representative provides it, with the client secret."),
+    ] = ""
+    flavour: Annotated[
+        Literal["mobile", "online_ordering"],
+        msgspec.Meta(title="API", description="The API to which the client belongs."),
+    ] = "mobile"
+    external_source: Annotated[
+        str,
+        msgspec.Meta(
+            title="External source", description="Punchh's name of the system whose ids are external_source_id."
+        ),
+    ] = "customer_id"
 
 
 class PunchhSettings(WebhookSettings, frozen=True, kw_only=True, tag="punchh"):
@@ -60,19 +62,43 @@ class PunchhSettings(WebhookSettings, frozen=True, kw_only=True, tag="punchh"):
 
     platform: ClassVar[Literal["punchh"]] = "punchh"
     title: ClassVar[str] = "Punchh"
-    secrets: ClassVar[tuple[str, ...]] = (*WEBHOOK_CREDENTIALS, CLIENT_SECRET, ADMIN_KEY)
+    secrets: ClassVar[Secrets] = {
+        **WEBHOOK_CREDENTIALS,
+        CLIENT_SECRET: msgspec.Meta(title="Client secret", description="For signups.", extra={"group": "api"}),
+        ADMIN_KEY: msgspec.Meta(
+            title="Business admin key",
+            description="For coupon codes, and to find out whether a signup with unknown outcome happened.",
+            extra={"group": "api"},
+        ),
+    }
     # https://developers.partech.com
     hosts: ClassVar[re.Pattern[str]] = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)?\.punchh\.com")
     member_label: ClassVar[str] = "punchh_external_id"
     rules: PunchhRules = PunchhRules()
     api: PunchhApi = PunchhApi()
-    existing_accounts: Literal["without_id", "any"] = "without_id"
-    """Which existing accounts get the external id when their e-mail address is signed up: those without one, or any. An
-    address proves nothing unless it is verified."""
-    coupon_code_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = None
-    """For how many days a member gets the same code of a campaign; None: as long as the program exists."""
-    webhook_auth: Literal["basic", "bearer", "hmac"] = "basic"
-    """As chosen in Punchh's Webhooks Manager; ``hmac`` is SHA-1 or SHA-256."""
+    existing_accounts: Annotated[
+        Literal["without_id", "any"],
+        msgspec.Meta(
+            title="Existing accounts",
+            description=(
+                "Which accounts get the external id when their e-mail address is signed up. without_id: accounts "
+                "without one. any: all accounts; use it only if every address is verified."
+            ),
+            extra={"group": "api"},
+        ),
+    ] = "without_id"
+    coupon_code_days: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=3650)] | None,
+        msgspec.Meta(
+            title="Days of a coupon code",
+            description="How long a member gets the same code of a campaign. If empty: always.",
+            extra={"group": "api"},
+        ),
+    ] = None
+    webhook_auth: Annotated[
+        Literal["basic", "bearer", "hmac"],
+        msgspec.Meta(title="Webhook authentication", description="As chosen in Punchh's Webhooks Manager."),
+    ] = "basic"
 
     def endpoints(self) -> Mapping[str, str]:
         """Return the address of Punchh's APIs."""
@@ -96,10 +122,3 @@ class PunchhSettings(WebhookSettings, frozen=True, kw_only=True, tag="punchh"):
         if self.webhook_auth == "hmac":
             yield Credential("hmac-sha256", secret)
             yield Credential("hmac-sha1", secret)
-
-    @classmethod
-    def form(cls) -> tuple[Group, ...]:
-        """Return the fields of the operator's form."""
-        from loyalty_bridge.platforms.punchh.form import FORM
-
-        return FORM
