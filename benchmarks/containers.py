@@ -133,7 +133,7 @@ def _prepared(way: Way, programs: Programs, noted: list[int], stack: ExitStack) 
             (deduplication, "look_up", lambda *_: deduplication.Known({}, {})),
             (deduplication, "save", lambda *_: deduplication.Saved(0, frozenset())),
             (identities, "learn", lambda *_: None),
-            (AttributeState, "mark", lambda _, time, __: AttributeVersion(time, b"")),
+            (AttributeState, "version", lambda _, time, __: AttributeVersion(time, b"")),
         ):
             stack.enter_context(patch.object(where, name, stand_in))
     whole: Any = sender
