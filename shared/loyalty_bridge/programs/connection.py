@@ -232,5 +232,6 @@ def _choices(document: Any, path: str) -> Iterable[str]:
             kind = next(side for side in kind.types if side.tag == document["platform"])
         if hasattr(kind, "fields"):
             kind, document = next(field.type for field in kind.fields if field.name == name), document[name]
+            kind = kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind
     choice = getattr(kind, "item_type", None) or getattr(kind, "key_type", kind)
     return cast("Iterable[str]", choice.values)
