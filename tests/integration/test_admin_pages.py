@@ -306,7 +306,12 @@ def test_a_record_with_endless_reasons_leaves_the_pages_small(site: Site, stores
 
 # What typed text may do.
 
-CHOSEN = {"identifier_type": "external_id", "alias_label": "convercus_account_id", "object_limit": "combined"}
+CHOSEN = {
+    "identifier_type": "external_id",
+    "alias_label": "convercus_account_id",
+    "object_limit": "combined",
+    "revenue": "purchases",
+}
 EVIL = "\"'><script>alert(1)</script>&lt;b&gt;{{7*7}}"
 
 
@@ -358,6 +363,7 @@ def test_a_wrong_field_is_told_beside_it_and_what_was_typed_stays(site: Site, st
         "engagement.rules.identifier_type": "external_id",
         "engagement.rules.alias_label": "convercus_account_id",
         "engagement.rules.object_limit": "combined",
+        "engagement.rules.revenue": "purchases",
         "loyalty.api.auth": "oauth",
         "loyalty.rules.opt_in_without_record": "subscribed",
         "attribute_writes": "changed",
