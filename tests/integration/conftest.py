@@ -90,12 +90,12 @@ def _api(convercus: Convercus, patch: pytest.MonkeyPatch) -> Iterator[Api]:
     for limit in ("LIMIT_SECONDS", "MOENGAGE_SECONDS"):
         patch.setattr(lookups, limit, 20.0)  # a busy machine may stall; the tests about time have their own
     settings.load_settings.cache_clear()
-    told = settings.load_settings(PlanSettings)
+    result = settings.load_settings(PlanSettings)
     upstream = convercus.program(f"R{next(_numbers)}")
     upstream.account("A1", points=100)
     upstream.coupon("C1")
-    connect(told, convercus.url, realm=upstream.id)
-    yield Api(told, api_keys.create(told, "demo", "braze")[0], upstream)
+    connect(result, convercus.url, realm=upstream.id)
+    yield Api(result, api_keys.create(result, "demo", "braze")[0], upstream)
     settings.load_settings.cache_clear()
 
 
@@ -139,8 +139,8 @@ def bridge(
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
-        told = capsys.readouterr()
-        return int(ended.value.code or 0), told.out, told.err
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
 
     yield call
     boto3.client("cloudformation").delete_stack(StackName="loyalty-bridge")

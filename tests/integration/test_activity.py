@@ -47,9 +47,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def note(settings: DeliverySettings, reason: str = "phone: is no number", record: str = "e-1", **change: Any) -> None:
-    told = {"program": "demo", "endpoint": "forward_events", "platform": "braze", "code": "rejected"} | change
+    value = {"program": "demo", "endpoint": "forward_events", "platform": "braze", "code": "rejected"} | change
     tally = Recorder()
-    tally.problem(reason=reason, record=record, **told)
+    tally.problem(reason=reason, record=record, **value)
     activity.write(settings, tally)
 
 
@@ -73,7 +73,7 @@ def test_what_several_containers_add_is_told_together(
 
 
 @pytest.mark.parametrize(
-    ("latency", "share", "told"),
+    ("latency", "share", "expected"),
     [
         ({}, 0.5, None),
         ({25: 99, 10_000: 1}, 0.5, 25),
@@ -82,8 +82,8 @@ def test_what_several_containers_add_is_told_together(
         ({float("inf"): 1}, 0.5, float("inf")),
     ],
 )
-def test_a_percentile_is_an_upper_bound(latency: dict[float, int], share: float, told: float | None) -> None:
-    assert activity.Counts(latency=Counter(latency)).percentile(share) == told
+def test_a_percentile_is_an_upper_bound(latency: dict[float, int], share: float, expected: float | None) -> None:
+    assert activity.Counts(latency=Counter(latency)).percentile(share) == expected
 
 
 def test_every_day_of_the_period_is_told_and_nothing_older_than_ninety(stores: DeliverySettings, clock: Clock) -> None:

@@ -56,8 +56,8 @@ def call(site: Site, method: str, path: str, body: Any = None, groups: tuple[str
     return answer
 
 
-def put(site: Site, program: str = "demo", version: int = 0, **told: Any) -> requests.Response:
-    return call(site, "PUT", f"/programs/{program}", {"version": version, **told})
+def put(site: Site, program: str = "demo", version: int = 0, **changes: Any) -> requests.Response:
+    return call(site, "PUT", f"/programs/{program}", {"version": version, **changes})
 
 
 def throttled(**_: Any) -> Any:
@@ -160,8 +160,8 @@ def test_a_delete_that_breaks_off_is_repeated_and_leaves_no_key_to_the_next_prog
     delivery_state.note_failure(stores, "demo", 1_772_359_200)
     calls = iter([aws.dynamodb().delete_item] * done)
 
-    def delete_item(**told: Any) -> Any:
-        return next(calls, throttled)(**told)
+    def delete_item(**request: Any) -> Any:
+        return next(calls, throttled)(**request)
 
     with monkeypatch.context() as patch:
         patch.setattr(aws.dynamodb(), "delete_item", delete_item)
@@ -216,7 +216,7 @@ MOENGAGE = {"platform": "moengage", "api_endpoint": "https://api-01.moengage.com
 
 
 @pytest.mark.parametrize(
-    ("told", "field"),
+    ("connection", "field"),
     [
         ({"connection": {"engagement": MOENGAGE}, "secrets": {"braze_api_key": KEY}}, "secrets.braze_api_key"),
         ({"connection": {"engagement": {"platform": "braze", "workspace_id": "W"}}}, "engagement.workspace_id"),
@@ -232,8 +232,8 @@ MOENGAGE = {"platform": "moengage", "api_endpoint": "https://api-01.moengage.com
         ({"colour": "blue"}, "colour"),
     ],
 )
-def test_a_wrong_connection_is_refused_with_the_fields_name(site: Site, told: dict[str, Any], field: str) -> None:
-    answer = put(site, **told)
+def test_a_wrong_connection_is_refused_with_the_fields_name(site: Site, connection: dict[str, Any], field: str) -> None:
+    answer = put(site, **connection)
 
     assert (answer.status_code, answer.json()["field"]) == (400, field)
     assert KEY not in answer.text
@@ -406,9 +406,9 @@ def test_a_record_that_names_another_program_is_explained_for_this_one(site: Sit
     for program in ("demo", "mine"):
         connect(stores, "http://127.0.0.1:9", program)
 
-    told = call(site, "POST", "/programs/mine/explain", {"record": event(programId="demo")}, MINE)
+    result = call(site, "POST", "/programs/mine/explain", {"record": event(programId="demo")}, MINE)
 
-    assert told.json()["program"] == "mine"
+    assert result.json()["program"] == "mine"
 
 
 @pytest.mark.parametrize(
@@ -441,9 +441,9 @@ def test_an_unknown_call_has_the_documented_shape(site: Site, path: str) -> None
 def test_an_explained_record_is_not_sent(site: Site, stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
 
-    told = call(site, "POST", "/programs/demo/explain", {"record": event(payload={"points": 5})}).json()
+    payload = call(site, "POST", "/programs/demo/explain", {"record": event(payload={"points": 5})}).json()
 
-    assert told["events"][0]["wire"][0]["object"]["convercus_balance"] == {"points": 5}
+    assert payload["events"][0]["wire"][0]["object"]["convercus_balance"] == {"points": 5}
     assert braze.workspace(KEY).events == []
 
 
@@ -587,9 +587,9 @@ def test_every_change_is_noted_with_who_and_what_and_no_secret(site: Site, braze
     call(site, "POST", "/programs/demo/sample", {"member": "tester"})
     call(site, "DELETE", "/programs/demo")
 
-    told = call(site, "GET", "/programs/demo/audit")
+    result = call(site, "GET", "/programs/demo/audit")
 
-    lines = told.json()["audit"][::-1]
+    lines = result.json()["audit"][::-1]
     assert [(line["what"], line["outcome"]) for line in lines] == [
         ("save_connection", "done"),
         ("save_connection", "not done (Conflict)"),
@@ -600,8 +600,8 @@ def test_every_change_is_noted_with_who_and_what_and_no_secret(site: Site, braze
     ]
     assert {line["who"] for line in lines} == {"person-1"}
     assert "secrets.braze_api_key" in lines[0]["about"]
-    assert KEY not in told.text
-    assert "cvc_" not in told.text
+    assert KEY not in result.text
+    assert "cvc_" not in result.text
 
 
 def test_a_program_that_never_was_has_no_audit(site: Site) -> None:

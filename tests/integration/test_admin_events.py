@@ -46,10 +46,10 @@ def signed_in(stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_an_event_is_answered(signed_in: None, stores: DeliverySettings, case: str) -> None:
     event = json.loads((ROOT / "events" / "admin" / f"{case}.json").read_text())
 
-    told: dict[str, Any] = loaded("admin")(event, CONTEXT)
+    result: dict[str, Any] = loaded("admin")(event, CONTEXT)
 
     status, text = CASES[case]
-    assert told["statusCode"] == status
-    assert text in told["body"]
-    assert told["headers"]["cache-control"] == "no-store"
+    assert result["statusCode"] == status
+    assert text in result["body"]
+    assert result["headers"]["cache-control"] == "no-store"
     assert len(api_keys.list_all(stores, "demo-queue")) == (1 if case == "key_made_by_a_form" else 0)

@@ -111,10 +111,10 @@ def test_the_session_is_a_cookie_of_this_host_alone_that_no_script_reads(site: S
 
     started = browser.get(f"{site.url}/admin/sign-in", headers=over_tls, allow_redirects=False, timeout=20)
 
-    told = started.headers["set-cookie"]
-    assert told.startswith("__Host-sign-in=")
-    assert {"HttpOnly", "Secure", "Path=/", "SameSite=lax"} <= set(told.split("; "))
-    assert "Domain" not in told
+    value = started.headers["set-cookie"]
+    assert value.startswith("__Host-sign-in=")
+    assert {"HttpOnly", "Secure", "Path=/", "SameSite=lax"} <= set(value.split("; "))
+    assert "Domain" not in value
 
 
 @pytest.mark.parametrize(
@@ -222,10 +222,10 @@ def test_a_change_is_taken_from_the_page_itself_only(
 ) -> None:
     connect(stores, "http://127.0.0.1:9")
     browser = site.browser()
-    told: Any = {name: text and text.replace("{site}", site.url) for name, text in headers.items()}
+    values: Any = {name: text and text.replace("{site}", site.url) for name, text in headers.items()}
 
-    by_page = browser.post(f"{site.url}/admin/programs/demo/keys", data={"name": "x"}, headers=told, timeout=20)
-    by_api = browser.post(f"{site.url}/admin/api/v1/programs/demo/keys", json={}, headers=told, timeout=20)
+    by_page = browser.post(f"{site.url}/admin/programs/demo/keys", data={"name": "x"}, headers=values, timeout=20)
+    by_api = browser.post(f"{site.url}/admin/api/v1/programs/demo/keys", json={}, headers=values, timeout=20)
 
     assert (by_page.status_code, by_api.status_code) == (status, status)
     assert len(api_keys.list_all(stores, "demo")) == (2 if status == 201 else 0)
@@ -478,21 +478,21 @@ def test_records_of_unknown_programs_are_shown_to_an_operator_of_all(site: Site,
 
 
 @pytest.mark.parametrize(
-    ("page", "told"),
+    ("page", "expected"),
     [
         ("activity", "Unattributed activity"),
         ("errors", "Unattributed errors"),
         ("audit", "Audit of all programs"),
     ],
 )
-def test_what_belongs_to_no_program_is_shown_to_an_operator_of_all(site: Site, page: str, told: str) -> None:
+def test_what_belongs_to_no_program_is_shown_to_an_operator_of_all(site: Site, page: str, expected: str) -> None:
     place = f"{site.url}/admin/programs/-/{page}"
 
     shown = site.browser().get(place, timeout=20)
     site.issuer.person["cognito:groups"] = ["loyalty-bridge:demo"]
     hidden = site.browser().get(place, timeout=20)
 
-    assert (shown.status_code, told in shown.text) == (200, True)
+    assert (shown.status_code, expected in shown.text) == (200, True)
     assert hidden.status_code == 404
 
 

@@ -52,12 +52,12 @@ def test_a_run_that_died_holds_up_no_other_for_longer_than_its_own_time(
     now = time.time()
     clock = [now]
     monkeypatch.setattr(time, "time", lambda: clock[0])
-    told: list[Counter[str]] = []
+    values: list[Counter[str]] = []
 
     def overlong() -> Counter[str]:
         for later in (49.0, 50.1):
             clock[0] = now + later
-            told.append(alone(stores, "tend", 50, still_running if later > 50 else work))
+            values.append(alone(stores, "tend", 50, still_running if later > 50 else work))
         return WORKED
 
     def still_running() -> Counter[str]:
@@ -65,7 +65,7 @@ def test_a_run_that_died_holds_up_no_other_for_longer_than_its_own_time(
 
     alone(stores, "tend", 50, overlong)
 
-    assert told == [Counter(already_running=1), WORKED]
+    assert values == [Counter(already_running=1), WORKED]
 
 
 def test_who_ends_late_does_not_end_the_lease_of_the_next(
@@ -74,11 +74,11 @@ def test_who_ends_late_does_not_end_the_lease_of_the_next(
     now = time.time()
     clock = [now]
     monkeypatch.setattr(time, "time", lambda: clock[0])
-    told: list[Counter[str]] = []
+    values: list[Counter[str]] = []
 
     def second() -> Counter[str]:
         alone(stores, "tend", 50, work)
-        told.append(alone(stores, "tend", 50, work))
+        values.append(alone(stores, "tend", 50, work))
         return WORKED
 
     def first() -> Counter[str]:
@@ -87,7 +87,7 @@ def test_who_ends_late_does_not_end_the_lease_of_the_next(
 
     alone(stores, "tend", 50, first)
 
-    assert told == [Counter(already_running=1)]
+    assert values == [Counter(already_running=1)]
 
 
 def test_a_store_that_does_not_answer_leaves_the_work_to_the_next_run(

@@ -44,8 +44,8 @@ def plan(api: Api, account_ids: list[str], **fields: Any) -> str:
 def progress(api: Api, batch: str) -> dict[str, Any]:
     answer = api.get(f"{PATH}/{batch}")
     assert answer.status == 200, answer
-    told: dict[str, Any] = answer.body
-    return told
+    value: dict[str, Any] = answer.body
+    return value
 
 
 def messages(api: Api) -> list[Any]:
@@ -113,9 +113,9 @@ def test_members_that_the_platform_refuses_are_told_and_the_others_get_theirs(ap
     batch = plan(api, ["A1", "LOCKED", "A404"])
     assert carry_out(*messages(api))
 
-    told = progress(api, batch)
-    assert (told["succeeded"], told["rejected"], told["planned"], told["unknown"]) == (1, 2, 0, 0)
-    reasons = {one["account_id"]: one.get("reason", "") for one in told["members"]}
+    result = progress(api, batch)
+    assert (result["succeeded"], result["rejected"], result["planned"], result["unknown"]) == (1, 2, 0, 0)
+    reasons = {one["account_id"]: one.get("reason", "") for one in result["members"]}
     assert reasons["A404"].startswith("ACCOUNT_NOT_FOUND")
     assert reasons["LOCKED"].startswith("ACCOUNT_LOCKED")
     assert api.done() == ["A1"]
@@ -165,10 +165,10 @@ def test_a_crash_in_the_middle_doubles_nothing(api: Api, monkeypatch: pytest.Mon
             carry_out(message, 10.0)
 
     assert carry_out(message)
-    told = progress(api, batch)
+    result = progress(api, batch)
     # Of what was sent and whose end was not written down, nobody knows.
-    assert bool(told["unknown"]) == (step == "_store_end")
-    assert told["succeeded"] + told["unknown"] == 12
+    assert bool(result["unknown"]) == (step == "_store_end")
+    assert result["succeeded"] + result["unknown"] == 12
     assert Counter(api.done()) == Counter(account_ids)
 
 
@@ -449,9 +449,9 @@ def test_a_batch_of_an_unknown_coupon_is_refused_member_by_member(api: Api) -> N
 
     assert carry_out(*messages(api))
 
-    told = api.get(f"campaigns/C404/assign/batch/{answer.body['batchId']}").body
-    assert told["rejected"] == 1
-    assert told["members"][0]["reason"].startswith("COUPON_NOT_FOUND")
+    value = api.get(f"campaigns/C404/assign/batch/{answer.body['batchId']}").body
+    assert value["rejected"] == 1
+    assert value["members"][0]["reason"].startswith("COUPON_NOT_FOUND")
 
 
 def not_found(answer: Answer) -> bool:

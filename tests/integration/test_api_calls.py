@@ -212,11 +212,11 @@ def test_a_repeat_after_a_partial_success_touches_only_what_failed(api: Api, hea
     first = api.post("subscriptions/email", body, **header)
     second = api.post("subscriptions/email", body, **header)
 
-    told = [{"membership_id": user} for user in ("U1", "U2", "U3")]
+    values = [{"membership_id": user} for user in ("U1", "U2", "U3")]
     assert first.status == 207
-    assert first.body["succeeded"] == [told[0], told[2]]
+    assert first.body["succeeded"] == [values[0], values[2]]
     assert [(one["membership_id"], bool(one["reason"])) for one in first.body["failed"]] == [("U2", True)]
-    assert (second.status, second.body) == (200, {"succeeded": told, "failed": []})
+    assert (second.status, second.body) == (200, {"succeeded": values, "failed": []})
     assert [one.id for one in api.upstream.effects] == ["U1", "U3", "U2"]
 
 

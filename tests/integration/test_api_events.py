@@ -109,11 +109,11 @@ def run(case: str) -> Any:
 
 
 def answered(case: str) -> tuple[int, dict[str, Any]]:
-    told = run(case)
-    body = json.loads(told["body"])
+    result = run(case)
+    body = json.loads(result["body"])
     method, path = json.loads((ROOT / "events" / f"{case}.json").read_text())["routeKey"].split(" ")
-    check(method, path, told["statusCode"], body, told["headers"])
-    return told["statusCode"], body
+    check(method, path, result["statusCode"], body, result["headers"])
+    return result["statusCode"], body
 
 
 @pytest.mark.parametrize("case", ANSWERS)
@@ -157,8 +157,8 @@ def test_the_batch_of_the_events_is_planned_carried_out_and_told(demo: Api) -> N
 
     assert answered("assign_coupon_batch/progress")[1]["planned"] == 3
     assert run("carry_out_batch/sqs_batch") == {"batchItemFailures": []}
-    told = answered("assign_coupon_batch/progress")[1]
-    assert (told["succeeded"], told["refused"], told["planned"]) == (2, 1, 0)
+    value = answered("assign_coupon_batch/progress")[1]
+    assert (value["succeeded"], value["refused"], value["planned"]) == (2, 1, 0)
     assert sorted(demo.done("assign_coupon")) == ["C00002", "C00003"]
 
 

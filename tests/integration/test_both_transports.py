@@ -37,8 +37,8 @@ def between(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     real = deduplication.look_up
     begun: list[bool] = []
 
-    def look_up(*told: Any) -> deduplication.Known:
-        known = real(*told)
+    def look_up(*args: Any) -> deduplication.Known:
+        known = real(*args)
         if not begun:
             begun.append(True)
             act()

@@ -307,11 +307,11 @@ def test_explain_shows_what_would_be_sent_and_what_would_not(
     record = tmp_path / "record.json"
     record.write_text(json.dumps(event(eventId="second", payload={"points": 121, "lockedPoints": 0})))
 
-    told = json.loads(bridge("explain", str(record))[1])["events"][0]
+    payload = json.loads(bridge("explain", str(record))[1])["events"][0]
 
-    assert told["wire"][0]["object"]["convercus_balance"] == {"points": 121}
-    assert told["wire"][0]["object"]["convercus_account_id"] == "A1"  # names the member, so it is always sent
-    assert told["not_sent"] == {"convercus_balance.lockedPoints": "unchanged"}
+    assert payload["wire"][0]["object"]["convercus_balance"] == {"points": 121}
+    assert payload["wire"][0]["object"]["convercus_account_id"] == "A1"  # names the member, so it is always sent
+    assert payload["not_sent"] == {"convercus_balance.lockedPoints": "unchanged"}
     assert len(braze.workspace(KEY).events) == 1
 
 
@@ -329,9 +329,9 @@ def test_explain_names_the_field_that_is_wrong(
     file = tmp_path / "record.json"
     file.write_text(json.dumps(record))
 
-    told = json.loads(bridge("explain", str(file))[1])
+    payload = json.loads(bridge("explain", str(file))[1])
 
-    assert told["events"][0]["rejected"] == [{"part": "record", "field": field, "reason": reason}]
+    assert payload["events"][0]["rejected"] == [{"part": "record", "field": field, "reason": reason}]
 
 
 def test_explain_judges_each_element_of_an_array(bridge: Bridge, stores: DeliverySettings, tmp_path: Path) -> None:
@@ -420,8 +420,8 @@ def test_a_missing_stack_is_named_and_what_names_another(monkeypatch: pytest.Mon
 
     code, _, complained = bridge("program", "list")
 
-    told = "there is no stack elsewhere in this account and region: name yours with --stack or BRIDGE_STACK"
-    assert (code, complained) == (1, f"bridge: {told}\n")
+    text = "there is no stack elsewhere in this account and region: name yours with --stack or BRIDGE_STACK"
+    assert (code, complained) == (1, f"bridge: {text}\n")
 
 
 def test_a_stack_that_was_not_deployed_to_its_end_says_so(monkeypatch: pytest.MonkeyPatch, bridge: Bridge) -> None:
@@ -446,8 +446,8 @@ def test_credentials_that_are_refused_say_nothing_about_the_stack(
 
         answer = bridge("program", "list")
 
-    told = "bridge: your AWS session has expired: sign in again, for example with `aws sso login` (AWS: ExpiredToken)\n"
-    assert answer == (3, "", told)
+    text = "bridge: your AWS session has expired: sign in again, for example with `aws sso login` (AWS: ExpiredToken)\n"
+    assert answer == (3, "", text)
 
 
 def test_the_connection_is_tried(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:

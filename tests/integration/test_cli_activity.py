@@ -34,15 +34,15 @@ def noted(stores: DeliverySettings, midday: None) -> None:
 def test_statistics_are_told_by_function_and_day(bridge: Bridge) -> None:
     code, out, _ = bridge("stats", "demo", "--days", "2", "--json")
 
-    told = json.loads(out)
+    payload = json.loads(out)
     assert code == 0
-    assert told["endpoints"]["book_points"] == {
+    assert payload["endpoints"]["book_points"] == {
         "calls": {"ok": 3, "not_sent": 1},
         "events": {},
         "latency": {"p50_ms": 100, "p99_ms": 5000},
     }
-    assert told["endpoints"]["forward_events"]["latency"] == {"p50_ms": None, "p99_ms": None}
-    assert [set(day["endpoints"]) for day in told["days"]] == [set(), {"book_points", "forward_events"}]
+    assert payload["endpoints"]["forward_events"]["latency"] == {"p50_ms": None, "p99_ms": None}
+    assert [set(day["endpoints"]) for day in payload["days"]] == [set(), {"book_points", "forward_events"}]
 
 
 def test_statistics_are_shown_in_tables(bridge: Bridge) -> None:

@@ -183,7 +183,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(
         self,
-        told: DeliverySettings,
+        settings: DeliverySettings,
         braze: Braze,
         mood: Mood,
         seams: Seams,
@@ -191,7 +191,7 @@ class Machine(RuleBasedStateMachine):
         moving: type[Transport],
     ) -> None:
         super().__init__()
-        self.settings, self.braze, self.mood, self.seams, self.patch = told, braze, mood, seams, patch
+        self.settings, self.braze, self.mood, self.seams, self.patch = settings, braze, mood, seams, patch
         mood.most, mood.names_nothing = 75, False
         self.transport: Transport = moving()
         self.sent: list[Sent] = []
@@ -499,10 +499,10 @@ def test_every_interleaving_ends_with_everything_there_once_and_in_order(
     monkeypatch: pytest.MonkeyPatch,
     moving: type[Transport],
 ) -> None:
-    told = stores if moving is Queue else replace(stores, events_queue_url="", events_stream="stream")
+    value = stores if moving is Queue else replace(stores, events_queue_url="", events_stream="stream")
 
     run_state_machine_as_test(
-        cast("Any", partial(Machine, told, braze, mood, seams, monkeypatch, moving)),
+        cast("Any", partial(Machine, value, braze, mood, seams, monkeypatch, moving)),
         settings=settings(
             max_examples=EXAMPLES or 12,
             stateful_step_count=STEPS,

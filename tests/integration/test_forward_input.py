@@ -163,8 +163,10 @@ def test_a_queue_full_of_unusable_records_costs_no_good_one(stores: DeliverySett
 
     assert (outcome.to_retry, outcome.counts["rejected"]) == ([], len(wrong))
     assert members(braze) == [f"A{number}" for number in range(len(wrong))]
-    told = [entry.field_errors[0].field for shelf in (NOBODY, "demo") for entry in on_shelf(stores, "rejected", shelf)]
-    assert sorted(told) == sorted(field for _, _, _, field, _ in wrong)
+    values = [
+        entry.field_errors[0].field for shelf in (NOBODY, "demo") for entry in on_shelf(stores, "rejected", shelf)
+    ]
+    assert sorted(values) == sorted(field for _, _, _, field, _ in wrong)
 
 
 @pytest.mark.parametrize("unusable", ["123456789012345678901234567890", "[" * 40 + "]" * 40, "1e999", "NaN"])

@@ -505,7 +505,7 @@ def test_a_save_that_leaves_the_destination_as_it_is_does_not_shorten_its_wait(w
     limit_rate(world.braze, 60)
     moving = streamed if held else queued
     forwarder.forward(moving(event("user_logged_in", eventId="e1")), world.settings, 30)
-    told = world.gate()
+    result = world.gate()
     asked = len(world.braze.workspace(KEY).requests)
 
     change = {"loyalty": {"default_optins": ["Newsletter"]}, "engagement": {"api_endpoint": world.braze.url}}
@@ -514,8 +514,8 @@ def test_a_save_that_leaves_the_destination_as_it_is_does_not_shorten_its_wait(w
     world.come("e2")
     world.deliver()
 
-    assert (told.state, told.not_before > time.time()) == ("held" if held else "live", True)
-    assert (world.gate().state, world.gate().not_before) == (told.state, told.not_before)
+    assert (result.state, result.not_before > time.time()) == ("held" if held else "live", True)
+    assert (world.gate().state, world.gate().not_before) == (result.state, result.not_before)
     assert len(world.braze.workspace(KEY).requests) == asked
 
 

@@ -69,8 +69,8 @@ def shown(diner: Api, user: dict[str, Any]) -> str:
     url = urlsplit(filled(block(heading, "text"), diner).strip())
 
     class ContentApi:
-        def punchh_coupon(self, told: dict[str, dict[str, Any]]) -> Any:
-            query = "&".join(f"{name}={value}" for name, value in told["params"].items())
+        def punchh_coupon(self, response: dict[str, dict[str, Any]]) -> Any:
+            query = "&".join(f"{name}={value}" for name, value in response["params"].items())
             answer = diner.send("GET", url.path, headers={"x-bridge-key": diner.key}, query=query)
             return answer.body if answer.status == 200 else None
 

@@ -202,11 +202,11 @@ def service(
 
 def user(account: str | None = "A1", dispatch: str = "d-1", **event_properties: str) -> dict[str, dict[str, str]]:
     """Give what Braze knows of a user while it renders."""
-    told = {"title": 'The "blue" one', "points": "25", "order_id": "O-1"} | event_properties
+    value = {"title": 'The "blue" one', "points": "25", "order_id": "O-1"} | event_properties
     return {
         "custom_attribute": {"convercus_account_id": account} if account else {},
         "campaign": {"api_id": "campaign-1", "dispatch_id": dispatch},
-        "event_properties": told,
+        "event_properties": value,
         "profile": {"language": "de"} | ({"user_id": account} if account else {}),
     }
 
@@ -214,10 +214,10 @@ def user(account: str | None = "A1", dispatch: str = "d-1", **event_properties: 
 # Webhooks.
 
 
-def fire(service: Service, told: Webhook, who: Mapping[str, Mapping[str, str]]) -> tuple[int, Any]:
+def fire(service: Service, webhook: Webhook, who: Mapping[str, Mapping[str, str]]) -> tuple[int, Any]:
     """Send a webhook as Braze does, for a user."""
     braze = Braze(lambda *_: None)
-    url, body = (braze.message(filled(text, service.key), who) for text in told)
+    url, body = (braze.message(filled(text, service.key), who) for text in webhook)
     headers = {name: filled(value, service.key) for name, value in webhook_headers().items()}
     answer = service.send("POST", url, headers, body)
     assert answer
@@ -279,8 +279,8 @@ def test_what_was_booked_is_what_the_event_told(service: Service, program: Progr
     fire(service, webhook("Book points for an event"), user())
 
     (booking,) = program.bookings["A1"]
-    told = ("bookingType", "bookingTypeCode", "points", "reason")
-    assert [booking[name] for name in told] == ["EARNBOOKING", "BONUS", 25, 'The "blue" one']
+    values = ("bookingType", "bookingTypeCode", "points", "reason")
+    assert [booking[name] for name in values] == ["EARNBOOKING", "BONUS", 25, 'The "blue" one']
 
 
 def test_events_are_told_apart_by_their_order_and_not_by_their_dispatch(service: Service, program: Program) -> None:

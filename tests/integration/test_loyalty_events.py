@@ -123,10 +123,10 @@ def test_there_are_wire_objects_of_the_24_events_and_of_no_other() -> None:
 
 @pytest.mark.parametrize("name", ["balance_value_updated", "subscription_created", "voucher_created"])
 def test_fields_under_event_properties_are_those_at_the_top(stores: DeliverySettings, wire: Wire, name: str) -> None:
-    told = brevo.event(ANN, AT, name)
-    own = {field: told.pop(field) for field in brevo.EXAMPLES[name]}
+    source = brevo.event(ANN, AT, name)
+    own = {field: source.pop(field) for field in brevo.EXAMPLES[name]}
 
-    deliver(stores, told | {"event_properties": own})
+    deliver(stores, source | {"event_properties": own})
 
     golden = json.loads((GOLDEN / f"{name}.json").read_text())
     assert wire == {"braze": [golden["braze"]], "moengage": [golden["moengage"]]}

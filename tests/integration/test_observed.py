@@ -87,8 +87,8 @@ class Observed:
 class World:
     """All programs with their platforms."""
 
-    def __init__(self, api: Api, told: DeliverySettings, braze: Braze, moengage: MoEngage, punchh: Punchh) -> None:
-        self.api, self.settings, self.braze, self.moengage, self.punchh = api, told, braze, moengage, punchh
+    def __init__(self, api: Api, settings: DeliverySettings, braze: Braze, moengage: MoEngage, punchh: Punchh) -> None:
+        self.api, self.settings, self.braze, self.moengage, self.punchh = api, settings, braze, moengage, punchh
         connect_punchh(api.settings, punchh.url)
         self.diner = Api(api.settings, api_keys.create(api.settings, "diner", LAST)[0], api.upstream, "diner", 2.6)
         api.seconds = 2.6
@@ -101,12 +101,12 @@ class World:
         }
         account = api.upstream.account(ACCOUNT, points=100)
         account["memberships"][0].update(person, city=CITY)
-        connect(told, braze.url, program="stream", key=BRAZE_KEY)
+        connect(settings, braze.url, program="stream", key=BRAZE_KEY)
         self.stream_key = api_keys.create(api.settings, "stream", FIRST)[0]
         engagement = {"platform": "moengage", "api_endpoint": moengage.url, "workspace_id": "W"}
         for program, platform in (("punchh", "punchh"), ("loyalty", "brevo")):
             secrets = {"moengage_data_key": MOENGAGE_KEY}
-            webhooks.connect(told, {"platform": platform}, engagement, program=program, **secrets)
+            webhooks.connect(settings, {"platform": platform}, engagement, program=program, **secrets)
 
     def act(self) -> None:
         """Make every call of the API, good and bad, while the loyalty platform misbehaves."""
@@ -292,8 +292,8 @@ def stumble(*_: Any) -> Any:
     raise KeyError(EMAIL)
 
 
-def call(function: str, told: Mapping[str, Any], seconds: float) -> None:
-    loaded(function)(told, context(seconds, function))
+def call(function: str, event: Mapping[str, Any], seconds: float) -> None:
+    loaded(function)(event, context(seconds, function))
 
 
 @pytest.fixture(scope="module")
@@ -337,12 +337,12 @@ def observed(shared_api: Api) -> Observed:
 
 def test_everything_happened(observed: Observed) -> None:
     """Else it would show nothing that nothing shows."""
-    told = json.dumps(observed.activity)
+    result = json.dumps(observed.activity)
 
     for function in {route.function for route in routes()} | {"forward_events", "release_held", "carry_out_batch"}:
-        assert f"#{function}" in told, function
+        assert f"#{function}" in result, function
     for outcome in ("sent", "suppressed", "rejected", "held", "released"):
-        assert f"events.{outcome}" in told, outcome
+        assert f"events.{outcome}" in result, outcome
     for code in (
         "outcome_unknown",
         "not_sent",
@@ -351,7 +351,7 @@ def test_everything_happened(observed: Observed) -> None:
         "upstream_refused",
         "internal_error",
     ):
-        assert code in told, code
+        assert code in result, code
 
 
 def test_nothing_of_a_person_and_no_key_is_in_the_log_or_the_metrics(observed: Observed, shared_api: Api) -> None:
@@ -454,7 +454,7 @@ def test_every_function_is_watched(metric: str) -> None:
 
 
 def test_the_routes_whose_latency_is_watched_are_the_look_ups() -> None:
-    told = {
+    values = {
         one["Value"]
         for name in ("LookupsSlow", "CouponCodesSlow")
         for metric in watched(ALARMS[name]["Properties"])
@@ -462,7 +462,7 @@ def test_the_routes_whose_latency_is_watched_are_the_look_ups() -> None:
         if one["Name"] == "Resource"
     }
 
-    assert told == {route.path for route in routes() if route.method == "GET" and "/members/" in route.path}
+    assert values == {route.path for route in routes() if route.method == "GET" and "/members/" in route.path}
 
 
 def test_every_alarm_tells_who_wants_to_know() -> None:
@@ -476,16 +476,16 @@ def rendered(value: Any, conditions: Mapping[str, bool]) -> str:
     """Resolve what CloudFormation would; a resource is its name."""
     if isinstance(value, str):
         return value
-    [(function, told)] = value.items()
+    [(function, result)] = value.items()
     if function == "If":
-        return rendered(told[1] if conditions[told[0]] else told[2], conditions)
+        return rendered(result[1] if conditions[result[0]] else result[2], conditions)
     if function == "Join":
-        return str(told[0]).join(rendered(one, conditions) for one in told[1])
+        return str(result[0]).join(rendered(one, conditions) for one in result[1])
     if function == "Sub":
-        text, names = (told, {}) if isinstance(told, str) else told
+        text, names = (result, {}) if isinstance(result, str) else result
         known = {name: rendered(one, conditions) for name, one in names.items()}
         return re.sub(r"\$\{([\w.:]+)\}", lambda found: known.get(found[1], found[1]), text)
-    return str(told)
+    return str(result)
 
 
 @pytest.mark.parametrize("alarms", [True, False])
@@ -504,11 +504,11 @@ def test_the_dashboard_shows_every_alarm_and_only_what_is_emitted(
         "HasPageAlarms": alarms,
     }
 
-    told = json.loads(rendered(dashboard["Properties"]["DashboardBody"], conditions))["widgets"]
+    payload = json.loads(rendered(dashboard["Properties"]["DashboardBody"], conditions))["widgets"]
 
-    shown = {one.removesuffix(".Arn") for widget in told for one in widget["properties"].get("alarms", ())}
+    shown = {one.removesuffix(".Arn") for widget in payload for one in widget["properties"].get("alarms", ())}
     assert shown == {name for name, one in ALARMS.items() if conditions[one["Condition"]]}
-    metrics = [metric for widget in told for metric in widget["properties"].get("metrics", ())]
+    metrics = [metric for widget in payload for metric in widget["properties"].get("metrics", ())]
     ours = {name for namespace, name, *_ in metrics if namespace == "LoyaltyBridge"}
     assert {tuple(rest[:2]) for namespace, _, *rest in metrics if namespace == "LoyaltyBridge"} == {
         ("service", "AWS::StackName")

@@ -280,12 +280,12 @@ def test_an_account_is_its_newest_owners_in_whatever_order_and_batches_the_state
 
     found = identities.members(stores, names, until, owned=names)
 
-    told: list[Statement] = [(*one, "owner") for one in statements]
+    values: list[Statement] = [(*one, "owner") for one in statements]
     for account in ("A1", "A2"):
         owners = {
             alias.removeprefix("user:") for (_, alias), there in found.items() if (there or {}).get(account) == inf
         }
-        assert owners == {holder(told, account)} - {""}
+        assert owners == {holder(values, account)} - {""}
 
 
 # Aliases that very many share.
@@ -371,25 +371,25 @@ def test_an_item_that_dynamodb_never_takes_keeps_no_batch_from_being_delivered(
 def test_a_record_is_sent_on_once_though_another_program_fails_meanwhile(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, moving: type[Queue | Stream]
 ) -> None:
-    told = stores if moving is Queue else replace(stores, events_queue_url="", events_stream="stream")
+    value = stores if moving is Queue else replace(stores, events_queue_url="", events_stream="stream")
     ways: Queue | Stream = moving()
     monkeypatch.setattr(aws, "sqs", lambda: ways)
     monkeypatch.setattr(aws, "kinesis", lambda: ways)
     for program in ("demo", "failing"):
-        connect(told, braze.url, program, KEY if program == "demo" else "failing")
+        connect(value, braze.url, program, KEY if program == "demo" else "failing")
     braze.workspace("failing").misbehave(kind="status", status=500, times=None)
     monkeypatch.setattr("loyalty_bridge.pipeline.sender.ATTEMPTS", 1)
-    share(told, "user:U1", 9)
+    share(value, "user:U1", 9)
     ways.put(json.dumps(event(programId="failing", accountId="B1")), "failing#B1")
     ways.put(json.dumps(of_user("U1", 1)), "demo#U1")
 
     for _ in range(4):
         batch = ways.batch(2)
-        ways.settle(batch, forward(batch, told, 30).to_retry)
+        ways.settle(batch, forward(batch, value, 30).to_retry)
     braze.workspace("failing").faults.clear()
     while left(ways):
         batch = ways.batch(10)
-        ways.settle(batch, forward(batch, told, 30).to_retry)
+        ways.settle(batch, forward(batch, value, 30).to_retry)
 
     received = Counter(one.object["external_id"] for one in braze.workspace(KEY).events)
     assert received == {f"account-{number}": 1 for number in range(9)}
@@ -451,7 +451,7 @@ def test_what_is_sent_on_and_what_is_kept_is_there_once_though_a_store_fails_sev
     call: str,
     times: int,
 ) -> None:
-    told = stores if moving is Queue else replace(stores, events_queue_url="", events_stream="stream")
+    value = stores if moving is Queue else replace(stores, events_queue_url="", events_stream="stream")
     ways: Queue | Stream = moving()
     put: list[str] = []
     whole = ways.put
@@ -463,8 +463,8 @@ def test_what_is_sent_on_and_what_is_kept_is_there_once_though_a_store_fails_sev
     monkeypatch.setattr(ways, "put", noted)
     monkeypatch.setattr(aws, "sqs", lambda: ways)
     monkeypatch.setattr(aws, "kinesis", lambda: ways)
-    connect(told, braze.url)
-    share(told, "user:U1", 9)
+    connect(value, braze.url)
+    share(value, "user:U1", 9)
     everything = [of_user("U1", 1), of_user("U9", 2), {"eventType": "account_created", "programId": "demo"}]
     ways.put(json.dumps(everything), "demo#U1")
     put.clear()
@@ -475,18 +475,18 @@ def test_what_is_sent_on_and_what_is_kept_is_there_once_though_a_store_fails_sev
     for _ in range(times + 3):
         while left(ways):
             batch = ways.batch(10)
-            outcome = forward(batch, told, 30)
+            outcome = forward(batch, value, 30)
             ways.settle(batch, outcome.to_retry)
             if outcome.to_retry:
                 break
-        release.run_schedule(told, 40, check_connection)
+        release.run_schedule(value, 40, check_connection)
 
     received = Counter(one.object["external_id"] for one in braze.workspace(KEY).events)
     assert received == {f"account-{number}": 1 for number in range(9)}
     copies = Counter(group for group in put if group.startswith("demo#account"))
     assert copies == {f"demo#account-{number}": 1 for number in range(9)}
-    assert len(on_shelf(told, "rejected")) == 1
-    assert len(on_shelf(told, "waiting")) + sum(one.group == "demo#U1" for one in left(ways)) == 1
+    assert len(on_shelf(value, "rejected")) == 1
+    assert len(on_shelf(value, "waiting")) + sum(one.group == "demo#U1" for one in left(ways)) == 1
 
 
 # Forgetting.

@@ -245,9 +245,9 @@ def test_events_of_a_guest_go_to_the_newest_external_id_whatever_order_they_were
 
 @pytest.mark.parametrize("printed", [" transactional_notifications", "_notifications", "Transactional_Notifications "])
 def test_a_family_is_known_however_it_is_printed(stores: DeliverySettings, platforms: Platforms, printed: str) -> None:
-    told = event(ANN, AT, "transactional_notifications", "points_to_reward")
+    source = event(ANN, AT, "transactional_notifications", "points_to_reward")
 
-    deliver(stores, told | {"event_name": printed})
+    deliver(stores, source | {"event_name": printed})
 
     for found in platforms.events().values():
         assert names(found) == ["transactional_notifications"]
@@ -265,10 +265,10 @@ def test_an_unknown_family_passes_under_a_general_name(stores: DeliverySettings,
 
 
 def test_balances_that_are_texts_become_numbers(stores: DeliverySettings, platforms: Platforms) -> None:
-    told = event(ANN, AT, "users")
-    told["payload"]["account_balance"] |= {"loyalty_points": "120", "banked_currency": "10.50", "total_debits": None}
+    source = event(ANN, AT, "users")
+    source["payload"]["account_balance"] |= {"loyalty_points": "120", "banked_currency": "10.50", "total_debits": None}
 
-    deliver(stores, told)
+    deliver(stores, source)
 
     for attributes in platforms.attributes().values():
         assert attributes["punchh_account_balance_loyalty_points"] == 120
@@ -280,13 +280,13 @@ def test_balances_that_are_texts_become_numbers(stores: DeliverySettings, platfo
 
 @pytest.mark.parametrize("user", [None, {}, "private", []])
 def test_an_event_of_a_null_user_is_refused(stores: DeliverySettings, platforms: Platforms, user: Any) -> None:
-    told = event(ANN, AT, "rewards")
-    told["payload"] |= {"user": user}
+    source = event(ANN, AT, "rewards")
+    source["payload"] |= {"user": user}
 
-    deliver(stores, told)
+    deliver(stores, source)
 
     for program in PROGRAMS:
-        assert refused(stores, program) == {told["content_id"]: [("event", "payload", "names no user")]}
+        assert refused(stores, program) == {source["content_id"]: [("event", "payload", "names no user")]}
 
 
 def test_a_user_of_nulls_keeps_what_is_not_told(stores: DeliverySettings, platforms: Platforms) -> None:
@@ -326,9 +326,9 @@ def test_a_body_of_six_megabytes_arrives_without_what_is_too_long(
     deliver(stores, large)
 
     for program, found in platforms.events().items():
-        [(name, told)] = found
-        assert (name, told["user_first_name"]) == ("users", ANN.first_name)
-        assert len(str(told.get("user_essay", ""))) <= 512
+        [(name, value)] = found
+        assert (name, value["user_first_name"]) == ("users", ANN.first_name)
+        assert len(str(value.get("user_essay", ""))) <= 512
         assert max(len(json.dumps(request)) for request in platforms.requests[program]) < 100_000
         assert platforms.attributes()[program]["punchh_zip_code"] == "62701"
 
@@ -337,10 +337,10 @@ def test_a_body_of_six_megabytes_arrives_without_what_is_too_long(
 
 
 def test_a_delivery_that_comes_again_is_one_event(stores: DeliverySettings, platforms: Platforms) -> None:
-    told = event(ANN, AT, "users")
+    source = event(ANN, AT, "users")
 
-    deliver(stores, told, told)
-    deliver(stores, [told, told])
+    deliver(stores, source, source)
+    deliver(stores, [source, source])
 
     for found in platforms.events().values():
         assert names(found) == ["users"]
@@ -369,11 +369,11 @@ def test_an_event_of_a_user_id_waits_until_somebody_tells_whose_it_is(
     checkin = event(ANN, now - 30, "checkins", "loyalty")
 
     early = deliver(stores, checkin, at=now)
-    told = deliver(stores, event(ANN, now - 60, "users"), at=now)
+    result = deliver(stores, event(ANN, now - 60, "users"), at=now)
     brought_back = run_schedule(stores, 30, check_connection)
     forwarded(stores)
 
-    assert (early["waiting"], told["accepted_event"], brought_back["brought_back"]) == (2, 2, 2)
+    assert (early["waiting"], result["accepted_event"], brought_back["brought_back"]) == (2, 2, 2)
     for found in platforms.events().values():
         assert names(found) == ["users", "checkins"]
     assert on_shelf(stores, "waiting", "diner") == []

@@ -35,10 +35,10 @@ from tests.support.parked import on_shelf, refused
 
 def from_queue(settings: DeliverySettings) -> dict[str, Any]:
     """Receive what is in the queue, as Lambda does."""
-    told = aws.sqs().receive_message(
+    result = aws.sqs().receive_message(
         QueueUrl=settings.events_queue_url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
     )
-    messages = told.get("Messages", [])
+    messages = result.get("Messages", [])
     for message in messages:
         aws.sqs().delete_message(QueueUrl=settings.events_queue_url, ReceiptHandle=message["ReceiptHandle"])
     return {
@@ -240,9 +240,9 @@ def test_a_trace_finds_a_record_of_a_user_while_it_waits(stores: DeliverySetting
     program, other = connect(stores, braze.url), connect(stores, braze.url, "other")
     forward(fresh(of_user()), stores, 30)
 
-    told = [trace(stores, program, name)["waiting"] for name in ("of-user", "U1", "another")]
+    values = [trace(stores, program, name)["waiting"] for name in ("of-user", "U1", "another")]
 
-    assert [len(found) for found in told] == [1, 1, 0]
+    assert [len(found) for found in values] == [1, 1, 0]
     assert trace(stores, other, "of-user")["waiting"] == []
 
 
@@ -279,9 +279,9 @@ def test_a_trace_finds_what_came_before_its_program_was_connected(stores: Delive
     forward(fresh(event("user_logged_in", eventId="early")), stores, 30)
     program, other = connect(stores, braze.url), connect(stores, braze.url, "other")
 
-    told = [trace(stores, one, "early")["rejected"] for one in (program, other)]
+    values = [trace(stores, one, "early")["rejected"] for one in (program, other)]
 
-    assert [[found["reasons"] for found in one] for one in told] == [[["programId: is not the id of a program"]], []]
+    assert [[found["reasons"] for found in one] for one in values] == [[["programId: is not the id of a program"]], []]
 
 
 def test_an_event_of_an_account_is_no_repeat_of_one_of_its_user_with_the_same_id(
@@ -371,13 +371,13 @@ def with_currency(settings: DeliverySettings, before: Program) -> None:
 def test_a_redriven_record_brings_only_what_is_missing(stores: DeliverySettings, braze: Braze) -> None:
     program = connect(stores, braze.url)
     forward(queued(sale()), stores, 30)
-    told = refused(stores)
+    result = refused(stores)
     with_currency(stores, program)
 
     redriven = redrive.redrive(stores, "demo", RecordFilter())
     deliver_all(stores)
 
-    assert [(part, field) for part, field, _ in told["sale"]] == [("purchase", "payload.currencyCode")]
+    assert [(part, field) for part, field, _ in result["sale"]] == [("purchase", "payload.currencyCode")]
     assert (redriven.records, refused(stores)) == (1, {})
     assert there(braze) == ["sale"]
     (purchase,) = braze.workspace(KEY).purchases

@@ -60,11 +60,11 @@ def leaving(real: Call, undone: str, times: int) -> Call:
             return real(RequestItems=RequestItems)
         first: dict[str, Any] = {}
         rest: dict[str, Any] = {}
-        for table, told in RequestItems.items():
-            items = told["Keys"] if isinstance(told, dict) else told
+        for table, request in RequestItems.items():
+            items = request["Keys"] if isinstance(request, dict) else request
             for part, some in ((first, items[:1]), (rest, items[1:])):
                 if some:
-                    part[table] = told | {"Keys": some} if isinstance(told, dict) else some
+                    part[table] = request | {"Keys": some} if isinstance(request, dict) else some
         return real(RequestItems=first) | {undone: rest}
 
     return call
@@ -167,9 +167,9 @@ def points(braze: Braze) -> Any:
 def failing_once(real: Call, failure: Call) -> Call:
     calls: list[None] = []
 
-    def call(**told: Any) -> Any:
+    def call(**request: Any) -> Any:
         calls.append(None)
-        return (failure if len(calls) == 1 else real)(**told)
+        return (failure if len(calls) == 1 else real)(**request)
 
     return call
 
@@ -227,9 +227,9 @@ def test_the_newest_values_stay_though_another_member_s_mark_could_not_be_writte
     batch = queued(balance(500, 30), *some_events(40))
     calls: list[None] = []
 
-    def second_part(**told: Any) -> Any:
+    def second_part(**request: Any) -> Any:
         calls.append(None)
-        return (throttled if len(told["RequestItems"]["DeliveryLogTable"]) < 25 else real)(**told)
+        return (throttled if len(request["RequestItems"]["DeliveryLogTable"]) < 25 else real)(**request)
 
     with monkeypatch.context() as patch:
         real = aws.dynamodb().batch_write_item

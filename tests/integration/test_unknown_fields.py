@@ -28,11 +28,11 @@ def test_explain_shows_what_is_sent_as_it_is_and_what_is_not_sent_and_why(
 ) -> None:
     connect(stores, braze.url)
 
-    [told] = explain(stores, json.dumps(SALE).encode())["events"]
+    [value] = explain(stores, json.dumps(SALE).encode())["events"]
 
-    assert told["sent_as_it_is"] == ["tenderItems"]
-    assert told["not_sent"]["customerEmail"] == "may tell who the person is"
-    assert "a@example.com" not in json.dumps(told)
+    assert value["sent_as_it_is"] == ["tenderItems"]
+    assert value["not_sent"]["customerEmail"] == "may tell who the person is"
+    assert "a@example.com" not in json.dumps(value)
 
 
 def test_each_program_counts_them_by_type_of_event(stores: DeliverySettings, braze: Braze) -> None:

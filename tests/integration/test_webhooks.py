@@ -376,10 +376,10 @@ def test_a_bare_event_has_its_name_from_the_url_and_an_id_of_its_content_and_min
         bare = delivery("loyalty", dict(fields), program="bare", event_name="subscription_created", at=at)
         assert status(bare) == 200
 
-    told = [json.loads(record.body) for _, record in unsealed(stores)]
-    assert [one["event_name"] for one in told] == ["subscription_created"] * 3
-    assert told[0]["event_id"] == told[1]["event_id"] != told[2]["event_id"]
-    assert told[0]["event_date"] == "2026-01-05T10:00:00.000Z"
+    values = [json.loads(record.body) for _, record in unsealed(stores)]
+    assert [one["event_name"] for one in values] == ["subscription_created"] * 3
+    assert values[0]["event_id"] == values[1]["event_id"] != values[2]["event_id"]
+    assert values[0]["event_date"] == "2026-01-05T10:00:00.000Z"
 
 
 def test_the_name_in_an_event_wins_over_the_urls(stores: DeliverySettings) -> None:
@@ -414,9 +414,9 @@ def test_what_cannot_be_stored_is_answered_by_the_status_that_the_sender_repeats
     gone = "http://127.0.0.1:9/gone.fifo" if variable == "EVENTS_QUEUE_URL" else "gone"
     monkeypatch.setenv(variable, gone)
 
-    told = status(delivery(platform, body or EVENTS[platform], program=platform))
+    result = status(delivery(platform, body or EVENTS[platform], program=platform))
 
-    assert told == NOT_STORED[platform]
+    assert result == NOT_STORED[platform]
     assert '"webhook_not_stored":[1.0]' in capsys.readouterr().out
 
 
@@ -440,9 +440,9 @@ def test_a_defect_of_ours_does_not_make_brevo_discard_an_event(
     assert answer["statusCode"] == 429
     assert '"webhook_failed":[1.0]' in capsys.readouterr().out
     assert caplog.records[-1].levelname == "ERROR"
-    told = str(caplog.records[-1].__dict__)
-    assert "RuntimeError in read:" in told
-    assert "PARKED_BUCKET" not in told  # a message may hold what was delivered
+    text = str(caplog.records[-1].__dict__)
+    assert "RuntimeError in read:" in text
+    assert "PARKED_BUCKET" not in text  # a message may hold what was delivered
 
 
 def test_a_defect_of_ours_is_found_among_the_errors_of_no_program(
@@ -532,10 +532,10 @@ def test_the_log_tells_neither_the_member_nor_a_credential(
 ) -> None:
     answered(delivery(platform, make(EVENTS[platform]), program=platform))
 
-    told = str([record.__dict__ for record in caplog.records])
-    assert f"'program': '{platform}'" in told
+    text = str([record.__dict__ for record in caplog.records])
+    assert f"'program': '{platform}'" in text
     secret = (guest(1).email, brevo.contact(1).email, "cust-00001", str(guest(1).user_id), CREDENTIAL, *BASIC.values())
-    assert [word for word in secret if word in told] == []
+    assert [word for word in secret if word in text] == []
 
 
 # Another way to show the credential.

@@ -17,8 +17,8 @@ def test_the_code_of_a_coupon_that_a_campaign_assigns_comes_back_with_the_event(
     connect(stores, braze.url, program="shop")
 
     answer = api.post("campaigns/C1/assign", {"account_id": "A1", "dispatch_id": "d-1"})
-    [told] = api.upstream.events
-    forward(queued(told | {"programId": "shop"}), stores, 30)
+    [value] = api.upstream.events
+    forward(queued(value | {"programId": "shop"}), stores, 30)
 
     [event] = braze.workspace(KEY).events
     assert (event.object["external_id"], event.object["name"]) == ("A1", "convercus_coupon_assigned")

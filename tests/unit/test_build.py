@@ -43,9 +43,11 @@ def program(path: Path, script: str) -> Path:
 def test_the_layers_are_built_for_the_defaults_of_the_template() -> None:
     parameters = template()["Parameters"]
 
-    told = made("-f", "-", "show")
+    result = made("-f", "-", "show")
 
-    assert told == f"{parameters['Runtime']['Default'].removeprefix('python')} {parameters['Architecture']['Default']}"
+    assert (
+        result == f"{parameters['Runtime']['Default'].removeprefix('python')} {parameters['Architecture']['Default']}"
+    )
 
 
 def test_the_environment_names_another_target() -> None:
@@ -179,8 +181,8 @@ def test_without_an_interpreter_the_build_fails_and_says_what_to_do(tmp_path: Pa
 def certificates(path: Path, **environment: str) -> dict[str, str]:
     """Give what tools are told about certificates where Python trusts a file or folder."""
     python = program(path / "python", f"echo {path / 'trusted'}")
-    told = made("-f", "-", "certificates", f"PYTHON={python}", **environment)
-    pairs = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+    result = made("-f", "-", "certificates", f"PYTHON={python}", **environment)
+    pairs = dict(line.split("=", 1) for line in result.splitlines() if "=" in line)
     return {name: value for name, value in pairs.items() if name.startswith("SSL_CERT")}
 
 

@@ -73,9 +73,9 @@ def test_the_admin_api_is_described_in_openapi_3_1() -> None:
 def test_the_api_takes_only_ids_that_a_program_can_have() -> None:
     ids = ["demo", "7-_", "d" * 64, "d" * 65, "-demo", "_demo", "de mo", ""]
     calls = [call for path in document()["paths"].values() for call in path.values()]
-    told = [it["schema"] for call in calls for it in call["parameters"] if it["name"] == "programId"]
+    values = [it["schema"] for call in calls for it in call["parameters"] if it["name"] == "programId"]
 
-    taken = [[one for one in ids if Draft202012Validator(schema).is_valid(one)] for schema in told]
+    taken = [[one for one in ids if Draft202012Validator(schema).is_valid(one)] for schema in values]
 
     assert taken == [["demo", "7-_", "d" * 64]] * len(calls)
     assert [check_program_id(one) for one in taken[0]] == taken[0]
@@ -146,15 +146,15 @@ CONVERCUS = (DOCS / "convercus.md").read_text()
 
 
 @pytest.mark.parametrize(
-    "told",
+    "setting",
     [
         *(f"`loyalty.api.{name}`" for name in ConvercusApi.__struct_fields__),
         *(f"| `{name}` | `{usual}` |" for name, usual in msgspec.structs.asdict(Endpoints()).items()),
         *(f"`{name}`" for name in (*get_args(WriteField), *ConvercusApi().inactive_states, *ConvercusSettings.secrets)),
     ],
 )
-def test_every_setting_of_convercus_api_is_documented_with_its_default(told: str) -> None:
-    assert told in CONVERCUS
+def test_every_setting_of_convercus_api_is_documented_with_its_default(setting: str) -> None:
+    assert setting in CONVERCUS
 
 
 @pytest.mark.parametrize("example", re.findall(r"```json\n(.*?)```", CONVERCUS, re.DOTALL))

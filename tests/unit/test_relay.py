@@ -24,9 +24,9 @@ def test_what_listens_on_one_address_is_reached_by_another() -> None:
         relay.serve(relay.listening("127.0.0.2", [port]), "127.0.0.1")
 
         with urllib.request.urlopen(f"http://127.0.0.2:{port}", b"abc", timeout=10) as reply:
-            told = reply.read()
+            result = reply.read()
 
-    assert told == b"cba"
+    assert result == b"cba"
 
 
 def test_a_wrapped_command_reaches_the_local_run_at_the_addresses_that_it_has_elsewhere() -> None:

@@ -10,9 +10,9 @@ TOLD = {"PROGRAMS_TABLE": "programs", "SECRETS_KEY": "key", "PATH": "/bin"}
 
 
 def test_settings_are_the_variables_of_their_names() -> None:
-    told = parse_settings(ProgramSettings, TOLD | {"ALLOWED_HOSTS": "127.0.0.1"})
+    result = parse_settings(ProgramSettings, TOLD | {"ALLOWED_HOSTS": "127.0.0.1"})
 
-    assert told == ProgramSettings(programs_table="programs", secrets_key="key", allowed_hosts="127.0.0.1")
+    assert result == ProgramSettings(programs_table="programs", secrets_key="key", allowed_hosts="127.0.0.1")
 
 
 def test_every_variable_that_is_missing_or_blank_is_named() -> None:
@@ -22,6 +22,6 @@ def test_every_variable_that_is_missing_or_blank_is_named() -> None:
 
 @pytest.mark.parametrize("others", [{}, {"ALLOWED_HOSTS": ""}])
 def test_what_need_not_be_told_may_be_missing_or_blank(others: dict[str, str]) -> None:
-    told = parse_settings(ProgramSettings, TOLD | others)
+    result = parse_settings(ProgramSettings, TOLD | others)
 
-    assert told.allowed_hosts == ""
+    assert result.allowed_hosts == ""

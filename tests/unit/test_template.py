@@ -42,10 +42,10 @@ def test_a_function_has_a_role_of_its_own(name: str) -> None:
 
 
 def test_a_function_may_do_named_things_to_named_resources() -> None:
-    told = statements()
+    result = statements()
 
-    assert told
-    for name, statement in told:
+    assert result
+    for name, statement in result:
         assert "*" not in json.dumps(statement["Action"]), name
         assert statement["Resource"] != "*", name
 
@@ -81,7 +81,7 @@ def test_a_call_that_the_role_of_a_function_does_not_allow_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "told", "permissions"),
+    ("call", "parameters", "permissions"),
     [
         (
             "dynamodb:BatchGetItem",
@@ -100,10 +100,12 @@ def test_a_call_that_the_role_of_a_function_does_not_allow_is_told() -> None:
         ("kms:Encrypt", {}, ["kms:Encrypt SecretsKey"]),
     ],
 )
-def test_a_call_needs_the_permissions_of_its_parts(call: str, told: dict[str, Any], permissions: list[str]) -> None:
+def test_a_call_needs_the_permissions_of_its_parts(
+    call: str, parameters: dict[str, Any], permissions: list[str]
+) -> None:
     service, _, operation = call.partition(":")
 
-    assert [f"{action} {resource}" for action, resource in needed(service, operation, told)] == permissions
+    assert [f"{action} {resource}" for action, resource in needed(service, operation, parameters)] == permissions
 
 
 def test_the_events_queue_hides_what_is_worked_on_for_six_times_the_forwarders_time_out() -> None:

@@ -126,8 +126,8 @@ def test_a_signup_for_moengage_has_exactly_these_values_or_is_refused(user: dict
     except Invalid:
         return
 
-    told = {name: user[attribute] for name, attribute in FIELDS.items()}
-    assert made == {"user": told | {"terms_and_conditions": "true", "external_source": "customer_id"}}
+    values = {name: user[attribute] for name, attribute in FIELDS.items()}
+    assert made == {"user": values | {"terms_and_conditions": "true", "external_source": "customer_id"}}
 
 
 @given(agent=values, device=values)
@@ -150,8 +150,8 @@ def test_a_coupon_lookup_for_moengage_asks_for_exactly_this_member_and_campaign(
     asked: list[dict[str, str]] = []
 
     class ContentApi:
-        def punchh_coupon(self, told: dict[str, dict[str, str]]) -> None:
-            asked.append(told["params"])
+        def punchh_coupon(self, response: dict[str, dict[str, str]]) -> None:
+            asked.append(response["params"])
 
     environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined)
     environment.from_string(COUPON).render(UserAttribute={"ID": user}, ContentApi=ContentApi())

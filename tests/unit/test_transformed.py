@@ -250,7 +250,7 @@ def test_time_outs_retries_and_concurrency_are_in_proportion(parameters: dict[st
 @every
 def test_what_is_invoked_asynchronously_says_how_often_it_is_tried(parameters: dict[str, str]) -> None:
     resources = deployed(parameters)
-    told = {one["FunctionName"]["Ref"]: one for one in of_type(resources, "AWS::Lambda::EventInvokeConfig").values()}
+    values = {one["FunctionName"]["Ref"]: one for one in of_type(resources, "AWS::Lambda::EventInvokeConfig").values()}
     scheduled = {
         function
         for rule in of_type(resources, "AWS::Events::Rule").values()
@@ -258,8 +258,8 @@ def test_what_is_invoked_asynchronously_says_how_often_it_is_tried(parameters: d
         for function in references(target["Arn"])
     }
 
-    assert scheduled == set(told) == {"ReleaseHeld"}
-    for config in told.values():
+    assert scheduled == set(values) == {"ReleaseHeld"}
+    for config in values.values():
         assert {"MaximumRetryAttempts", "MaximumEventAgeInSeconds"} <= set(config)
 
 
@@ -380,8 +380,8 @@ LOOKUPS = {"MemberCouponCode", "MemberCoupons", "MemberProfile"}
 
 
 def versions(resources: Mapping[str, Resource]) -> dict[str, tuple[str, dict[str, Any]]]:
-    told = of_type(resources, "AWS::Lambda::Version")
-    return {one["FunctionName"]["Ref"]: (name, one) for name, one in told.items()}
+    result = of_type(resources, "AWS::Lambda::Version")
+    return {one["FunctionName"]["Ref"]: (name, one) for name, one in result.items()}
 
 
 @every

@@ -205,13 +205,13 @@ def test_a_key_is_forgotten_after_seven_days_though_the_table_has_not_deleted_it
 
 def test_what_certainly_did_not_happen_may_be_tried_again(world: World) -> None:
     world.upstream = NotSent("no connection", retry_after=7)
-    with pytest.raises(NotSent) as told:
+    with pytest.raises(NotSent) as raised:
         world.request()
     world.upstream = BOOKED
 
     answer = world.request()
 
-    assert told.value.retry_after == 7
+    assert raised.value.retry_after == 7
     assert answer == BOOKED
     assert len(world.sent) == 2
 
@@ -356,11 +356,11 @@ def test_a_repeat_waits_within_its_time_and_leaves_some_of_it(world: World) -> N
     first = begun(world, deadline=world.clock + 60)
     before = world.clock
 
-    with pytest.raises(InProgress) as told:
+    with pytest.raises(InProgress) as raised:
         world.request(deadline=world.clock + 20)
 
     assert before + 10 < world.clock <= before + 15
-    assert told.value.retry_after == pytest.approx(before + 60 - world.clock)
+    assert raised.value.retry_after == pytest.approx(before + 60 - world.clock)
     assert finish(first).end == BOOKED
 
 
@@ -457,10 +457,10 @@ def fail(*, after: int = 0, **when: str) -> None:
 def test_nothing_is_sent_when_the_beginning_cannot_be_written_down(world: World, when: str) -> None:
     fail(_1=when)
 
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as raised:
         world.request()
 
-    assert not isinstance(told.value, OutcomeUnknown)
+    assert not isinstance(raised.value, OutcomeUnknown)
     assert world.sent == []
     assert world.request() == BOOKED
 
@@ -755,11 +755,11 @@ def test_what_is_told_with_the_doubt_finds_the_effect_later(world: World) -> Non
     world.upstream = OutcomeUnknown("assigned, but its code could not be read", {"account_coupon_id": "AC1"})
     with pytest.raises(OutcomeUnknown):
         world.request()
-    told = world.open().about
+    value = world.open().about
 
     answer = world.request(reconcile=lambda seen: Answer(200, {"found": seen.about["account_coupon_id"]}))
 
-    assert told == {"account_id": "A1", "account_coupon_id": "AC1"}
+    assert value == {"account_id": "A1", "account_coupon_id": "AC1"}
     assert answer.body == {"found": "AC1"}
 
 

@@ -195,16 +195,16 @@ class Journal(RuleBasedStateMachine):
         assert not isinstance(request.end, KeyReused)
         if not request.keyed:
             return
-        told = _told(request.end)
+        result = _told(request.end)
         if request.disturbed:
             return  # what the store did not take is told, but not remembered
         if request.expected:
-            assert told == request.expected, "a finished answer changed, or was not told"
-        if told and told[0] == "refusal" and request.subject == FORGETS:
+            assert result == request.expected, "a finished answer changed, or was not told"
+        if result and result[0] == "refusal" and request.subject == FORGETS:
             assert request.acted is not None, "a refusal was kept"
             return
-        if told:
-            assert told == self.ends.setdefault(request.subject, told), "two different ends"
+        if result:
+            assert result == self.ends.setdefault(request.subject, result), "two different ends"
         if isinstance(request.end, InProgress):
             assert request.end.retry_after is not None
 

@@ -21,7 +21,7 @@ def test_a_latency_counts_up_to_its_upper_bound(seconds: float, bucket: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("function", "told"),
+    ("function", "expected"),
     [
         ("loyalty-bridge-AssignCoupon-1A2B3C4D5E6F", "assign_coupon"),
         ("loyalty-bridge-local-AssignCouponBatch-xYz12", "assign_coupon_batch"),
@@ -30,16 +30,16 @@ def test_a_latency_counts_up_to_its_upper_bound(seconds: float, bucket: str) -> 
         ("test", "test"),
     ],
 )
-def test_a_function_is_known_by_its_folder(function: str, told: str) -> None:
-    assert endpoint(function) == told
+def test_a_function_is_known_by_its_folder(function: str, expected: str) -> None:
+    assert endpoint(function) == expected
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [("forward_events", "to_engagement"), ("punchh_webhook", "to_engagement"), ("book_points", "to_loyalty")],
 )
-def test_an_endpoint_leads_one_way(name: str, told: str) -> None:
-    assert direction(name) == told
+def test_an_endpoint_leads_one_way(name: str, expected: str) -> None:
+    assert direction(name) == expected
 
 
 def test_equal_problems_are_one_and_name_their_records() -> None:

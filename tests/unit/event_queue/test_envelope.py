@@ -78,11 +78,11 @@ def test_groups_of_different_members_and_programs_differ() -> None:
 
 @pytest.mark.parametrize("make", [queued, streamed])
 def test_an_entry_tells_its_group_its_time_and_its_bytes(make: Any) -> None:
-    told = event(accountId="A7")
+    source = event(accountId="A7")
 
-    [message] = inbound_messages(make(told))
+    [message] = inbound_messages(make(source))
 
-    assert (message.group, message.sent, json.loads(message.data)) == ("A7", SENT, told)
+    assert (message.group, message.sent, json.loads(message.data)) == ("A7", SENT, source)
     assert bool(message.handle) == (make is queued)
 
 

@@ -16,10 +16,10 @@ from loyalty_bridge.settings import DeliverySettings
 
 
 def in_queue(settings: DeliverySettings) -> int:
-    told = aws.sqs().get_queue_attributes(
+    result = aws.sqs().get_queue_attributes(
         QueueUrl=settings.events_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
     )
-    return int(told["Attributes"]["ApproximateNumberOfMessages"])
+    return int(result["Attributes"]["ApproximateNumberOfMessages"])
 
 
 def in_stream(name: str) -> int:
@@ -67,8 +67,8 @@ def asked_to_take(groups: list[str], busy_for: int, monkeypatch: pytest.MonkeyPa
         return {"Failed": [{"Id": e["Id"], "Code": "Busy"} for e in Entries if not is_taken(e["MessageGroupId"])]}
 
     def put_records(*, Records: list[dict[str, Any]], **_: Any) -> dict[str, Any]:  # noqa: N803
-        told = [{} if is_taken(one["PartitionKey"]) else {"ErrorCode": "Busy"} for one in Records]
-        return {"FailedRecordCount": sum(bool(one) for one in told), "Records": told}
+        values = [{} if is_taken(one["PartitionKey"]) else {"ErrorCode": "Busy"} for one in Records]
+        return {"FailedRecordCount": sum(bool(one) for one in values), "Records": values}
 
     monkeypatch.setattr(publisher, "sleep", lambda _: None)
     if stream:

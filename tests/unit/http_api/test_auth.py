@@ -119,10 +119,10 @@ def test_every_refusal_is_the_same(stores: DeliverySettings, key: str) -> None:
 
 
 def test_a_key_is_revoked_at_once(stores: DeliverySettings, key: str) -> None:
-    [told] = api_keys.list_all(stores, "demo")
+    [result] = api_keys.list_all(stores, "demo")
     authenticate(stores, "demo", {"x-convercus-key": key})
 
-    api_keys.revoke(stores, "demo", told.id)
+    api_keys.revoke(stores, "demo", result.id)
 
     with pytest.raises(Unauthorized):
         authenticate(stores, "demo", {"x-convercus-key": key})

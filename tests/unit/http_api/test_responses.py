@@ -46,8 +46,8 @@ def answered(outcome: Answer | Exception) -> tuple[int, dict[str, str], dict[str
             raise outcome
         return outcome
 
-    told = responses.answer(event({"email": SECRET}), CONTEXT, work)
-    return told["statusCode"], told["headers"], json.loads(told["body"])
+    result = responses.answer(event({"email": SECRET}), CONTEXT, work)
+    return result["statusCode"], result["headers"], json.loads(result["body"])
 
 
 def test_an_answer_is_told_as_json_that_nobody_keeps() -> None:
@@ -96,12 +96,12 @@ def test_a_refusal_names_the_field() -> None:
 
 @pytest.mark.parametrize("kind", [NotSent, InProgress, Unavailable])
 @pytest.mark.parametrize(
-    ("after", "told"), [(None, "5"), (0.2, "1"), (-3.0, "1"), (7.2, "8"), (9000, "300"), (math.inf, "300")]
+    ("after", "expected"), [(None, "5"), (0.2, "1"), (-3.0, "1"), (7.2, "8"), (9000, "300"), (math.inf, "300")]
 )
-def test_a_useful_repeat_is_told_when(kind: Callable[..., Unavailable], after: float | None, told: str) -> None:
+def test_a_useful_repeat_is_told_when(kind: Callable[..., Unavailable], after: float | None, expected: str) -> None:
     _, headers, _ = answered(kind("not now", retry_after=after))
 
-    assert headers["Retry-After"] == told
+    assert headers["Retry-After"] == expected
 
 
 @pytest.mark.parametrize("error", [OutcomeUnknown("x"), Invalid("a", "b"), UpstreamRejected(429, "", "no")])

@@ -19,18 +19,18 @@ THROTTLED = ClientError({"Error": {"Code": "ThrottlingException", "Message": "pr
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [
         (THROTTLED, "the table: ThrottlingException"),
         (ReadTimeoutError(endpoint_url="http://private"), "the table: ReadTimeoutError"),
         (EndpointConnectionError(endpoint_url="http://private"), "the table: EndpointConnectionError"),
     ],
 )
-def test_a_failure_of_aws_is_named_without_its_words(error: Exception, told: str) -> None:
+def test_a_failure_of_aws_is_named_without_its_words(error: Exception, expected: str) -> None:
     with pytest.raises(Unavailable) as raised, aws.reaching("the table"):
         raise error
 
-    assert str(raised.value) == told
+    assert str(raised.value) == expected
 
 
 def test_an_answer_that_is_expected_passes_as_it_is() -> None:

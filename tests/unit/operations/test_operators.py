@@ -34,8 +34,8 @@ def issuer() -> Iterator[Issuer]:
 
 
 def settings(issuer: str, **changes: Any) -> AdminSettings:
-    told = dict.fromkeys((field.name for field in fields(AdminSettings) if field.default is MISSING), "-")
-    return AdminSettings(**told | {"sign_in_issuer": issuer, "sign_in_client": CLIENT} | changes)
+    result = dict.fromkeys((field.name for field in fields(AdminSettings) if field.default is MISSING), "-")
+    return AdminSettings(**result | {"sign_in_issuer": issuer, "sign_in_client": CLIENT} | changes)
 
 
 GOOD: dict[str, Make] = {
@@ -49,9 +49,9 @@ GOOD: dict[str, Make] = {
 
 @pytest.mark.parametrize("case", GOOD)
 def test_a_good_token_tells_who_it_is(issuer: Issuer, case: str) -> None:
-    told = verified_claims(settings(issuer.url), GOOD[case](issuer))
+    result = verified_claims(settings(issuer.url), GOOD[case](issuer))
 
-    assert told["sub"] == "person-1"
+    assert result["sub"] == "person-1"
 
 
 def _unsigned(issuer: Issuer) -> str:
@@ -133,10 +133,10 @@ def test_a_slash_at_the_end_of_the_issuer_is_not_doubled_before_its_configuratio
 
     asked: list[str] = []
     with serving(answer) as url:
-        told = configuration(settings(url + end))
+        result = configuration(settings(url + end))
 
     assert asked == [f"{end.rstrip('/')}/.well-known/openid-configuration"]
-    assert told["jwks_uri"] == f"{url}/jwks_uri"
+    assert result["jwks_uri"] == f"{url}/jwks_uri"
 
 
 @pytest.mark.parametrize("delivery", ["reset", "close", "silent"])
@@ -187,17 +187,17 @@ def test_a_configuration_that_is_not_the_issuers_is_not_used(change: dict[str, A
 def test_groups_tell_the_programs_and_whoever_is_in_none_gets_none(
     groups: Any, all_programs: bool, programs: set[str]
 ) -> None:
-    told = operator_of(settings("https://issuer.example"), {"sub": "person-1", "cognito:groups": groups})
+    result = operator_of(settings("https://issuer.example"), {"sub": "person-1", "cognito:groups": groups})
 
-    assert told == Operator("person-1", all_programs=all_programs, programs=frozenset(programs))
+    assert result == Operator("person-1", all_programs=all_programs, programs=frozenset(programs))
 
 
 def test_claim_and_group_have_the_names_that_are_set() -> None:
     own = settings("https://issuer.example", sign_in_groups="roles", operators_group="crm")
 
-    told = operator_of(own, {"sub": "person-1", "roles": ["crm:demo"], "cognito:groups": ["loyalty-bridge"]})
+    result = operator_of(own, {"sub": "person-1", "roles": ["crm:demo"], "cognito:groups": ["loyalty-bridge"]})
 
-    assert told == Operator("person-1", programs=frozenset({"demo"}))
+    assert result == Operator("person-1", programs=frozenset({"demo"}))
 
 
 def test_algorithms_are_those_with_a_key_pair() -> None:
@@ -308,12 +308,12 @@ def test_the_client_shows_its_secret_as_the_issuer_wants(
     with issuing() as own:
         own.secret = secret
         own.metadata = {"token_endpoint_auth_methods_supported": methods} if methods else {}
-        told = settings(own.url, sign_in_client_secret="name" if secret else "")
+        config = settings(own.url, sign_in_client_secret="name" if secret else "")
         monkeypatch.setattr(
             aws, "secretsmanager", lambda: SimpleNamespace(get_secret_value=lambda **_: {"SecretString": secret})
         )
 
-        person, back_to = sign_in.finish(told, "https://page", *come_back(told))
+        person, back_to = sign_in.finish(config, "https://page", *come_back(config))
 
     assert (person.subject, back_to) == ("person-1", "/admin")
 
@@ -323,13 +323,13 @@ def test_the_issuers_refusal_is_logged_by_its_code(
 ) -> None:
     with issuing() as own:
         own.secret = "the right one"
-        told = settings(own.url, sign_in_client_secret="name")
+        config = settings(own.url, sign_in_client_secret="name")
         monkeypatch.setattr(
             aws, "secretsmanager", lambda: SimpleNamespace(get_secret_value=lambda **_: {"SecretString": "wrong"})
         )
 
         with pytest.raises(Unauthorized):
-            sign_in.finish(told, "https://page", *come_back(told))
+            sign_in.finish(config, "https://page", *come_back(config))
 
     assert "invalid_client" in caplog.text
     assert not any(word in caplog.text for word in ("private", "right one", "wrong"))

@@ -65,9 +65,9 @@ def test_a_value_cannot_be_recognised_without_the_key() -> None:
 
 
 @given(st.integers(0, 9), st.integers(0, 9))
-def test_a_value_is_newest_unless_a_later_one_is_known(known: int, told: int) -> None:
+def test_a_value_is_newest_unless_a_later_one_is_known(known: int, new: int) -> None:
     one = AttributeState(SECRET)
     one.versions[("tier",)] = one.version(known, "gold")
 
-    assert one.is_newest(("tier",), told) == (told >= known)
-    assert one.is_newest(("another",), told)
+    assert one.is_newest(("tier",), new) == (new >= known)
+    assert one.is_newest(("another",), new)

@@ -182,7 +182,7 @@ ACCOUNT: AttributePath = ("loyalty_member_id",)
 
 
 @pytest.mark.parametrize(
-    ("alias", "told", "event", "sent"),
+    ("alias", "attributes", "event", "sent"),
     [
         pytest.param(False, {TIER: "gold"}, "", [TIER, ACCOUNT], id="with another attribute"),
         pytest.param(False, {TIER: "silver"}, "e", [], id="not with an event alone"),
@@ -191,13 +191,13 @@ ACCOUNT: AttributePath = ("loyalty_member_id",)
     ],
 )
 def test_the_account_id_is_sent_along_since_a_device_may_have_changed_it(
-    alias: bool, told: dict[AttributePath, Json], event: str, sent: list[AttributePath]
+    alias: bool, attributes: dict[AttributePath, Json], event: str, sent: list[AttributePath]
 ) -> None:
     known = AttributeState(SECRET)
     known.versions.update(
         {path: known.version(millisecond(1), value) for path, value in ((TIER, "silver"), (ACCOUNT, "A1"))}
     )
-    member = MemberBatch("A1", known, [new_delivery(2, {**told, ACCOUNT: "A1"}, event=event)])
+    member = MemberBatch("A1", known, [new_delivery(2, {**attributes, ACCOUNT: "A1"}, event=event)])
     rules = BrazeRules(identifier_type="user_alias" if alias else "external_id")
 
     items = plan(member, braze, rules, only_changed=True)

@@ -40,9 +40,9 @@ def test_an_entry_comes_again_at_most_as_long_after_an_outage_as_it_lasted() -> 
     assert all(redelivery.of_queue(number + 2, 0) <= so_far + 2 for number, so_far in enumerate(waited))
 
 
-@pytest.mark.parametrize(("told", "seconds"), [(0, 8), (60.4, 60), (3600, 3600), (1e30, 7200)])
-def test_a_wait_that_the_destination_tells_is_kept_within_what_a_queue_takes(told: float, seconds: int) -> None:
-    assert redelivery.of_queue(3, told) == seconds
+@pytest.mark.parametrize(("wait", "seconds"), [(0, 8), (60.4, 60), (3600, 3600), (1e30, 7200)])
+def test_a_wait_that_the_destination_tells_is_kept_within_what_a_queue_takes(wait: float, seconds: int) -> None:
+    assert redelivery.of_queue(3, wait) == seconds
 
 
 def test_a_stream_waits_longer_each_time_for_the_same_entry(slept: list[float]) -> None:

@@ -125,7 +125,7 @@ def test_a_reason_names_the_opt_ins_that_are_not_the_programs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({"attribute_writes": "Ida's"}, "attribute_writes: is not one of all, changed"),
         ({"attribute_writes": "Ida - at `$.loyalty`"}, "attribute_writes: is not one of all, changed"),
@@ -149,11 +149,11 @@ def test_a_reason_names_the_opt_ins_that_are_not_the_programs() -> None:
         ({"loyalty": ["Ida"]}, "loyalty: should be object, got array"),
     ],
 )
-def test_a_reason_says_what_would_be_right_and_never_the_value(change: dict[str, Any], told: str) -> None:
+def test_a_reason_says_what_would_be_right_and_never_the_value(change: dict[str, Any], expected: str) -> None:
     with pytest.raises(Invalid) as refused:
         merge(Connection(), change)
 
-    assert told in str(refused.value)
+    assert expected in str(refused.value)
     assert "Ida" not in str(refused.value)
 
 

@@ -960,9 +960,9 @@ def test_an_error_that_names_its_object_is_told_beside_one_that_does_not() -> No
 
 def test_of_five_attributes_objects_the_three_that_are_named_were_refused() -> None:
     named = [error("attributes", index, "Invalid email") for index in (0, 2, 4)]
-    told = {"message": "success", "attributes_processed": 2, "errors": named}
+    values = {"message": "success", "attributes_processed": 2, "errors": named}
 
-    verdict = braze.judge(reply(201, told), attributes(*({"external_id": f"A{at}"} for at in range(5))), NOW)
+    verdict = braze.judge(reply(201, values), attributes(*({"external_id": f"A{at}"} for at in range(5))), NOW)
 
     assert verdict == Accepted(dict.fromkeys((0, 2, 4), "Invalid email"))
 
@@ -995,9 +995,9 @@ TRACKING = [
 @pytest.mark.parametrize("kind", TRACKING)
 @pytest.mark.parametrize("form", ["object", "text"])
 def test_an_error_about_following_the_request_blames_no_object(kind: str, form: str) -> None:
-    told = {"message": "success", "errors": [{"type": kind} if form == "object" else kind, error("events", 1)]}
+    values = {"message": "success", "errors": [{"type": kind} if form == "object" else kind, error("events", 1)]}
 
-    assert braze.judge(reply(201, told), SENT, NOW) == Accepted({2: "bad"})
+    assert braze.judge(reply(201, values), SENT, NOW) == Accepted({2: "bad"})
 
 
 def attributes(*identities: Mapping[str, Json]) -> list[WireObject]:
@@ -1024,10 +1024,10 @@ A1: dict[str, Json] = {"external_id": "A1"}
     ],
 )
 def test_of_attributes_braze_counts_the_members(sent: list[WireObject], processed: int, unprocessed: int) -> None:
-    told = {"message": "success", "attributes_processed": processed}
-    doubt = told | {"errors": ["something"]}
+    values = {"message": "success", "attributes_processed": processed}
+    doubt = values | {"errors": ["something"]}
 
-    assert braze.judge(reply(201, told), sent, NOW) == Accepted({}, unprocessed)
+    assert braze.judge(reply(201, values), sent, NOW) == Accepted({}, unprocessed)
     assert bool(braze.judge(reply(201, doubt), sent, NOW).rejected) == bool(unprocessed)  # type: ignore[union-attr]
 
 
@@ -1367,12 +1367,12 @@ def test_whatever_is_not_sent_is_refused_by_name(arbitrary: MemberUpdate, rules:
     except Invalid:
         return
 
-    told = {(refusal.part, refusal.field) for refusal in translation.field_errors}
+    values = {(refusal.part, refusal.field) for refusal in translation.field_errors}
     names = {path[0] for path in translation.attributes}
     for name in arbitrary.custom:
         shown = re.sub("[\x00\ud800-\udfff]", "?", name[:64])
-        assert name.strip() in names or ("attributes", f"custom.{shown}") in told
-    event_is_refused = bool(told & {("event", "event.name"), ("event", "event.time")})
+        assert name.strip() in names or ("attributes", f"custom.{shown}") in values
+    event_is_refused = bool(values & {("event", "event.name"), ("event", "event.time")})
     assert (translation.event is None) == (arbitrary.event is None or event_is_refused)
 
 

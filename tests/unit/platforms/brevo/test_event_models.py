@@ -47,23 +47,23 @@ def test_each_documented_event_has_a_model() -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_documented_field_is_read(name: str) -> None:
-    told = read(name, EXAMPLES[name])
+    result = read(name, EXAMPLES[name])
 
-    assert told == with_times(EXAMPLES[name])
+    assert result == with_times(EXAMPLES[name])
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_fields_that_are_not_documented_are_ignored(name: str) -> None:
-    told = read(name, example(name, event_name=name, something_new={"deep": [1, None]}))
+    result = read(name, example(name, event_name=name, something_new={"deep": [1, None]}))
 
-    assert told == with_times(EXAMPLES[name])
+    assert result == with_times(EXAMPLES[name])
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_event_without_its_loyalty_program_is_read_all_the_same(name: str) -> None:
-    told = read(name, without(name, "loyalty_program"))
+    result = read(name, without(name, "loyalty_program"))
 
-    assert told == with_times(without(name, "loyalty_program"))
+    assert result == with_times(without(name, "loyalty_program"))
 
 
 DEFINITION = EXAMPLES["balance_value_updated"]["balance_definition"]
@@ -71,7 +71,7 @@ SUBSCRIPTION = {"created_at": "2025-06-10T07:09:01.696Z", "loyalty_subscription_
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "told"),
+    ("name", "changes", "expected"),
     [
         ("balance_value_updated", {"value": "12.50"}, {"value": 12.5}),
         ("balance_value_updated", {"value": -3}, {"value": -3}),
@@ -101,8 +101,8 @@ SUBSCRIPTION = {"created_at": "2025-06-10T07:09:01.696Z", "loyalty_subscription_
         ("voucher_created", {"offer": {"id": 5, "public_name": " "}}, {"offer": {"id": "5"}}),
     ],
 )
-def test_loose_values_are_read_as_their_type(name: str, changes: dict[str, Any], told: dict[str, Any]) -> None:
-    assert read(name, example(name, **changes)) == with_times(EXAMPLES[name]) | told
+def test_loose_values_are_read_as_their_type(name: str, changes: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert read(name, example(name, **changes)) == with_times(EXAMPLES[name]) | expected
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_loose_values_are_read_as_their_type(name: str, changes: dict[str, Any],
     ],
 )
 def test_null_means_missing_where_a_field_only_describes(name: str, nulls: list[str]) -> None:
-    told = read(name, example(name, **dict.fromkeys(nulls)))
+    result = read(name, example(name, **dict.fromkeys(nulls)))
 
-    assert told == with_times(without(name, *nulls))
+    assert result == with_times(without(name, *nulls))
 
 
 @pytest.mark.parametrize(
-    ("name", "gone", "instead", "told"),
+    ("name", "gone", "instead", "expected"),
     [
         ("voucher_created", ["expires_at"], {"expired_at": "2026-01-01T00:00:00Z"}, {"expires_at": NEW_YEAR}),
         (
@@ -173,12 +173,12 @@ def test_null_means_missing_where_a_field_only_describes(name: str, nulls: list[
     ],
 )
 def test_fields_are_found_where_another_event_has_them(
-    name: str, gone: list[str], instead: dict[str, Any], told: dict[str, Any]
+    name: str, gone: list[str], instead: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     renamed = {{"expired_at": "expires_at"}.get(field, field) for field in gone}
     rest = {field: value for field, value in with_times(EXAMPLES[name]).items() if field not in renamed}
 
-    assert read(name, without(name, *gone) | instead) == rest | told
+    assert read(name, without(name, *gone) | instead) == rest | expected
 
 
 @pytest.mark.parametrize(

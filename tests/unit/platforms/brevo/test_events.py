@@ -385,7 +385,7 @@ def test_no_member_goes_by_a_second_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "time"),
+    ("date", "time"),
     [
         ("2024-01-24T17:39:57+01:00", datetime(2024, 1, 24, 16, 39, 57, tzinfo=UTC)),
         (1_706_114_397, datetime(2024, 1, 24, 16, 39, 57, tzinfo=UTC)),
@@ -396,8 +396,8 @@ def test_no_member_goes_by_a_second_name() -> None:
         ("2999-01-01", RECEIVED),
     ],
 )
-def test_the_time_is_the_events_own_unless_it_is_missing_or_ahead(told: Json, time: datetime) -> None:
-    update = update_of(delivery("voucher_expired", event_date=told))
+def test_the_time_is_the_events_own_unless_it_is_missing_or_ahead(date: Json, time: datetime) -> None:
+    update = update_of(delivery("voucher_expired", event_date=date))
 
     assert update.event
     assert update.time == update.event.time == time
@@ -511,8 +511,8 @@ def test_the_state_of_a_subscription_is_that_of_its_loyalty_program() -> None:
 
     for kind, program in (("created", "a"), ("created", "b"), ("revoked", "b")):
         event = delivery(f"subscription_{kind}", loyalty_program={"id": program, "name": "Club"})
-        told: Any = update_of(event).attributes["loyalty_subscription_state"]
-        state |= told
+        value: Any = update_of(event).attributes["loyalty_subscription_state"]
+        state |= value
 
     assert state == {"a": "active", "b": "revoked"}
 
@@ -856,13 +856,13 @@ def test_of_two_names_of_a_field_the_one_that_has_a_value_counts(
     name: str, fields: tuple[str, str], prop: str, value: str, nothing: str | None, lifted: bool
 ) -> None:
     for wanted, other in (fields, fields[::-1]):
-        told = without(EXAMPLES[name], *(field.partition(".")[0] for field in fields))
+        result = without(EXAMPLES[name], *(field.partition(".")[0] for field in fields))
         if "balance_definition.name" in fields:
-            told["balance_definition"] = {"id": "B-1"}
+            result["balance_definition"] = {"id": "B-1"}
         for field, said in ((other, nothing), (wanted, value)):
             outer, _, inner = field.partition(".")
-            told[outer] = {**told.get(outer, {}), inner: said} if inner else said
-        event = {**ENVELOPE, "event_name": name, **(told if lifted else {"event_properties": told})}
+            result[outer] = {**result.get(outer, {}), inner: said} if inner else said
+        event = {**ENVELOPE, "event_name": name, **(result if lifted else {"event_properties": result})}
 
         update = update_of(event)
 
@@ -873,8 +873,8 @@ def test_of_two_names_of_a_field_the_one_that_has_a_value_counts(
 
 @pytest.mark.parametrize("nothing", [None, "", " "])
 def test_a_blank_envelope_does_not_hide_what_the_properties_tell(nothing: str | None) -> None:
-    told = {**EXAMPLES["voucher_redeemed"], "event_name": "voucher_redeemed", "event_id": "e-9"}
-    sent = {**ENVELOPE, "event_name": "", "event_id": nothing, "event_properties": told}
+    values = {**EXAMPLES["voucher_redeemed"], "event_name": "voucher_redeemed", "event_id": "e-9"}
+    sent = {**ENVELOPE, "event_name": "", "event_id": nothing, "event_properties": values}
 
     event = brevo.complete(sent, "", RECEIVED)
 
@@ -893,14 +893,14 @@ def test_of_two_spellings_of_a_contact_s_field_the_first_that_has_a_value_counts
 
 
 def test_what_is_personal_in_an_unknown_event_is_left_out_and_told() -> None:
-    told: dict[str, Any] = {
+    values: dict[str, Any] = {
         "points": 5,
         "email": "a@example.com",
         "customer": {"name": "Ann"},
         "rows": [{"phone": "1"}],
     }
 
-    update = update_of({**ENVELOPE, "event_name": "points_doubled", **told})
+    update = update_of({**ENVELOPE, "event_name": "points_doubled", **values})
 
     assert update.event is not None
     assert update.event.properties.keys() == {"event_id", "event_source", "loyalty_event_type", "points"}

@@ -50,8 +50,8 @@ def program(convercus: Convercus) -> Program:
 
 
 def api_of(convercus: Convercus, program: Program, **change: Any) -> ConvercusApi:
-    told = {"base_url": convercus.url, "auth_url": convercus.url, "realm": program.id, "interaction_id": "SHOP-1"}
-    return ConvercusApi(**(told | change))
+    values = {"base_url": convercus.url, "auth_url": convercus.url, "realm": program.id, "interaction_id": "SHOP-1"}
+    return ConvercusApi(**(values | change))
 
 
 def client_of(convercus: Convercus, program: Program, secret: str = SECRET, **change: Any) -> Client:
@@ -130,7 +130,7 @@ def test_a_coupon_keeps_its_own_validity_when_none_is_told(convercus: Convercus,
 
 
 @pytest.mark.parametrize(
-    ("assigned", "told", "code"),
+    ("assigned", "answer", "code"),
     [
         pytest.param({"code": "NOW"}, None, "NOW", id="told at once"),
         pytest.param({"accountCouponId": "7"}, {"code": "ABC-1"}, "ABC-1", id="object"),
@@ -142,8 +142,8 @@ def test_a_coupon_keeps_its_own_validity_when_none_is_told(convercus: Convercus,
         pytest.param({"externalReference": "EXT"}, None, "EXT", id="no id, reference"),
     ],
 )
-def test_a_code_is_read_in_whatever_form_it_comes(assigned: Any, told: Any, code: str) -> None:
-    client, _ = answering(reply(201, assigned), reply(200, told))
+def test_a_code_is_read_in_whatever_form_it_comes(assigned: Any, answer: Any, code: str) -> None:
+    client, _ = answering(reply(201, assigned), reply(200, answer))
 
     assert assign(client) == code
 
@@ -758,11 +758,11 @@ def test_a_setting_that_cannot_work_is_not_taken(change: dict[str, Any]) -> None
 def test_no_error_tells_a_secret_a_token_or_an_id(convercus: Convercus, program: Program) -> None:
     client = client_of(convercus, program)
     token = client.token(soon(), "")
-    told = []
+    values = []
     for fault in ({"kind": "status", "status": 500, "body": {"message": token}}, {"kind": "reset"}, {"kind": "close"}):
         program.misbehave(**fault)
         with pytest.raises(BridgeError) as error:
             book(client)
-        told.append(f"{error.value!r} {client!r}")
+        values.append(f"{error.value!r} {client!r}")
 
-    assert not any(word in text for text in told for word in (token, SECRET, "A1"))
+    assert not any(word in text for text in values for word in (token, SECRET, "A1"))

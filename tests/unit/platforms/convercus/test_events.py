@@ -611,8 +611,8 @@ def test_custom_properties_under_reserved_names_are_refused_one_by_one(name: Jso
 
     assert update.custom == {"a": 2}
     named = isinstance(name, str) and name.strip()
-    told = f"payload.customProperties.{name}" if named else "payload.customProperties[0]"
-    assert [(r.part, r.field.removesuffix(".name")) for r in update.field_errors] == [("attributes", told)]
+    text = f"payload.customProperties.{name}" if named else "payload.customProperties[0]"
+    assert [(r.part, r.field.removesuffix(".name")) for r in update.field_errors] == [("attributes", text)]
 
 
 @pytest.mark.parametrize(

@@ -229,15 +229,15 @@ def test_english_is_found_in_any_country_when_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "points"),
+    ("number", "points"),
     [(268.28000000000003, 268.28), (120.0, 120), ("120.00", 120), ("120", 120), (-0.0, 0), ("1,200", None)],
 )
-def test_numbers_are_shown_in_one_form(told: Any, points: Any) -> None:
-    balance = profile(ACCOUNT | {"accountBalance": {"points": told}}, "A1", ConvercusApi())["points_balance"]
-    value = shown(value=told)["value"]
+def test_numbers_are_shown_in_one_form(number: Any, points: Any) -> None:
+    balance = profile(ACCOUNT | {"accountBalance": {"points": number}}, "A1", ConvercusApi())["points_balance"]
+    value = shown(value=number)["value"]
 
     assert json.dumps(balance) == json.dumps(points)
-    assert json.dumps(value) == json.dumps(told if points is None else points)
+    assert json.dumps(value) == json.dumps(number if points is None else points)
 
 
 @pytest.mark.parametrize("name", ["An\x00na", "\ud83d"])

@@ -35,8 +35,8 @@ def test_a_test_of_the_connection_tells_the_data_center(endpoint: str, region: s
 
     assert (request.method, request.url) == ("POST", f"{endpoint}/v1/integrations/authentication")
     assert request.headers["MOE-APPKEY"] == "WS"
-    told = json.loads(request.body)
-    assert told == {"app_id": "WS", "app_secret": "key", "source": told["source"], "region": region}
+    payload = json.loads(request.body)
+    assert payload == {"app_id": "WS", "app_secret": "key", "source": payload["source"], "region": region}
 
 
 def test_the_key_is_not_shown() -> None:

@@ -488,9 +488,9 @@ def test_attributes_beyond_a_request_become_several_users() -> None:
 
 def test_an_event_carries_its_id_and_its_time() -> None:
     east = NOON.astimezone(timezone(timedelta(hours=2))).replace(microsecond=900_000)
-    told = event({"level": "Gold", "none": None, "empty": [], "until": NOON.isoformat()}, time=east)
+    source = event({"level": "Gold", "none": None, "empty": [], "until": NOON.isoformat()}, time=east)
 
-    translation = moengage.translate(update(event=told), RULES)
+    translation = moengage.translate(update(event=source), RULES)
 
     assert translation.event is not None
     assert translation.event.array == "event"
@@ -554,9 +554,9 @@ def test_of_too_many_properties_the_first_are_sent_and_the_others_told() -> None
 
 def test_of_too_large_an_event_the_largest_properties_are_left_out_and_told() -> None:
     large: dict[str, Json] = {f"large{n}": ["x" * 450] * 50 for n in range(5)}
-    told = event({"small": 1, **large, "larger": ["x" * 460] * 50})
+    source = event({"small": 1, **large, "larger": ["x" * 460] * 50})
 
-    translation = moengage.translate(update(event=told), RULES)
+    translation = moengage.translate(update(event=source), RULES)
 
     assert translation.event is not None
     assert len(translation.event.body) <= 99_965
@@ -832,9 +832,9 @@ def test_a_convercus_transaction_goes_to_moengage() -> None:
             "lineItems": [{"sku": "a", "price": 5}, {"sku": "b", "price": 7.5}],
         },
     }
-    told = convercus.read(transaction, ConvercusRules(), member="4711", received=NOON)
+    result = convercus.read(transaction, ConvercusRules(), member="4711", received=NOON)
 
-    translation = moengage.translate(told, RULES)
+    translation = moengage.translate(result, RULES)
 
     assert translation.field_errors == ()
     assert read(translation.event)["actions"] == [
@@ -879,9 +879,9 @@ def test_a_punchh_reward_goes_to_moengage() -> None:
             },
         },
     }
-    told = punchh.read(reward, PunchhRules(), member="C-1", received=NOON)
+    result = punchh.read(reward, PunchhRules(), member="C-1", received=NOON)
 
-    translation = moengage.translate(told, RULES)
+    translation = moengage.translate(result, RULES)
     (user,) = moengage.attribute_objects(translation.identity, translation.attributes, RULES)
 
     assert translation.field_errors == ()
@@ -1027,11 +1027,11 @@ _UPDATES = st.builds(
 
 
 @given(_UPDATES, st.sampled_from([RULES, UNSET, SEND]))
-def test_whatever_is_sent_obeys_the_limits_and_what_is_not_is_told(told: MemberUpdate, rules: MoEngageRules) -> None:
+def test_whatever_is_sent_obeys_the_limits_and_what_is_not_is_told(update: MemberUpdate, rules: MoEngageRules) -> None:
     try:
-        translation = moengage.translate(told, rules)
+        translation = moengage.translate(update, rules)
     except Invalid:
-        assert told.member in {"guest", "\ud800\ud800"}
+        assert update.member in {"guest", "\ud800\ud800"}
         return
 
     users = moengage.attribute_objects(translation.identity, translation.attributes, rules)
@@ -1041,8 +1041,8 @@ def test_whatever_is_sent_obeys_the_limits_and_what_is_not_is_told(told: MemberU
         check_element(json.loads(item.body), rules)
     assert bool(users) == bool(translation.attributes)
     for part, given_part, sent in (
-        ("event", told.event, translation.event),
-        ("purchase", told.purchase, translation.purchase),
+        ("event", update.event, translation.event),
+        ("purchase", update.purchase, translation.purchase),
     ):
         assert given_part is None or sent or any(refusal.part == part for refusal in translation.field_errors)
     for refusal in translation.field_errors:

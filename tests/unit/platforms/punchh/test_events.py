@@ -214,9 +214,9 @@ def test_nested_objects_are_joined_to_their_names_and_reserved_names_are_prefixe
         "user": {"email": "jane@example.com", "id": 3, "source": "web"},
     }
 
-    told = properties(read(event("redemptions", redemption, event_type="pos")))
+    shown = properties(read(event("redemptions", redemption, event_type="pos")))
 
-    assert {name: value for name, value in told.items() if name not in event("", {}) and name != "event_id"} == {
+    assert {name: value for name, value in shown.items() if name not in event("", {}) and name != "event_id"} == {
         "punchh_id": 1,
         "punchh_source": "pos",
         "punchh_event_type": "own",
@@ -229,7 +229,7 @@ def test_nested_objects_are_joined_to_their_names_and_reserved_names_are_prefixe
         "punchh_user_id": 3,
         "user_source": "web",
     }
-    assert told["event_type"] == "pos"
+    assert shown["event_type"] == "pos"
 
 
 MARKETING = """anniversary_campaign challenge_campaign compression_campaign coupon_campaign post_checkin_campaign
@@ -268,7 +268,7 @@ def test_every_family_and_type_becomes_an_event_of_the_familys_name(family: str,
 
 
 @pytest.mark.parametrize(
-    ("given_name", "name", "told"),
+    ("given_name", "name", "expected"),
     [
         (" transactional_notifications", "transactional_notifications", None),
         ("_notifications", "transactional_notifications", None),
@@ -276,11 +276,11 @@ def test_every_family_and_type_becomes_an_event_of_the_familys_name(family: str,
         ("games", "punchh_event", "games"),
     ],
 )
-def test_the_name_of_an_event_is_one_of_a_fixed_set(given_name: str, name: str, told: str | None) -> None:
+def test_the_name_of_an_event_is_one_of_a_fixed_set(given_name: str, name: str, expected: str | None) -> None:
     update = read(event(given_name, {"level": 3, "user": user()}))
 
     assert update.event is not None
-    assert (update.event.name, properties(update).get("punchh_event_name")) == (name, told)
+    assert (update.event.name, properties(update).get("punchh_event_name")) == (name, expected)
     assert properties(update)["level"] == 3
 
 
@@ -296,10 +296,10 @@ def test_a_notification_whose_payload_is_the_user_tells_the_user(kind: str) -> N
 def test_business_fields_come_from_the_payload_where_the_envelope_has_none() -> None:
     delivery = event("users", user(business_uuid="u"), business_id="7", business_uuid=None, business_slug="  ")
 
-    told = properties(read(delivery))
+    shown = properties(read(delivery))
 
-    assert (told["business_id"], told["business_uuid"], told.get("business_slug")) == (7, "u", None)
-    assert "user_business_uuid" not in told
+    assert (shown["business_id"], shown["business_uuid"], shown.get("business_slug")) == (7, "u", None)
+    assert "user_business_uuid" not in shown
 
 
 # Whom it is about
@@ -331,7 +331,7 @@ def test_the_member_is_the_external_id_and_else_the_user(
 
 
 @pytest.mark.parametrize(
-    "told",
+    "body",
     [
         pytest.param(event("users", user(email=" Jane@Example.com")), id="the user's own"),
         pytest.param(event("rewards", {"user": user(email="jane@example.com")}), id="a reward"),
@@ -343,24 +343,24 @@ def test_the_member_is_the_external_id_and_else_the_user(
         pytest.param(event("checkins", {}, user=user(email="jane@example.com")), id="beside the payload"),
     ],
 )
-def test_an_event_with_id_and_address_teaches_the_address_that_a_redemption_has(told: Json) -> None:
+def test_an_event_with_id_and_address_teaches_the_address_that_a_redemption_has(body: Json) -> None:
     redemption = event("redemptions", {"user": {"email": "jane@example.com", "first_name": "Jane"}})
 
     alias = punchh.alias(redemption)
 
-    assert punchh.aliases_of(told) == ("user:111111111", alias)
+    assert punchh.aliases_of(body) == ("user:111111111", alias)
     assert alias
     assert "jane" not in alias.lower()
 
 
 def test_a_deleted_guest_teaches_no_address() -> None:
-    told = event("users", user(email="jane@example.com"), action="delete")
+    source = event("users", user(email="jane@example.com"), action="delete")
 
-    assert punchh.aliases_of(told) == ("user:111111111",)
+    assert punchh.aliases_of(source) == ("user:111111111",)
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("body", "expected"),
     [
         pytest.param({"user": {"external_source_id": "x"}, "payload": {"points": 5}}, "x", id="id only"),
         pytest.param({"user": user(), "payload": {"user_id": 5, "points": 5}}, "C-1", id="whole user"),
@@ -372,8 +372,8 @@ def test_a_deleted_guest_teaches_no_address() -> None:
         ),
     ],
 )
-def test_the_user_may_stand_beside_the_payload(told: dict[str, Json], expected: str) -> None:
-    update = read({"event_name": "checkins", "timestamp": SECONDS, **told})
+def test_the_user_may_stand_beside_the_payload(body: dict[str, Json], expected: str) -> None:
+    update = read({"event_name": "checkins", "timestamp": SECONDS, **body})
 
     assert update.member == expected
     assert properties(update)["points"] == 5
@@ -715,9 +715,9 @@ def test_live_credentials_never_leave(credential: dict[str, Json], place: str) -
 
 
 def test_a_number_or_code_of_something_else_leaves() -> None:
-    told = properties(read(event("checkins", {"store": {"number": "42"}, "coupon": {"code": "A1"}, "user": user()})))
+    shown = properties(read(event("checkins", {"store": {"number": "42"}, "coupon": {"code": "A1"}, "user": user()})))
 
-    assert (told["store_number"], told["coupon_code"]) == ("42", "A1")
+    assert (shown["store_number"], shown["coupon_code"]) == ("42", "A1")
 
 
 @pytest.mark.parametrize(
@@ -848,9 +848,9 @@ def test_a_reward_goes_to_braze() -> None:
 @pytest.mark.parametrize("family", ["checkins", "users"])
 def test_what_one_of_two_users_leaves_blank_the_other_tells(family: str, nothing: Json) -> None:
     blank = user(email=nothing, first_name=nothing, phone=nothing, external_source_id=nothing)
-    told = user(first_name="Ann")
+    source = user(first_name="Ann")
 
-    for inside, beside in ((blank, told), (told, blank)):
+    for inside, beside in ((blank, source), (source, blank)):
         sent = event(family, inside if family == "users" else {"user": inside}, user=beside)
         update = punchh.read(sent, PunchhRules(), member="C-1", received=JUST_AFTER)
 
@@ -860,9 +860,9 @@ def test_what_one_of_two_users_leaves_blank_the_other_tells(family: str, nothing
 
 
 def test_fields_that_are_never_sent_are_told_with_the_reason() -> None:
-    told = user(authentication_token=SECRET, wallet={"card": {"number": "4111", "brand": "V"}}, passes=[{"pin": "1"}])
+    source = user(authentication_token=SECRET, wallet={"card": {"number": "4111", "brand": "V"}}, passes=[{"pin": "1"}])
 
-    update = punchh.read(event("checkins", {"user": told}), PunchhRules(), member="C-1", received=JUST_AFTER)
+    update = punchh.read(event("checkins", {"user": source}), PunchhRules(), member="C-1", received=JUST_AFTER)
 
     assert [(one.field, one.withheld) for one in update.unknown] == [
         ("user_authentication_token", "may let somebody act as the member"),
@@ -878,6 +878,6 @@ def test_of_a_deleted_guest_it_is_told_that_nothing_else_is_sent() -> None:
 
 
 def test_a_time_that_is_wrapped_is_a_property_of_its_own_name() -> None:
-    told = properties(read(event("rewards", {"user": user(), "offer": {"ends": {"$time": "2026-01-01T10:00:00Z"}}})))
+    shown = properties(read(event("rewards", {"user": user(), "offer": {"ends": {"$time": "2026-01-01T10:00:00Z"}}})))
 
-    assert told["offer_ends"] == "2026-01-01T10:00:00Z"
+    assert shown["offer_ends"] == "2026-01-01T10:00:00Z"
