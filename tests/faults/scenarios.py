@@ -50,7 +50,7 @@ from tests.support.events import event
 from tests.support.functions import loaded
 from tests.support.http_events import PUNCHH_SECRETS, Api, connect_punchh, context, make_known
 from tests.support.http_events import connect as connect_convercus
-from tests.support.parked import on_shelf
+from tests.support.parked import load_parked
 from tests.support.stores import environment as variables
 from tests.support.stores import make_key, make_stores
 from tests.support.transports import Queue, Stream, Transport, left
@@ -99,7 +99,7 @@ class World:
         with self.faults.looking():
             rows = aws.dynamodb().scan(TableName=self.settings.parked_table)["Items"]
             for program, _, shelf in {row["program_kind"]["S"].rpartition("#") for row in rows}:
-                found[shelf] |= {entry.event_id for entry in on_shelf(self.settings, cast("Kind", shelf), program)}
+                found[shelf] |= {entry.event_id for entry in load_parked(self.settings, cast("Kind", shelf), program)}
         return found
 
 

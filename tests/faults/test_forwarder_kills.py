@@ -19,7 +19,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze, simulate
 from tests.conftest import connect
 from tests.support.events import event
-from tests.support.parked import on_shelf
+from tests.support.parked import load_parked
 from tests.support.stores import environment, make_key, make_stores
 from tests.support.transports import Queue, Stream, Transport, body_of, left
 
@@ -94,8 +94,8 @@ def test_whenever_the_forwarder_is_killed_every_event_arrives_in_order(
         profile = workspace.profile(external_id=member)
         assert profile
         assert profile.custom["convercus_balance"]["points"] == newest
-    assert not on_shelf(settings, "rejected", program)
-    assert not on_shelf(settings, "held", program)
+    assert not load_parked(settings, "rejected", program)
+    assert not load_parked(settings, "held", program)
 
 
 def invoke(function: Function, batch: dict[str, Any], killed_after: float | None) -> Any:

@@ -45,9 +45,9 @@ def call(site: Site, method: str, path: str, body: Any = None, groups: tuple[str
     answer = site.call(method, path, body, groups=groups)
     bare = f"/admin/api/v1{path.partition('?')[0]}"
     template, operation = next(
-        (template, told[method.lower()])
-        for template, told in document()["paths"].items()
-        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), bare) and method.lower() in told
+        (template, found[method.lower()])
+        for template, found in document()["paths"].items()
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), bare) and method.lower() in found
     )
     assert str(answer.status_code) in operation["responses"], f"{method} {template}: {answer.status_code}"
     schema = operation["responses"][str(answer.status_code)]["content"]["application/json"]["schema"]
@@ -188,7 +188,9 @@ def test_a_change_that_a_store_throttles_is_a_503_and_noted_as_not_done(
     with monkeypatch.context() as patch:
         # The audit's own lines are taken.
         patch.setattr(
-            client(), operation, lambda **told: (real if told.get("TableName") == "AuditTable" else throttled)(**told)
+            client(),
+            operation,
+            lambda **found: (real if found.get("TableName") == "AuditTable" else throttled)(**found),
         )
 
         answer = call(site, method, "/programs/demo", body)
@@ -358,8 +360,8 @@ def test_every_call_about_a_program_is_in_the_table() -> None:
     tried = {(method, re.sub(r"/(demo|-)(?=/|$)", "/P", path.partition("?")[0])) for method, path, _ in CALLS}
     known = {
         (method.upper(), re.sub(r"/\{programId\}", "/P", path.removeprefix("/admin/api/v1")))
-        for path, told in document()["paths"].items()
-        for method in told
+        for path, found in document()["paths"].items()
+        for method in found
     } - {("GET", "/me"), ("GET", "/programs")}
 
     assert {(method, re.sub(r"/(x|0123456789ab)(?=/|$)", "/{}", path)) for method, path in tried} == {

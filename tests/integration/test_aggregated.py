@@ -15,7 +15,7 @@ from simulators.braze import Braze
 from tests.conftest import KEY, connect
 from tests.support.events import event
 from tests.support.kpl import packed
-from tests.support.parked import on_shelf
+from tests.support.parked import load_parked
 
 SENT = 1_772_359_200.0
 
@@ -76,7 +76,7 @@ def test_a_record_is_given_back_as_a_whole_and_nothing_of_it_is_doubled(stores: 
     assert len(set(first.to_retry)) == len(first.to_retry)
     assert second.to_retry == []
     assert sorted(account for account, _ in points_of(braze)) == ["A", "B", "B", "C", "C", "D"]
-    assert len(on_shelf(stores, "rejected", UNKNOWN_PROGRAM)) == 1
+    assert len(load_parked(stores, "rejected", UNKNOWN_PROGRAM)) == 1
 
 
 def test_a_bad_event_is_refused_alone(stores: DeliverySettings, braze: Braze) -> None:
@@ -84,7 +84,7 @@ def test_a_bad_event_is_refused_alone(stores: DeliverySettings, braze: Braze) ->
 
     outcome = forward(stream(packed(told("A"), ("demo#B", b"{"), told("C"))), stores, 30)
 
-    [entry] = on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
+    [entry] = load_parked(stores, "rejected", UNKNOWN_PROGRAM)
     assert (outcome.to_retry, outcome.counts["rejected"]) == ([], 1)
     assert (entry.record.body, entry.group) == (b"{", "demo#B")
     assert sorted(account for account, _ in points_of(braze)) == ["A", "C"]
@@ -99,7 +99,7 @@ def test_a_damaged_record_is_refused_with_the_reason_and_its_neighbours_go_on(
 
     outcome = forward(stream(bad, told("C")[1]), stores, 30)
 
-    [entry] = on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
+    [entry] = load_parked(stores, "rejected", UNKNOWN_PROGRAM)
     assert outcome.to_retry == []
     assert "Kinesis Producer Library" in entry.field_errors[0].reason
     assert entry.record.body == bad

@@ -118,14 +118,14 @@ def answered(case: str) -> tuple[int, dict[str, Any]]:
 
 @pytest.mark.parametrize("case", ANSWERS)
 def test_an_event_is_answered(demo: Api, stores: DeliverySettings, case: str) -> None:
-    status, told, done = ANSWERS[case]
+    status, expected, done = ANSWERS[case]
 
     answer = answered(case)
 
     assert answer[0] == status
-    assert answer[1] | told == answer[1]
+    assert answer[1] | expected == answer[1]
     assert [effect.call for effect in demo.upstream.effects] == done
-    assert len(queued(stores)) == told.get("received", 0)
+    assert len(queued(stores)) == expected.get("received", 0)
 
 
 @pytest.mark.parametrize("case", PUNCHH_ANSWERS)
@@ -134,12 +134,12 @@ def test_an_event_of_punchh_is_answered(api: Api, punchh: Punchh, stores: Delive
     let_in(api, "demo-punchh")
     guest = punchh.business.sign_up(email="ann.ash@example.com", first_name="Ann", last_name="Ash")
     make_known(stores, guest.user_id, "c-0001", "demo-punchh")
-    status, told = PUNCHH_ANSWERS[case]
+    status, expected = PUNCHH_ANSWERS[case]
 
     answer = answered(case)
 
     assert answer[0] == status
-    assert answer[1] | told == answer[1]
+    assert answer[1] | expected == answer[1]
     assert answered(case) == answer
 
 

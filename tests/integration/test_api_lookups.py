@@ -57,10 +57,10 @@ def test_a_profile_tells_who_the_member_is_and_where_the_member_stands(api: Api)
 def test_coupons_tell_what_can_be_redeemed(api: Api) -> None:
     coupon(api, "C1", points=5)
 
-    (told,) = api.get("members/A1/coupons").body["coupons"]
+    (found,) = api.get("members/A1/coupons").body["coupons"]
 
-    assert told.pop("code").startswith("C1-")
-    assert told == {
+    assert found.pop("code").startswith("C1-")
+    assert found == {
         "coupon_id": "C1",
         "title": "Coupon C1",
         "description": "Once per member",

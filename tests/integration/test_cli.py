@@ -44,19 +44,19 @@ def put(bridge: Bridge, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
 
 
 def test_a_complete_connection_streams(put: Bridge, bridge: Bridge, braze: Braze) -> None:
-    code, told, _ = put(CONNECTION | {"engagement": {"api_endpoint": braze.url}})
+    code, output, _ = put(CONNECTION | {"engagement": {"api_endpoint": braze.url}})
 
     assert code == 0
-    assert json.loads(told)["state"] == "streaming"
-    assert json.loads(told)["secrets"] == {"braze_api_key": "…1234"}
-    assert KEY not in told
+    assert json.loads(output)["state"] == "streaming"
+    assert json.loads(output)["secrets"] == {"braze_api_key": "…1234"}
+    assert KEY not in output
 
 
 def test_an_incomplete_connection_says_what_is_missing(put: Bridge) -> None:
-    _, told, _ = put({})
+    _, output, _ = put({})
 
-    assert json.loads(told)["state"] == "incomplete"
-    assert json.loads(told)["missing"] == [
+    assert json.loads(output)["state"] == "incomplete"
+    assert json.loads(output)["missing"] == [
         "engagement.api_endpoint",
         "secrets.braze_api_key",
         "loyalty.default_optins",
@@ -74,11 +74,11 @@ def test_punchhs_secrets_are_set_and_shown_by_their_last_characters(put: Bridge)
         "punchh_coupon_token_XMAS-24": "the-token-of-another-4444",
     }
 
-    code, told, _ = put({"loyalty": PUNCHH, "secrets": secrets})
+    code, output, _ = put({"loyalty": PUNCHH, "secrets": secrets})
 
     assert code == 0
-    assert json.loads(told)["secrets"] == {name: f"…{secret[-4:]}" for name, secret in secrets.items()}
-    assert json.loads(told)["loyalty"]["api"]["base_url"] == "https://server.punchh.com"
+    assert json.loads(output)["secrets"] == {name: f"…{secret[-4:]}" for name, secret in secrets.items()}
+    assert json.loads(output)["loyalty"]["api"]["base_url"] == "https://server.punchh.com"
 
 
 @pytest.mark.parametrize(
@@ -273,30 +273,30 @@ def test_who_deleted_a_program_is_told_when_it_is_gone(put: Bridge, bridge: Brid
     put({})
     bridge("program", "delete", "demo", "--yes")
 
-    code, told, _ = bridge("program", "audit", "demo", "--json")
+    code, output, _ = bridge("program", "audit", "demo", "--json")
 
     assert code == 0
-    assert [line["what"] for line in json.loads(told)] == ["delete_program", "save_connection"]
+    assert [line["what"] for line in json.loads(output)] == ["delete_program", "save_connection"]
 
 
 def test_a_sample_shows_what_braze_answers(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
 
-    code, told, _ = bridge("send-sample", "demo", "--member", "tester", "--json")
+    code, output, _ = bridge("send-sample", "demo", "--member", "tester", "--json")
 
     assert code == 0
-    assert json.loads(told)["status"] == 201
+    assert json.loads(output)["status"] == 201
     assert braze.workspace(KEY).profile(external_id="tester")
 
 
 def test_a_sample_with_a_wrong_key_says_so(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url, key="wrong-key")
 
-    code, told, _ = bridge("send-sample", "demo", "--member", "tester", "--json")
+    code, output, _ = bridge("send-sample", "demo", "--member", "tester", "--json")
 
     assert code == 1
-    assert json.loads(told)["verdict"] == "broken"
-    assert "wrong-key" not in told
+    assert json.loads(output)["verdict"] == "broken"
+    assert "wrong-key" not in output
 
 
 def test_explain_shows_what_would_be_sent_and_what_would_not(
@@ -461,11 +461,11 @@ def test_the_connection_is_tried(bridge: Bridge, stores: DeliverySettings, braze
 def test_what_is_to_be_pasted_names_the_program(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
 
-    code, told, _ = bridge("program", "setup", "demo")
+    code, output, _ = bridge("program", "setup", "demo")
 
     assert code == 0
-    assert "https://api.example.com/v1/programs/demo/campaigns/" in told
-    assert "--message-group-id 'demo#<ACCOUNT_ID>'" in told
+    assert "https://api.example.com/v1/programs/demo/campaigns/" in output
+    assert "--message-group-id 'demo#<ACCOUNT_ID>'" in output
 
 
 def test_every_change_is_noted_with_who_made_it(put: Bridge, bridge: Bridge, braze: Braze) -> None:
@@ -476,9 +476,9 @@ def test_every_change_is_noted_with_who_made_it(put: Bridge, bridge: Bridge, bra
     assert bridge("held", "release", "demo")[0] == 1
     bridge("member", "forget", "demo", "A1", "--yes")
 
-    _, told, _ = bridge("program", "audit", "demo", "--json")
+    _, output, _ = bridge("program", "audit", "demo", "--json")
 
-    lines = json.loads(told)
+    lines = json.loads(output)
     assert [(line["what"], line["outcome"]) for line in lines] == [
         ("forget_member", "done"),
         ("release_held", "not done (NotConnected)"),
@@ -487,8 +487,8 @@ def test_every_change_is_noted_with_who_made_it(put: Bridge, bridge: Bridge, bra
         ("save_connection", "done"),
     ]
     assert {line["who"] for line in lines} == {"arn:aws:sts::123456789012:user/moto"}
-    assert KEY not in told
-    assert key["key"] not in told
+    assert KEY not in output
+    assert key["key"] not in output
 
 
 def test_without_a_local_run_it_says_how_to_start_one(

@@ -27,7 +27,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import connect
 from tests.support.events import event
-from tests.support.parked import on_shelf, refused
+from tests.support.parked import load_parked, refused
 from tests.support.transports import Queue
 
 LINES = 3
@@ -142,7 +142,7 @@ def test_what_is_damaged_is_set_aside_and_everything_else_is_sent(
     assert world.there("p1") == world.there("p2") == {"A1", "A2", "A3", "A4"}
     assert "A4" in world.there("p0")
     assert len(world.there("p0")) == readable + 1
-    assert on_shelf(world.settings, world.shelf, "p0") == []
+    assert load_parked(world.settings, world.shelf, "p0") == []
     reasons = {field for field_errors in refused(world.settings, "p0").values() for _, field, _ in field_errors}
     assert reasons == {f"{world.shelf} batch"}
 
@@ -229,4 +229,4 @@ def test_records_wait_no_longer_for_one_that_was_held_again_and_lost(
         deliver()
 
     assert [one.object["properties"]["event_id"] for one in braze.workspace("key").events] == ["later"]
-    assert on_shelf(stores, "held") == []
+    assert load_parked(stores, "held") == []

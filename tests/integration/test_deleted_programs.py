@@ -24,7 +24,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import connect
 from tests.support.events import event
-from tests.support.parked import on_shelf
+from tests.support.parked import load_parked
 from tests.support.transports import Queue
 
 OWNER = {"membership": {"userId": "U1", "memberRole": "OWNER"}}
@@ -156,9 +156,9 @@ def test_a_record_that_was_on_its_way_is_refused_with_the_reason(
     world.deliver()
 
     assert world.at_new() == {"NEW-1"}
-    (entry,) = on_shelf(world.settings, "rejected", UNKNOWN_PROGRAM)
+    (entry,) = load_parked(world.settings, "rejected", UNKNOWN_PROGRAM)
     assert entry.field_errors[0].reason == "was that of a program which was deleted after this came"
-    assert on_shelf(world.settings, "rejected", "demo") == []
+    assert load_parked(world.settings, "rejected", "demo") == []
 
 
 @pytest.mark.parametrize("fails", [True, False], ids=["is held", "is sent"])
@@ -187,7 +187,7 @@ def test_a_batch_that_was_at_work_when_its_program_was_deleted_leaks_nothing(
     world.rest()
 
     assert world.at_new() == {"NEW-1"}
-    assert on_shelf(world.settings, "rejected", "demo") == []
+    assert load_parked(world.settings, "rejected", "demo") == []
 
 
 def test_an_alias_that_is_learnt_after_the_deletion_means_nobody_to_the_new_program(

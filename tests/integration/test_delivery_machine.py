@@ -38,7 +38,7 @@ from simulators import braze_rules
 from simulators.braze import Braze, simulate
 from tests.conftest import connect
 from tests.support.events import event
-from tests.support.parked import on_shelf
+from tests.support.parked import load_parked
 from tests.support.rejecting_braze import BAD
 from tests.support.transports import Queue, Stream, Transport, body_of, left
 
@@ -369,13 +369,13 @@ class Machine(RuleBasedStateMachine):
             self._tend()
             while left(self.transport):
                 self._deliver(10)
-            if not any(on_shelf(self.settings, "held", program) for program in self.ids):
+            if not any(load_parked(self.settings, "held", program) for program in self.ids):
                 break
 
     def _check(self) -> None:
         gates = {program: found.delivery_state for program, found in repository.load(self.settings, self.ids).items()}
         assert {one.state for one in gates.values()} == {"live"}
-        assert not any(on_shelf(self.settings, "held", program) for program in self.ids)
+        assert not any(load_parked(self.settings, "held", program) for program in self.ids)
         refused = self._refused()
         for one in self.sent:
             for part in ("event", "purchase"):
@@ -391,7 +391,7 @@ class Machine(RuleBasedStateMachine):
         """Count the errors by event id."""
         counts: Counter[str] = Counter()
         for program in (*self.ids, UNKNOWN_PROGRAM):
-            for entry in on_shelf(self.settings, "rejected", program):
+            for entry in load_parked(self.settings, "rejected", program):
                 assert all(refusal.reason for refusal in entry.field_errors)
                 counts[entry.event_id or "no JSON"] += len(entry.field_errors)
         return counts

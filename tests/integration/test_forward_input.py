@@ -14,7 +14,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
 from tests.support.events import event, queued, streamed
-from tests.support.parked import on_shelf
+from tests.support.parked import load_parked
 
 NOBODY = "-"
 """Where records of no known program are kept."""
@@ -101,7 +101,7 @@ def test_an_unusable_record_is_refused_and_its_neighbours_are_accepted(
     assert outcome.to_retry == []
     assert (outcome.counts["accepted_event"], outcome.counts["rejected"]) == (2, 1)
     assert members(braze) == ["left", "right"]
-    [entry] = on_shelf(stores, "rejected", program)
+    [entry] = load_parked(stores, "rejected", program)
     [refusal] = entry.field_errors
     assert refusal.field == field
     assert reason in refusal.reason
@@ -121,7 +121,7 @@ def test_a_text_that_no_platform_stores_costs_its_field_alone(
 
     outcome = forward(queued(sent), stores, 30)
 
-    [entry] = on_shelf(stores, "rejected", "demo")
+    [entry] = load_parked(stores, "rejected", "demo")
     assert outcome.to_retry == []
     assert [(one.field, one.reason) for one in entry.field_errors] == [(lost, "holds a null byte or a lone surrogate")]
     assert braze.workspace(KEY).attributes[0].object["last_name"] == "Meyer"
@@ -145,7 +145,7 @@ def test_a_name_that_no_platform_stores_costs_its_field_alone(
 
     outcome = forward(queued(sent), stores, 30)
 
-    [entry] = on_shelf(stores, "rejected", "demo")
+    [entry] = load_parked(stores, "rejected", "demo")
     assert outcome.to_retry == []
     assert [(one.field, one.reason) for one in entry.field_errors] == [(lost, "holds a null byte or a lone surrogate")]
     assert braze.workspace(KEY).attributes[0].object["last_name"] == "Meyer"
@@ -164,7 +164,7 @@ def test_a_queue_full_of_unusable_records_costs_no_good_one(stores: DeliverySett
     assert (outcome.to_retry, outcome.counts["rejected"]) == ([], len(wrong))
     assert members(braze) == [f"A{number}" for number in range(len(wrong))]
     values = [
-        entry.field_errors[0].field for shelf in (NOBODY, "demo") for entry in on_shelf(stores, "rejected", shelf)
+        entry.field_errors[0].field for shelf in (NOBODY, "demo") for entry in load_parked(stores, "rejected", shelf)
     ]
     assert sorted(values) == sorted(field for _, _, _, field, _ in wrong)
 
@@ -180,7 +180,7 @@ def test_an_unusable_element_of_an_array_takes_no_other_with_it(
 
     assert (outcome.to_retry, outcome.counts["accepted_event"], outcome.counts["rejected"]) == ([], 2, 1)
     assert members(braze) == ["left", "right"]
-    [entry] = on_shelf(stores, "rejected")
+    [entry] = load_parked(stores, "rejected")
     assert "private" in entry.record.body.decode()
 
 
@@ -214,7 +214,7 @@ def test_bytes_that_are_no_text_are_refused(stores: DeliverySettings, braze: Bra
     outcome = forward(batch, stores, 30)
 
     assert (outcome.to_retry, outcome.counts["accepted_event"]) == ([], 2)
-    [entry] = on_shelf(stores, "rejected", NOBODY)
+    [entry] = load_parked(stores, "rejected", NOBODY)
     assert (entry.field_errors[0].reason, entry.record.body) == ("is not UTF-8", b"\xff\xfe\x00\x80")
 
 
@@ -302,7 +302,7 @@ def test_a_field_that_is_unusable_is_refused_and_the_rest_of_its_record_is_accep
 
     assert outcome.to_retry == []
     assert (outcome.counts["accepted_event"], outcome.counts["rejected"]) == (3, 1)
-    [entry] = on_shelf(stores, "rejected")
+    [entry] = load_parked(stores, "rejected")
     assert entry.event_id == "partly"
     assert [(it.part, it.field) for it in entry.field_errors] == [(part, field) for part, field, _ in said]
     assert all(reason in it.reason for it, (_, _, reason) in zip(entry.field_errors, said, strict=True))

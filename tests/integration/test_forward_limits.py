@@ -27,7 +27,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
 from tests.support.events import event, queued, streamed
-from tests.support.parked import on_shelf, refused
+from tests.support.parked import load_parked, refused
 
 RECEIVED = datetime(2026, 3, 1, 9, tzinfo=UTC)
 
@@ -90,7 +90,7 @@ def test_a_stored_body_that_s3_does_not_give_now_is_given_back_alone(
     outcome = forward(transport(event(accountId="left"), pointer, event(accountId="right")), stores, 30)
 
     assert (len(outcome.to_retry), members(braze)) == (1, ["left", "right"])
-    assert not on_shelf(stores, "rejected", "-")
+    assert not load_parked(stores, "rejected", "-")
 
 
 @in_both_transports
@@ -107,7 +107,7 @@ def test_a_pointer_to_no_stored_body_is_refused(
     outcome = forward(transport(event(accountId="left"), pointer, event(accountId="right")), stores, 30)
 
     assert (outcome.to_retry, members(braze)) == ([], ["left", "right"])
-    [entry] = on_shelf(stores, "rejected", "-")
+    [entry] = load_parked(stores, "rejected", "-")
     assert [it.field for it in entry.field_errors] == ["stored"]
 
 
@@ -170,7 +170,7 @@ def test_an_unusable_body_of_an_envelope_is_refused_for_its_program(
     outcome = forward(batch, stores, 30)
 
     assert (outcome.to_retry, members(braze)) == ([], ["left", "right"])
-    [entry] = on_shelf(stores, "rejected")
+    [entry] = load_parked(stores, "rejected")
     assert ([it.field for it in entry.field_errors], entry.record.body) == ([field], body)
     assert (entry.record.received, "private" in str(entry.field_errors)) == (RECEIVED, False)
 
@@ -213,7 +213,7 @@ def test_one_bad_element_of_an_array_is_refused_alone_wherever_it_is(
 
     assert outcome.to_retry == []
     assert members(braze) == [f"A{number}" for number in range(6)]
-    entries = on_shelf(stores, "rejected")
+    entries = load_parked(stores, "rejected")
     assert [json.loads(entry.record.body) for entry in entries] == [element] * 3
     assert [[it.field for it in entry.field_errors] for entry in entries] == [[field]] * 3
 

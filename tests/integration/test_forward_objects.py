@@ -13,7 +13,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
 from tests.support.events import event, queued, streamed
-from tests.support.parked import on_shelf, refused
+from tests.support.parked import load_parked, refused
 from tests.support.rejecting_braze import BAD, picky_braze
 
 EVENT_REFUSED = ("event", "event", "an object of 'events' is refused")
@@ -72,7 +72,7 @@ def test_one_bad_object_is_refused_and_the_others_of_its_batch_are_accepted(
     assert (outcome.counts["accepted_event"], outcome.counts["rejected"], outcome.counts["requests"]) == (2, 1, 1)
     assert sorted(accepted(picky)) == ["good-1", "good-2"]
     assert refused(stores) == {"bad": [EVENT_REFUSED]}
-    assert [entry.missing for entry in on_shelf(stores, "rejected")] == [("event",)]
+    assert [entry.missing for entry in load_parked(stores, "rejected")] == [("event",)]
 
 
 @pytest.mark.parametrize("position", range(4))
@@ -118,7 +118,7 @@ def test_an_index_counts_within_its_own_array(stores: DeliverySettings, picky: B
         "attributes-bad": [ATTRIBUTES_REFUSED],
         "event-bad": [EVENT_REFUSED],
     }
-    assert [entry.missing for entry in on_shelf(stores, "rejected")] == [
+    assert [entry.missing for entry in load_parked(stores, "rejected")] == [
         ("event", "purchase"),
         ("attributes",),
         ("event",),
@@ -194,7 +194,7 @@ def test_attributes_in_two_objects_are_refused_once_for_their_record(stores: Del
     assert (outcome.to_retry, accepted(picky)) == ([], ["bad", "good"])
     assert refused(stores) == {"bad": [ATTRIBUTES_REFUSED]}
     assert outcome.counts["accepted_attributes"] == 1
-    assert [entry.missing for entry in on_shelf(stores, "rejected")] == [("attributes",)]
+    assert [entry.missing for entry in load_parked(stores, "rejected")] == [("attributes",)]
 
 
 def test_a_400_about_every_object_is_never_counted_as_sent(stores: DeliverySettings, picky: Braze) -> None:
@@ -228,7 +228,7 @@ def test_an_array_of_events_is_refused_element_by_element(stores: DeliverySettin
     outcome = forward(batch, stores, 30)
 
     assert (outcome.to_retry, accepted(picky)) == ([], ["one", "three"])
-    [entry] = on_shelf(stores, "rejected")
+    [entry] = load_parked(stores, "rejected")
     assert (entry.event_id, b"three" in entry.record.body) == ("two", False)
 
 
@@ -245,7 +245,7 @@ def test_an_array_that_comes_back_for_one_of_its_events_is_refused_for_another_o
     forward(batch, stores, 30)
 
     assert (failed.to_retry, refused_then) == (["message-0"], {})
-    assert (accepted(braze), len(on_shelf(stores, "rejected"))) == (["good"], 1)
+    assert (accepted(braze), len(load_parked(stores, "rejected"))) == (["good"], 1)
 
 
 def test_many_bad_objects_among_many_good_ones(stores: DeliverySettings, picky: Braze) -> None:

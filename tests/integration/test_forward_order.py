@@ -19,7 +19,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
 from tests.support.events import event, queued, streamed
-from tests.support.parked import on_shelf
+from tests.support.parked import load_parked
 
 BRIEFLY = LIMITS.settle_seconds + 1
 """What leaves one second to send in."""
@@ -143,7 +143,7 @@ def test_what_comes_after_an_entry_that_is_given_back_comes_back_with_it(
     outcome = forward(batch, stores, 30)
 
     assert (outcome.to_retry, order(braze)) == (receipts(batch), [])
-    assert not on_shelf(stores, "rejected", "-")
+    assert not load_parked(stores, "rejected", "-")
 
 
 @in_both_transports
@@ -210,4 +210,4 @@ def test_a_record_refused_behind_one_that_is_given_back_is_kept_once_on_a_stream
     forward({"Records": batch["Records"][receipts(batch).index(min(failed.to_retry)) :]}, stores, 30)
 
     assert order(braze) == [1]
-    assert len(on_shelf(stores, "rejected")) == 1
+    assert len(load_parked(stores, "rejected")) == 1

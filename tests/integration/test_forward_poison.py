@@ -19,7 +19,7 @@ from simulators.braze import Braze
 from simulators.server import Answer, Request, json_answer, serving
 from tests.conftest import KEY, connect
 from tests.support.events import event, queued, streamed
-from tests.support.parked import on_shelf, refused
+from tests.support.parked import load_parked, refused
 
 HTML = b"<html><title>Bad Gateway</title></html>"
 BAD = "poison"
@@ -137,7 +137,7 @@ def test_a_destination_that_fails_for_everything_sets_nothing_aside_and_gets_no_
         outcomes = [forward(batch, stores, LIMITS.settle_seconds + 4) for _ in range(3)]
 
     assert all(len(outcome.to_retry) == 10 for outcome in outcomes)
-    assert (on_shelf(stores, "rejected"), sum(outcome.counts["set_aside"] for outcome in outcomes)) == ([], 0)
+    assert (load_parked(stores, "rejected"), sum(outcome.counts["set_aside"] for outcome in outcomes)) == ([], 0)
     assert [outcome.counts["requests"] for outcome in outcomes[1:]] == [0] * 2
     assert max(copies(braze).values(), default=0) == (sender.UNKNOWN_ATTEMPTS if fault in TAKES_IT else 0)
 

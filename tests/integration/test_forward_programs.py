@@ -18,7 +18,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
 from tests.support.events import event, queued, streamed
-from tests.support.parked import on_shelf, refused
+from tests.support.parked import load_parked, refused
 from tests.support.transports import Queue
 
 OTHER = "braze-rest-api-key-5678"
@@ -73,7 +73,7 @@ def test_a_program_that_fails_keeps_its_records_while_the_others_go_on(
     assert good.received_at - bad.received_at < 2.5
     assert outcome.counts["accepted_event"] == 2
     assert outcome.to_retry == ["message-0", "message-2"][:returned]
-    assert (len(on_shelf(stores, "held", "bad")), len(on_shelf(stores, "held", "good"))) == (held, 0)
+    assert (len(load_parked(stores, "held", "bad")), len(load_parked(stores, "held", "good"))) == (held, 0)
     assert outcome.problems.keys() == {"bad"}
     assert repository.load(stores, ["good"])["good"].delivery_state.state == "live"
 
@@ -104,7 +104,7 @@ def test_a_key_that_is_not_accepted_stops_the_calls_of_its_program(stores: Deliv
 
     assert outcome.to_retry == []
     assert 1 <= braze.without_key <= WORKERS
-    assert (outcome.counts["held"], len(on_shelf(stores, "held"))) == (60, 60)
+    assert (outcome.counts["held"], len(load_parked(stores, "held"))) == (60, 60)
 
 
 def test_what_was_accepted_before_the_connection_broke_is_neither_held_nor_repeated(
@@ -118,7 +118,7 @@ def test_what_was_accepted_before_the_connection_broke_is_neither_held_nor_repea
     outcome = forward(streamed(*events), stores, 30)
 
     there = [one.object["properties"]["event_id"] for one in braze.workspace(KEY).events]
-    held = [entry.record.body.decode() for entry in on_shelf(stores, "held")]
+    held = [entry.record.body.decode() for entry in load_parked(stores, "held")]
     assert outcome.to_retry == []
     assert there == [one["eventId"] for one in events[:74]]
     assert [one["eventId"] in body for one, body in zip(events[74:], held, strict=True)] == [True] * 26
@@ -185,7 +185,7 @@ def test_a_key_that_fits_no_header_stops_its_own_program_only(stores: DeliverySe
     outcome = forward(queued(of("bad"), of("good")), stores, 30)
 
     assert events_of(braze, KEY) == 1
-    assert len(outcome.to_retry) + len(on_shelf(stores, "held", "bad")) == 1
+    assert len(outcome.to_retry) + len(load_parked(stores, "held", "bad")) == 1
     assert key not in str(outcome.problems)
 
 
@@ -195,7 +195,7 @@ def test_events_of_an_incomplete_connection_are_counted_and_not_kept(stores: Del
     outcome = forward(queued(of("demo"), of("demo", "A2")), stores, 30)
 
     assert (outcome.to_retry, outcome.counts["not_connected"], outcome.counts["requests"]) == ([], 2, 0)
-    assert not on_shelf(stores, "held")
+    assert not load_parked(stores, "held")
     assert not refused(stores)
 
 

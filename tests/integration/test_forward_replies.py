@@ -16,7 +16,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
 from tests.support.events import event, queued, streamed
-from tests.support.parked import on_shelf, refused
+from tests.support.parked import load_parked, refused
 
 BRIEFLY = LIMITS.settle_seconds + 1
 """What leaves one second to send in."""
@@ -35,7 +35,7 @@ def statuses(braze: Braze) -> list[int]:
 
 
 def nothing_kept(settings: DeliverySettings) -> bool:
-    return not on_shelf(settings, "rejected") and not on_shelf(settings, "held")
+    return not load_parked(settings, "rejected") and not load_parked(settings, "held")
 
 
 @pytest.mark.parametrize(
@@ -172,12 +172,12 @@ def test_a_refused_connection_holds_the_program_and_its_records_in_order(
     assert (outcome.to_retry, later.to_retry) == ([], [])
     assert (outcome.counts["held"], outcome.counts["requests"], outcome.counts["accepted_event"]) == (3, 1, 0)
     assert (later.counts["held"], later.counts["requests"]) == (1, 0)
-    bodies = [entry.record.body.decode() for entry in on_shelf(stores, "held")]
+    bodies = [entry.record.body.decode() for entry in load_parked(stores, "held")]
     kinds = ("balance_changed", "user_logged_in", "user_logged_out", "coupon_assigned")
     assert [kind in body for kind, body in zip(kinds, bodies, strict=True)] == [True] * 4
     gate = repository.load(stores, ["demo"])["demo"].delivery_state
     assert (gate.state, gate.reason[:3]) == ("held", said)
-    assert not on_shelf(stores, "rejected")
+    assert not load_parked(stores, "rejected")
     assert KEY not in f"{outcome.problems} {later.problems} {gate.reason}"
 
 
@@ -247,7 +247,7 @@ def test_what_is_refused_even_alone_is_kept_with_the_reason_and_never_counted_as
     assert refused(stores) == {
         "e-1": [("attributes", "attributes", reason), ("event", "event", reason)],
     }
-    assert [entry.missing for entry in on_shelf(stores, "rejected")] == [("attributes", "event")]
+    assert [entry.missing for entry in load_parked(stores, "rejected")] == [("attributes", "event")]
 
 
 def test_what_was_refused_is_not_in_the_ledger(stores: DeliverySettings, braze: Braze) -> None:

@@ -26,7 +26,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
 from tests.support.events import event, queued, streamed
-from tests.support.parked import on_shelf, refused
+from tests.support.parked import load_parked, refused
 from tests.support.transports import Queue
 
 BRIEFLY = LIMITS.settle_seconds + 1
@@ -90,7 +90,7 @@ class World:
         return [one.object["properties"]["event_id"] for one in self.braze.workspace(KEY).events]
 
     def held(self) -> list[str]:
-        return [json.loads(entry.record.body)["eventId"] for entry in on_shelf(self.settings, "held")]
+        return [json.loads(entry.record.body)["eventId"] for entry in load_parked(self.settings, "held")]
 
     def gate(self) -> DeliveryState:
         return repository.load(self.settings, ["demo"])["demo"].delivery_state
@@ -283,7 +283,7 @@ def test_what_a_stream_brings_again_is_held_once(stores: DeliverySettings, braze
     again = forwarder.forward(streamed(*of_held), stores, BRIEFLY)
 
     assert (first.counts["held"], len(first.to_retry), again.counts["held"]) == (0, 1, 3)
-    assert len(on_shelf(stores, "held", "held")) == 3
+    assert len(load_parked(stores, "held", "held")) == 3
 
 
 def test_what_is_held_again_and_again_stays_in_its_place(world: World) -> None:
@@ -599,7 +599,7 @@ def test_of_twenty_programs_one_broken_and_one_slow_the_others_are_delivered_at_
         if program not in {"program-03", "program-11"}
         for request in braze.workspace(program).requests
     )
-    held = len(on_shelf(stores, "held", "program-03"))
+    held = len(load_parked(stores, "held", "program-03"))
     later = forwarder.forward(queued(*[one for one in events if one["programId"] != "program-11"][:10]), stores, 30)
 
     assert took < 10

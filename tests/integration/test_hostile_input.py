@@ -25,7 +25,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
 from tests.support.events import event, queued
-from tests.support.parked import on_shelf
+from tests.support.parked import load_parked
 from tests.support.transports import Queue
 
 MIB = 1 << 20
@@ -73,7 +73,7 @@ def test_a_hostile_record_is_done_with_in_time_and_its_neighbours_are_sent(
     assert outcome.to_retry == []
     sent = {one.object["properties"].get("event_id") for one in braze.workspace(KEY).events}
     assert {"before", "after"} <= sent
-    entries = [*on_shelf(stores, "rejected"), *on_shelf(stores, "rejected", UNKNOWN_PROGRAM)]
+    entries = [*load_parked(stores, "rejected"), *load_parked(stores, "rejected", UNKNOWN_PROGRAM)]
     assert len(entries) <= mapping.MOST_ALONE + 1
 
 
@@ -85,7 +85,7 @@ def test_events_that_cannot_be_used_are_kept_few_alone_and_the_rest_together(
 
     outcome = forwarder.forward(queued([event(), *bad]), stores, 60)
 
-    entries = on_shelf(stores, "rejected")
+    entries = load_parked(stores, "rejected")
     assert (outcome.to_retry, outcome.counts["accepted_event"]) == ([], 1)
     assert len(entries) == mapping.MOST_ALONE + 1
     assert len(json.loads(entries[-1].record.body)) == 1000 - mapping.MOST_ALONE
@@ -165,7 +165,7 @@ def test_an_envelope_whose_body_is_not_there_is_refused_with_the_reason(
     outcome = forwarder.forward(queued(envelope, event()), stores, 30)
 
     assert (outcome.to_retry, outcome.counts["accepted_event"]) == ([], 1)
-    (entry,) = on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
+    (entry,) = load_parked(stores, "rejected", UNKNOWN_PROGRAM)
     assert [(one.field, one.reason) for one in entry.field_errors] == [("stored", "does not name a stored body")]
 
 
@@ -175,7 +175,7 @@ def test_of_a_record_with_very_many_refusals_few_are_kept_and_the_others_counted
 
     parked_records.park(stores, "rejected", "demo", [parked_records.ParkedRecord(record, "e1", "g", why)], time.time())
 
-    (entry,) = on_shelf(stores, "rejected")
+    (entry,) = load_parked(stores, "rejected")
     assert len(entry.field_errors) == parked_records.MOST_REASONS + 1
     assert entry.field_errors[-1].reason == f"{1000 - parked_records.MOST_REASONS} more of its fields cannot be used"
     assert max(len(one.field) + len(one.reason) for one in entry.field_errors) <= 1000

@@ -237,11 +237,11 @@ each_action = pytest.mark.parametrize("heading", ACTIONS)
 def test_a_webhook_does_once_what_it_says_however_often_braze_repeats_it(
     service: Service, program: Program, heading: str
 ) -> None:
-    effect, told = ACTIONS[heading]
+    effect, found = ACTIONS[heading]
 
     first, *repeats = (fire(service, webhook(heading), user()) for _ in range(3))
 
-    assert (first[0], set(first[1]) & {told}) == (200, {told})
+    assert (first[0], set(first[1]) & {found}) == (200, {found})
     assert repeats == [first, first]
     assert [(it.call, it.account) for it in program.effects] == [(effect, "A1")]
 

@@ -176,10 +176,14 @@ def test_an_unknown_event_passes_under_a_general_name(
     counts = deliver(stores, gifted)
 
     assert counts["unknown_events"] == 2
-    for name, told in properties(braze, moengage):
+    for name, properties_seen in properties(braze, moengage):
         assert name == "loyalty_event"
-        assert told["loyalty_event_type"] == "voucher_gifted"
-        assert (told["loyalty_status"], told["gift_to"], told["code"]) == ("new", "Bo", "6c")
+        assert properties_seen["loyalty_event_type"] == "voucher_gifted"
+        assert (properties_seen["loyalty_status"], properties_seen["gift_to"], properties_seen["code"]) == (
+            "new",
+            "Bo",
+            "6c",
+        )
     assert len(properties(braze, moengage)) == 2
 
 
@@ -187,7 +191,10 @@ def test_numbers_may_be_texts(stores: DeliverySettings, wire: Wire, braze: Braze
     transaction = {"type": "debit", "value": "-2.5"}
     deliver(stores, brevo.event(ANN, AT, "balance_value_updated", value="120", transaction=transaction))
 
-    assert [(told["value"], told["transaction_value"]) for _, told in properties(braze, moengage)] == [(120, -2.5)] * 2
+    assert [
+        (properties_seen["value"], properties_seen["transaction_value"])
+        for _, properties_seen in properties(braze, moengage)
+    ] == [(120, -2.5)] * 2
     in_braze, in_moengage = told_of_ann(braze, moengage)
     assert (in_braze["loyalty_balances"], in_moengage[f"loyalty_balances_{BALANCE}"]) == ({BALANCE: 120}, 120)
 
@@ -196,7 +203,9 @@ def test_metadata_may_be_a_text(stores: DeliverySettings, wire: Wire, braze: Bra
     definition = brevo.EXAMPLES["balance_value_updated"]["balance_definition"] | {"metadata": "summer"}
     deliver(stores, brevo.event(ANN, AT, "balance_value_updated", balance_definition=definition))
 
-    assert [told["balance_definition_metadata"] for _, told in properties(braze, moengage)] == ["summer"] * 2
+    assert [properties_seen["balance_definition_metadata"] for _, properties_seen in properties(braze, moengage)] == [
+        "summer"
+    ] * 2
 
 
 @pytest.mark.parametrize("expiry", ["expires_at", "expired_at"])
@@ -207,9 +216,9 @@ def test_a_voucher_expires_under_one_name(
     changes = {"expires_at": None, "expired_at": None, expiry: "2026-12-31T00:00:00Z"}
     deliver(stores, brevo.event(ANN, AT, name, **changes))
 
-    for _, told in properties(braze, moengage):
-        assert told["expires_at"].startswith("2026-12-31T00:00:00")
-        assert "expired_at" not in told
+    for _, properties_seen in properties(braze, moengage):
+        assert properties_seen["expires_at"].startswith("2026-12-31T00:00:00")
+        assert "expired_at" not in properties_seen
 
 
 def test_an_event_may_lack_its_loyalty_program(
@@ -220,7 +229,7 @@ def test_an_event_may_lack_its_loyalty_program(
 
     deliver(stores, event)
 
-    assert [(name, told["code"]) for name, told in properties(braze, moengage)] == [
+    assert [(name, properties_seen["code"]) for name, properties_seen in properties(braze, moengage)] == [
         ("loyalty_voucher_created", "6c")
     ] * 2
 

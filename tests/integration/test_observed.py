@@ -199,21 +199,21 @@ class World:
             ("punchh", [*users, *punchh_events.every_event(guest, at)]),
             ("loyalty", [*brevo.every_event(contact, at)]),
         )
-        for platform, told in platforms:
+        for platform, found in platforms:
             odd = [
-                {**told[0], "event_name": FIRST},
+                {**found[0], "event_name": FIRST},
                 {"event_id": "e-1", "email": EMAIL},
                 f'{{"x": "{EMAIL}',
                 [],
                 [EMAIL],
             ]
-            for body in [*told[::4], *odd]:
+            for body in [*found[::4], *odd]:
                 webhooks.answered(webhooks.delivery(platform, body, program=platform))
             for headers in ({}, {"Authorization": f"Bearer {WRONG_KEY}"}):
-                webhooks.answered(webhooks.delivery(platform, told[0], program=platform, headers=headers))
-                webhooks.answered(webhooks.delivery(platform, told[0], program=EMAIL, headers=headers))
+                webhooks.answered(webhooks.delivery(platform, found[0], program=platform, headers=headers))
+                webhooks.answered(webhooks.delivery(platform, found[0], program=EMAIL, headers=headers))
         webhooks.answered(
-            webhooks.delivery("loyalty", told[0] | {"event_id": EMAIL}, program="loyalty", event_name=FIRST)
+            webhooks.delivery("loyalty", found[0] | {"event_id": EMAIL}, program="loyalty", event_name=FIRST)
         )
 
     def stream(self) -> None:
@@ -445,9 +445,9 @@ def test_every_function_is_watched(metric: str) -> None:
     functions = {
         one["Value"]["Ref"]
         for alarm in ALARMS.values()
-        for told in watched(alarm["Properties"])
-        if told["MetricName"] == metric
-        for one in told["Dimensions"]
+        for found in watched(alarm["Properties"])
+        if found["MetricName"] == metric
+        for one in found["Dimensions"]
     }
 
     assert functions == set(resources("AWS::Serverless::Function"))

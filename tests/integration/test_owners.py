@@ -31,7 +31,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
 from tests.support.events import event
-from tests.support.parked import on_shelf
+from tests.support.parked import load_parked
 from tests.support.transports import Queue, Stream, left
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -131,7 +131,7 @@ def test_what_the_new_owner_says_reaches_the_account_and_the_former_ones_other_a
 def let_wait(stores: DeliverySettings, queue: Queue, record: dict[str, Any], *before: dict[str, Any]) -> None:
     """Let a record wait for its user, who is not known yet."""
     deliver(stores, queue, record)
-    assert len(on_shelf(stores, "waiting")) == 1
+    assert len(load_parked(stores, "waiting")) == 1
     deliver(stores, queue, *before)
     release.run_schedule(stores, 40, check_connection)
 
@@ -141,7 +141,7 @@ def let_be_held(stores: DeliverySettings, queue: Queue, record: dict[str, Any], 
     deliver(stores, queue, *before[:1])
     delivery_state.hold(stores, "demo", "broken", time.time())
     deliver(stores, queue, record)
-    assert len(on_shelf(stores, "held")) == 1
+    assert len(load_parked(stores, "held")) == 1
     identities.learn(stores, [taught(one) for one in before[1:]], time.monotonic() + 20)
     release.run_schedule(stores, 40, check_connection)
 
@@ -190,8 +190,8 @@ def test_what_a_user_did_while_the_account_was_theirs_reaches_it_without_their_d
     assert "phone" not in profile(braze)
     events = [one.object["name"] for one in braze.workspace(KEY).events]
     assert events.count("convercus_user_changed") == (1 if second <= 5 else 0)
-    reasons = [(one.field, one.reason) for entry in on_shelf(stores, "rejected") for one in entry.field_errors]
-    waits = len(on_shelf(stores, "waiting"))  # until it is refused: the user may become an owner once more
+    reasons = [(one.field, one.reason) for entry in load_parked(stores, "rejected") for one in entry.field_errors]
+    waits = len(load_parked(stores, "waiting"))  # until it is refused: the user may become an owner once more
     assert (reasons, waits) in (
         [([], 0)] if second <= 5 else [([("userId", "no longer means the account")], 0), ([], 1)]
     )
@@ -316,7 +316,7 @@ def test_a_user_of_very_many_accounts_identifies_none_and_its_item_does_not_grow
 
     assert len(json.dumps(item_of(stores, "user:GUEST"))) < 500
     assert [one.object["external_id"] for one in braze.workspace(KEY).events] == ["A-new"]
-    reasons = [(one.field, one.reason) for entry in on_shelf(stores, "rejected") for one in entry.field_errors]
+    reasons = [(one.field, one.reason) for entry in load_parked(stores, "rejected") for one in entry.field_errors]
     assert reasons == [("userId", "is shared by more than 100 members, and identifies none of them")] * 2
 
 
@@ -485,8 +485,8 @@ def test_what_is_sent_on_and_what_is_kept_is_there_once_though_a_store_fails_sev
     assert received == {f"account-{number}": 1 for number in range(9)}
     copies = Counter(group for group in put if group.startswith("demo#account"))
     assert copies == {f"demo#account-{number}": 1 for number in range(9)}
-    assert len(on_shelf(value, "rejected")) == 1
-    assert len(on_shelf(value, "waiting")) + sum(one.group == "demo#U1" for one in left(ways)) == 1
+    assert len(load_parked(value, "rejected")) == 1
+    assert len(load_parked(value, "waiting")) + sum(one.group == "demo#U1" for one in left(ways)) == 1
 
 
 # Forgetting.

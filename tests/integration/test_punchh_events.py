@@ -24,7 +24,7 @@ from simulators.moengage import MoEngage
 from simulators.punchh_events import CATALOGUE, Guest, event, every_event, guest
 from tests.conftest import KEY
 from tests.support import events as convercus
-from tests.support.parked import on_shelf, refused
+from tests.support.parked import load_parked, refused
 from tests.support.webhooks import NOW, Clock, connect, delivery, forwarded, gateway, recording, status, streaming
 
 ANN = guest(0)
@@ -112,8 +112,8 @@ def test_every_documented_event_arrives_on_both_platforms_without_what_somebody_
     ids = sorted(event["content_id"] for event in everything if event["event_name"] not in OF_NOBODY)
     for program, found in platforms.events().items():
         assert Counter(names(found)) == expected
-        assert {told["event_type"] for _, told in found if "event_type" in told} == types
-        assert sorted(told["event_id"] for _, told in found) == ids
+        assert {seen["event_type"] for _, seen in found if "event_type" in seen} == types
+        assert sorted(seen["event_id"] for _, seen in found) == ids
         assert [secret for secret in secrets if secret in json.dumps(platforms.requests[program])] == []
         assert sorted(refusal[0][2] for refusal in refused(stores, program).values()) == [
             "is the business's, not a member's",
@@ -174,14 +174,14 @@ def test_without_a_content_id_an_event_is_known_by_what_it_tells(
 ) -> None:
     one = event(ANN, AT, "users", action="update")
     later = event(ANN, AT + 1, "users", action="update")
-    for told in (one, later):
-        del told["content_id"]
+    for seen in (one, later):
+        del seen["content_id"]
 
     deliver(stores, one, one, later)
 
     for found in platforms.events().values():
-        assert len({told["event_id"] for _, told in found}) == len(found) == 2
-        assert all(told["event_id"].startswith("sha256:") for _, told in found)
+        assert len({seen["event_id"] for _, seen in found}) == len(found) == 2
+        assert all(seen["event_id"].startswith("sha256:") for _, seen in found)
 
 
 def test_a_redemption_finds_its_guest_by_the_address_that_a_users_event_told(
@@ -260,8 +260,8 @@ def test_an_unknown_family_passes_under_a_general_name(stores: DeliverySettings,
 
     assert counts["unknown_events"] == 2
     for found in platforms.events().values():
-        name, told = found[-1]
-        assert (name, told["punchh_event_name"], told["event_type"]) == ("punchh_event", "wallets", "topped_up")
+        name, seen = found[-1]
+        assert (name, seen["punchh_event_name"], seen["event_type"]) == ("punchh_event", "wallets", "topped_up")
 
 
 def test_balances_that_are_texts_become_numbers(stores: DeliverySettings, platforms: Platforms) -> None:
@@ -311,10 +311,10 @@ def test_ids_of_64_bits_stay_as_they_are_and_apart(stores: DeliverySettings, pla
     deliver(stores, [event(twin, AT + 1, "checkins", "loyalty") for twin in twins])
 
     for program, found in platforms.events().items():
-        assert {told["punchh_user_id"] for name, told in found if name == "checkins"} == {large, large + 1}
+        assert {seen["punchh_user_id"] for name, seen in found if name == "checkins"} == {large, large + 1}
         assert f'"punchh_user_id": {large + 1}' in json.dumps(platforms.requests[program])
     for number, twin in enumerate(twins):
-        assert {told["punchh_user_id"] for told in platforms.attributes(twin).values()} == {large + number}
+        assert {seen["punchh_user_id"] for seen in platforms.attributes(twin).values()} == {large + number}
 
 
 def test_a_body_of_six_megabytes_arrives_without_what_is_too_long(
@@ -359,7 +359,7 @@ def test_an_update_of_a_user_may_come_before_its_creation(stores: DeliverySettin
         assert attributes["punchh_zip_code"] == "00002"
         assert "Springfield" in (attributes.get("city"), attributes.get("home_city"))
     for found in platforms.events().values():
-        assert [told["action"] for _, told in found] == ["update", "create"]
+        assert [seen["action"] for _, seen in found] == ["update", "create"]
 
 
 def test_an_event_of_a_user_id_waits_until_somebody_tells_whose_it_is(
@@ -376,7 +376,7 @@ def test_an_event_of_a_user_id_waits_until_somebody_tells_whose_it_is(
     assert (early["waiting"], result["accepted_event"], brought_back["brought_back"]) == (2, 2, 2)
     for found in platforms.events().values():
         assert names(found) == ["users", "checkins"]
-    assert on_shelf(stores, "waiting", "diner") == []
+    assert load_parked(stores, "waiting", "diner") == []
 
 
 def test_an_event_of_a_user_whom_nobody_tells_of_is_refused_after_a_while(
@@ -419,7 +419,7 @@ def test_an_outage_disorder_and_duplicates_lose_and_double_nothing(
     assert {one.outcome for one in deliveries} == {"delivered"}
     assert {status for one in deliveries for status in one.statuses} == {200, 503}
     found = platforms.events()["to-moengage"]
-    assert sorted(told["event_id"] for _, told in found) == sorted(event["content_id"] for event in events)
+    assert sorted(seen["event_id"] for _, seen in found) == sorted(event["content_id"] for event in events)
 
 
 # --- By configuration alone.

@@ -30,7 +30,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, asked_of_aws, connect
 from tests.support.events import event, queued, streamed
-from tests.support.parked import on_shelf, refused
+from tests.support.parked import load_parked, refused
 
 
 def from_queue(settings: DeliverySettings) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def test_an_array_that_was_held_is_judged_element_by_element_when_it_passes(
     deliver_all(stores)
 
     assert (held.counts["held"], there(braze)) == (1, ["good"])
-    [entry] = on_shelf(stores, "rejected")
+    [entry] = load_parked(stores, "rejected")
     assert "bad" in entry.record.body.decode()
 
 
@@ -121,7 +121,7 @@ def test_a_record_of_a_user_waits_until_its_account_is_known_and_is_delivered_th
     assert (too_early["brought_back"], again.counts["waiting"], in_time["brought_back"]) == (1, 1, 1)
     assert there(braze) == ["joins-A1", "of-user"]
     assert braze.workspace(KEY).events[1].object["external_id"] == "A1"
-    assert not on_shelf(stores, "waiting", "demo")
+    assert not load_parked(stores, "waiting", "demo")
     assert not refused(stores)
 
 
@@ -155,12 +155,12 @@ def test_a_waiting_record_keeps_the_times_at_which_it_came_and_was_looked_for_fi
 ) -> None:
     connect(stores, braze.url)
     forward(queued(of_user(), sent=(sent := 1_772_359_200_000)), stores, 30)
-    (first,) = on_shelf(stores, "waiting", "demo")
+    (first,) = load_parked(stores, "waiting", "demo")
 
     release.run_schedule(stores, 20, check_connection)
     deliver(stores)
 
-    (entry,) = on_shelf(stores, "waiting", "demo")
+    (entry,) = load_parked(stores, "waiting", "demo")
     assert int(entry.record.received.timestamp() * 1000) == sent
     assert entry.record.waiting_since == first.record.waiting_since
 
@@ -271,7 +271,7 @@ def test_a_trace_forgets_nothing_of_what_was_accepted_for_one_account_when_anoth
     braze.workspace(KEY).misbehave(kind="status", status=400, body={"message": "rejected"}, times=None)
     forward({"Records": [of_other]}, stores, 30)
 
-    assert [entry.event_id for entry in on_shelf(stores, "rejected")] == ["of-user/A2"]
+    assert [entry.event_id for entry in load_parked(stores, "rejected")] == ["of-user/A2"]
     assert trace(stores, program, "of-user")["accepted_parts"] == ["attributes", "event"]
 
 
@@ -314,7 +314,7 @@ def test_what_came_before_its_program_was_connected_is_redriven_into_it(
 
     assert redriven.records == 1
     assert there(braze) == ["early"]
-    assert not on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
+    assert not load_parked(stores, "rejected", UNKNOWN_PROGRAM)
 
 
 def test_what_has_expired_does_not_stand_in_the_way_of_the_rest(stores: DeliverySettings, braze: Braze) -> None:
@@ -331,7 +331,7 @@ def test_what_has_expired_does_not_stand_in_the_way_of_the_rest(stores: Delivery
     redriven = redrive.redrive(stores, "demo", RecordFilter())
 
     assert redriven.records == 1
-    assert not on_shelf(stores, "rejected")
+    assert not load_parked(stores, "rejected")
 
 
 def test_a_long_shelf_is_seen_to_its_end(stores: DeliverySettings) -> None:
@@ -403,12 +403,12 @@ def test_a_record_of_no_program_that_is_redriven_in_vain_stays_as_it_came(
 ) -> None:
     connect(stores, braze.url)
     forward(queued(event("user_logged_in", programId="unknown")), stores, 30)
-    before = on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
+    before = load_parked(stores, "rejected", UNKNOWN_PROGRAM)
 
     redrive.redrive(stores, UNKNOWN_PROGRAM, RecordFilter())
     deliver_all(stores)
 
-    (after,) = on_shelf(stores, "rejected", UNKNOWN_PROGRAM)
+    (after,) = load_parked(stores, "rejected", UNKNOWN_PROGRAM)
     assert [after.record.body] == [it.record.body for it in before]
 
 
@@ -519,7 +519,7 @@ def test_batches_given_up_of_the_stream_come_back(stores: DeliverySettings, braz
 
     assert (before["batches"], moved.records, redrive.count_dead_letters(stores)["batches"]) == (1, 4, 0)
     assert there(braze) == ["e0", "e1", "e2"]
-    assert len(on_shelf(stores, "rejected", UNKNOWN_PROGRAM)) == 1
+    assert len(load_parked(stores, "rejected", UNKNOWN_PROGRAM)) == 1
 
 
 @pytest.mark.parametrize("way", ["queue", "stream"])
@@ -568,7 +568,7 @@ def test_what_crashed_before_its_program_was_deleted_is_not_the_new_program_s(
     deliver_all(dead_letters)
 
     assert there(braze) == []
-    assert len(on_shelf(dead_letters, "rejected", UNKNOWN_PROGRAM)) == 1
+    assert len(load_parked(dead_letters, "rejected", UNKNOWN_PROGRAM)) == 1
 
 
 def milliseconds() -> int:

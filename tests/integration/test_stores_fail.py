@@ -24,7 +24,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
 from tests.support.events import event, queued, streamed
-from tests.support.parked import on_shelf, refused
+from tests.support.parked import load_parked, refused
 from tests.support.transports import Queue
 
 BRIEFLY = LIMITS.settle_seconds + 1
@@ -47,7 +47,7 @@ def silent(**_: Any) -> Any:
 
 def concerning(table: str, real: Call, otherwise: Call) -> Call:
     """Let batches that concern a table end otherwise."""
-    return lambda **told: (otherwise if table in told["RequestItems"] else real)(**told)
+    return lambda **request: (otherwise if table in request["RequestItems"] else real)(**request)
 
 
 def leaving(real: Call, undone: str, times: int) -> Call:
@@ -283,7 +283,7 @@ def test_an_item_that_dynamodb_never_takes_is_given_up_at_once_and_the_others_ar
     monkeypatch.setattr(
         aws.dynamodb(),
         "batch_write_item",
-        lambda **told: (too_large if "large" in json.dumps(told) else real)(**told),
+        lambda **request: (too_large if "large" in json.dumps(request) else real)(**request),
     )
     items = [(stores.members_table, {"member": {"S": name}}) for name in ("a", "large", "b")]
     began = time.monotonic()
@@ -370,7 +370,7 @@ def test_records_of_a_broken_connection_are_given_back_when_they_cannot_be_kept(
     repeated = forwarder.forward(batch, stores, 30)
     queue.settle(batch, repeated.to_retry)
     braze.workspace(KEY).faults.clear()
-    while queue.messages or on_shelf(stores, "held"):
+    while queue.messages or load_parked(stores, "held"):
         release.run_schedule(stores, 20, check_connection)
         batch = queue.batch(10)
         queue.settle(batch, forwarder.forward(batch, stores, 30).to_retry)
@@ -459,7 +459,7 @@ def test_a_clock_that_jumps_changes_no_order_and_loses_nothing(
 
     for number, clock in enumerate([now, now + jump, now]):
         forwarder.forward(queued(event("user_logged_in", eventId=f"e{number}")), stores, 30, now=clock)
-    held = [json.loads(entry.record.body)["eventId"] for entry in on_shelf(stores, "held")]
+    held = [json.loads(entry.record.body)["eventId"] for entry in load_parked(stores, "held")]
     braze.workspace(KEY).faults.clear()
     release.run_schedule(stores, 20, check_connection)
     forwarder.forward(queue.batch(10), stores, 30)
@@ -505,7 +505,7 @@ def test_a_schedule_that_cannot_drain_says_so_and_drains_the_next_time(
         break_(patch)
 
         failed = release.run_schedule(stores, 20, check_connection)
-    still_held = len(on_shelf(stores, "held"))
+    still_held = len(load_parked(stores, "held"))
     released = release.run_schedule(stores, 20, check_connection)
     batch = queue.batch(10)
     forwarder.forward(batch, stores, 30)
@@ -513,7 +513,7 @@ def test_a_schedule_that_cannot_drain_says_so_and_drains_the_next_time(
     assert (failed["unavailable"] > 0, failed["went_live"], still_held) == (True, 0, 1)
     assert (released["unavailable"], released["released"], released["went_live"]) == (0, 1, 1)
     assert there(braze) == ["e1"]
-    assert not on_shelf(stores, "held")
+    assert not load_parked(stores, "held")
 
 
 def test_what_only_a_part_was_put_of_is_put_again_and_arrives_once(

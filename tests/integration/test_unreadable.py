@@ -24,7 +24,7 @@ from tests.support.admin_site import Site
 from tests.support.events import event
 from tests.support.functions import CONTEXT, handler
 from tests.support.http_events import ACTIONS, LOOK_UPS, Api
-from tests.support.parked import on_shelf
+from tests.support.parked import load_parked
 from tests.support.transports import Queue
 from tests.support.webhooks import delivery
 
@@ -102,7 +102,7 @@ class World:
         return [one.object["properties"]["event_id"] for one in self.braze.workspace(f"key-of-{program}").events]
 
     def held(self) -> list[str]:
-        return [json.loads(entry.record.body)["eventId"] for entry in on_shelf(self.settings, "held", "odd")]
+        return [json.loads(entry.record.body)["eventId"] for entry in load_parked(self.settings, "held", "odd")]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import connect
 from tests.support.events import event, queued
-from tests.support.parked import on_shelf
+from tests.support.parked import load_parked
 from tests.support.transports import Queue
 
 
@@ -60,7 +60,7 @@ def test_records_of_several_programs_in_a_batch_wait_each_with_its_own(
     outcome = forward(queued(of_user("one"), of_user("two"), of_user("two")), stores, 30)
 
     assert (outcome.to_retry, outcome.counts["waiting"]) == ([], 3)
-    assert [len(on_shelf(stores, "waiting", program)) for program in ("one", "two")] == [1, 2]
+    assert [len(load_parked(stores, "waiting", program)) for program in ("one", "two")] == [1, 2]
 
 
 def test_every_program_has_its_turn_within_the_time_however_much_waits_of_one(
@@ -87,7 +87,7 @@ def test_every_program_has_its_turn_within_the_time_however_much_waits_of_one(
 
     assert set(put) == set(programs)
     assert counts["brought_back"] == len(put) < 20
-    assert len(on_shelf(stores, "waiting", "import")) >= 45
+    assert len(load_parked(stores, "waiting", "import")) >= 45
 
 
 def test_what_comes_back_without_its_person_has_its_next_turn_in_the_next_run(
@@ -102,7 +102,7 @@ def test_what_comes_back_without_its_person_has_its_next_turn_in_the_next_run(
     counts = release.run_schedule(stores, 20, check_connection)
 
     assert counts["brought_back"] == 3
-    assert len(on_shelf(stores, "waiting", "one")) == 1
+    assert len(load_parked(stores, "waiting", "one")) == 1
 
 
 def test_records_are_looked_for_as_long_as_some_may_wait(stores: DeliverySettings, braze: Braze, queue: Queue) -> None:

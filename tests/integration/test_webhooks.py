@@ -21,7 +21,7 @@ from loyalty_bridge.programs import repository
 from loyalty_bridge.settings import DeliverySettings
 from simulators import brevo, punchh_sender
 from simulators.punchh_events import event, guest
-from tests.support.parked import on_shelf
+from tests.support.parked import load_parked
 from tests.support.template import ROOT
 from tests.support.webhooks import (
     BASIC,
@@ -303,7 +303,7 @@ def test_the_good_of_five_hundred_go_on_and_the_bad_one_is_refused(
 
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 499, "rejected": 1})
     assert len(stored) == 5  # of one member: a hundred travel together
-    [entry] = on_shelf(stores, "rejected", platform)
+    [entry] = load_parked(stores, "rejected", platform)
     assert entry.event_id == "250"
     assert "private" not in str(entry.field_errors)
 
@@ -320,7 +320,7 @@ def test_the_good_go_on_though_one_of_them_holds_what_no_platform_can_store(
 
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 2, "rejected": 1})
     assert {json.loads(record.body)["event_id"] for _, record in unsealed(stores)} == {"0", "2"}
-    [entry] = on_shelf(stores, "rejected", platform)
+    [entry] = load_parked(stores, "rejected", platform)
     assert json.loads(entry.record.body)["event_id"] == "1"
 
 
@@ -348,7 +348,7 @@ def test_a_body_of_no_use_is_kept_as_refused_and_answered_like_the_rest(
 
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"accepted": 0, "rejected": 1})
     assert queued(stores) == []
-    [entry] = on_shelf(stores, "rejected", platform)
+    [entry] = load_parked(stores, "rejected", platform)
     assert entry.field_errors[0].reason.startswith(reason)
     assert entry.record.body == (body if isinstance(body, bytes) else body.encode())
     assert "private" not in str([entry.field_errors, answer])
@@ -452,10 +452,10 @@ def test_a_defect_of_ours_is_found_among_the_errors_of_no_program(
         patch.delenv("PARKED_BUCKET")
         answered(delivery("loyalty", VOUCHER, program="loyalty"))
 
-    code, told, _ = bridge("errors", "-", "--code", "failed", "--json")
+    code, output, _ = bridge("errors", "-", "--code", "failed", "--json")
 
     assert code == 0
-    assert ["RuntimeError in read:" in line["reason"] for line in json.loads(told)["errors"]] == [True]
+    assert ["RuntimeError in read:" in line["reason"] for line in json.loads(output)["errors"]] == [True]
 
 
 # --- Being fast, and being there.

@@ -30,7 +30,7 @@ def create_table(settings: ActionSettings) -> None:
 
 
 @contextmanager
-def journal() -> Iterator[ActionSettings]:
+def empty_table() -> Iterator[ActionSettings]:
     """Create an empty idempotency table in this process."""
     aws._made.cache_clear()
     with mock_aws():

@@ -7,7 +7,7 @@ from loyalty_bridge.parking.parked_records import Kind, ParkedRecord
 from loyalty_bridge.settings import DeliverySettings
 
 
-def on_shelf(settings: DeliverySettings, shelf: Kind, program: str = "demo") -> list[ParkedRecord]:
+def load_parked(settings: DeliverySettings, shelf: Kind, program: str = "demo") -> list[ParkedRecord]:
     """Give what is kept of a program, in order."""
     return [
         entry
@@ -20,5 +20,5 @@ def refused(settings: DeliverySettings, program: str = "demo") -> dict[str, list
     """Give why events were refused, by their id: part, field and reason of each refusal."""
     return {
         entry.event_id: [(it.part, it.field, it.reason) for it in entry.field_errors]
-        for entry in on_shelf(settings, "rejected", program)
+        for entry in load_parked(settings, "rejected", program)
     }

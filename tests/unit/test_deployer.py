@@ -20,7 +20,7 @@ from tests.unit.test_transformed import OPTIONS, allowed
 POLICY = json.loads((ROOT / "docs" / "policies" / "deployer.json").read_text())
 LINTER = files("cfnlint.data")
 GRADUALLY = defaults() | OPTIONS["gradual"]
-TYPES = sorted({one["Type"] for told in (defaults(), GRADUALLY) for one in whole(told)["Resources"].values()})
+TYPES = sorted({one["Type"] for found in (defaults(), GRADUALLY) for one in whole(found)["Resources"].values()})
 """Of all resources, whatever their conditions say."""
 NOT_USED = {
     "cloudfront:*",  # a sign-in domain of one's own
@@ -53,7 +53,7 @@ def schemas() -> dict[str, dict[str, Any]]:
 def actions() -> dict[str, dict[str, Any]]:
     """Read which actions there are, and which of them name a resource."""
     services = json.loads((LINTER / "AdditionalSpecs" / "Policies.json").read_text())
-    return {f"{name}:{action}": told for name, one in services.items() for action, told in one["Actions"].items()}
+    return {f"{name}:{action}": found for name, one in services.items() for action, found in one["Actions"].items()}
 
 
 def used(kind: str) -> Iterator[str]:

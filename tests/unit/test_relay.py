@@ -44,6 +44,6 @@ def test_a_wrapped_command_reaches_the_local_run_at_the_addresses_that_it_has_el
             connection, _ = server.accept()
             connection.sendall(b"reached")
             connection.close()
-            told, _ = wrapped.communicate(timeout=20)
+            found, _ = wrapped.communicate(timeout=20)
 
-    assert told.strip() == "reached"
+    assert found.strip() == "reached"

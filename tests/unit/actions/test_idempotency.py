@@ -29,7 +29,7 @@ from loyalty_bridge.errors import (
 )
 from loyalty_bridge.infra import aws
 from loyalty_bridge.settings import ActionSettings
-from tests.support.idempotency_table import Crash, Stepped, journal, step_the_store
+from tests.support.idempotency_table import Crash, Stepped, empty_table, step_the_store
 from tests.support.lost_replies import lose_replies
 
 DAY = 86400.0
@@ -39,7 +39,7 @@ _programs = itertools.count()
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[ActionSettings]:
-    with journal() as settings:
+    with empty_table() as settings:
         yield settings
 
 

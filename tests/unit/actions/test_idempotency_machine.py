@@ -18,7 +18,7 @@ from loyalty_bridge.actions.answer import Answer
 from loyalty_bridge.actions.idempotency import BLOCK_SECONDS, Operation, decide, execute
 from loyalty_bridge.actions.idempotency_store import RETENTION_SECONDS, Record, list_unknown
 from loyalty_bridge.errors import InProgress, KeyReused, NotSent, OutcomeUnknown, Unavailable, UpstreamRejected
-from tests.support.idempotency_table import SETTINGS, Crash, Stepped, journal, step_the_store
+from tests.support.idempotency_table import SETTINGS, Crash, Stepped, empty_table, step_the_store
 
 Upstream = Literal["acts", "acts, answer lost", "acts late", "fails", "is not reached", "refuses"]
 Sight = Literal["sees", "sees nothing", "is down"]
@@ -229,7 +229,7 @@ def _told(end: object) -> Told:
 
 @pytest.mark.slow
 def test_no_keyed_action_is_carried_out_twice_and_no_finished_answer_changes() -> None:
-    with journal():
+    with empty_table():
         step_the_store()
         run_state_machine_as_test(
             Journal,

@@ -97,8 +97,8 @@ def test_what_cannot_be_a_key_or_a_program_costs_no_round_trip(
 
 
 def test_every_refusal_is_the_same(stores: DeliverySettings, key: str) -> None:
-    revoked, told = api_keys.create(stores, "demo", "revoked")
-    api_keys.revoke(stores, "demo", told.id)
+    revoked, found = api_keys.create(stores, "demo", "revoked")
+    api_keys.revoke(stores, "demo", found.id)
     orphan, _ = api_keys.create(stores, "nowhere", "of a program that is not connected")
     refused = []
 

@@ -80,9 +80,9 @@ def test_an_answer_is_told_as_json_that_nobody_keeps() -> None:
     ],
 )
 def test_every_error_has_its_status_and_word(error: BridgeError, status: int, word: str) -> None:
-    told, _, body = answered(error)
+    found, _, body = answered(error)
 
-    assert (told, body["error"]) == (status, word)
+    assert (found, body["error"]) == (status, word)
     assert body["message"]
     assert set(body) <= {"error", "message", "field"}
 

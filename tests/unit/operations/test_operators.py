@@ -117,11 +117,11 @@ def test_only_the_id_token_of_the_sign_in_that_was_begun_signs_in(issuer: Issuer
 
 def test_keys_that_cannot_be_read_say_nothing_about_a_token(issuer: Issuer) -> None:
     with issuing() as gone:
-        token, told = gone.token(), settings(gone.url)
-        configuration(told)
+        token, config = gone.token(), settings(gone.url)
+        configuration(config)
 
     with pytest.raises(Unavailable):
-        verified_claims(told, token)
+        verified_claims(config, token)
 
 
 @pytest.mark.parametrize("end", ["", "/", "/application/o/bridge/"])
@@ -250,13 +250,13 @@ def test_a_key_set_without_a_usable_key_says_nothing_about_a_token(keys: Answer)
 def test_a_single_key_needs_no_name(keys: list[dict[str, Any]], kid: str | None, is_good: bool) -> None:
     with issuing() as own:
         own.keys = json_answer(200, {"keys": keys})
-        told, token = settings(own.url), own.token(kid=kid)
+        config, token = settings(own.url), own.token(kid=kid)
 
         if is_good:
-            assert verified_claims(told, token)["sub"] == "person-1"
+            assert verified_claims(config, token)["sub"] == "person-1"
         else:
             with pytest.raises(Unauthorized):
-                verified_claims(told, token)
+                verified_claims(config, token)
 
 
 def test_a_key_that_is_new_is_found_and_unknown_names_do_not_let_the_keys_be_read_each_time(
@@ -264,17 +264,17 @@ def test_a_key_that_is_new_is_found_and_unknown_names_do_not_let_the_keys_be_rea
 ) -> None:
     with issuing() as own:
         own.keys = json_answer(200, {"keys": [public_key("foreign") | {"kid": "before"}]})
-        told, token = settings(own.url), own.token()
+        config, token = settings(own.url), own.token()
         for _ in range(3):
             with pytest.raises(Unauthorized):
-                verified_claims(told, token)
+                verified_claims(config, token)
         own.keys = None
         with pytest.raises(Unauthorized):
-            verified_claims(told, token)
+            verified_claims(config, token)
         real = time.monotonic
         monkeypatch.setattr(time, "monotonic", lambda: real() + operators.KEYS_AGAIN_SECONDS + 1)
 
-        found = verified_claims(told, token)
+        found = verified_claims(config, token)
 
     assert found["sub"] == "person-1"
 

@@ -15,13 +15,13 @@ KEY = "cvc_" + "A" * 43
 
 
 def test_a_key_is_shown_once_and_stored_as_a_hash_only(stores: DeliverySettings) -> None:
-    key, told = api_keys.create(stores, "demo", "Braze production")
+    key, found = api_keys.create(stores, "demo", "Braze production")
 
     [item] = boto3.client("dynamodb").scan(TableName=stores.programs_table)["Items"]
     assert re.fullmatch(r"cvc_[A-Za-z0-9_-]{43}", key)
     assert item["item"] == {"S": api_keys.item_of(key)}
     assert key.removeprefix("cvc_") not in str(item)
-    assert told.name == "Braze production"
+    assert found.name == "Braze production"
 
 
 def test_no_two_keys_are_equal(stores: DeliverySettings) -> None:

@@ -315,11 +315,11 @@ def test_of_a_program_that_was_read_lately_the_key_alone_is_read(
 
 def test_a_key_that_is_revoked_is_gone_at_once(settings: ProgramSettings) -> None:
     repository.save(settings, None, "demo", CONNECTION, {})
-    key, told = api_keys.create(settings, "demo", "braze")
+    key, found = api_keys.create(settings, "demo", "braze")
     item = str(api_keys.item_of(key))
     repository.load_recent(settings, "demo", [item], [access_token.ITEM])
 
-    api_keys.revoke(settings, "demo", told.id)
+    api_keys.revoke(settings, "demo", found.id)
 
     assert item not in repository.load_recent(settings, "demo", [item], [access_token.ITEM])[1]
 

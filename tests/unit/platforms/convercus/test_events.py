@@ -584,7 +584,7 @@ def test_one_bad_field_is_refused_with_its_path_and_the_rest_goes_on(field: str,
         ("attributes", f"payload.membership.{field}")
     ]
     assert str(value) not in update.field_errors[0].reason
-    assert update.profile == {name: told for name, told in PROFILE.items() if name != missing}
+    assert update.profile == {name: found for name, found in PROFILE.items() if name != missing}
     assert update.event is not None
 
 
