@@ -94,7 +94,7 @@ class World:
         self.transport.settle(batch, outcome.to_retry)
 
     def parked(self) -> dict[str, set[str]]:
-        """List the event ids of parked records, by shelf."""
+        """List the event ids of parked records, by kind."""
         found: dict[str, set[str]] = {"held": set(), "rejected": set(), "waiting": set()}
         with self.faults.looking():
             rows = aws.dynamodb().scan(TableName=self.settings.parked_table)["Items"]

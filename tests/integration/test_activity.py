@@ -1,4 +1,4 @@
-"""Statistics and error history: what is added is what is told, for ninety days and not a day longer."""
+"""Statistics and error history: what is recorded is returned, for ninety days and not a day longer."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def note(settings: DeliverySettings, reason: str = "phone: is no number", record
     activity.write(settings, tally)
 
 
-def test_what_several_containers_add_is_told_together(
+def test_what_several_containers_add_is_reported_together(
     stores: DeliverySettings, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for shard in (0, 3, 3):
@@ -86,7 +86,9 @@ def test_a_percentile_is_an_upper_bound(latency: dict[float, int], share: float,
     assert activity.Counts(latency=Counter(latency)).percentile(share) == expected
 
 
-def test_every_day_of_the_period_is_told_and_nothing_older_than_ninety(stores: DeliverySettings, clock: Clock) -> None:
+def test_every_day_of_the_period_is_reported_and_nothing_older_than_ninety(
+    stores: DeliverySettings, clock: Clock
+) -> None:
     for _ in range(3):
         tally = Recorder()
         tally.call("demo", "book_points", "ok")
@@ -103,7 +105,7 @@ def test_every_day_of_the_period_is_told_and_nothing_older_than_ninety(stores: D
     ]
 
 
-def test_another_programs_activity_is_not_told(stores: DeliverySettings, clock: Clock) -> None:
+def test_another_programs_activity_is_not_reported(stores: DeliverySettings, clock: Clock) -> None:
     tally = Recorder()
     tally.call("other", "book_points", "ok")
     activity.write(stores, tally)
@@ -163,7 +165,7 @@ def test_a_line_remembers_a_bounded_number_of_records(stores: DeliverySettings, 
         ({"code": "rejected", "platform": "moengage"}, []),
     ],
 )
-def test_errors_are_told_latest_first_and_filtered(
+def test_errors_are_reported_latest_first_and_filtered(
     stores: DeliverySettings, clock: Clock, wanted: dict[str, Any], reasons: list[str]
 ) -> None:
     note(stores, "a")
@@ -198,7 +200,7 @@ def test_what_is_no_page_is_refused(stores: DeliverySettings, page: str) -> None
         activity.errors(stores, "demo", page=page)
 
 
-def test_errors_older_than_ninety_days_are_not_told(stores: DeliverySettings, clock: Clock) -> None:
+def test_errors_older_than_ninety_days_are_not_reported(stores: DeliverySettings, clock: Clock) -> None:
     note(stores)
     clock.move(days=89)
     before = activity.errors(stores, "demo", since=date(2020, 1, 1)).lines
@@ -265,7 +267,7 @@ def test_without_a_table_nothing_is_written(stores: DeliverySettings, capsys: py
     assert capsys.readouterr().out == ""
 
 
-def test_a_table_that_does_not_answer_is_told_to_who_reads(stores: DeliverySettings) -> None:
+def test_a_table_that_does_not_answer_is_reported_to_who_reads(stores: DeliverySettings) -> None:
     elsewhere = replace(stores, activity_table="NoSuchTable")
 
     with pytest.raises(Unavailable):

@@ -103,7 +103,7 @@ def test_what_the_platform_refuses_is_noted_with_its_code(api: Api) -> None:
     assert noted(api.settings, "assign_coupon").calls == {"not_found": 1}
 
 
-def test_opt_ins_that_failed_beside_others_are_noted_and_told_with_what_happened_to_each(
+def test_opt_ins_that_failed_beside_others_are_noted_and_reported_with_what_happened_to_each(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = api.upstream.accounts["A1"]["memberships"][0]
@@ -144,7 +144,7 @@ def test_opt_ins_that_failed_beside_others_are_noted_and_told_with_what_happened
     }
 
 
-def test_a_wrong_key_is_noted_for_the_program_and_a_call_for_no_program_for_nobody(
+def test_a_wrong_key_is_noted_for_the_program_and_a_call_for_no_program_for_no_one(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(buffer, "WRITE_AFTER_SECONDS", 0.0)
@@ -347,7 +347,7 @@ def test_what_the_destination_refuses_is_its_own(stores: DeliverySettings, braze
     assert noted(stores, "forward_events").calls == {"rejected": 1, "ok": 1}
 
 
-def test_what_is_held_is_noted_once_and_again_when_it_is_drained_and_sent(
+def test_what_is_held_is_noted_once_and_again_when_it_is_released_and_sent(
     stores: DeliverySettings, braze: Braze
 ) -> None:
     connect(stores, braze.url, key="another-key-5678")

@@ -90,7 +90,7 @@ def test_a_program_is_made_completed_read_and_deleted(site: Site, braze: Braze) 
     assert call(site, "GET", "/programs/demo").status_code == 404
 
 
-def test_the_later_of_two_savers_is_told_and_changes_nothing(site: Site) -> None:
+def test_the_later_of_two_savers_is_reported_and_changes_nothing(site: Site) -> None:
     seen = put(site).json()["version"]
 
     first = put(site, version=seen, connection={"repeat_window": 7})
@@ -281,7 +281,7 @@ def test_a_sample_shows_what_the_destination_answers(site: Site, stores: Deliver
     assert braze.workspace(KEY).profile(external_id="tester")
 
 
-def test_a_wrong_key_is_told_without_it(site: Site, stores: DeliverySettings, braze: Braze) -> None:
+def test_a_wrong_key_is_reported_without_it(site: Site, stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url, key="wrong-key")
 
     tested = call(site, "POST", "/programs/demo/test")
@@ -490,7 +490,7 @@ def test_a_held_program_is_released(site: Site, stores: DeliverySettings) -> Non
     assert call(site, "GET", "/programs/demo").json()["state"] == "releasing"
 
 
-def test_a_trace_tells_of_an_event_and_of_its_member(site: Site, stores: DeliverySettings, braze: Braze) -> None:
+def test_a_trace_covers_an_event_and_of_its_member(site: Site, stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
     forward(queued(event(eventId="known")), stores, 30)
     make_known(stores, 7, "A1", "demo")
@@ -527,7 +527,7 @@ def test_an_unknown_action_is_decided(api: Api, site: Site, decision: dict[str, 
 
 
 @pytest.mark.usefixtures("midday")
-def test_statistics_and_errors_tell_what_was_done(site: Site, stores: DeliverySettings, braze: Braze) -> None:
+def test_statistics_and_errors_report_what_was_done(site: Site, stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
     deliver = handler("forward_events")
     deliver(queued(event(eventId="good"), event("teleported", eventId="odd")), CONTEXT)
@@ -543,7 +543,7 @@ def test_statistics_and_errors_tell_what_was_done(site: Site, stores: DeliverySe
 
 
 @pytest.mark.usefixtures("midday")
-def test_what_belongs_to_no_program_is_counted_and_told_to_an_operator_of_all(
+def test_what_belongs_to_no_program_is_counted_and_reported_to_an_operator_of_all(
     site: Site, stores: DeliverySettings
 ) -> None:
     handler("forward_events")(queued(event(programId="stranger")), CONTEXT)

@@ -206,7 +206,7 @@ def test_pages_fit_the_screen_and_their_text_is_legible(
 
 
 def _contrast(page: Page) -> float:
-    """Tell the contrast of the text on a card.
+    """Return the contrast of the text on a card.
 
     https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio
     """

@@ -166,7 +166,7 @@ def test_another_browser_cannot_be_signed_in_with_somebody_elses_code(site: Site
     "elsewhere",
     ["https://evil.test", "//evil.test", "/admin\\@evil.test", "/\\evil.test", "/adminevil", "", "/admin/\r\nx: y"],
 )
-def test_nobody_is_led_away_after_signing_in(site: Site, elsewhere: str) -> None:
+def test_no_one_is_led_away_after_signing_in(site: Site, elsewhere: str) -> None:
     answer = requests.Session().get(f"{site.url}/admin/sign-in", params={"next": elsewhere}, timeout=20)
 
     assert answer.url == f"{site.url}/admin"
@@ -350,7 +350,7 @@ def test_typed_text_stays_text_in_every_field(site: Site, stores: DeliverySettin
     assert any(EVIL in html.unescape(page) for page in seen)
 
 
-def test_a_wrong_field_is_told_beside_it_and_what_was_typed_stays(site: Site, stores: DeliverySettings) -> None:
+def test_a_wrong_field_is_reported_beside_it_and_what_was_typed_stays(site: Site, stores: DeliverySettings) -> None:
     browser = site.browser()
     sent = {
         "loyalty": "convercus",

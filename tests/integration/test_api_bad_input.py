@@ -296,7 +296,7 @@ def test_channels_that_are_none_are_refused(api: Api, value: Any, field: str) ->
 
 @pytest.mark.parametrize("value", [None, "", " ", "{{campaign.${api_id}}}", [], True])
 @pytest.mark.parametrize("action", ["assign", "batch", "book"])
-def test_a_campaign_that_is_named_but_not_told_is_refused(api: Api, action: str, value: Any) -> None:
+def test_a_campaign_that_is_named_but_not_reported_is_refused(api: Api, action: str, value: Any) -> None:
     path, body = ACTIONS[action]
 
     refused(api, api.post(path, body | {"braze_campaign_id": value}), "braze_campaign_id")

@@ -1,4 +1,4 @@
-"""Assigning a coupon to many members: planned durably, carried out from the queue, never twice, and told."""
+"""Assigning a coupon to many members: planned durably, carried out from the queue, never twice, and reported."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def event(message: Any) -> dict[str, Any]:
 
 
 def carry_out(message: Any, seconds: float = 60.0) -> bool:
-    """Let the function carry a message out; tell whether it is done with it."""
+    """Let the function carry a message out; return whether it is done with it."""
     answer = loaded("carry_out_batch")(event(message), context(seconds))
     assert answer in ({"batchItemFailures": []}, {"batchItemFailures": [{"itemIdentifier": message["MessageId"]}]})
     return not answer["batchItemFailures"]
@@ -107,7 +107,7 @@ def coupons(api: Api, account: str) -> list[dict[str, Any]]:
     return rows
 
 
-def test_members_that_the_platform_refuses_are_told_and_the_others_get_theirs(api: Api) -> None:
+def test_members_that_the_platform_refuses_are_reported_and_the_others_get_theirs(api: Api) -> None:
     api.upstream.account("LOCKED", status="LOCKED")
 
     batch = plan(api, ["A1", "LOCKED", "A404"])
@@ -166,13 +166,13 @@ def test_a_crash_in_the_middle_doubles_nothing(api: Api, monkeypatch: pytest.Mon
 
     assert carry_out(message)
     result = progress(api, batch)
-    # Of what was sent and whose end was not written down, nobody knows.
+    # Of what was sent and whose end was not written down, no one knows.
     assert bool(result["unknown"]) == (step == "_store_end")
     assert result["succeeded"] + result["unknown"] == 12
     assert Counter(api.done()) == Counter(account_ids)
 
 
-def test_what_may_have_been_assigned_is_told_as_unknown_until_an_operator_decides(api: Api) -> None:
+def test_what_may_have_been_assigned_is_reported_as_unknown_until_an_operator_decides(api: Api) -> None:
     api.upstream.account("A2")
     api.upstream.misbehave(kind="status", on="assign_coupon", status=500, when="after", times=2)
     batch = plan(api, ["A1", "A2"])
@@ -307,7 +307,7 @@ def test_an_assignment_is_remembered_for_as_long_as_its_message_may_come_back(
 
 
 @pytest.mark.parametrize("fields", [{"dispatch_id": "d-1"}, {}])
-def test_a_plan_that_nobody_could_be_asked_to_carry_out_is_gone_on_with_by_each_repeat(
+def test_a_plan_that_no_one_could_be_asked_to_carry_out_is_gone_on_with_by_each_repeat(
     api: Api, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
 ) -> None:
     body = {"account_ids": ["A1"], **fields}
@@ -344,7 +344,7 @@ def test_a_platform_that_is_down_leaves_everything_planned_and_the_message_comes
     assert api.done() == ["A1"]
 
 
-def test_a_broken_connection_is_told_at_once_and_no_further_member_is_tried(
+def test_a_broken_connection_is_reported_at_once_and_no_further_member_is_tried(
     api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan(api, members(api, 40))
@@ -458,7 +458,7 @@ def not_found(answer: Answer) -> bool:
     return (answer.status, answer.body["error"]) == (404, "not_found")
 
 
-def test_a_batch_is_told_to_its_own_program_under_its_own_coupon(api: Api) -> None:
+def test_a_batch_is_reported_to_its_own_program_under_its_own_coupon(api: Api) -> None:
     batch = plan(api, ["A1"])
     connect(api.settings, api.upstream_url(), program="other", realm=api.upstream.id)
     other = Api(api.settings, api_keys.create(api.settings, "other", "braze")[0], api.upstream, "other")

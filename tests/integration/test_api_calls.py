@@ -132,7 +132,7 @@ def test_burnt_points_are_taken(api: Api) -> None:
         ("members/A404/bookings", {}, 404, "ACCOUNT_NOT_FOUND"),
     ],
 )
-def test_a_booking_that_is_refused_tells_why(
+def test_a_booking_that_is_refused_reports_why(
     api: Api, path: str, change: dict[str, Any], status: int, error: str
 ) -> None:
     answer = api.post(path, booking(**change))
@@ -220,7 +220,7 @@ def test_a_repeat_after_a_partial_success_touches_only_what_failed(api: Api, hea
     assert [one.id for one in api.upstream.effects] == ["U1", "U3", "U2"]
 
 
-def test_a_key_that_comes_with_another_request_tells_which_memberships_it_changed(api: Api) -> None:
+def test_a_key_that_comes_with_another_request_reports_which_memberships_it_changed(api: Api) -> None:
     members_of(api, "U1", "U2")
     api.upstream.misbehave(kind="status", on="set_optins", status=409)
     body = {"account_id": "A1", "idempotency_key": "k1"}
@@ -245,7 +245,7 @@ def test_a_key_that_comes_with_another_request_for_each_membership_changes_nothi
     assert optins(api) == {"U1": {"Newsletter": True}, "U2": {"Newsletter": True}}
 
 
-def test_what_a_member_decided_meanwhile_is_not_turned_back_by_a_repeat(api: Api) -> None:
+def test_what_a_member_decided_in_between_is_not_turned_back_by_a_repeat(api: Api) -> None:
     body = {"account_id": "A1", "status": "allowed", "dispatch_id": "d1"}
     api.post("subscriptions/email", body)
     user = api.upstream.accounts["A1"]["memberships"][0]["userId"]
@@ -255,7 +255,7 @@ def test_what_a_member_decided_meanwhile_is_not_turned_back_by_a_repeat(api: Api
     assert optins(api) == {user: {"Newsletter": False}}
 
 
-def test_opt_ins_of_which_one_may_be_set_are_not_told_to_be_certainly_unset(api: Api) -> None:
+def test_opt_ins_of_which_one_may_be_set_are_not_reported_to_be_certainly_unset(api: Api) -> None:
     members_of(api, "U1", "U2")
     api.upstream.misbehave(kind="status", on="set_optins", status=429, headers={"retry-after": "60"})
     api.upstream.misbehave(kind="status", on="set_optins", status=500, when="after")
@@ -332,7 +332,7 @@ def test_very_many_events_of_one_member_take_few_round_trips_and_arrive_in_order
         (told(accountId={"id": "A1"}), "accountId"),
     ],
 )
-def test_events_that_name_nobody_are_refused_whole(api: Api, stores: DeliverySettings, body: Any, field: str) -> None:
+def test_events_that_name_no_one_are_refused_whole(api: Api, stores: DeliverySettings, body: Any, field: str) -> None:
     answer = api.post("events", body)
 
     assert (answer.status, answer.body["field"]) == (400, field)

@@ -152,7 +152,7 @@ def test_an_event_that_is_run_again_is_a_repeat(demo: Api, case: str) -> None:
     assert demo.upstream.effects == done
 
 
-def test_the_batch_of_the_events_is_planned_carried_out_and_told(demo: Api) -> None:
+def test_the_batch_of_the_events_is_planned_carried_out_and_reported(demo: Api) -> None:
     answered("assign_coupon_batch/planned")
 
     assert answered("assign_coupon_batch/progress")[1]["planned"] == 3
@@ -166,7 +166,7 @@ def test_an_unknown_batch_is_done_with(demo: Api) -> None:
     assert run("carry_out_batch/sqs_unknown_batch") == {"batchItemFailures": []}
 
 
-def test_coupons_are_told_in_the_language_of_the_event(demo: Api) -> None:
+def test_coupons_are_reported_in_the_language_of_the_event(demo: Api) -> None:
     demo.upstream.assign_coupon("C00001", {"couponId": "WELCOME"})
 
     (coupon,) = answered("member_coupons/found_in_german")[1]["coupons"]

@@ -30,7 +30,7 @@ class Case(NamedTuple):
     done: int
 
 
-# A booking is looked up by its reference; a coupon of which Convercus has told nothing cannot be, so it stays unknown.
+# A booking is looked up by its reference; a coupon without an answer of Convercus cannot be, so it stays unknown.
 _LOOKED_UP = {"assign": UNKNOWN, "book": DONE}
 
 CASES = {
@@ -119,7 +119,7 @@ def test_what_acts_minutes_later_is_done_once(api: Api, action: str) -> None:
 
 
 @each_action
-def test_what_an_operator_decides_is_what_repeats_are_told(api: Api, action: str) -> None:
+def test_what_an_operator_decides_is_what_repeats_get(api: Api, action: str) -> None:
     api.upstream.misbehave(kind="status", on=CALLS[action], status=500)
     call(api, action, dispatch_id="d-1")
     (open_action,) = idempotency_store.list_unknown(api.settings, "demo")
@@ -209,7 +209,7 @@ def test_opt_ins_are_set_by_the_repeat_whatever_became_of_the_first(
 
 
 @pytest.mark.parametrize("action", ["assign", "book", "subscribe"])
-def test_a_refusal_is_final_and_tells_no_more_than_its_code(api: Api, action: str) -> None:
+def test_a_refusal_is_final_and_reports_no_more_than_its_code(api: Api, action: str) -> None:
     on = CALLS.get(action, "set_optins")
     said = {"code": "NO_RIGHT", "message": "max@example.com may not", "error": [{"code": "TOO_LATE", "message": "A1"}]}
     api.upstream.misbehave(kind="status", on=on, status=400, body=said)

@@ -38,7 +38,7 @@ def titles(api: Api, **query: Any) -> list[str]:
     return [one["title"] for one in api.get("members/A1/coupons", **query).body["coupons"]]
 
 
-def test_a_profile_tells_who_the_member_is_and_where_the_member_stands(api: Api) -> None:
+def test_a_profile_reports_who_the_member_is_and_where_the_member_stands(api: Api) -> None:
     answer = api.get("members/A1/profile")
 
     owner = api.upstream.accounts["A1"]["memberships"][0]
@@ -54,7 +54,7 @@ def test_a_profile_tells_who_the_member_is_and_where_the_member_stands(api: Api)
     }
 
 
-def test_coupons_tell_what_can_be_redeemed(api: Api) -> None:
+def test_coupons_report_what_can_be_redeemed(api: Api) -> None:
     coupon(api, "C1", points=5)
 
     (found,) = api.get("members/A1/coupons").body["coupons"]
@@ -118,7 +118,7 @@ def test_texts_come_in_the_language_or_else_in_english(api: Api, query: dict[str
 
 
 @each_look_up
-def test_an_unknown_member_is_told_as_such(api: Api, path: str) -> None:
+def test_an_unknown_member_is_reported_as_such(api: Api, path: str) -> None:
     assert api.get(path.replace("A1", "A404")).body == NOT_FOUND
 
 
@@ -189,7 +189,7 @@ def test_a_stored_event_that_is_run_by_hand_is_answered(api: Api, path: str) -> 
 
 @each_look_up
 @pytest.mark.usefixtures("deployed")
-def test_a_request_that_is_too_late_asks_nobody(api: Api, path: str) -> None:
+def test_a_request_that_is_too_late_asks_no_one(api: Api, path: str) -> None:
     assert api.get(path, at=time.time() - 5).body == FAILED
     assert not [one for one in api.upstream.requests if one.call != "token"]
 

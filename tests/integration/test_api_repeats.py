@@ -179,7 +179,7 @@ def test_without_a_key_another_request_acts(api: Api) -> None:
 
 
 @each_action
-def test_a_repeat_that_cannot_wait_for_the_first_is_told_when_to_come_back(api: Api, action: str) -> None:
+def test_a_repeat_that_cannot_wait_for_the_first_learns_when_to_come_back(api: Api, action: str) -> None:
     api.upstream.misbehave(kind="slow", on="api", seconds=5.0)
     first = threading.Thread(target=call, args=(api, action), kwargs={"idempotency_key": "k-1"})
     first.start()

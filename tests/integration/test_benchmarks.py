@@ -1,4 +1,4 @@
-"""The forwarder's benchmark runs, and the goals that no clock tells are met."""
+"""The forwarder's benchmark runs, and the goals that no clock reports are met."""
 
 from __future__ import annotations
 

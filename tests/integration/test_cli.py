@@ -252,7 +252,7 @@ def test_a_deleted_program_is_gone(put: Bridge, bridge: Bridge) -> None:
 @pytest.mark.parametrize(
     "arguments", ["held list", "rejected list", "stats", "errors", "program audit", "program show"]
 )
-def test_a_mistyped_program_is_told(put: Bridge, bridge: Bridge, arguments: str) -> None:
+def test_a_mistyped_program_is_reported(put: Bridge, bridge: Bridge, arguments: str) -> None:
     put({})
 
     answer = bridge(*arguments.split(), "demoo")
@@ -269,7 +269,7 @@ def test_where_there_is_nothing_it_says_so(put: Bridge, bridge: Bridge, argument
     assert bridge(*arguments.split())[:2] == (0, "No entries.\n")
 
 
-def test_who_deleted_a_program_is_told_when_it_is_gone(put: Bridge, bridge: Bridge) -> None:
+def test_who_deleted_a_program_is_reported_when_it_is_gone(put: Bridge, bridge: Bridge) -> None:
     put({})
     bridge("program", "delete", "demo", "--yes")
 
@@ -346,7 +346,7 @@ def test_explain_judges_each_element_of_an_array(bridge: Bridge, stores: Deliver
     assert good.keys() == bad.keys()
 
 
-def test_trace_tells_of_an_accepted_event_and_of_its_member(
+def test_trace_covers_an_accepted_event_and_of_its_member(
     bridge: Bridge, stores: DeliverySettings, braze: Braze
 ) -> None:
     connect(stores, braze.url)
@@ -458,7 +458,7 @@ def test_the_connection_is_tried(bridge: Bridge, stores: DeliverySettings, braze
     assert bridge("program", "test", "other")[0] == 1
 
 
-def test_what_is_to_be_pasted_names_the_program(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:
+def test_the_setup_guide_names_the_program(bridge: Bridge, stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
 
     code, output, _ = bridge("program", "setup", "demo")

@@ -31,7 +31,7 @@ def noted(stores: DeliverySettings, midday: None) -> None:
     activity.write(stores, tally)
 
 
-def test_statistics_are_told_by_function_and_day(bridge: Bridge) -> None:
+def test_statistics_are_reported_by_function_and_day(bridge: Bridge) -> None:
     code, out, _ = bridge("stats", "demo", "--days", "2", "--json")
 
     payload = json.loads(out)
@@ -91,7 +91,7 @@ def test_the_exit_code_says_how_it_went(bridge: Bridge, arguments: tuple[str, ..
 
 
 @pytest.mark.parametrize(("name", "code"), [("e-2", "rejected"), ("a-1", "not_sent")])
-def test_trace_tells_the_errors_of_an_event_or_an_action(bridge: Bridge, name: str, code: str) -> None:
+def test_trace_reports_the_errors_of_an_event_or_an_action(bridge: Bridge, name: str, code: str) -> None:
     [line] = json.loads(bridge("trace", "demo", name)[1])["errors"]
 
     assert (line["code"], name in line["records"]) == (code, True)

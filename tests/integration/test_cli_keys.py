@@ -125,7 +125,7 @@ def test_an_unknown_action_is_listed_and_shown_with_what_it_was_about(
 @pytest.mark.parametrize(
     ("action", "answer"), [("assign", {"couponCode": "WELCOME-1"}), ("book", {"bookingId": "WELCOME-1"})]
 )
-def test_what_is_decided_to_have_happened_is_what_repeats_are_told(
+def test_what_is_decided_to_have_happened_is_what_repeats_get(
     api: Api, bridge: Bridge, action: str, answer: dict[str, str]
 ) -> None:
     leave_unknown(api, action)
@@ -154,7 +154,7 @@ def test_what_did_not_happen_is_carried_out_by_the_next_repeat(api: Api, bridge:
 
 @pytest.fixture
 def unknown_signup(diner: Api, punchh: Punchh) -> Api:
-    """Leave a signup of which nobody knows whether it was carried out."""
+    """Leave a signup of which no one knows whether it was carried out."""
     connect_punchh(diner.settings, punchh.url, secrets={"punchh_client_secret": "secret"})
     punchh.faults.add(kind="status", status=500)
     assert diner.post("members", SIGNUP).body["error"] == "outcome_unknown"

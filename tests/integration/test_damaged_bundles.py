@@ -76,7 +76,7 @@ def damage(settings: DeliverySettings, bundle: ParkedBatch, change: Callable[[by
 
 
 class World:
-    """Programs with two bundles on a shelf each, of three members and of one."""
+    """Programs with two bundles on a kind each, of three members and of one."""
 
     def __init__(self, settings: DeliverySettings, braze: Braze, shelf: Kind, queue: Queue) -> None:
         self.settings, self.braze, self.shelf, self.queue = settings, braze, shelf, queue

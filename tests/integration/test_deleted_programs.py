@@ -190,7 +190,7 @@ def test_a_batch_that_was_at_work_when_its_program_was_deleted_leaks_nothing(
     assert load_parked(world.settings, "rejected", "demo") == []
 
 
-def test_an_alias_that_is_learnt_after_the_deletion_means_nobody_to_the_new_program(
+def test_an_alias_that_is_learnt_after_the_deletion_means_no_one_to_the_new_program(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learn = identities.learn

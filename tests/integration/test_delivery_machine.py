@@ -1,7 +1,7 @@
 """Any interleaving of deliveries, duplicates, rejections, failures, crashes and repairs ends well.
 
-The forwarder and the drain run as they are, against AWS in this process and a Braze behind real sockets. The machine is
-the transport, the schedule, the operator, and what goes wrong.
+The forwarder and the release run unchanged, against AWS in this process and a Braze behind real sockets. The machine
+plays the queue or stream, the schedule, the operator, and failures.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Sent:
     body: str
 
     def parts(self) -> set[str]:
-        """Tell which parts Braze is to have in the end, besides attributes."""
+        """Return which parts Braze is to have in the end, besides attributes."""
         if self.flaw in {"no such type", "no JSON"} or (self.flaw == "refused by Braze" and self.kind != "balance"):
             return set()
         return {"event", "purchase"} if self.kind == "sale" and not self.flaw else {"event"}
@@ -301,7 +301,7 @@ class Machine(RuleBasedStateMachine):
             self.received += there
 
     def _marked(self) -> set[tuple[str, str]]:
-        """Tell which parts the ledger has."""
+        """Return which parts the delivery log has."""
         events = {delivery_log.key(one.program, 1, one.id): one.id for one in self.sent}
         table = self.settings.delivery_log_table
         found = READ([(table, {"event": {"B": key}}) for key in events], time.monotonic() + 20)
@@ -470,7 +470,7 @@ def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
     ]
     for module, name in failing:
         monkeypatch.setattr(module, name, made.around(getattr(module, name), may_fail=True))
-    # What a destination has and the ledger cannot be told is counted; it is another matter than what is proven here.
+    # What a destination has and the delivery log could not store is counted; it is not proven here.
     monkeypatch.setattr(dynamodb, "batch_put_remaining", made.around(dynamodb.batch_put_remaining, may_fail=False))
     chunks = publisher._chunks
     monkeypatch.setattr(

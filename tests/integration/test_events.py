@@ -67,7 +67,7 @@ REPLAYED = frozenset({f"forward_events/{case}" for case in FORWARDED} | {"releas
 
 
 def test_every_event_has_its_test() -> None:
-    """A file here whose name ends in ``events`` tells in `REPLAYED` which it replays."""
+    """A file here whose name ends in ``events`` lists in `REPLAYED` which it replays."""
     tests = [import_module(f"tests.integration.{path.stem}") for path in Path(__file__).parent.glob("test_*events.py")]
     replayed = [case for test in tests for case in getattr(test, "REPLAYED", ())]
 

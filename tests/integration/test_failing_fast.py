@@ -50,7 +50,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, client: Any, operation: str) -> None:
 
 
 @pytest.mark.parametrize("headers", NO_TIME_AT_ALL.values(), ids=NO_TIME_AT_ALL)
-def test_a_rate_limit_that_tells_no_time_to_wait_is_waited_for_nevertheless(
+def test_a_rate_limit_that_reports_no_time_to_wait_is_waited_for_nevertheless(
     stores: DeliverySettings, braze: Braze, headers: Callable[[], dict[str, str]]
 ) -> None:
     connect(stores, braze.url)

@@ -175,7 +175,7 @@ def test_an_unusable_body_of_an_envelope_is_refused_for_its_program(
     assert (entry.record.received, "private" in str(entry.field_errors)) == (RECEIVED, False)
 
 
-def test_an_envelope_tells_the_member_of_a_record_that_does_not(stores: DeliverySettings, braze: Braze) -> None:
+def test_an_envelope_reports_the_member_of_a_record_that_does_not(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
     body = {name: value for name, value in event("user_logged_in", userId="U1").items() if name != "accountId"}
 

@@ -50,7 +50,7 @@ def sale(event_id: str, *, reason: str = "basket", member: str = "A1") -> dict[s
 
 
 def accepted(braze: Braze) -> list[str]:
-    """Tell the ids of the events that Braze has, in the order in which it got them."""
+    """Return the ids of the events that Braze has, in the order in which it got them."""
     return [one.object["properties"]["event_id"] for one in braze.workspace(KEY).events]
 
 

@@ -250,7 +250,7 @@ def test_what_is_refused_even_alone_is_kept_with_the_reason_and_never_counted_as
     assert [entry.missing for entry in load_parked(stores, "rejected")] == [("attributes", "event")]
 
 
-def test_what_was_refused_is_not_in_the_ledger(stores: DeliverySettings, braze: Braze) -> None:
+def test_what_was_refused_is_not_in_the_delivery_log(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
     batch = queued(event("balance_changed"))
     braze.workspace(KEY).misbehave(kind="status", status=413, times=None)
@@ -288,7 +288,7 @@ WAITS = {
 
 
 @pytest.mark.parametrize("form", ["retry after", "seconds", "epoch"])
-def test_a_rate_limit_is_waited_for_as_told(stores: DeliverySettings, braze: Braze, form: str) -> None:
+def test_a_rate_limit_is_waited_for_as_given(stores: DeliverySettings, braze: Braze, form: str) -> None:
     connect(stores, braze.url)
     wait = 0.6  # longer than the first pause that is taken without a header
     braze.workspace(KEY).misbehave(kind="status", status=429, headers=WAITS[form](wait))
@@ -371,7 +371,7 @@ def test_an_invocation_without_time_gives_everything_back(stores: DeliverySettin
     assert (outcome.to_retry, statuses(braze)) == (["message-0"], [])
 
 
-def test_a_connection_that_was_closed_meanwhile_costs_no_attempt(stores: DeliverySettings, braze: Braze) -> None:
+def test_a_connection_that_was_closed_in_between_costs_no_attempt(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
     braze.workspace(KEY).misbehave(kind="hang_up")
     forward(queued(event("balance_changed")), stores, 30)
@@ -382,7 +382,7 @@ def test_a_connection_that_was_closed_meanwhile_costs_no_attempt(stores: Deliver
     assert len(names(braze)) == 2
 
 
-def test_nobody_listening_gives_the_records_back(stores: DeliverySettings) -> None:
+def test_no_one_listening_gives_the_records_back(stores: DeliverySettings) -> None:
     connect(stores, "http://127.0.0.1:9")
 
     outcome = forward(queued(event("balance_changed")), stores, BRIEFLY)

@@ -135,11 +135,11 @@ def test_a_probe_changes_nothing_at_braze(world: World) -> None:
     assert (workspace.events, workspace.attributes, workspace.profiles) == ([], [], {})
 
 
-def test_later_records_of_a_group_wait_behind_held_ones_though_the_gate_is_live(world: World) -> None:
+def test_later_records_of_a_group_wait_behind_held_ones_though_the_delivery_state_is_live(world: World) -> None:
     world.revoke(times=1)
     world.come("e1")
     world.deliver()
-    world.come("e2")  # before the drain puts the first one behind it
+    world.come("e2")  # before the release puts the first one behind it
     world.come("other", member="A2")
 
     world.tend()
@@ -175,7 +175,7 @@ def test_new_records_wait_while_the_held_ones_pass_at_a_bounded_rate(
     assert (world.there(), world.held(), world.gate().state) == (["e1", "e2", "e3", "e4"], [], "live")
 
 
-def test_records_of_other_groups_pass_while_the_held_ones_are_drained(
+def test_records_of_other_groups_pass_while_the_held_ones_are_released(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(release, "RECORDS_PER_RUN", 1)
@@ -191,7 +191,7 @@ def test_records_of_other_groups_pass_while_the_held_ones_are_drained(
     assert (world.there(), world.held()) == (["e1", "other"], ["e2", "e3", "e4"])
 
 
-def test_a_drained_record_that_is_held_again_keeps_its_place(world: World) -> None:
+def test_a_released_record_that_is_held_again_keeps_its_place(world: World) -> None:
     world.outage("e1", "e2", "e3")
     world.tend()
     world.revoke()
@@ -210,7 +210,7 @@ def test_a_drained_record_that_is_held_again_keeps_its_place(world: World) -> No
     assert (world.there(), world.held()) == (["e1", "e2", "e3", "e4"], [])
 
 
-def test_a_drained_record_does_not_overtake_one_that_is_held_again(world: World) -> None:
+def test_a_released_record_does_not_overtake_one_that_is_held_again(world: World) -> None:
     world.revoke()
     for name in ("e1", "e2"):
         world.come(name)
@@ -229,7 +229,7 @@ def test_a_drained_record_does_not_overtake_one_that_is_held_again(world: World)
     assert (world.there(), world.held()) == (["e1", "e2"], [])
 
 
-def test_a_drained_record_waits_for_one_that_is_drained_again_behind_it(world: World) -> None:
+def test_a_released_record_waits_for_one_that_is_released_again_behind_it(world: World) -> None:
     world.revoke()
     for name in ("e1", "e2"):
         world.come(name)
@@ -449,7 +449,7 @@ def limit_rate(braze: Braze, seconds: int) -> None:
     braze.workspace(KEY).misbehave(kind="status", status=429, headers=headers, times=None)
 
 
-def test_all_containers_wait_for_as_long_as_the_destination_told_one(world: World) -> None:
+def test_all_containers_wait_for_as_long_as_the_destination_asked(world: World) -> None:
     limit_rate(world.braze, 60)
     world.come("e1")
     first = world.deliver()
@@ -476,7 +476,7 @@ def test_what_a_stream_would_deliver_again_at_once_is_held_through_a_long_wait(w
 
 @pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("other", ["address", "key"])
-def test_another_destination_is_not_waited_for_as_the_one_before_told(world: World, other: str, held: bool) -> None:
+def test_another_destination_is_not_waited_for_as_the_one_before_asked(world: World, other: str, held: bool) -> None:
     limit_rate(world.braze, 60)
     if held:
         forwarder.forward(streamed(event("user_logged_in", eventId="e0", accountId="A1")), world.settings, 30)
@@ -544,7 +544,7 @@ def test_a_program_that_fails_for_minutes_is_held(world: World, monkeypatch: pyt
 
     for minutes in (0, 1, 2):
         assert len(world.deliver(now=began + minutes * 60).to_retry) == 2
-        assert world.gate().not_before == 0  # it told no wait
+        assert world.gate().not_before == 0  # it named no wait
     outcome = world.deliver(now=began + LIMITS.hold_after_seconds + 1)
     gate = world.gate()
     world.mend()
@@ -603,7 +603,7 @@ def test_of_twenty_programs_one_broken_and_one_slow_the_others_are_delivered_at_
     later = forwarder.forward(queued(*[one for one in events if one["programId"] != "program-11"][:10]), stores, 30)
 
     assert took < 10
-    assert latest - began < took - 0.5  # the slow one is waited for, but nobody waits for it to begin
+    assert latest - began < took - 0.5  # the slow one is waited for, but no one waits for it to begin
     assert arrived == {program: 0 if program == "program-03" else 5 for program in arrived}
     assert outcome.problems.keys() == {"program-03", "program-11"}
     assert held == 1  # the stream brings the others again: they lie behind one of the slow program
@@ -613,7 +613,7 @@ def test_of_twenty_programs_one_broken_and_one_slow_the_others_are_delivered_at_
     assert (later.to_retry, later.counts["duplicates"], later.counts["held"]) == ([], 9, 1)
 
 
-def test_programs_that_answer_slowly_do_not_keep_the_others_from_being_drained(
+def test_programs_that_answer_slowly_do_not_keep_the_others_from_being_released(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(aws, "sqs", Queue)

@@ -275,7 +275,7 @@ def test_an_event_property_that_is_missing_is_named(service: Service, program: P
     assert not program.requests
 
 
-def test_what_was_booked_is_what_the_event_told(service: Service, program: Program) -> None:
+def test_what_was_booked_is_what_the_event_reported(service: Service, program: Program) -> None:
     fire(service, webhook("Book points for an event"), user())
 
     (booking,) = program.bookings["A1"]
@@ -283,7 +283,7 @@ def test_what_was_booked_is_what_the_event_told(service: Service, program: Progr
     assert [booking[name] for name in values] == ["EARNBOOKING", "BONUS", 25, 'The "blue" one']
 
 
-def test_events_are_told_apart_by_their_order_and_not_by_their_dispatch(service: Service, program: Program) -> None:
+def test_events_are_reported_apart_by_their_order_and_not_by_their_dispatch(service: Service, program: Program) -> None:
     for order, dispatch in (("O-1", "d-1"), ("O-1", "d-2"), ("O-2", "d-2")):
         fire(service, webhook("Book points for an event"), user(dispatch=dispatch, order_id=order))
 
@@ -329,7 +329,7 @@ def test_what_was_not_sent_is_carried_out_by_the_repeat(service: Service, progra
     assert len(program.effects) == 1
 
 
-def test_what_failed_of_a_partial_success_is_set_when_it_is_sent_anew(service: Service, program: Program) -> None:
+def test_what_failed_of_a_partial_success_is_set_when_it_is_sent_again(service: Service, program: Program) -> None:
     (owner,) = program.accounts["A1"]["memberships"]
     program.account("A1", memberships=[owner, {**owner, "userId": "U-2", "memberRole": "MEMBER", "optins": []}])
     program.misbehave(kind="pass", on="set_optins")
@@ -367,7 +367,7 @@ def test_every_status_of_an_action_is_explained() -> None:
 
 
 def shown(braze: Braze, service: Service, template: str, who: Mapping[str, Mapping[str, str]]) -> str:
-    """Render a message; tell its text, or that it is aborted."""
+    """Render a message; return its text, or that it is aborted."""
     try:
         text = braze.message(filled(template, service.key), who)
     except Aborted:
@@ -573,7 +573,7 @@ def test_no_url_holds_the_key(service: Service, program: Program) -> None:
     assert not [url for url in service.urls if service.key in url]
 
 
-def test_the_check_of_a_new_key_works_as_it_is_told(service: Service, program: Program) -> None:
+def test_the_check_of_a_new_key_works_as_documented(service: Service, program: Program) -> None:
     program.account("A00042")
     (command,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     name, value, url = re.findall(r"-H '(.+): (.+)' '(.+)'", filled(command, service.key))[0]

@@ -132,7 +132,7 @@ def test_fields_under_event_properties_are_those_at_the_top(stores: DeliverySett
     assert wire == {"braze": [golden["braze"]], "moengage": [golden["moengage"]]}
 
 
-# --- What is told in another way.
+# --- Replies in other forms.
 
 
 def test_a_bare_event_is_of_whom_its_own_fields_name(

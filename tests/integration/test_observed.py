@@ -465,7 +465,7 @@ def test_the_routes_whose_latency_is_watched_are_the_look_ups() -> None:
     assert values == {route.path for route in routes() if route.method == "GET" and "/members/" in route.path}
 
 
-def test_every_alarm_tells_who_wants_to_know() -> None:
+def test_every_alarm_notifies_its_topic() -> None:
     for alarm in ALARMS.values():
         actions = alarm["Properties"]["AlarmActions"]
         assert actions == alarm["Properties"]["OKActions"] == ALARMS["Defects"]["Properties"]["AlarmActions"]

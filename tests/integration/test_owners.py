@@ -158,7 +158,7 @@ def let_be_under_way(stores: DeliverySettings, queue: Queue, record: dict[str, A
 
 
 def taught(statement: dict[str, Any]) -> AliasAssertion:
-    """Tell the statement of `membership` as the bridge keeps it."""
+    """Return the statement of `membership` as the bridge keeps it."""
     user = statement["payload"]["membership"]["userId"]
     when, ended = datetime.fromisoformat(statement["occurredAt"]), statement["eventType"] == "membership_terminated"
     return AliasAssertion("demo", f"user:{user}", statement["accountId"], when, "owner", ended=ended)
@@ -247,7 +247,7 @@ Statement = tuple[str, str, int, Literal["owner", "ended"]]
 
 
 def holder(statements: Sequence[Statement], account: str) -> str:
-    """Tell the owner by the newest statement that names one; of one time, by the later one."""
+    """Return the owner by the newest statement that names one; of one time, by the later one."""
     named = [one for one in statements if one[1] == account and one[3] == "owner"]
     last = max(enumerate(named), key=lambda one: (one[1][2], one[0]), default=None)
     return last[1][0] if last else ""
@@ -368,7 +368,7 @@ def test_an_item_that_dynamodb_never_takes_keeps_no_batch_from_being_delivered(
 
 
 @pytest.mark.parametrize("moving", [Queue, Stream])
-def test_a_record_is_sent_on_once_though_another_program_fails_meanwhile(
+def test_a_record_is_sent_on_once_though_another_program_fails_in_between(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, moving: type[Queue | Stream]
 ) -> None:
     value = stores if moving is Queue else replace(stores, events_queue_url="", events_stream="stream")

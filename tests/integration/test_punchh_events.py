@@ -169,7 +169,7 @@ def test_the_time_of_a_clock_that_is_ahead_is_the_arrival_where_no_future_is_tak
 # --- Bad input.
 
 
-def test_without_a_content_id_an_event_is_known_by_what_it_tells(
+def test_without_a_content_id_an_event_is_known_by_what_it_reports(
     stores: DeliverySettings, platforms: Platforms
 ) -> None:
     one = event(ANN, AT, "users", action="update")
@@ -184,7 +184,7 @@ def test_without_a_content_id_an_event_is_known_by_what_it_tells(
         assert all(seen["event_id"].startswith("sha256:") for _, seen in found)
 
 
-def test_a_redemption_finds_its_guest_by_the_address_that_a_users_event_told(
+def test_a_redemption_finds_its_guest_by_the_address_that_a_users_event_reported(
     stores: DeliverySettings, platforms: Platforms, clock: Clock
 ) -> None:
     clock.now = now = time.time()
@@ -227,7 +227,7 @@ def test_an_address_that_was_another_guests_before_is_ambiguous_within_one_batch
         assert len(refused(stores, program)) == 1
 
 
-def test_events_of_a_guest_go_to_the_newest_external_id_whatever_order_they_were_told_in(
+def test_events_of_a_guest_go_to_the_newest_external_id_whatever_order_they_were_reported_in(
     stores: DeliverySettings, platforms: Platforms
 ) -> None:
     moved = replace(ANN, external_source_id="c-new")
@@ -289,7 +289,7 @@ def test_an_event_of_a_null_user_is_refused(stores: DeliverySettings, platforms:
         assert refused(stores, program) == {source["content_id"]: [("event", "payload", "names no user")]}
 
 
-def test_a_user_of_nulls_keeps_what_is_not_told(stores: DeliverySettings, platforms: Platforms) -> None:
+def test_a_user_of_nulls_keeps_what_is_not_reported(stores: DeliverySettings, platforms: Platforms) -> None:
     nulls = event(ANN, AT + 1, "users", action="update")
     nulls["payload"] |= {"account_balance": None, "marketing_email_subscription": None, "user_relations": None}
 
@@ -362,7 +362,7 @@ def test_an_update_of_a_user_may_come_before_its_creation(stores: DeliverySettin
         assert [seen["action"] for _, seen in found] == ["update", "create"]
 
 
-def test_an_event_of_a_user_id_waits_until_somebody_tells_whose_it_is(
+def test_an_event_of_a_user_id_waits_until_somebody_reports_whose_it_is(
     stores: DeliverySettings, platforms: Platforms, clock: Clock
 ) -> None:
     clock.now = now = time.time()
@@ -379,7 +379,7 @@ def test_an_event_of_a_user_id_waits_until_somebody_tells_whose_it_is(
     assert load_parked(stores, "waiting", "diner") == []
 
 
-def test_an_event_of_a_user_whom_nobody_tells_of_is_refused_after_a_while(
+def test_an_event_of_a_user_whom_no_event_names_is_refused_after_a_while(
     stores: DeliverySettings, platforms: Platforms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkin = event(ANN, AT, "checkins", "loyalty")

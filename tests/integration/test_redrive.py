@@ -75,7 +75,7 @@ def of_user(event_id: str = "of-user", user: str = "U1", **changes: Any) -> dict
 
 
 def membership(account: str = "A1", user: str = "U1") -> dict[str, Any]:
-    """Make an event that tells which account is the user's."""
+    """Make an event that names the user's account."""
     payload = {"membership": {"userId": user, "memberRole": "OWNER", "status": "ACTIVE"}}
     return event("membership_created", eventId=f"joins-{account}", accountId=account, payload=payload)
 
@@ -139,7 +139,7 @@ def test_a_record_of_a_user_with_several_accounts_is_delivered_to_each_once(
     assert sorted(received) == [("A1", "convercus_user_logged_in"), ("A2", "convercus_user_logged_in")]
 
 
-def test_a_record_of_a_user_that_nobody_knows_after_a_while_is_refused(stores: DeliverySettings, braze: Braze) -> None:
+def test_a_record_of_a_user_that_no_one_knows_after_a_while_is_refused(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
     long_ago = datetime.now(UTC) - LIMITS.known_after - timedelta(seconds=1)
     record = SourceRecord("demo", json.dumps(of_user()).encode(), long_ago, waiting_since=long_ago)
@@ -178,7 +178,7 @@ def test_a_record_that_comes_late_waits_for_its_person_all_the_same(stores: Deli
     assert not refused(stores)
 
 
-def test_a_record_that_waited_before_it_was_held_waits_anew_when_it_passes(
+def test_a_record_that_waited_before_it_was_held_waits_again_when_it_passes(
     stores: DeliverySettings, braze: Braze
 ) -> None:
     connect(stores, braze.url)
@@ -194,7 +194,7 @@ def test_a_record_that_waited_before_it_was_held_waits_anew_when_it_passes(
     assert (held.counts["held"], passed.counts["waiting"], refused(stores)) == (1, 1, {})
 
 
-def test_a_record_goes_to_the_accounts_that_were_told_before_and_to_those_told_with_it(
+def test_a_record_goes_to_the_accounts_that_were_reported_before_and_to_those_reported_with_it(
     stores: DeliverySettings, braze: Braze
 ) -> None:
     connect(stores, braze.url)
@@ -226,7 +226,7 @@ def test_the_records_of_ten_users_cost_as_many_round_trips_as_that_of_one(
     assert got >= {(f"A{user}", user) for user in users}
 
 
-def test_a_record_is_sent_on_to_an_account_that_is_told_behind_it(stores: DeliverySettings, braze: Braze) -> None:
+def test_a_record_is_sent_on_to_an_account_that_is_reported_behind_it(stores: DeliverySettings, braze: Braze) -> None:
     connect(stores, braze.url)
 
     outcome = forward(fresh(of_user(), membership()), stores, 30)
@@ -246,7 +246,7 @@ def test_a_trace_finds_a_record_of_a_user_while_it_waits(stores: DeliverySetting
     assert trace(stores, other, "of-user")["waiting"] == []
 
 
-def test_a_trace_tells_what_was_accepted_for_the_accounts_of_a_user(stores: DeliverySettings, braze: Braze) -> None:
+def test_a_trace_reports_what_was_accepted_for_the_accounts_of_a_user(stores: DeliverySettings, braze: Braze) -> None:
     program = connect(stores, braze.url)
     forward(fresh(membership("A1"), membership("A2")), stores, 30)
     before = trace(stores, program, "of-user")["accepted_parts"]
@@ -334,7 +334,7 @@ def test_what_has_expired_does_not_stand_in_the_way_of_the_rest(stores: Delivery
     assert not load_parked(stores, "rejected")
 
 
-def test_a_long_shelf_is_seen_to_its_end(stores: DeliverySettings) -> None:
+def test_a_long_list_of_parked_records_is_seen_to_its_end(stores: DeliverySettings) -> None:
     lines = [
         {"program_kind": {"S": "demo#rejected"}, "position": {"S": f"{number:013d}-x"}, "expires": {"N": "9999999999"}}
         | {"at": {"N": "0"}, "count": {"N": "1"}, "reasons": {"M": {}}, "missing": {"M": {}}}

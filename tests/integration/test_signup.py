@@ -53,7 +53,7 @@ def told(answer: Answer) -> tuple[int, str | None]:
 
 
 def asked(punchh: Punchh, path: str = "") -> list[str]:
-    """Tell what Punchh was asked for."""
+    """Return what Punchh was asked for."""
     return [f"{it.method} {it.target}" for it in punchh.requests if path in it.target]
 
 
@@ -182,7 +182,7 @@ def test_a_device_and_a_user_agent_are_passed_on(diner: Api, punchh: Punchh) -> 
 @pytest.mark.parametrize(
     "device", [None, "", " ", "None", "null", "{{UserAttribute['GAID']}}", "00000000-0000-0000-0000-000000000000"]
 )
-def test_who_tells_no_device_gets_one_that_is_stable_and_shared_with_nobody(
+def test_who_reports_no_device_gets_one_that_is_stable_and_shared_with_no_one(
     diner: Api, punchh: Punchh, device: str | None
 ) -> None:
     headers = {} if device is None else {"punchh_app_device_id": device}
@@ -359,7 +359,7 @@ def test_an_account_of_another_address_than_the_one_asked_for_is_left_alone(
     assert not [it for it in punchh.requests if it.method == "PATCH"]
 
 
-def test_an_account_with_this_external_id_is_told_without_a_change(diner: Api, punchh: Punchh) -> None:
+def test_an_account_with_this_external_id_is_reported_without_a_change(diner: Api, punchh: Punchh) -> None:
     punchh.business.configure(returns_external_ids=True)
     there = punchh.business.sign_up(**user(1))
 
@@ -380,7 +380,7 @@ def test_a_lost_answer_does_not_give_an_older_account_away(diner: Api, punchh: P
     assert victim.source == ("customer_id", "c-0001")
 
 
-def test_an_existing_member_is_told_and_gets_the_external_id(diner: Api, punchh: Punchh) -> None:
+def test_an_existing_member_is_reported_and_gets_the_external_id(diner: Api, punchh: Punchh) -> None:
     diner.change(loyalty={"existing_accounts": "any"})
     sign_up(diner, user(1))
     punchh.requests.clear()
@@ -413,7 +413,7 @@ def test_an_existing_member_gets_the_external_id_though_the_business_keeps_addre
     assert punchh.business.users[0].source == ("customer_id", "c-new")
 
 
-def test_an_existing_member_is_told_without_an_admin_key_too(diner: Api, punchh: Punchh) -> None:
+def test_an_existing_member_is_reported_without_an_admin_key_too(diner: Api, punchh: Punchh) -> None:
     sign_up(diner, user(1))
     connect_punchh(diner.settings, punchh.url, secrets=CLIENT_ONLY)
 
@@ -487,7 +487,7 @@ def test_a_refused_signup_may_be_corrected_or_repeated(diner: Api, punchh: Punch
     assert [it.fields["zip_code"] for it in punchh.business.users] == ["30201"]
 
 
-def test_a_refusal_is_told_with_punchhs_reason_and_without_what_was_sent(diner: Api, punchh: Punchh) -> None:
+def test_a_refusal_is_reported_with_punchhs_reason_and_without_what_was_sent(diner: Api, punchh: Punchh) -> None:
     shared = {"punchh_app_device_id": "one-device"}
     for number in range(1, 4):
         sign_up(diner, user(number), **shared)
@@ -514,7 +514,7 @@ AFTER = {"when": "after"}
         pytest.param({"kind": "status", "status": 429}, NOT_SENT, DONE, PUNCHH_SECRETS, id="429"),
     ],
 )
-def test_a_fault_is_told_as_what_is_known_and_nobody_is_signed_up_twice(
+def test_a_fault_is_reported_as_what_is_known_and_no_one_is_signed_up_twice(
     diner: Api, punchh: Punchh, fault: dict[str, Any], first: Any, repeat: Any, secrets: Any
 ) -> None:
     connect_punchh(diner.settings, punchh.url, secrets=secrets)
@@ -584,7 +584,7 @@ def diner_post(diner: Api, at: float) -> Answer:
     return diner.send("POST", "/v1/programs/diner/members", json.dumps({"user": ANN}).encode(), headers, at=at)
 
 
-def test_what_an_operator_decides_is_what_repeats_are_told(diner: Api, punchh: Punchh) -> None:
+def test_what_an_operator_decides_is_what_repeats_get(diner: Api, punchh: Punchh) -> None:
     connect_punchh(diner.settings, punchh.url, secrets=CLIENT_ONLY)
     punchh.faults.add(kind="status", status=500)
     sign_up(diner)
@@ -653,7 +653,7 @@ def test_saving_the_connection_lets_calls_pass_again(diner: Api, punchh: Punchh)
     assert told(sign_up(diner, user(1))) == DONE
 
 
-def test_a_success_begins_the_count_anew(diner: Api, punchh: Punchh) -> None:
+def test_a_success_begins_the_count_again(diner: Api, punchh: Punchh) -> None:
     sign_up(diner, user(0))
     for number in range(1, 8):
         wrong = {"kind": "status", "status": 412, "body": {"errors": {"invalid_signature": ["no"]}}}
@@ -733,7 +733,7 @@ def test_a_signup_that_is_answered_from_memory_lets_others_try_the_secret(diner:
     assert len(asked(punchh, "users")) == 2
 
 
-# What is told of members.
+# Attributes of members.
 
 
 def test_nothing_of_a_member_is_logged(

@@ -423,7 +423,7 @@ def test_a_secret_that_does_not_open_for_minutes_holds_its_program_until_it_does
     assert there(braze) == ["e1"]
 
 
-def test_another_workspace_gets_everything_though_the_ledger_and_the_state_know_the_one_before(
+def test_another_workspace_gets_everything_though_the_delivery_log_and_the_state_know_the_one_before(
     stores: DeliverySettings, braze: Braze
 ) -> None:
     before = connect(stores, braze.url)
@@ -493,7 +493,7 @@ def test_a_failure_from_the_future_holds_nothing(
         pytest.param(lambda patch: patch.setattr(aws.dynamodb(), "delete_item", throttled), id="taking off"),
     ],
 )
-def test_a_schedule_that_cannot_drain_says_so_and_drains_the_next_time(
+def test_a_schedule_that_cannot_release_says_so_and_releases_the_next_time(
     stores: DeliverySettings, braze: Braze, monkeypatch: pytest.MonkeyPatch, break_: Callable[[Any], None]
 ) -> None:
     queue = Queue()

@@ -135,7 +135,9 @@ def test_records_are_held_in_order_until_the_settings_can_be_read(world: World, 
 
 
 @pytest.mark.parametrize("damage", DAMAGED_GATES.values(), ids=DAMAGED_GATES)
-def test_records_are_held_until_an_operator_writes_an_unreadable_gate_anew(world: World, damage: Item) -> None:
+def test_records_are_held_until_an_operator_writes_an_unreadable_delivery_state_again(
+    world: World, damage: Item
+) -> None:
     world.write(world.item("gate") | damage)
     world.come("e1")
 
@@ -212,7 +214,7 @@ def test_a_deletion_that_cannot_be_read_holds_up_nothing_and_its_id_can_be_used(
         {"versions": {"B": b"\xff" * 99}},
     ],
 )
-def test_a_state_of_a_member_that_cannot_be_read_is_forgotten_and_stops_nobody(world: World, damage: Item) -> None:
+def test_a_state_of_a_member_that_cannot_be_read_is_forgotten_and_stops_no_one(world: World, damage: Item) -> None:
     world.come("e1")
     world.deliver()
     (member,) = [

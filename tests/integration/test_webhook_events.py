@@ -21,8 +21,8 @@ ANSWERS: dict[str, tuple[tuple[int, dict[str, int]], list[str]]] = {
     "punchh_webhook/users_basic": (TAKEN, ["users"]),
     "punchh_webhook/users_trailing_slash": (TAKEN, ["users"]),
     "punchh_webhook/users_base64": (TAKEN, ["users"]),
-    "punchh_webhook/checkin_of_a_user_id_bearer": (TAKEN, []),  # nobody has told who its user is
-    "punchh_webhook/reward_hmac_sha1": (TAKEN, []),  # nobody has told who its user is
+    "punchh_webhook/checkin_of_a_user_id_bearer": (TAKEN, []),  # no event has named its user
+    "punchh_webhook/reward_hmac_sha1": (TAKEN, []),  # no event has named its user
     "punchh_webhook/notification_hmac_sha256": (TAKEN, ["transactional_notifications"]),
     "punchh_webhook/redeemable_of_no_member": (REFUSED, []),
     "punchh_webhook/body_not_json": (REFUSED, []),

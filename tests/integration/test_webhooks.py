@@ -1,4 +1,4 @@
-"""The two webhooks: who may deliver, what is stored before a 200, and what the sender is told otherwise."""
+"""The two webhooks: who may deliver, what is stored before a 200, and the answer to the sender otherwise."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def test_a_stranger_is_turned_away_whatever_the_request_is_made_of(
 
 
 @of_both
-def test_a_program_of_the_other_platform_is_told_no_more_than_a_stranger(platform: Platform) -> None:
+def test_a_program_of_the_other_platform_learns_no_more_than_a_stranger(platform: Platform) -> None:
     other: Platform = "loyalty" if platform == "punchh" else "punchh"
 
     assert status(delivery(platform, EVENTS[platform], program=other)) == 401
@@ -487,7 +487,7 @@ def test_punchhs_ping_is_answered_whatever_state_the_stores_are_in(
         pytest.param("loyalty", {}, 404, id="another platform's program"),
     ],
 )
-def test_punchhs_ping_tells_a_wrong_url_or_credential(program: str, headers: dict[str, str], expected: int) -> None:
+def test_punchhs_ping_reports_a_wrong_url_or_credential(program: str, headers: dict[str, str], expected: int) -> None:
     assert status(delivery("punchh", "", method="GET", program=program, headers=headers)) == expected
 
 
@@ -527,7 +527,7 @@ def test_a_delivery_waits_for_no_model_of_an_event(function: str, platform: str,
 
 @of_both
 @pytest.mark.parametrize("make", [lambda one: one, lambda one: {**one, "payload": {}, "identifiers": {}}])
-def test_the_log_tells_neither_the_member_nor_a_credential(
+def test_the_log_reports_neither_the_member_nor_a_credential(
     caplog: pytest.LogCaptureFixture, platform: Platform, make: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> None:
     answered(delivery(platform, make(EVENTS[platform]), program=platform))

@@ -179,7 +179,7 @@ def test_without_an_interpreter_the_build_fails_and_says_what_to_do(tmp_path: Pa
 
 
 def certificates(path: Path, **environment: str) -> dict[str, str]:
-    """Give what tools are told about certificates where Python trusts a file or folder."""
+    """Return the variables for tools where Python trusts a file or folder of certificates."""
     python = program(path / "python", f"echo {path / 'trusted'}")
     result = made("-f", "-", "certificates", f"PYTHON={python}", **environment)
     pairs = dict(line.split("=", 1) for line in result.splitlines() if "=" in line)
@@ -204,7 +204,7 @@ def test_what_the_environment_says_about_certificates_stays(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("variable", ["PIP_CERT", "REQUESTS_CA_BUNDLE"])
-def test_uv_trusts_what_pip_was_told_to_trust(tmp_path: Path, variable: str) -> None:
+def test_uv_trusts_what_pip_was_reported_to_trust(tmp_path: Path, variable: str) -> None:
     assert certificates(tmp_path, **{variable: "/own.pem"}) == {"SSL_CERT_FILE": "/own.pem"}
 
 

@@ -1,4 +1,4 @@
-"""What a function is told by its environment."""
+"""The settings that a function reads from its environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_every_variable_that_is_missing_or_blank_is_named() -> None:
 
 
 @pytest.mark.parametrize("others", [{}, {"ALLOWED_HOSTS": ""}])
-def test_what_need_not_be_told_may_be_missing_or_blank(others: dict[str, str]) -> None:
+def test_what_need_not_be_reported_may_be_missing_or_blank(others: dict[str, str]) -> None:
     result = parse_settings(ProgramSettings, TOLD | others)
 
     assert result.allowed_hosts == ""

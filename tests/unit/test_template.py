@@ -69,7 +69,7 @@ def test_who_talks_to_no_platform_opens_no_secret() -> None:
     assert set(FUNCTIONS) - may == {"AssignCouponBatch", "ReceiveEvents"}
 
 
-def test_a_call_that_the_role_of_a_function_does_not_allow_is_told() -> None:
+def test_a_call_that_the_role_of_a_function_does_not_allow_is_reported() -> None:
     def handler(*_: Any) -> None:
         with mock_aws(), suppress(ClientError):
             aws.dynamodb().delete_item(TableName="DeliveryLogTable", Key={"event": {"B": b"e"}})
@@ -212,7 +212,7 @@ def test_every_alarm_has_its_section_in_the_runbook() -> None:
     assert sections == list(ALARMS)
 
 
-def test_what_is_put_off_of_a_batch_is_told_in_every_period_of_its_alarm() -> None:
+def test_what_is_put_off_of_a_batch_is_reported_in_every_period_of_its_alarm() -> None:
     metrics = [one["MetricStat"] for one in ALARMS["BatchesPostponed"]["Properties"]["Metrics"] if "MetricStat" in one]
     between = coupon_batches.MAX_PAUSE_SECONDS + FUNCTIONS["CarryOutBatch"]["Properties"]["Timeout"]
 

@@ -385,7 +385,7 @@ def versions(resources: Mapping[str, Resource]) -> dict[str, tuple[str, dict[str
 
 
 @every
-def test_campaigns_call_the_alias_and_a_new_version_takes_over_as_told(parameters: dict[str, str]) -> None:
+def test_campaigns_call_the_alias_and_a_new_version_takes_over_as_given(parameters: dict[str, str]) -> None:
     resources = deployed(parameters)
     aliases = {name: one for name, one in resources.items() if one["Type"] == "AWS::Lambda::Alias"}
     gradual = parameters["GradualDeployment"] != "none"

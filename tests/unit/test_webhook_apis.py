@@ -1,4 +1,4 @@
-"""What the gateway answers itself is what each sender repeats, and the routes are those that senders are told."""
+"""What the gateway answers itself is what each sender repeats, and the routes are those that the setup guide names."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def store() -> Iterator[ActionSettings]:
 
 
 class World:
-    """A clock, a loyalty platform that does what it is told, and requests."""
+    """A clock, a loyalty platform that behaves as configured, and requests."""
 
     def __init__(self, store: ActionSettings) -> None:
         self.store = store
@@ -105,7 +105,7 @@ def world(store: ActionSettings) -> World:
     return World(store)
 
 
-def test_an_action_is_carried_out_under_a_reference_and_told(world: World) -> None:
+def test_an_action_is_carried_out_under_a_reference_and_reported(world: World) -> None:
     answer = world.request()
 
     assert answer == BOOKED
@@ -154,7 +154,7 @@ def test_a_refusal_that_is_not_kept_lets_another_request_with_the_key_act(world:
 
 
 @pytest.mark.parametrize("outcome", [BOOKED, OutcomeUnknown("no reply"), UpstreamRejected(409, "NO", "no")])
-def test_a_key_with_another_request_is_told_so_whatever_became_of_the_first(
+def test_a_key_with_another_request_is_reported_so_whatever_became_of_the_first(
     world: World, outcome: Answer | BridgeError
 ) -> None:
     world.upstream = outcome
@@ -302,7 +302,7 @@ def test_what_may_be_done_once_more_is_done_by_each_repeat_until_it_is_known(wor
     assert list_unknown(world.store, world.program, world.now) == []
 
 
-def test_what_is_resumed_in_vain_and_was_not_sent_begins_anew(world: World) -> None:
+def test_what_is_resumed_in_vain_and_was_not_sent_begins_again(world: World) -> None:
     world.crash(is_repeatable=True)
     world.clock += 60
     world.upstream = NotSent("down")
@@ -378,7 +378,7 @@ def test_a_repeat_that_waits_acts_when_the_first_did_not(world: World) -> None:
     assert isinstance(first.end, NotSent)
 
 
-def test_an_owner_that_was_taken_for_dead_still_tells_how_it_ended(world: World) -> None:
+def test_an_owner_that_was_taken_for_dead_still_reports_how_it_ended(world: World) -> None:
     late = begun(world)
     world.clock += 60
     with pytest.raises(OutcomeUnknown):
@@ -391,7 +391,7 @@ def test_an_owner_that_was_taken_for_dead_still_tells_how_it_ended(world: World)
     assert len(world.sent) == 1
 
 
-def test_a_late_owner_tells_the_end_that_was_written_before_its_own(world: World) -> None:
+def test_a_late_owner_reports_the_end_that_was_written_before_its_own(world: World) -> None:
     late = begun(world)
     world.clock += 60
     world.sight = Answer(200, {"bookingId": "B1", "found": True})
@@ -402,7 +402,7 @@ def test_a_late_owner_tells_the_end_that_was_written_before_its_own(world: World
     assert late.end == found == world.sight
 
 
-def test_a_late_owner_without_a_reply_tells_what_was_found_meanwhile(world: World) -> None:
+def test_a_late_owner_without_a_reply_reports_what_was_found_in_between(world: World) -> None:
     late = begun(world)
     world.clock += 60
     world.sight = BOOKED
@@ -492,7 +492,7 @@ def test_an_answer_is_written_down_though_the_store_fails_once(world: World, whe
     assert len(world.sent) == 1
 
 
-def test_an_answer_that_cannot_be_written_down_is_told_all_the_same(
+def test_an_answer_that_cannot_be_written_down_is_reported_all_the_same(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     fail(after=1)
@@ -729,7 +729,7 @@ def test_an_equal_request_without_a_key_waits_for_the_first(world: World) -> Non
 # The operator
 
 
-def test_open_actions_tell_what_an_operator_needs_to_find_them_oldest_first(world: World) -> None:
+def test_open_actions_report_what_an_operator_needs_to_find_them_oldest_first(world: World) -> None:
     world.crash("K1")
     world.clock += 60
     world.upstream = OutcomeUnknown("no reply (ReadTimeoutError)")
@@ -751,7 +751,7 @@ def test_open_actions_tell_what_an_operator_needs_to_find_them_oldest_first(worl
     working.step(Crash())
 
 
-def test_what_is_told_with_the_doubt_finds_the_effect_later(world: World) -> None:
+def test_what_is_reported_with_the_doubt_finds_the_effect_later(world: World) -> None:
     world.upstream = OutcomeUnknown("assigned, but its code could not be read", {"account_coupon_id": "AC1"})
     with pytest.raises(OutcomeUnknown):
         world.request()
@@ -850,7 +850,7 @@ def test_only_what_is_unknown_can_be_decided(world: World, state: str, answer: A
 
 
 @pytest.mark.parametrize("answer", [Answer(200, {"bookingId": "typed in"}), None])
-def test_an_operator_who_is_overtaken_by_the_end_is_told_so(world: World, answer: Answer | None) -> None:
+def test_an_operator_who_is_overtaken_by_the_end_is_reported_so(world: World, answer: Answer | None) -> None:
     late = begun(world)
     world.clock += 60
     open_id = world.open().id

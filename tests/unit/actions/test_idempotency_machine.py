@@ -175,7 +175,7 @@ class Journal(RuleBasedStateMachine):
     @precondition(lambda self: not self.late)
     @rule()
     def operator_decides(self) -> None:
-        """An operator tells the truth, and only about what nobody works on any more."""
+        """An operator decides truthfully, and only on actions that no one works on."""
         for record in list_unknown(self.store, self.program, lambda: self.clock):
             subject = record.fingerprint
             if any(r.end is None and r.subject == subject for r in self.requests):
@@ -197,7 +197,7 @@ class Journal(RuleBasedStateMachine):
             return
         result = _told(request.end)
         if request.disturbed:
-            return  # what the store did not take is told, but not remembered
+            return  # what the store did not take is reported, but not remembered
         if request.expected:
             assert result == request.expected, "a finished answer changed, or was not told"
         if result and result[0] == "refusal" and request.subject == FORGETS:

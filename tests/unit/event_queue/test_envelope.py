@@ -77,7 +77,7 @@ def test_groups_of_different_members_and_programs_differ() -> None:
 
 
 @pytest.mark.parametrize("make", [queued, streamed])
-def test_an_entry_tells_its_group_its_time_and_its_bytes(make: Any) -> None:
+def test_an_entry_reports_its_group_its_time_and_its_bytes(make: Any) -> None:
     source = event(accountId="A7")
 
     [message] = inbound_messages(make(source))

@@ -36,7 +36,7 @@ def refusal(body: Any = None, model: type[BaseModel] = BookPoints, **changed: An
 # --- The envelope
 
 
-def test_a_call_tells_what_the_gateway_tells() -> None:
+def test_a_call_reports_what_the_gateway_reports() -> None:
     call = requests.read(event({"a": 1}, queryStringParameters={"lang": "de"}, headers={"X-Bridge-Key": "k"}))
 
     assert (call.method, call.program, call.id("couponId")) == ("POST", "demo", "C1")

@@ -50,7 +50,7 @@ def answered(outcome: Answer | Exception) -> tuple[int, dict[str, str], dict[str
     return result["statusCode"], result["headers"], json.loads(result["body"])
 
 
-def test_an_answer_is_told_as_json_that_nobody_keeps() -> None:
+def test_an_answer_is_reported_as_json_that_no_one_keeps() -> None:
     status, headers, body = answered(Answer(207, {"failed": [], "name": "Jürgen"}))
 
     assert (status, body) == (207, {"failed": [], "name": "Jürgen"})
@@ -98,7 +98,7 @@ def test_a_refusal_names_the_field() -> None:
 @pytest.mark.parametrize(
     ("after", "expected"), [(None, "5"), (0.2, "1"), (-3.0, "1"), (7.2, "8"), (9000, "300"), (math.inf, "300")]
 )
-def test_a_useful_repeat_is_told_when(kind: Callable[..., Unavailable], after: float | None, expected: str) -> None:
+def test_a_useful_repeat_is_reported_when(kind: Callable[..., Unavailable], after: float | None, expected: str) -> None:
     _, headers, _ = answered(kind("not now", retry_after=after))
 
     assert headers["Retry-After"] == expected
@@ -123,7 +123,7 @@ def test_a_defect_is_answered_in_the_same_shape_without_what_was_sent(capsys: py
 @pytest.mark.parametrize(
     "outcome", [Answer(200, {"email": SECRET}), Invalid("account_id", "is blank"), Unauthorized(), ValueError(SECRET)]
 )
-def test_the_log_tells_the_program_and_nothing_of_the_person(
+def test_the_log_reports_the_program_and_nothing_of_the_person(
     outcome: Answer | Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answered(outcome)

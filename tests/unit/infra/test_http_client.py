@@ -168,7 +168,7 @@ def test_a_reset_is_an_unknown_outcome_and_not_repeated(server: Server, send: Se
     assert len(server.received) == 1
 
 
-def test_nobody_listening_means_not_sent(send: Send) -> None:
+def test_no_one_listening_means_not_sent(send: Send) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -240,7 +240,7 @@ def test_without_time_nothing_is_sent(server: Server, send: Send) -> None:
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}\r\nX-More: 1", f"{KEY} ключ"], ids=["line", "header", "script"])
-def test_a_key_that_fits_no_header_means_not_sent_and_is_not_told(server: Server, send: Send, key: str) -> None:
+def test_a_key_that_fits_no_header_means_not_sent_and_is_not_reported(server: Server, send: Send, key: str) -> None:
     with pytest.raises(NotSent) as error:
         send(post(server.url, Authorization=f"Bearer {key}"), soon())
 
@@ -383,7 +383,7 @@ def test_a_length_that_is_said_twice_is_one_length(send: Send) -> None:
     assert (bodies, raw.connections) == ([b"{}", b"2"], 1)
 
 
-def test_a_reply_that_comes_after_the_reply_belongs_to_nobody(send: Send) -> None:
+def test_a_reply_that_comes_after_the_reply_belongs_to_no_one(send: Send) -> None:
     raw = Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nown", late=BODY)
     with listening(raw, connections=2) as url:
         first = send(post(url, b"1"), soon())

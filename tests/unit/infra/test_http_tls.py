@@ -1,4 +1,4 @@
-"""One HTTP exchange over TLS: whom it trusts, and what it tells when it does not."""
+"""One HTTP exchange over TLS: whom it trusts, and its error when it does not."""
 
 from __future__ import annotations
 

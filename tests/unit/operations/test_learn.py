@@ -34,7 +34,7 @@ def test_each_field_is_mapped_sent_as_it_is_ignored_or_missing(files: list[bytes
     assert found["events"] == found["mapped"]["channel"] == found["sent_as_it_is"]["screen"]
 
 
-def test_what_cannot_be_used_is_told_with_the_reason() -> None:
+def test_what_cannot_be_used_is_reported_with_the_reason() -> None:
     bad = [event("nonsense", {}), event("user_logged_in", {}, occurredAt="soon"), 7]
 
     found = {one["event"]: one for one in learn("convercus", [json.dumps([*bad, LOGIN]).encode(), b"no JSON"])}

@@ -48,7 +48,7 @@ GOOD: dict[str, Make] = {
 
 
 @pytest.mark.parametrize("case", GOOD)
-def test_a_good_token_tells_who_it_is(issuer: Issuer, case: str) -> None:
+def test_a_good_token_reports_who_it_is(issuer: Issuer, case: str) -> None:
     result = verified_claims(settings(issuer.url), GOOD[case](issuer))
 
     assert result["sub"] == "person-1"
@@ -92,7 +92,7 @@ BAD: dict[str, Make] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_token_is_nobodys(issuer: Issuer, case: str) -> None:
+def test_a_bad_token_is_no_ones(issuer: Issuer, case: str) -> None:
     with pytest.raises(Unauthorized) as raised:
         verified_claims(settings(issuer.url), BAD[case](issuer))
 
@@ -184,7 +184,7 @@ def test_a_configuration_that_is_not_the_issuers_is_not_used(change: dict[str, A
         ({"loyalty-bridge": True}, False, set()),
     ],
 )
-def test_groups_tell_the_programs_and_whoever_is_in_none_gets_none(
+def test_groups_report_the_programs_and_anyone_who_is_in_none_gets_none(
     groups: Any, all_programs: bool, programs: set[str]
 ) -> None:
     result = operator_of(settings("https://issuer.example"), {"sub": "person-1", "cognito:groups": groups})

@@ -28,7 +28,7 @@ def test_accepted_parts_are_read_as_they_were_written(event: bytes, accepted: se
     assert delivery_log.from_item(delivery_log.to_item(event, accepted, 1_772_359_200.0)) == (event, accepted)
 
 
-def test_a_ledger_item_expires_after_thirty_days() -> None:
+def test_a_delivery_log_item_expires_after_thirty_days() -> None:
     item = delivery_log.to_item(b"key", ["event"], 1_772_359_200.7)
 
     assert item["expires"] == {"N": str(1_772_359_200 + 30 * 86400)}

@@ -26,7 +26,7 @@ POINTS: AttributePath = ("convercus_balance", "points")
 LOCKED: AttributePath = ("convercus_balance", "lockedPoints")
 
 Update = tuple[int, dict[AttributePath, Json]]
-"""When (in seconds), and what it tells."""
+"""When (in seconds), and its text."""
 
 Try = Literal["lost", "crashed", "done"]
 """The request is not taken; it is taken, but what is known is not written down; it is taken and written down."""
@@ -302,7 +302,7 @@ def test_a_writing_is_taken_apart_once_though_several_of_its_objects_are_refused
         pytest.param({"attributes", "event", "purchase"}, True, set(), id="every writing is repeated, but once"),
     ],
 )
-def test_a_work_lacks_what_the_ledger_does_not_name(accepted: Any, trust: bool, missing: Any) -> None:
+def test_a_work_lacks_what_the_delivery_log_does_not_name(accepted: Any, trust: bool, missing: Any) -> None:
     one = new_delivery(1, {TIER: "gold"}, event="e", purchase="p")
 
     one.remove_accepted(accepted, trust_attributes=trust)

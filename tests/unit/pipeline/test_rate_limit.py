@@ -24,7 +24,7 @@ class Clock:
 
 
 def begun(most: int, seconds: float, pauses: list[float]) -> list[float]:
-    """Take turns after pauses; tell when each began."""
+    """Take turns after pauses; return when each began."""
     clock = Clock()
     turns = RateLimit(most, seconds, clock, clock.sleep)
     found = []

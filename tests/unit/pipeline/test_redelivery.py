@@ -41,7 +41,7 @@ def test_an_entry_comes_again_at_most_as_long_after_an_outage_as_it_lasted() -> 
 
 
 @pytest.mark.parametrize(("wait", "seconds"), [(0, 8), (60.4, 60), (3600, 3600), (1e30, 7200)])
-def test_a_wait_that_the_destination_tells_is_kept_within_what_a_queue_takes(wait: float, seconds: int) -> None:
+def test_a_wait_that_the_destination_reports_is_kept_within_what_a_queue_takes(wait: float, seconds: int) -> None:
     assert redelivery.of_queue(3, wait) == seconds
 
 

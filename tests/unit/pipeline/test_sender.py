@@ -57,7 +57,7 @@ class Model:
     """Member and name of each event and purchase that was taken."""
     overtaking: list[str] = field(default_factory=list)
     doubtful: int = 0
-    """How many of them its caller was not told about."""
+    """How many of them its caller was not informed of."""
     breaks_on: str = ""
     """For a request that holds this text it answers with an error, having taken nothing."""
     breaks_with: int = 500

@@ -1,4 +1,4 @@
-"""A delivery of Punchh is told from everybody else's by the credential that its webhook was given."""
+"""The credential of the webhook distinguishes deliveries of Punchh from those of others."""
 
 from __future__ import annotations
 
@@ -130,13 +130,13 @@ def test_a_signature_counts_whatever_the_client_is_called(name: str) -> None:
         {"authorization": f"hmac {hmac.new(b'', TARGET.encode() + BODY, 'sha256').hexdigest()}"},
     ],
 )
-def test_an_empty_secret_lets_nobody_in(headers: dict[str, str]) -> None:
+def test_an_empty_secret_lets_no_one_in(headers: dict[str, str]) -> None:
     empty = [Credential("basic", ""), Credential("bearer", ""), Credential("hmac-sha256", "")]
 
     assert not is_authentic(empty, headers, TARGET, BODY)
 
 
-def test_no_credential_lets_nobody_in() -> None:
+def test_no_credential_lets_no_one_in() -> None:
     assert not is_authentic([], shown(BASIC), TARGET, BODY)
 
 

@@ -92,7 +92,7 @@ def upstream(convercus: Convercus) -> Upstream:
 
 
 class Logins:
-    """Logs in by counting; fails as long as it is told to."""
+    """Logs in by counting; fails while configured to."""
 
     def __init__(self, seconds: float = 100.0) -> None:
         self.count = 0
@@ -355,7 +355,7 @@ def test_no_item_is_no_token() -> None:
     assert from_item({}) == Token()
 
 
-def test_a_program_with_another_secret_logs_in_anew(
+def test_a_program_with_another_secret_logs_in_again(
     stores: ProgramSettings, convercus: Convercus, upstream: Upstream
 ) -> None:
     convercus_client(stores, connected(stores, convercus, upstream), None, open_client(1)).token(soon(), "")

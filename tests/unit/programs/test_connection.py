@@ -240,7 +240,7 @@ API_KEY = {"braze_api_key": Secret(b"closed", "1234")}
         ({}, {}, ["engagement.api_endpoint", "secrets.braze_api_key", "loyalty.default_optins"]),
     ],
 )
-def test_an_incomplete_connection_tells_what_is_missing(
+def test_an_incomplete_connection_reports_what_is_missing(
     change: dict[str, Any], secrets: dict[str, Secret], missing: list[str]
 ) -> None:
     program = Program("demo", merge(Connection(), change), secrets=secrets)

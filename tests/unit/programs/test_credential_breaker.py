@@ -53,7 +53,7 @@ class World:
         return Reply({"x": 412, "u": 401, ".": 200, "f": 500, "b": 429, "r": 422}[answer], {}, b"")
 
     def call(self, deadline: float = FAR) -> str:
-        """Make a call of a container that reads everything anew."""
+        """Make a call of a container that reads everything again."""
         _, items = repository.load_with_items(self.settings, self.program.id, credential_breaker.item_of(SECRET))
         seen = credential_breaker.from_item(items.get(credential_breaker.item_of(SECRET), {}))
         guarded = GuardedClient(self.settings, self.program, SECRET, seen, self.send, lambda: self.now, self.wait)
@@ -119,7 +119,7 @@ def test_who_gets_no_answer_lets_the_next_one_try_at_once(world: World) -> None:
     assert world.now == began
 
 
-def test_who_is_stopped_is_told_when_to_come_back(world: World) -> None:
+def test_who_is_stopped_learns_when_to_come_back(world: World) -> None:
     world.all("xxx")
     world.now += 100
 
@@ -140,7 +140,7 @@ def test_another_connection_is_tried_at_once_by_one_call(world: World) -> None:
     assert world.all("...") == ["200"] * 3
 
 
-def test_another_connection_begins_anew_when_the_refusals_are_long_ago(world: World) -> None:
+def test_another_connection_begins_again_when_the_refusals_are_long_ago(world: World) -> None:
     world.all("xxxx ")
 
     world.save()
@@ -206,7 +206,7 @@ def test_who_waits_goes_on_when_the_secret_works(world: World) -> None:
     assert ends == ["200"]
 
 
-def test_tries_that_died_hold_nobody_up_for_long(world: World) -> None:
+def test_tries_that_died_hold_no_one_up_for_long(world: World) -> None:
     class Died(BaseException):
         pass
 

@@ -82,7 +82,7 @@ def test_more_programs_than_one_round_trip_takes_are_loaded(settings: ProgramSet
     assert {program.id for program in repository.load_all(settings)} == names
 
 
-def test_a_program_comes_with_its_gate(settings: ProgramSettings) -> None:
+def test_a_program_comes_with_its_delivery_state(settings: ProgramSettings) -> None:
     saved = repository.save(settings, None, "demo", CONNECTION, {})
     repository.save(settings, None, "other", CONNECTION, {})
     delivery_state.note_failure(settings, "demo", 1_772_359_200.0)
@@ -96,7 +96,7 @@ def test_a_program_comes_with_its_gate(settings: ProgramSettings) -> None:
     }
 
 
-def test_a_program_that_exists_is_not_made_anew(settings: ProgramSettings) -> None:
+def test_a_program_that_exists_is_not_made_again(settings: ProgramSettings) -> None:
     saved = repository.save(settings, None, "demo", CONNECTION, {"braze_api_key": KEY})
 
     with pytest.raises(Conflict):
@@ -116,7 +116,7 @@ def test_saving_over_an_unseen_change_is_a_conflict(settings: ProgramSettings) -
     assert theirs.version == 2
 
 
-def test_a_program_that_was_deleted_meanwhile_does_not_come_back(settings: ProgramSettings) -> None:
+def test_a_program_that_was_deleted_in_between_does_not_come_back(settings: ProgramSettings) -> None:
     before = repository.save(settings, None, "demo", CONNECTION, {})
     repository.delete(settings, "demo")
 
@@ -260,7 +260,7 @@ def test_the_id_of_a_deleted_program_is_taken_until_all_that_is_stored_of_it_is_
 
 
 @pytest.mark.parametrize("later", [0, 60])
-def test_a_program_that_is_made_anew_does_not_meet_the_epoch_of_the_one_before(
+def test_a_program_that_is_made_again_does_not_meet_the_epoch_of_the_one_before(
     settings: ProgramSettings, monkeypatch: pytest.MonkeyPatch, later: int
 ) -> None:
     first = repository.save(settings, None, "demo", CONNECTION, {})

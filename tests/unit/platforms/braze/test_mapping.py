@@ -136,7 +136,7 @@ def test_the_member_is_identified_the_same_way_in_every_object(
         (RULES, {"member": "0151 12345678", "identified_by": "phone"}),
     ],
 )
-def test_a_member_without_a_usable_identifier_is_refused_without_telling_it(
+def test_a_member_without_a_usable_identifier_is_refused_without_reporting_it(
     rules: BrazeRules, changed: dict[str, Any]
 ) -> None:
     with pytest.raises(Invalid) as raised:
@@ -531,7 +531,7 @@ def test_the_largest_keys_of_a_merged_object_are_left_out_when_it_is_over_100_kb
     assert refused(translation) == {("attributes", "attributes.balance.b")}
 
 
-def test_refusals_of_the_source_are_carried_on_and_no_reason_tells_a_value() -> None:
+def test_refusals_of_the_source_are_carried_on_and_no_reason_reports_a_value() -> None:
     earlier = FieldError("attributes", "payload.birthDate", "is not a date")
     given_update = update(
         field_errors=(earlier,),
@@ -914,7 +914,7 @@ def error(array: object = "events", index: object = 0, kind: object = "bad") -> 
         ),
     ],
 )
-def test_an_accepted_request_tells_the_objects_that_were_not(given_reply: Reply, expected: dict[int, str]) -> None:
+def test_an_accepted_request_reports_the_objects_that_were_not(given_reply: Reply, expected: dict[int, str]) -> None:
     assert braze.judge(given_reply, SENT, NOW) == Accepted(expected)
 
 
@@ -950,7 +950,7 @@ def test_an_error_that_names_no_object_is_given_to_all_that_it_may_mean(
     assert all(reason.startswith(MAYBE) for reason in verdict.rejected.values())
 
 
-def test_an_error_that_names_its_object_is_told_beside_one_that_does_not() -> None:
+def test_an_error_that_names_its_object_is_reported_beside_one_that_does_not() -> None:
     said = {"errors": [error("events", 0), "x"], "events_processed": 1, "attributes_processed": 1}
 
     verdict = braze.judge(reply(201, {"message": "success"} | said), SENT, NOW)
@@ -1046,7 +1046,7 @@ def test_of_attributes_braze_counts_the_members(sent: list[WireObject], processe
         ({"events_processed": 0, "errors": [error("events", 1)]}, 1),
     ],
 )
-def test_objects_that_braze_does_not_count_as_processed_are_told(counts: dict[str, Json], unprocessed: int) -> None:
+def test_objects_that_braze_does_not_count_as_processed_are_reported(counts: dict[str, Json], unprocessed: int) -> None:
     verdict = braze.judge(reply(201, {"message": "success"} | counts), SENT, NOW)
 
     assert isinstance(verdict, Accepted)
@@ -1195,7 +1195,7 @@ def test_every_other_reply_is_judged_by_its_status(given_reply: Reply, kind: typ
         ),
     ],
 )
-def test_a_rate_limit_tells_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+def test_a_rate_limit_reports_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
     verdict = braze.judge(reply(429, {}, **headers), SENT, NOW)
 
     assert isinstance(verdict, Wait)

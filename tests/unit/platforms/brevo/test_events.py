@@ -278,7 +278,7 @@ def test_a_bare_event_is_completed_from_its_url_and_its_arrival(name: str) -> No
     assert update == replace(described, event_id=update.event_id, event=expected)
 
 
-def test_an_event_that_tells_all_is_not_changed_by_its_envelope() -> None:
+def test_an_event_that_reports_all_is_not_changed_by_its_envelope() -> None:
     event = delivery("voucher_created")
 
     assert brevo.complete(event, "voucher_redeemed", RECEIVED) == event
@@ -364,7 +364,7 @@ def test_a_member_is_found_in_the_order_of_the_program(
         (["event"], RULES.identify_by, ("record", "is not an object")),
     ],
 )
-def test_an_event_of_nobody_is_refused_with_the_reason(
+def test_an_event_of_no_one_is_refused_with_the_reason(
     event: Json, order: tuple[IdentifyBy, ...], refusal: tuple[str, str]
 ) -> None:
     with pytest.raises(Invalid) as refused:
@@ -373,7 +373,7 @@ def test_an_event_of_nobody_is_refused_with_the_reason(
     assert (refused.value.field, refused.value.reason) == refusal
 
 
-def test_reading_refuses_an_event_of_nobody_too() -> None:
+def test_reading_refuses_an_event_of_no_one_too() -> None:
     with pytest.raises(Invalid, match="tell nobody"):
         brevo.read({"event_name": "voucher_created"}, RULES, member="m-1", received=RECEIVED)
 
@@ -497,7 +497,7 @@ def test_each_unreadable_field_costs_itself_alone(name: str) -> None:
         }),
     ],
 )  # fmt: skip
-def test_state_is_told_as_far_as_it_can_be_read(
+def test_state_is_reported_as_far_as_it_can_be_read(
     name: str, changes: dict[str, Any], field: str, attributes: dict[str, Any]
 ) -> None:
     update = update_of(delivery(name, **changes))
@@ -655,7 +655,7 @@ def test_an_unknown_event_cannot_take_the_names_of_the_bridge() -> None:
         ),
     ],
 )
-def test_properties_are_bounded_and_the_rest_is_told(event: dict[str, Any]) -> None:
+def test_properties_are_bounded_and_the_rest_is_reported(event: dict[str, Any]) -> None:
     update = update_of(event)
 
     assert update.event
@@ -698,13 +698,13 @@ def test_keys_of_state_can_stand_in_a_path() -> None:
     assert tier.attributes["loyalty_tiers"] == {"g" * 100: "Final tier name"}
 
 
-def test_a_subscription_without_its_date_is_told_by_its_id_only() -> None:
+def test_a_subscription_without_its_date_is_reported_by_its_id_only() -> None:
     event = delivery("subscription_month_anniversary", subscription={"loyalty_subscription_id": "s-1"})
 
     assert update_of(event).attributes == {"loyalty_subscription_id": {PROGRAM: "s-1"}}
 
 
-def test_a_tier_without_a_name_is_told_by_its_id_only() -> None:
+def test_a_tier_without_a_name_is_reported_by_its_id_only() -> None:
     update = update_of(delivery("tier_association_updated", to_tier={"id": "t-1"}))
 
     assert update.attributes == {"loyalty_tier_ids": {MEDAL: "t-1"}}
@@ -892,7 +892,7 @@ def test_of_two_spellings_of_a_contact_s_field_the_first_that_has_a_value_counts
     assert update.profile == {"email": "a@example.com", "phone": "+4915112345678"}
 
 
-def test_what_is_personal_in_an_unknown_event_is_left_out_and_told() -> None:
+def test_what_is_personal_in_an_unknown_event_is_left_out_and_reported() -> None:
     values: dict[str, Any] = {
         "points": 5,
         "email": "a@example.com",

@@ -122,7 +122,7 @@ def test_an_assigned_coupon_gives_its_code(convercus: Convercus, program: Progra
     assert [(effect.call, effect.of) for effect in program.effects] == [("assign_coupon", "C1")]
 
 
-def test_a_coupon_keeps_its_own_validity_when_none_is_told(convercus: Convercus, program: Program) -> None:
+def test_a_coupon_keeps_its_own_validity_when_none_is_reported(convercus: Convercus, program: Program) -> None:
     assign(client_of(convercus, program))
 
     (coupon,) = program.list_account_coupons("A1")[1]
@@ -158,7 +158,7 @@ def test_an_assigned_coupon_that_is_only_located_is_asked_for_its_code(body: Any
     assert sent[1].url == "https://api.convercus.io/v2/accountcoupons/ac-7/code"
 
 
-def test_an_assigned_coupon_of_which_nothing_is_told_is_not_reported_as_refused() -> None:
+def test_an_assigned_coupon_of_which_nothing_is_reported_is_not_reported_as_refused() -> None:
     client, sent = answering(reply(201))
 
     with pytest.raises(OutcomeUnknown, match="code could not be read"):
@@ -261,7 +261,7 @@ def test_what_holds_no_list_is_not_taken_for_an_empty_one(listed: Any) -> None:
         client.find_booking("A1", "key-1", deadline=soon(0.1))
 
 
-def test_memberships_tell_opt_ins_in_either_form() -> None:
+def test_memberships_report_opt_ins_in_either_form() -> None:
     rows = [
         {"userId": "u1", "memberRole": "OWNER", "optins": [{"type": "Email", "flag": True}, {"type": "SMS"}]},
         {"userId": 2, "allowedOptins": ["Post"], "declinedOptIns": ["Email"]},
@@ -444,7 +444,7 @@ def test_a_write_that_was_turned_away_is_repeated(
     assert (calls(program, call), len(program.effects)) == (3, 1)
 
 
-def test_a_wait_that_does_not_fit_is_told_to_the_caller(convercus: Convercus, program: Program) -> None:
+def test_a_wait_that_does_not_fit_is_reported_to_the_caller(convercus: Convercus, program: Program) -> None:
     program.misbehave(kind="status", status=429, headers={"retry-after": "60"}, times=None)
 
     with pytest.raises(NotSent) as not_sent:
@@ -454,7 +454,7 @@ def test_a_wait_that_does_not_fit_is_told_to_the_caller(convercus: Convercus, pr
     assert (calls(program, "create_booking"), program.effects) == (1, [])
 
 
-def test_where_nobody_listens_nothing_was_sent() -> None:
+def test_where_no_one_listens_nothing_was_sent() -> None:
     api = ConvercusApi(base_url="http://127.0.0.1:1", interaction_id="SHOP-1")
 
     with pytest.raises(NotSent):
@@ -590,7 +590,9 @@ def test_an_expired_token_is_replaced_once_and_the_write_is_done_once(convercus:
     assert (program.logins, len(program.effects)) == (2, 2)
 
 
-def test_a_new_token_that_is_refused_ends_it_without_telling_the_token(convercus: Convercus, program: Program) -> None:
+def test_a_new_token_that_is_refused_ends_it_without_reporting_the_token(
+    convercus: Convercus, program: Program
+) -> None:
     client = client_of(
         convercus, program, auth="login", org=program.id, user_name="bridge", secret="simulated-password"
     )
@@ -675,7 +677,7 @@ def test_without_a_token_nothing_is_sent(convercus: Convercus, program: Program,
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
-def test_a_refused_secret_is_tried_once_and_told_as_what_it_is(
+def test_a_refused_secret_is_tried_once_and_reported_as_what_it_is(
     convercus: Convercus, program: Program, status: int
 ) -> None:
     program.misbehave(kind="status", status=status, body={"error": "invalid_client"}, on="token")
@@ -755,7 +757,7 @@ def test_a_setting_that_cannot_work_is_not_taken(change: dict[str, Any]) -> None
         msgspec.convert(change, ConvercusApi)
 
 
-def test_no_error_tells_a_secret_a_token_or_an_id(convercus: Convercus, program: Program) -> None:
+def test_no_error_reports_a_secret_a_token_or_an_id(convercus: Convercus, program: Program) -> None:
     client = client_of(convercus, program)
     token = client.token(soon(), "")
     values = []

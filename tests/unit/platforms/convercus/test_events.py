@@ -235,7 +235,7 @@ ALL_TYPES: list[tuple[str, Any, Any, Any, Any]] = [
 @pytest.mark.parametrize(
     ("kind", "payload", "properties", "attributes", "profile"), ALL_TYPES, ids=[t[0] for t in ALL_TYPES]
 )
-def test_each_event_type_tells_its_properties_attributes_and_profile(
+def test_each_event_type_reports_its_properties_attributes_and_profile(
     kind: str,
     payload: Json,
     properties: dict[str, Json],
@@ -257,7 +257,7 @@ def test_the_table_above_holds_all_seventeen_types() -> None:
 
 
 @pytest.mark.parametrize(("kind", "payload"), [t[:2] for t in ALL_TYPES], ids=[t[0] for t in ALL_TYPES])
-def test_no_event_property_tells_who_the_person_is_or_a_token(kind: str, payload: Any) -> None:
+def test_no_event_property_reports_who_the_person_is_or_a_token(kind: str, payload: Any) -> None:
     whole = membership() | transaction() | {"token": "secret", "pushToken": "secret"} | (payload or {})
 
     update = read(event(kind, whole))
@@ -302,7 +302,7 @@ def test_every_spelling_of_a_type_is_the_same_event(spelling: str) -> None:
         ("push_token_created", {"pushToken": {"platform": "IOS"}}, {"platform": "IOS"}),
     ],
 )
-def test_a_wrapped_payload_tells_the_same_as_a_flat_one(kind: str, wrapped: Json, flat: Json) -> None:
+def test_a_wrapped_payload_reports_the_same_as_a_flat_one(kind: str, wrapped: Json, flat: Json) -> None:
     assert read(event(kind, wrapped)) == read(event(kind, flat))
 
 
@@ -403,12 +403,12 @@ def test_without_an_event_id_equal_content_has_an_equal_id(blank: Json) -> None:
     assert read(sent).event_id == convercus.event_id(sent)
 
 
-def test_the_member_of_an_event_whose_payload_is_no_object_is_not_told() -> None:
+def test_the_member_of_an_event_whose_payload_is_no_object_is_not_reported() -> None:
     with pytest.raises(Invalid, match="payload: is not an object"):
         convercus.member(event("user_logged_in", "APP"))
 
 
-def test_an_account_with_several_memberships_tells_only_its_owner() -> None:
+def test_an_account_with_several_memberships_reports_only_its_owner() -> None:
     update = read(event("account_created", account()))
 
     assert update.profile["first_name"] == "Jane"

@@ -154,7 +154,7 @@ def test_what_the_mapping_does_not_name_is_sent_as_it_is_called() -> None:
         ("user_logged_in", {"ipAddress": "192.0.2.1", "browser": "Firefox"}, 1),
     ],
 )
-def test_what_may_tell_who_the_person_is_is_not_sent_but_told(kind: str, fields: Any, lost: Any) -> None:
+def test_what_may_report_who_the_person_is_is_not_sent_but_reported(kind: str, fields: Any, lost: Any) -> None:
     update = read(kind, fields)
 
     withheld = [one for one in update.unknown if one.withheld]
@@ -214,7 +214,7 @@ def test_a_custom_property_that_cannot_be_used_is_named() -> None:
     ],
     ids=lambda payload: next(iter(payload))[:20],
 )
-def test_what_an_event_costs_is_bounded_and_so_is_what_is_told_of_it(payload: dict[str, Json]) -> None:
+def test_what_an_event_costs_is_bounded_and_so_is_what_is_reported_of_it(payload: dict[str, Json]) -> None:
     began = time.process_time()
 
     update = read("membership_changed", payload)
@@ -225,7 +225,7 @@ def test_what_an_event_costs_is_bounded_and_so_is_what_is_told_of_it(payload: di
     assert len(update.custom) <= MAX_ENTRIES
 
 
-def test_the_last_refusal_tells_how_many_more_there_are() -> None:
+def test_the_last_refusal_reports_how_many_more_there_are() -> None:
     update = read("user_changed", {"customProperties": [1] * 30})
 
     assert len(update.field_errors) == MAX_FIELD_ERRORS
@@ -271,7 +271,7 @@ def test_a_sale_that_is_said_not_to_be_taken_back_keeps_its_price(name: str, sai
         ({"sku": "1", "capacity": 5, "velocity": 2, "at": "2 @ 5"}, None, []),
     ],
 )
-def test_what_is_personal_in_a_line_item_is_left_out_and_told(
+def test_what_is_personal_in_a_line_item_is_left_out_and_reported(
     item: dict[str, Json], sent: dict[str, Json] | None, withheld: list[str]
 ) -> None:
     sale: dict[str, Json] = {"transactionId": "T", "transactionType": "EARNTRANSACTION", "amount": 5, "currency": "EUR"}

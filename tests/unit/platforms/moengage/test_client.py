@@ -30,7 +30,7 @@ def test_a_data_call_is_signed_in_for_its_workspace(path: str) -> None:
     ("endpoint", "region"),
     [(ENDPOINT, "03"), ("https://api-101.moengage.com", "101"), ("http://127.0.0.1:8000", "01")],
 )
-def test_a_test_of_the_connection_tells_the_data_center(endpoint: str, region: str) -> None:
+def test_a_test_of_the_connection_reports_the_data_center(endpoint: str, region: str) -> None:
     request = check_connection(endpoint, "WS", "key")
 
     assert (request.method, request.url) == ("POST", f"{endpoint}/v1/integrations/authentication")

@@ -542,7 +542,7 @@ def test_an_event_without_a_usable_name_or_time_is_refused_and_the_attributes_go
     assert translation.attributes == {("x",): 1}
 
 
-def test_of_too_many_properties_the_first_are_sent_and_the_others_told() -> None:
+def test_of_too_many_properties_the_first_are_sent_and_the_others_reported() -> None:
     translation = moengage.translate(update(event=event({f"p{n}": n for n in range(102)})), RULES)
 
     sent = read(translation.event)["actions"][0]["attributes"]
@@ -552,7 +552,7 @@ def test_of_too_many_properties_the_first_are_sent_and_the_others_told() -> None
     ]
 
 
-def test_of_too_large_an_event_the_largest_properties_are_left_out_and_told() -> None:
+def test_of_too_large_an_event_the_largest_properties_are_left_out_and_reported() -> None:
     large: dict[str, Json] = {f"large{n}": ["x" * 450] * 50 for n in range(5)}
     source = event({"small": 1, **large, "larger": ["x" * 460] * 50})
 
@@ -623,7 +623,7 @@ def test_a_reversal_has_a_negative_price() -> None:
     assert read(translation.purchase)["actions"][0]["attributes"]["price"] == -12.5
 
 
-def test_a_refusal_of_a_purchase_is_told_as_one() -> None:
+def test_a_refusal_of_a_purchase_is_reported_as_one() -> None:
     translation = moengage.translate(update(purchase=purchase(properties={"x": [0] * 51})), RULES)
 
     assert refused(translation) == [("purchase", "purchase.properties.x", "has more than 50 elements")]
@@ -799,7 +799,7 @@ def test_of_a_single_call_the_object_is_the_culprit(answer: Reply) -> None:
         ({}, None),
     ],
 )
-def test_a_wait_is_told_in_seconds_or_as_an_epoch(headers: dict[str, str], seconds: float | None) -> None:
+def test_a_wait_is_reported_in_seconds_or_as_an_epoch(headers: dict[str, str], seconds: float | None) -> None:
     verdict = moengage.judge(reply(429, failed("RateLimitError"), **headers), [], NOW)
 
     assert isinstance(verdict, Wait)
@@ -1027,7 +1027,9 @@ _UPDATES = st.builds(
 
 
 @given(_UPDATES, st.sampled_from([RULES, UNSET, SEND]))
-def test_whatever_is_sent_obeys_the_limits_and_what_is_not_is_told(update: MemberUpdate, rules: MoEngageRules) -> None:
+def test_whatever_is_sent_obeys_the_limits_and_what_is_not_is_reported(
+    update: MemberUpdate, rules: MoEngageRules
+) -> None:
     try:
         translation = moengage.translate(update, rules)
     except Invalid:

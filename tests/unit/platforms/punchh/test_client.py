@@ -128,7 +128,7 @@ def test_a_signup_is_taken_by_a_punchh_that_checks_it(punchh: Punchh, api: Punch
     assert user.fields == ANN | {"external_source": "customer_id"}
 
 
-def test_the_source_is_told_with_an_id_only() -> None:
+def test_the_source_is_reported_with_an_id_only() -> None:
     wire = Wire(200, {"user": {"user_id": 7}})
 
     sign_up(wire, user={"email": "ann@example.com"})
@@ -214,7 +214,7 @@ def test_a_second_signup_says_that_the_member_exists(punchh: Punchh) -> None:
         pytest.param(400, b"<html>", "", "", id="a page"),
     ],
 )
-def test_a_refusal_is_told_by_code_and_reason_without_personal_data(
+def test_a_refusal_is_reported_by_code_and_reason_without_personal_data(
     status: int, body: Any, code: str, reason: str | None
 ) -> None:
     with pytest.raises(UpstreamRejected) as refusal:
@@ -241,7 +241,7 @@ def test_a_refusal_is_told_by_code_and_reason_without_personal_data(
         pytest.param(Wire(408), OutcomeUnknown, None, id="408"),
     ],
 )
-def test_a_failure_tells_whether_the_call_may_have_been_carried_out(
+def test_a_failure_reports_whether_the_call_may_have_been_carried_out(
     call: Any, wire: Wire, error: type[Any], retry_after: float | None
 ) -> None:
     with pytest.raises(error) as failure:

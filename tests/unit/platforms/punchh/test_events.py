@@ -285,7 +285,7 @@ def test_the_name_of_an_event_is_one_of_a_fixed_set(given_name: str, name: str, 
 
 
 @pytest.mark.parametrize("kind", ["user_signup", "confirmation_email", "reset_password_instruction"])
-def test_a_notification_whose_payload_is_the_user_tells_the_user(kind: str) -> None:
+def test_a_notification_whose_payload_is_the_user_reports_the_user(kind: str) -> None:
     update = read(event("transactional_notifications", user(), event_type=kind))
 
     assert update.profile["first_name"] == "Jane"
@@ -395,7 +395,7 @@ def test_a_users_event_may_have_its_user_beside_the_payload() -> None:
         ("redemptions", {"user": {"email": " ", "first_name": "Jane"}}, "names no user"),
     ],
 )
-def test_what_names_nobody_is_refused_since_nothing_is_worth_waiting_for(
+def test_what_names_no_one_is_refused_since_nothing_is_worth_waiting_for(
     family: str, payload: Json, reason: str
 ) -> None:
     delivery = event(family, payload)
@@ -543,7 +543,9 @@ def test_profile_fields_are_normalised_and_null_or_blank_removes_them(
         ({"account_balance": balance(net_balance=SECRET)}, "payload.account_balance.net_balance"),
     ],
 )
-def test_an_unusable_field_is_told_without_its_value_and_the_rest_goes_on(changes: dict[str, Json], field: str) -> None:
+def test_an_unusable_field_is_reported_without_its_value_and_the_rest_goes_on(
+    changes: dict[str, Json], field: str
+) -> None:
     update = read(event("users", user(**changes)))
 
     assert [(refusal.part, refusal.field) for refusal in update.field_errors] == [("attributes", field)]
@@ -655,7 +657,7 @@ def test_an_id_that_is_no_number_stays_a_text(identifier: str) -> None:
 @pytest.mark.parametrize(
     ("action", "status"), [("delete", "active"), ("update", "deleted"), ("Delete", None), ("update", "anonymized")]
 )
-def test_of_a_deleted_guest_nothing_but_that_is_told(action: str, status: str | None) -> None:
+def test_of_a_deleted_guest_nothing_but_that_is_reported(action: str, status: str | None) -> None:
     update = read(event("users", user(user_status=status), action=action))
 
     assert (update.profile, update.attributes) == ({}, {"punchh_user_status": "deleted"})
@@ -846,7 +848,7 @@ def test_a_reward_goes_to_braze() -> None:
 
 @pytest.mark.parametrize("nothing", [None, "", " "])
 @pytest.mark.parametrize("family", ["checkins", "users"])
-def test_what_one_of_two_users_leaves_blank_the_other_tells(family: str, nothing: Json) -> None:
+def test_what_one_of_two_users_leaves_blank_the_other_reports(family: str, nothing: Json) -> None:
     blank = user(email=nothing, first_name=nothing, phone=nothing, external_source_id=nothing)
     source = user(first_name="Ann")
 
@@ -859,7 +861,7 @@ def test_what_one_of_two_users_leaves_blank_the_other_tells(family: str, nothing
         assert (update.profile["first_name"], update.profile["phone"]) == ("Ann", "+12015550123")
 
 
-def test_fields_that_are_never_sent_are_told_with_the_reason() -> None:
+def test_fields_that_are_never_sent_are_reported_with_the_reason() -> None:
     source = user(authentication_token=SECRET, wallet={"card": {"number": "4111", "brand": "V"}}, passes=[{"pin": "1"}])
 
     update = punchh.read(event("checkins", {"user": source}), PunchhRules(), member="C-1", received=JUST_AFTER)
@@ -871,7 +873,7 @@ def test_fields_that_are_never_sent_are_told_with_the_reason() -> None:
     ]
 
 
-def test_of_a_deleted_guest_it_is_told_that_nothing_else_is_sent() -> None:
+def test_of_a_deleted_guest_it_is_reported_that_nothing_else_is_sent() -> None:
     update = punchh.read(event("users", user(user_status="deleted")), PunchhRules(), member="C-1", received=JUST_AFTER)
 
     assert [(one.field, one.withheld) for one in update.unknown] == [("user", "is not sent of a deleted guest")]
