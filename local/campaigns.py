@@ -40,7 +40,7 @@ def campaigns(bundle: Deployed) -> bool:
         (
             "assign to many",
             "campaigns/WELCOME/assign/batch",
-            {"account_ids": ["C00002", "C00003", "unknown"], "dispatch_id": "d4"},
+            {"account_ids": ["C00002", "C00003", "C99999"], "dispatch_id": "d4"},
         ),
     ]
     good = True
@@ -54,7 +54,7 @@ def campaigns(bundle: Deployed) -> bool:
     for title, path in (
         ("profile", f"members/{MEMBER}/profile"),
         ("coupons", f"members/{MEMBER}/coupons?lang=de"),
-        ("unknown member", "members/unknown/profile"),
+        ("unknown member", "members/C99999/profile"),
     ):
         reply = _get(bundle, path)
         good &= ("error" in reply.json()) == (title == "unknown member")

@@ -107,8 +107,8 @@ def test_each_campaign_and_each_member_has_a_code(
 def test_a_member_is_known_from_a_delivery(diner: Api, punchh: Punchh, stores: DeliverySettings) -> None:
     teller = guest(1)
     signed_up = punchh.business.sign_up(email="ann.ash@example.com")
-    told = event(teller, NOW - 60, "users")
-    told["payload"] |= {"user_id": signed_up.user_id}
+    source = event(teller, NOW - 60, "users")
+    source["payload"] |= {"user_id": signed_up.user_id}
     moengage = MoEngage(lambda: NOW)
     moengage.workspace("W1", key="data-key")
     with recording(moengage):
@@ -116,10 +116,10 @@ def test_a_member_is_known_from_a_delivery(diner: Api, punchh: Punchh, stores: D
         engagement = {"platform": "moengage", "api_endpoint": moengage.url, "workspace_id": "W1"}
         secrets = {"moengage_data_key": "data-key", "webhook_credential": "bridge:webhook-password"}
         repository.save(stores, before, "diner", merge(before.connection, {"engagement": engagement}), secrets)
-        assert delivered(delivery("punchh", told, program="diner"))["statusCode"] == 200
+        assert delivered(delivery("punchh", source, program="diner"))["statusCode"] == 200
         forwarded(stores)
 
-    answer = ask(diner, str(told["payload"]["external_source_id"]))
+    answer = ask(diner, str(source["payload"]["external_source_id"]))
 
     assert answer.body == {"coupon_code": punchh.business.coupons[0].code}
 
@@ -195,12 +195,12 @@ def test_a_guest_whom_punchh_does_not_know_is_not_found(diner: Api, punchh: Punc
     assert ask(diner, member).body == NO_MEMBER
 
 
-@pytest.mark.parametrize("told", [{}, {"email": ""}, {"email": None}], ids=["left out", "blank", "null"])
+@pytest.mark.parametrize("changes", [{}, {"email": ""}, {"email": None}], ids=["left out", "blank", "null"])
 def test_no_code_is_made_for_a_blank_address(
-    diner: Api, punchh: Punchh, member: str, told: dict[str, Any], caplog: pytest.LogCaptureFixture
+    diner: Api, punchh: Punchh, member: str, changes: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     (known,) = punchh.business.users
-    punchh.faults.add(kind="status", status=200, body={"user_id": known.user_id, "first_name": "Ånnabel", **told})
+    punchh.faults.add(kind="status", status=200, body={"user_id": known.user_id, "first_name": "Ånnabel", **changes})
 
     answer = ask(diner, member)
 
@@ -393,21 +393,21 @@ def test_who_asks_while_another_does_waits_for_that_code(stores: DeliverySetting
 
 
 def test_who_cannot_wait_any_longer_is_told(stores: DeliverySettings) -> None:
-    told: list[str] = []
+    values: list[str] = []
 
     def first() -> str:
         with pytest.raises(InProgress):
             coupon_codes.get_or_generate(
                 stores, CodeKey("diner", "c-1", "7"), None, lambda: "X", deadline=0.0, days=None
             )
-        told.append("in progress")
+        values.append("in progress")
         return "FIRST"
 
     assert (
         coupon_codes.get_or_generate(stores, CodeKey("diner", "c-1", "7"), None, first, deadline=FAR, days=None)
         == "FIRST"
     )
-    assert told == ["in progress"]
+    assert values == ["in progress"]
 
 
 def test_who_died_asking_holds_nobody_up(stores: DeliverySettings) -> None:

@@ -13,7 +13,7 @@ from loyalty_bridge.settings import DeliverySettings
 from simulators.braze import Braze
 from tests.conftest import KEY, connect
 from tests.support.events import event, queued
-from tests.support.parked import on_shelf
+from tests.support.parked import load_parked
 
 SALES: list[dict[str, Any]] = [
     {"transactionId": "T1", "transactionType": "EARNTRANSACTION", "amount": "19.99", "currencyCode": "EUR"},
@@ -63,7 +63,7 @@ def test_a_refund_of_no_order_is_rejected_and_its_purchase_and_event_arrive(
     workspace = braze.workspace(KEY)
     assert outcome.to_retry == []
     assert (len(workspace.purchases), len(workspace.events), len(workspace.orders)) == (1, 1, 0)
-    [rejected] = on_shelf(stores, "rejected")
+    [rejected] = load_parked(stores, "rejected")
     assert [(error.part, error.field) for error in rejected.field_errors] == [("order", "purchase.order_id")]
 
 
