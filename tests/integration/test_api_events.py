@@ -158,7 +158,7 @@ def test_the_batch_of_the_events_is_planned_carried_out_and_reported(demo: Api) 
     assert answered("assign_coupon_batch/progress")[1]["planned"] == 3
     assert run("carry_out_batch/sqs_batch") == {"batchItemFailures": []}
     value = answered("assign_coupon_batch/progress")[1]
-    assert (value["succeeded"], value["refused"], value["planned"]) == (2, 1, 0)
+    assert (value["succeeded"], value["rejected"], value["planned"]) == (2, 1, 0)
     assert sorted(demo.done("assign_coupon")) == ["C00002", "C00003"]
 
 
