@@ -441,7 +441,7 @@ def test_a_defect_of_ours_does_not_make_brevo_discard_an_event(
     assert '"webhook_failed":[1.0]' in capsys.readouterr().out
     assert caplog.records[-1].levelname == "ERROR"
     text = str(caplog.records[-1].__dict__)
-    assert "RuntimeError in read:" in text
+    assert "RuntimeError in parse_settings:" in text
     assert "PARKED_BUCKET" not in text  # a message may hold what was delivered
 
 
@@ -455,7 +455,7 @@ def test_a_defect_of_ours_is_found_among_the_errors_of_no_program(
     code, output, _ = bridge("errors", "-", "--code", "failed", "--json")
 
     assert code == 0
-    assert ["RuntimeError in read:" in line["reason"] for line in json.loads(output)["errors"]] == [True]
+    assert ["RuntimeError in parse_settings:" in line["reason"] for line in json.loads(output)["errors"]] == [True]
 
 
 # --- Being fast, and being there.
