@@ -182,16 +182,16 @@ def test_pages_follow_one_another(stores: DeliverySettings, clock: Clock, limit:
     for number in range(7):
         note(stores, f"reason {number}")
         clock.move(hours=7)
-    told, page = [], ""
+    result, page = [], ""
 
     while True:
         found = activity.errors(stores, "demo", limit=limit, page=page)
-        told += [line.reason for line in found.lines]
+        result += [line.reason for line in found.lines]
         page = found.next
         if not page:
             break
 
-    assert told == [f"reason {number}" for number in reversed(range(7))]
+    assert result == [f"reason {number}" for number in reversed(range(7))]
 
 
 @pytest.mark.parametrize("page", ["x", "1", "1.2026", "1.2026-13-01#a", "#"])

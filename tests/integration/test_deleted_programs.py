@@ -102,7 +102,7 @@ def test_deletion_removes_all_that_is_stored_of_a_program_and_nothing_of_another
     done = removal.delete(world.settings, "demo", 20)
 
     assert done
-    assert {"connection", "gate"} <= set(before[0])
+    assert {"connection", "delivery_state"} <= set(before[0])
     assert len(before[0]) >= 10
     assert world.stored("demo") == ["deleted"]
     assert world.stored("demo-2") == before[1]

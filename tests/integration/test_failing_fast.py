@@ -120,7 +120,7 @@ def _fail_since(settings: DeliverySettings, then: float) -> None:
     """Let as much time pass for the program as was not slept."""
     aws.dynamodb().update_item(
         TableName=settings.programs_table,
-        Key={"program": {"S": "demo"}, "item": {"S": "gate"}},
+        Key={"program": {"S": "demo"}, "item": {"S": "delivery_state"}},
         UpdateExpression="SET failing_since = :then",
         ExpressionAttributeValues={":then": {"N": f"{then:.3f}"}},
     )

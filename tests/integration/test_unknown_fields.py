@@ -31,7 +31,7 @@ def test_explain_shows_what_is_sent_as_it_is_and_what_is_not_sent_and_why(
     [value] = explain(stores, json.dumps(SALE).encode())["events"]
 
     assert value["sent_as_it_is"] == ["tenderItems"]
-    assert value["not_sent"]["customerEmail"] == "may tell who the person is"
+    assert value["not_sent"]["customerEmail"] == "may show who the person is"
     assert "a@example.com" not in json.dumps(value)
 
 
@@ -44,7 +44,7 @@ def test_each_program_counts_them_by_type_of_event(stores: DeliverySettings, bra
 
     found = activity.unknown_fields(stores, "demo", 7)
     assert [(one.event, one.field, one.sent, one.count) for one in found] == [
-        ("convercus_account_transaction", "customerEmail", "may tell who the person is", 2),
+        ("convercus_account_transaction", "customerEmail", "may show who the person is", 2),
         ("convercus_account_transaction", "tenderItems", "is sent", 2),
     ]
     assert activity.unknown_fields(stores, "other", 7) == []

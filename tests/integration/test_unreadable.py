@@ -138,12 +138,12 @@ def test_records_are_held_in_order_until_the_settings_can_be_read(world: World, 
 def test_records_are_held_until_an_operator_writes_an_unreadable_delivery_state_again(
     world: World, damage: Item
 ) -> None:
-    world.write(world.item("gate") | damage)
+    world.write(world.item("delivery_state") | damage)
     world.come("e1")
 
     world.deliver()
     release.run_schedule(world.settings, 20, check_connection)
-    kept_as_it_was = {name: world.item("gate").get(name) for name in damage}
+    kept_as_it_was = {name: world.item("delivery_state").get(name) for name in damage}
     meanwhile = world.there("good"), world.there("odd"), world.held()
     programs.release(world.settings, repository.load(world.settings, ["odd"])["odd"])
     release.run_schedule(world.settings, 20, check_connection)
@@ -160,7 +160,7 @@ def test_what_was_held_is_looked_for_however_long_the_settings_could_not_be_read
     world.write(DAMAGED_SETTINGS["no JSON"](world.before))
     world.come("e1")
     world.deliver()
-    world.write(world.item("gate") | {"watch_until": {"N": "1"}})  # a day ago
+    world.write(world.item("delivery_state") | {"watch_until": {"N": "1"}})  # a day ago
 
     release.run_schedule(world.settings, 20, check_connection)
     world.write(world.before)

@@ -133,7 +133,7 @@ class ErrorPage:
     next: str = ""
 
 
-def write(settings: ActivitySettings, tally: Recorder) -> None:
+def write(settings: ActivitySettings, recorder: Recorder) -> None:
     """Add the recorded activity to the table: one write for each program and endpoint, one for each different error.
 
     Statistics are worth no delay: no write is repeated, and after a failure there is none for `PAUSE_SECONDS`. The
@@ -141,7 +141,7 @@ def write(settings: ActivitySettings, tally: Recorder) -> None:
     """
     if not settings.activity_table:
         return
-    updates = [*map(_counts_update, tally.counts.items()), *map(_error_update, tally.problems.items())]
+    updates = [*map(_counts_update, recorder.counts.items()), *map(_error_update, recorder.problems.items())]
     if lost := len(updates) - sum(aws.run_in_parallel(partial(_is_written, settings.activity_table), updates)):
         _count_lost(lost)
 

@@ -153,7 +153,7 @@ def _chart(
 
 
 def _step(days: Sequence[str]) -> float:
-    """Give each day its width; a few days do not fill the chart."""
+    """Return each day its width; a few days do not fill the chart."""
     return min((WIDTH - _LEFT) / max(len(days), 1), 96)
 
 

@@ -169,7 +169,7 @@ class ErrorOfADay(_Answer):
 
 
 class Errors(_Answer):
-    """A page of the error history; `next` is told to get the page after it, and empty on the last one."""
+    """A page of the error history; `next` asks for the page after it and is empty on the last one."""
 
     errors: list[ErrorOfADay]
     next: str

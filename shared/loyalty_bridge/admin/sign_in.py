@@ -116,10 +116,10 @@ def _exchange(settings: AdminSettings, origin: str, code: str, verifier: str) ->
             headers["authorization"] = _basic(settings.sign_in_client, kept["SecretString"])
             client = {}  # an issuer may reject a client that is named twice
     request = Request("POST", configuration["token_endpoint"], headers, urlencode(form | client).encode())
-    status, told = operators.call_issuer(request)
-    token = told.get("id_token") if status == 200 else None
+    status, result = operators.call_issuer(request)
+    token = result.get("id_token") if status == 200 else None
     if not isinstance(token, str):
-        _log_rejection(f"token, {status}", told.get("error"))
+        _log_rejection(f"token, {status}", result.get("error"))
         raise Unauthorized("the issuer did not sign you in")
     return token
 

@@ -94,9 +94,9 @@ def check_origin(request: Request) -> None:
     """
     if request.method in {"GET", "HEAD"}:
         return
-    told = request.headers.get("origin")
+    given_origin = request.headers.get("origin")
     site = request.headers.get("sec-fetch-site")
-    if told != origin(request) if told is not None else site != "same-origin":
+    if given_origin != origin(request) if given_origin is not None else site != "same-origin":
         raise Forbidden("the request does not come from this page")
 
 

@@ -25,13 +25,13 @@ def stats(program: ActivityArgument, days: DaysOption = 30, json_output: JsonOpt
 
     Example: bridge stats demo --days 7
     """
-    told = service.load_statistics(stack.context(), program, days)
+    result = service.load_statistics(stack.context(), program, days)
     if json_output:
-        show(reports.to_dict(program, told), as_json=True)
+        show(reports.to_dict(program, result), as_json=True)
         return
-    totals = reports.totals(told)
+    totals = reports.totals(result)
     seen = [name for name in EVENTS if any(counts.events[name] for counts in totals.values())]
-    show([_day(str(day.day), day.total, seen) for day in told if day.endpoints], as_json=False)
+    show([_day(str(day.day), day.total, seen) for day in result if day.endpoints], as_json=False)
     if totals:
         show([_calls(name, counts) for name, counts in totals.items()], as_json=False)
 
@@ -72,9 +72,9 @@ def errors(
 
 
 def _row(line: ErrorLine) -> dict[str, Any]:
-    told = line.to_dict()
+    result = line.to_dict()
     some = f"{', '.join(line.records[:2])}{', …' if len(line.records) > 2 else ''}"
-    return {name: told[name] for name in ("last", "count", "endpoint", "platform", "code", "reason")} | {
+    return {name: result[name] for name in ("last", "count", "endpoint", "platform", "code", "reason")} | {
         "records": some
     }
 

@@ -161,7 +161,7 @@ def decode(message: InboundMessage, fetch: Callable[[str], bytes]) -> SourceReco
     Raises
     ------
     Invalid
-        It is not JSON, does not tell its program, or is an envelope or an aggregated record that cannot be opened.
+        It is not JSON, names no program, or is an envelope or an aggregated record that cannot be opened.
     """
     if message.data.startswith(aggregates.MAGIC):
         raise Invalid("record", "is packed as the Kinesis Producer Library does, but damaged")
@@ -231,7 +231,7 @@ def _program(document: Json) -> str:
     if not objects:
         raise Invalid("record", "is neither an object nor an array of objects")
     named = [name for one in objects if (name := program_of(one)) is not None]
-    # Most of an array tell its program; an element of another one is refused on its own.
+    # The program of most elements is the program of the array; an element of another one is rejected alone.
     usable = Counter(name for name in named if isinstance(name, str | int)).most_common(1)
     return _program_id(usable[0][0] if usable else next(iter(named), None), "programId")
 

@@ -61,14 +61,14 @@ def explain(settings: DeliverySettings, data: bytes, program_id: str = "") -> di
     program = repository.load(settings, [record.program]).get(record.program)
     if program is None:
         raise Invalid("programId", "is not the id of a program")
-    told, unusable = envelope.split(record, program.source)
-    if not told:
+    result, unusable = envelope.split(record, program.source)
+    if not result:
         raise unusable[0][1]
     return {
         "program": program.id,
         "not_connected_because_missing": program.missing(),
         "delivery_state": program.delivery_state.unreadable or program.delivery_state.state,
-        "events": [_event(settings, message, record, event, program) for _, event in told]
+        "events": [_event(settings, message, record, event, program) for _, event in result]
         + [_rejected(error) for _, error in unusable],
     }
 

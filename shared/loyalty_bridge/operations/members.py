@@ -55,12 +55,12 @@ def _forget_alias(settings: DeliverySettings, name: str, member: str) -> None:
     """Remove a member from an alias, and delete an alias without members."""
     client = aws.dynamodb()
     only: Any = {"TableName": settings.members_table, "Key": {"member": {"S": name}}}
-    told: Any = {":member": {"SS": [member]}}
+    values: Any = {":member": {"SS": [member]}}
     others = client.exceptions.ConditionalCheckFailedException
     try:
-        client.delete_item(**only, ConditionExpression="members = :member", ExpressionAttributeValues=told)
+        client.delete_item(**only, ConditionExpression="members = :member", ExpressionAttributeValues=values)
     except others:
-        client.update_item(**only, UpdateExpression="DELETE members :member", ExpressionAttributeValues=told)
+        client.update_item(**only, UpdateExpression="DELETE members :member", ExpressionAttributeValues=values)
 
 
 def _leases(program: str, member: str) -> tuple[str, str]:

@@ -76,22 +76,22 @@ def configuration(settings: AdminSettings) -> Mapping[str, str]:
 
     issuer = settings.sign_in_issuer
     url = settings.sign_in_configuration or f"{issuer.rstrip('/')}/.well-known/openid-configuration"
-    status, told = call_issuer(Request("GET", _safe(url), {"accept": "application/json"}))
-    if status != 200 or told.get("issuer") != issuer:
+    status, payload = call_issuer(Request("GET", _safe(url), {"accept": "application/json"}))
+    if status != 200 or payload.get("issuer") != issuer:
         raise Unavailable("the issuer's configuration is not one of this issuer")
-    if any(not isinstance(told.get(name), str) for name in _NEEDED):
+    if any(not isinstance(payload.get(name), str) for name in _NEEDED):
         raise Unavailable("the issuer's configuration is not complete")
     addresses = {
         name: _safe(text)
-        for name, text in told.items()
+        for name, text in payload.items()
         if isinstance(text, str) and name.endswith(("_endpoint", "_uri"))
     }
-    return addresses | {CLIENT_AUTHENTICATION: _client_authentication(told)}
+    return addresses | {CLIENT_AUTHENTICATION: _client_authentication(payload)}
 
 
-def _client_authentication(told: Mapping[str, Any]) -> str:
+def _client_authentication(document: Mapping[str, Any]) -> str:
     """Choose how the client sends its secret: in a header, unless the issuer accepts only the form."""
-    methods = told.get("token_endpoint_auth_methods_supported")
+    methods = document.get("token_endpoint_auth_methods_supported")
     posts = isinstance(methods, list) and "client_secret_post" in methods and "client_secret_basic" not in methods
     return "client_secret_post" if posts else "client_secret_basic"
 
@@ -117,12 +117,12 @@ def call_issuer(request: Request) -> tuple[int, Mapping[str, Any]]:
     except (NotSent, OutcomeUnknown) as error:  # both mean the same for a read
         raise Unavailable(f"the issuer: {error}") from None
     try:
-        told = json.loads(reply.body)
+        payload = json.loads(reply.body)
     except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
+        payload = None
+    if not isinstance(payload, dict):
         raise Unavailable("the issuer does not answer as it should")
-    return reply.status, told
+    return reply.status, payload
 
 
 def _safe(url: str) -> str:
@@ -173,8 +173,8 @@ def _key_set(url: str, seconds: float) -> list[Mapping[str, Any]]:
 
     if url in _key_sets and not clocks.is_past(_key_sets[url][0], seconds):
         return _key_sets[url][1]
-    status, told = call_issuer(Request("GET", url, {"accept": "application/json"}))
-    listed = told.get("keys")
+    status, payload = call_issuer(Request("GET", url, {"accept": "application/json"}))
+    listed = payload.get("keys")
     keys: list[Mapping[str, Any]] = [
         key
         for key in (listed if isinstance(listed, list) else [])
@@ -210,7 +210,7 @@ def verified_claims(settings: AdminSettings, token: str, *, nonce: str | None = 
         # Cognito's access tokens have no audience: they name the client in a claim of its own.
         # https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-access-token.html
         is_access = _unverified(token).get("token_use") == "access"
-        told = jwt.decode(
+        payload = jwt.decode(
             token,
             key,
             algorithms=ALGORITHMS,
@@ -221,25 +221,25 @@ def verified_claims(settings: AdminSettings, token: str, *, nonce: str | None = 
         )
     except jwt.PyJWTError:
         raise Unauthorized("the token is not valid") from None
-    client = told.get("client_id") if is_access else told.get("azp", settings.sign_in_client)
-    use = told.get("token_use", "id")
-    signs_in = nonce is None or (not is_access and told.get("nonce") == nonce)
+    client = payload.get("client_id") if is_access else payload.get("azp", settings.sign_in_client)
+    use = payload.get("token_use", "id")
+    signs_in = nonce is None or (not is_access and payload.get("nonce") == nonce)
     if client != settings.sign_in_client or use not in ("id", "access") or not signs_in:
         raise Unauthorized("the token is not valid")
-    return cast("Mapping[str, Any]", told)
+    return cast("Mapping[str, Any]", payload)
 
 
 def _unverified(token: str) -> Mapping[str, Any]:
     import jwt
 
-    told: Mapping[str, Any] = jwt.decode(token, options={"verify_signature": False})
-    return told
+    result: Mapping[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return result
 
 
 def operator_of(settings: AdminSettings, claims: Mapping[str, Any]) -> Operator:
     """Return the operator whom the claims describe; the groups decide the programs."""
-    told = claims.get(settings.sign_in_groups)
-    listed = [told] if isinstance(told, str) else told if isinstance(told, list) else []
+    answer = claims.get(settings.sign_in_groups)
+    listed = [answer] if isinstance(answer, str) else answer if isinstance(answer, list) else []
     groups = {one for one in listed if isinstance(one, str)}
     prefix = f"{settings.operators_group}:"
     name = next((claims[key] for key in ("email", "preferred_username", "cognito:username") if key in claims), "")

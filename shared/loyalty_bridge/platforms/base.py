@@ -84,7 +84,7 @@ class SplitRequired:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing was taken; may be repeated after `seconds` (None: not told, back off)."""
+    """Nothing was taken; may be repeated after `seconds` (None: the reply names no time, so back off)."""
 
     seconds: float | None
     reason: str
@@ -142,10 +142,10 @@ class EngagementPlatform(Protocol):
         """Serialise the attribute values of one member (usually one object)."""
 
     def weigh(self, item: WireObject, rules: Any) -> tuple[int, ...]:
-        """Tell how much of each limit of a request an object uses."""
+        """Return how much of each limit of a request an object uses."""
 
     def capacity(self, rules: Any) -> tuple[int, ...]:
-        """Tell each limit of a request, in the order of `weigh`."""
+        """Return each limit of a request, in the order of `weigh`."""
 
     def body(self, objects: Sequence[WireObject]) -> bytes:
         """Assemble the request body."""
@@ -154,7 +154,7 @@ class EngagementPlatform(Protocol):
         """Make an object that the destination takes and that changes nothing: it shows whether data is taken."""
 
     def judge(self, reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
-        """Tell what a reply means. `now` is the time of the reply in epoch seconds."""
+        """Return what a reply means. `now` is the time of the reply in epoch seconds."""
 
 
 class LoyaltyPlatform(Protocol):
@@ -170,11 +170,11 @@ class LoyaltyPlatform(Protocol):
     OWNER_ALIAS_PREFIX: str
     """Beginning of the aliases that own a member: a member has one of them at a time; empty: there are none."""
     OWNER_ATTRIBUTES: frozenset[str]
-    """The attributes that tell who the owner is, besides profile and custom attributes."""
+    """Attributes that describe the owner, besides profile and custom attributes."""
     UNRESOLVED_ERROR: tuple[str, str]
-    """With which field and reason an event is refused whose `alias` nobody has told about; where there are aliases."""
+    """Field and reason of the rejection when the `alias` of an event is not known."""
     AMBIGUOUS_ERRORS: Mapping[str, tuple[str, str]]
-    """The same for aliases that mean one member and have been told of several, by what they begin with up to ``:``."""
+    """Field and reason when an alias of one member means several, by its prefix up to ``:``."""
 
     def complete(self, event: Json, event_name: str, received: datetime, /) -> Json:
         """Return an event of a webhook delivery with what it lacks; the same object when it lacks nothing.
@@ -189,19 +189,19 @@ class LoyaltyPlatform(Protocol):
         """Take a record apart into events."""
 
     def member(self, event: Json, rules: Any, /) -> str | None:
-        """Tell the member that an event is about; None when it names only another id of theirs."""
+        """Return the member that an event is about; None when it names only another id of theirs."""
 
     def alias(self, event: Json, /) -> str | None:
-        """Tell that other id."""
+        """Return that other id."""
 
     def aliases_of(self, event: Json, /) -> tuple[str, ...]:
-        """Tell the other ids by which later events may mean this event's member."""
+        """Return the other ids by which later events may mean this event's member."""
 
     def ended_aliases(self, event: Json, /) -> tuple[str, ...]:
-        """Tell the other ids by which this event's member is meant no longer."""
+        """Return the other ids by which this event's member is meant no longer."""
 
     def event_id(self, event: Json, /) -> str:
-        """Tell the id that all deliveries of an event share."""
+        """Return the id that all deliveries of an event share."""
 
     def read(self, event: Mapping[str, Json], rules: Any, /, *, member: str, received: datetime) -> MemberUpdate:
-        """Turn an event into what it tells about a member."""
+        """Map an event to the changes of its member."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from loyalty_bridge.model import Json
 
 PROGRAM_ID = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
-"""The id of a program, wherever it is told, as a regular expression of Python and of JSON Schema."""
+"""The id of a program as a regular expression of Python and of JSON Schema."""
 
 MAX_DEPTH = 32
 """Arrays and objects inside one another; everything behind it may recurse safely."""
@@ -80,7 +80,7 @@ _COUNTRY_NAMES = {
 
 
 def is_blank(value: Json) -> bool:
-    """Tell whether a value says nothing."""
+    """Return whether a value says nothing."""
     return value is None or (isinstance(value, str) and not value.strip())
 
 
@@ -156,7 +156,7 @@ def _decoded(data: bytes) -> str:
 
 
 def _elements(data: bytes) -> list[bytes]:
-    """Give the elements of an array as they are written; none where it is no array, or not complete."""
+    """Return the elements of an array as they are written; none where it is no array, or not complete."""
     document = _decoded(data)
     elements: list[bytes] = []
     at, separator = _after_blanks(document, 0), "["
@@ -249,7 +249,7 @@ def parse_member_id(value: Json, field: str) -> str:
 
 
 def is_missing_id(value: Json) -> bool:
-    """Tell whether a value is blank, or the word for a missing one: as an event's id it would make all events one."""
+    """Return whether a value is blank, or the word for a missing one: as an event's id it would make all events one."""
     if not isinstance(value, str):
         return value is None
     return is_blank(value) or (len(value) < MAX_WORD and value.isprintable() and is_placeholder(value))
@@ -274,7 +274,7 @@ def parse_time(value: Json, field: str) -> datetime:
     Without a zone it is UTC; what lies beyond the calendar becomes its first or last moment.
     Read are ISO 8601 and what is near it (``2026-03-01 10:00:00 UTC``, ``20260301T090000,5z``, ``2026/03/01``,
     ``2026-03-01T10:00+01:00[Europe/Berlin]``, ``2026-03-01+01:00``), ``01.03.2026``, ``25/12/2026`` where day and month
-    can be told apart, times with English months (RFC 5322, ``Mar 1, 2026, 10:00:00 AM``, ``Sun Mar 01 10:00:00 CET
+    can be distinguished, times with English months (RFC 5322, ``Mar 1, 2026, 10:00:00 AM``, ``Sun Mar 01 10:00:00 CET
     2026``), arrays (``[2026, 3, 1, 10, 0]``), the fields of Java's local times, and seconds, milliseconds, microseconds
     or nanoseconds since 1970, by their magnitude. A year of two digits may be of two centuries, and is refused.
     """
@@ -295,7 +295,7 @@ def _written(value: Json, field: str, noun: str, last_second: int = times.LAST_S
 
 
 def is_day(value: Json) -> bool:
-    """Tell whether a value is a day, without a time of day."""
+    """Return whether a value is a day, without a time of day."""
     try:
         return times.parse_written(value).form == "day"
     except ValueError:
@@ -318,7 +318,7 @@ def parse_event_time(value: Json, field: str, received: datetime) -> datetime:
 def parse_birth_date(value: Json, field: str, *, not_after: date = date.max) -> str:
     """Read a date of birth as ``YYYY-MM-DD``, from everything that `parse_time` reads: the day as it is written.
 
-    An epoch is midnight somewhere: the nearest day counts. Orders of day and month that cannot be told apart are
+    An epoch is midnight somewhere: the nearest day counts. Orders of day and month that cannot be distinguished are
     refused, as are years before 1900 and days after `not_after`.
     """
     wall, _, form = _written(value, field, "date", _LAST_BIRTH)
@@ -468,7 +468,7 @@ def parse_language(value: Json, field: str) -> str:
 
 
 def _fits(value: int) -> bool:
-    """Tell whether an integer survives the JSON readers of other platforms (64 bits)."""
+    """Return whether an integer survives the JSON readers of other platforms (64 bits)."""
     return -(2**63) <= value < 2**63
 
 

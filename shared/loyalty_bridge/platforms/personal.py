@@ -1,4 +1,4 @@
-"""Fields that may tell who a person is, by their names: what a mapping does not name is not sent when it may."""
+"""Fields that may show who a person is, judged by their names; unknown fields of that kind are not sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 from loyalty_bridge.model import Json
 from loyalty_bridge.platforms import parsing
 
-WITHHELD = "may tell who the person is"
+WITHHELD = "may show who the person is"
 _PERSONS = (
     "user|member|customer|owner|guest|contact|person|buyer|recipient|payer|cashier|employee|clerk|manager|"
     "friend|referer|referrer|referee|holder"
@@ -51,7 +51,7 @@ _LONGEST_JOINED = 40
 
 
 def is_personal(name: str, parent: str = "") -> bool:
-    """Tell whether a field may be personal; a name that is too long to tell may.
+    """Return whether a field may be personal; a name too long to judge counts as personal.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def _is_personal(name: str, parent: str) -> bool:
 
 
 def _words(name: str) -> str:
-    """Give the words of a name, in lower case: of ``homePhone_2``, ``home phone``."""
+    """Return the words of a name, in lower case: of ``homePhone_2``, ``home phone``."""
     spaced = re.sub(r"(?<=[^\W\dA-Z_])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
     return re.sub(r"[\W\d_]+", " ", spaced).strip().lower()
 
@@ -121,7 +121,7 @@ def without_personal(value: Json, parent: str = "") -> Json:
 
 
 def withheld_in(value: Json, path: str, parent: str | None = None) -> Iterator[str]:
-    """Give the paths of what `without_personal` leaves out of an object or array because it may be personal."""
+    """Return the paths of what `without_personal` leaves out of an object or array because it may be personal."""
     parent = path if parent is None else parent
     if isinstance(value, Mapping):
         if name := _personal_name(value):
@@ -141,6 +141,6 @@ def withheld_in(value: Json, path: str, parent: str | None = None) -> Iterator[s
 
 
 def _personal_name(value: Mapping[str, Json]) -> str:
-    """Give the name of a personal field that is written as an object of its name and its value; else nothing."""
+    """Return the name of a personal field that is written as an object of its name and its value; else nothing."""
     name = next((value[key] for key in ("name", "key", "type") if isinstance(value.get(key), str)), None)
     return name if isinstance(name, str) and "value" in value and is_personal(name) else ""

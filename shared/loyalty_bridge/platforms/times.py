@@ -133,7 +133,7 @@ def _month(name: str) -> int:
 
 
 def _day_and_month(one: str, other: str) -> dict[str, str]:
-    """Tell day and month apart where only one of two numbers can be the month."""
+    """Return day and month apart where only one of two numbers can be the month."""
     if int(one) <= 12 and int(other) <= 12 and int(one) != int(other):
         raise Ambiguous("write year, month and day in this order")
     return {"day": one, "month": other} if int(other) <= 12 else {"day": other, "month": one}

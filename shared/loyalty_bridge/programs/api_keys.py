@@ -44,7 +44,7 @@ def item_of(key: str) -> str | None:
 
 
 def has_scope(item: Mapping[str, Any], scope: Scope) -> bool:
-    """Tell whether the key of a stored item is for a call."""
+    """Return whether the key of a stored item is for a call."""
     return scope in _scopes(item)
 
 

@@ -129,7 +129,7 @@ def note_success(settings: ProgramSettings, program: str) -> None:
 
 
 def _key(program: str) -> dict[str, Any]:
-    return {"program": program, "item": "gate"}
+    return {"program": program, "item": "delivery_state"}
 
 
 def _update(

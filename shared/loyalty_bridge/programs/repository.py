@@ -1,4 +1,4 @@
-"""Programs in DynamoDB: one partition per program, its connection one item, its gate another."""
+"""Programs in DynamoDB: one partition per program, its connection one item, its delivery state another."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _READ_SECONDS = 1.0
 
 
 def load(settings: ProgramSettings, programs: Iterable[str]) -> dict[str, Program]:
-    """Read programs with their gates, fifty in a round trip; unknown ones are absent from the answer."""
-    keys = [_key(program, item) for program in sorted(set(programs)) for item in ("connection", "gate")]
+    """Read programs with their delivery states, fifty in a round trip; unknown ones are absent from the answer."""
+    keys = [_key(program, item) for program in sorted(set(programs)) for item in ("connection", "delivery_state")]
     return {program.id: program for program in _programs(_read(settings, keys))}
 
 
@@ -51,8 +51,8 @@ def find(settings: ProgramSettings, program: str) -> Program:
 def load_with_items(
     settings: ProgramSettings, program: str, *others: str
 ) -> tuple[Program | None, dict[str, Mapping[str, Any]]]:
-    """Read a program with its gate and other items of its partition, by their sort keys, in one round trip."""
-    found = _read(settings, [_key(program, item) for item in ("connection", "gate", *others)])
+    """Read a program with its delivery state and other items, named by their sort keys, in one round trip."""
+    found = _read(settings, [_key(program, item) for item in ("connection", "delivery_state", *others)])
     return next(iter(_programs(found)), None), {item["item"]: item for item in found}
 
 
@@ -86,9 +86,9 @@ def _read(settings: ProgramSettings, keys: Sequence[Mapping[str, Any]]) -> list[
 
 
 def load_all(settings: ProgramSettings) -> Iterator[Program]:
-    """Read all programs with their gates, in no order (it scans the table)."""
-    values = {":connection": "connection", ":gate": "gate"}
-    items = dynamodb.scan(settings.programs_table, "#item IN (:connection, :gate)", values)
+    """Read all programs with their delivery states, in no order (it scans the table)."""
+    values = {":connection": "connection", ":state": "delivery_state"}
+    items = dynamodb.scan(settings.programs_table, "#item IN (:connection, :state)", values)
     return iter(_programs([*items]))
 
 
@@ -171,7 +171,7 @@ def delete(settings: ProgramSettings, program: str) -> Deletion:
 
 
 def _moved(before: Connection, after: Connection) -> bool:
-    """Tell whether what was sent so far went to other users than what will be sent, or not to all of them."""
+    """Return whether what was sent so far went to other users than what will be sent, or not to all of them."""
     left_out = before.engagement.rules.update_existing_only and not after.engagement.rules.update_existing_only
     users = [it.engagement.users(it.loyalty.member_label) for it in (before, after)]
     return bool(before.engagement.api_endpoint) and (left_out or users[0] != users[1])
@@ -179,7 +179,7 @@ def _moved(before: Connection, after: Connection) -> bool:
 
 def _programs(items: Sequence[Mapping[str, Any]]) -> list[Program]:
     """Join the programs' connections with their delivery states."""
-    states = {item["program"]: delivery_state.from_item(item) for item in items if item["item"] == "gate"}
+    states = {item["program"]: delivery_state.from_item(item) for item in items if item["item"] == "delivery_state"}
     connected = [_from_item(item) for item in items if item["item"] == "connection"]
     return [
         replace(program, delivery_state=states.get(program.id, delivery_state.DeliveryState())) for program in connected

@@ -29,7 +29,7 @@ def test_each_field_is_mapped_sent_as_it_is_ignored_or_missing(files: list[bytes
     assert found["event"] == "convercus_user_logged_in"
     assert found["mapped"].keys() >= {"channel", "event_id", "attribute convercus_account_id"}
     assert found["sent_as_it_is"].keys() == {"screen"}
-    assert found["ignored"] == {"deviceId": "may tell who the person is"}
+    assert found["ignored"] == {"deviceId": "may show who the person is"}
     assert found["missing"] == ["platform", "userId", "partnerId", "interactionId"]
     assert found["events"] == found["mapped"]["channel"] == found["sent_as_it_is"]["screen"]
 
@@ -71,7 +71,7 @@ def test_the_other_platforms_are_learned_too(platform: str, sent: dict[str, Any]
     assert (found["event"], found["events"]) == (name, 1)
     if platform == "brevo":
         assert found["sent_as_it_is"] == {"color": 1}
-        assert found["ignored"]["ownerEmail"] == "may tell who the person is"
+        assert found["ignored"]["ownerEmail"] == "may show who the person is"
 
 
 def test_an_unknown_platform_is_refused() -> None:

@@ -131,8 +131,8 @@ def test_every_writing_that_is_not_older_is_sent_when_the_program_wants_all(batc
         delivery.deliver(batch)
         reference.deliver(batch)
 
-        told = {path for second, values in batch for path in values if before.get(path, (0,))[0] <= second}
-        assert sorted(delivery.sent) == sorted(told)
+        answer = {path for second, values in batch for path in values if before.get(path, (0,))[0] <= second}
+        assert sorted(delivery.sent) == sorted(answer)
 
 
 @given(st.lists(updates, min_size=1, max_size=6), st.data())

@@ -309,7 +309,7 @@ def test_of_a_program_that_was_read_lately_the_key_alone_is_read(
 
     answers = [repository.load_recent(settings, "demo", [item], [access_token.ITEM]) for _ in range(3)]
 
-    assert rounds == [["connection", "gate", "key", "token"], ["key"], ["key"]]
+    assert rounds == [["connection", "delivery_state", "key", "token"], ["key"], ["key"]]
     assert [(program, item in items) for program, items in answers] == [(saved, True)] * 3
 
 

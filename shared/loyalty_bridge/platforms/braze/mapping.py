@@ -139,7 +139,7 @@ def attribute_objects(
 
 
 def weigh(item: WireObject, rules: BrazeRules) -> tuple[int, ...]:
-    """Tell how much of each limit of a request an object uses: number (in its array), bytes with a comma."""
+    """Return how much of each limit of a request an object uses: number (in its array), bytes with a comma."""
     size = len(item.body) + 1
     if rules.object_limit == "combined":
         return (1, size)
@@ -147,7 +147,7 @@ def weigh(item: WireObject, rules: BrazeRules) -> tuple[int, ...]:
 
 
 def capacity(rules: BrazeRules) -> tuple[int, ...]:
-    """Tell the limits of a request, in the order of `weigh`: objects (in each array), bytes."""
+    """Return the limits of a request, in the order of `weigh`: objects (in each array), bytes."""
     return (*(rules.max_objects,) * (1 if rules.object_limit == "combined" else len(_ARRAYS)), _ROOM)
 
 
@@ -303,7 +303,7 @@ def _purchase(
             "quantity": purchase.quantity,
             "time": _time(purchase.time, "purchase.time"),
         }
-        # A source has looked the currency up; whether Braze has the same list, Braze tells.
+        # The loyalty platform checked the currency; whether Braze takes it shows in its reply.
         _require(_CURRENCY.fullmatch(purchase.currency), "purchase.currency", "is not the letters of ISO 4217")
         _require(_is_number(purchase.price), "purchase.price", "is not a finite number")
         is_quantity = type(purchase.quantity) is int and 1 <= purchase.quantity <= MAX_QUANTITY
@@ -344,7 +344,7 @@ def _with_properties(
     try:
         kept = _object(values, path, limits, lost, top=True)
     except Invalid:
-        kept = {}  # each property has been told of
+        kept = {}  # each property is in `lost`
     if len(kept) > MAX_PROPERTIES:
         lost.append(Invalid(path, f"has {len(kept) - MAX_PROPERTIES} more than the {MAX_PROPERTIES} that are taken"))
         kept = dict(list(kept.items())[:MAX_PROPERTIES])
@@ -369,7 +369,7 @@ def _fitting(values: dict[str, Json], limits: _Limits, path: str, lost: list[Inv
 
 
 def _value(value: Json, path: str, limits: _Limits, lost: list[Invalid], *, is_whole: bool = False) -> Json:
-    """Give what is usable of a value; the value itself has to be.
+    """Return what is usable of a value; the value itself has to be.
 
     Parameters
     ----------
@@ -428,7 +428,7 @@ def _array(value: Sequence[Json], path: str, limits: _Limits, lost: list[Invalid
 
 @lru_cache(maxsize=4096)
 def _key_fault(name: str, limits: _Limits, top: bool) -> str:
-    """Tell what is wrong with a key, if anything; remembered, because keys come again with every event."""
+    """Return what is wrong with a key, if anything; remembered, because keys come again with every event."""
     if limits.strict_keys and _SEPARATOR.search(name):
         return "has a blank, a period or a dollar sign in its name"
     if top and name in limits.reserved:
@@ -485,7 +485,7 @@ def _is_date(text: str) -> bool:
 
 
 def _is_time(value: Json) -> bool:
-    """Tell whether Braze takes a text for a time.
+    """Return whether Braze takes a text for a time.
 
     https://www.braze.com/docs/user_guide/data/activation/custom_data/data_types
     """
@@ -506,7 +506,7 @@ _OTHER_TIME = re.compile(
 
 
 def _email(address: str) -> str | None:
-    """Give an address as Braze takes it, its domain in Punycode; None when Braze does not.
+    """Return an address as Braze takes it, its domain in Punycode; None when Braze does not.
 
     https://www.braze.com/docs/user_guide/channels/email/email_setup/email_validation
     """
@@ -541,7 +541,7 @@ _OF_GOOGLE = frozenset({"gmail.com", "googlemail.com"})
 
 
 def _language(code: str) -> str | None:
-    """Give a language as Braze knows it; None when it does not."""
+    """Return a language as Braze knows it; None when it does not."""
     code = _OTHER_LANGUAGE_CODES.get(code, code)
     return code if code in _LANGUAGES else None
 

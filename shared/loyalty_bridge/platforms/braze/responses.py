@@ -38,11 +38,11 @@ _PERSONAL = re.compile(
 
 
 def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
-    """Tell what a reply means.
+    """Return what a reply means.
 
     Reasons hold the status and Braze's sentence without what may be a member's or the key; nothing else of a body. A
     2xx counts as accepted only with the message ``success`` or ``queued``, or without a body: with another message
-    Braze has taken nothing. An error of an accepted request that does not tell its object is given to every object
+    Braze has taken nothing. An error that names no object applies to every object
     that may be the one: those of its array, or all, but for arrays that were processed entirely by their count.
 
     A body that is not Braze's comes from something before it: only a status that means the same from there is
@@ -78,7 +78,7 @@ def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
 def _blame(
     said: Mapping[str, Json], objects: Sequence[WireObject]
 ) -> tuple[dict[int, str], list[tuple[str | None, str]]]:
-    """Give the objects (by position) that errors name, and the errors that name none, with their array if told."""
+    """Return the objects (by position) that errors name, and the errors that name an array at most."""
     places: defaultdict[str, list[int]] = defaultdict(list)
     for position, item in enumerate(objects):
         places[item.array].append(position)
@@ -109,7 +109,7 @@ def _whole_number(value: Json) -> int | None:
 
 
 def _accepted(said: Mapping[str, Json], objects: Sequence[WireObject]) -> Accepted:
-    """Give the objects that errors name, and those that they may mean; and how many are missing without an error."""
+    """Return the objects that errors name, and those that they may mean; and how many are missing without an error."""
     blamed, unplaced = _blame(said, objects)
     rest = [(position, item) for position, item in enumerate(objects) if position not in blamed]
     doubtful: set[str] = set()
@@ -126,14 +126,14 @@ def _accepted(said: Mapping[str, Json], objects: Sequence[WireObject]) -> Accept
             missing += wanted - max(processed, 0)
     for named, reason in sorted(unplaced, key=lambda one: one[1] == _NO_REASON):
         candidates = [at for at, item in rest if item.array in doubtful and named in {None, item.array}]
-        doubt = "may be refused, Braze does not tell which object is: " if len(candidates) > 1 else ""
+        doubt = "may be refused, Braze does not name the object: " if len(candidates) > 1 else ""
         for position in candidates:
             blamed.setdefault(position, doubt + reason)
     return Accepted(blamed, 0 if unplaced else missing)
 
 
 def _countable(items: Sequence[WireObject]) -> int:
-    """Tell what Braze counts of an array's objects when it has processed all: of attributes it counts the members.
+    """Return what Braze counts of an array's objects when it has processed all: of attributes it counts the members.
 
     https://www.braze.com/docs/api/endpoints/user_data/post_user_track
     """

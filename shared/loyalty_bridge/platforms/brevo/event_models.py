@@ -429,7 +429,7 @@ def validate(event_name: str, fields: Mapping[str, Any]) -> tuple[dict[str, Any]
 
 
 def unnamed(event_name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the fields of an event that its model does not name, nested as they are."""
+    """Return the fields of an event that its model does not name, nested as they are."""
     return _unnamed(EVENTS[event_name], fields)
 
 
@@ -451,19 +451,19 @@ def _unnamed(model: type[BaseModel], fields: Mapping[str, Any]) -> dict[str, Any
 
 
 def _readable(model: BaseModel, path: str, lost: list[Invalid]) -> dict[str, Any]:
-    told: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, value in model:
         if isinstance(value, _Unreadable):
             lost.append(Invalid(f"{path}{name}", value.reason))
         elif isinstance(value, BaseModel):
-            told[name] = _readable(value, f"{path}{name}.", lost)
+            result[name] = _readable(value, f"{path}{name}.", lost)
         elif value is not None:
-            told[name] = value
-    return told
+            result[name] = value
+    return result
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Tell the JSON Schema (2020-12) of each event's own fields, by event name."""
+    """Return the JSON Schema (2020-12) of each event's own fields, by event name."""
     return {
         name: {**model.model_json_schema(), "$schema": "https://json-schema.org/draft/2020-12/schema", "title": name}
         for name, model in EVENTS.items()

@@ -1,6 +1,6 @@
 """Brevo Loyalty: one webhook event becomes one `MemberUpdate`.
 
-A delivery tells of itself (``event_name``, ``event_id``, ``event_date``, ``identifiers``, ``contact_id``,
+A delivery describes itself (``event_name``, ``event_id``, ``event_date``, ``identifiers``, ``contact_id``,
 ``contact_properties``, ``source`` beside the event's own fields or around ``event_properties``), or it is bare: the
 event's own fields only, which `complete` completes. See https://developers.brevo.com/docs/loyalty-webhooks.
 
@@ -23,7 +23,7 @@ An event that this module does not know is called ``loyalty_event``. Its propert
 that it came with; its fields are flattened alike, and names that an engagement platform reserves get the prefix
 ``loyalty_``.
 
-**Attributes**, from the events that tell a state in full. Only the number of balance definitions, of tier groups
+**Attributes**, from the events that state a value in full. Only the number of balance definitions, of tier groups
 and of loyalty programs decides how many there are:
 
 ====================================  =================================  ============================================
@@ -44,7 +44,7 @@ Attribute                             Value                              From
                                       time of the last one
 ====================================  =================================  ============================================
 
-``balance_value_expired`` and ``balance_expiration_reminder`` tell no balance: whether their figure is what expires or
+``balance_value_expired`` and ``balance_expiration_reminder`` state no balance: whether their figure is what expires or
 what is left is not documented. In keys, characters other than letters, digits, ``_`` and ``-`` become ``_``.
 """
 
@@ -85,7 +85,7 @@ _ENVELOPE = frozenset({
     "event_name", "event_id", "event_date", "identifiers", "contact_id", "contact_properties", "source",
 })  # fmt: skip
 
-_BALANCE_TOLD = {"balance_value_updated", "balance_minimum_value_reached", "balance_maximum_value_reached"}
+_STATES_BALANCE = {"balance_value_updated", "balance_minimum_value_reached", "balance_maximum_value_reached"}
 
 _RENAMED = {"id": "voucher_id", "subscription_loyalty_subscription_id": "loyalty_subscription_id"}
 
@@ -122,7 +122,7 @@ def complete(event: Json, event_name: str, received: datetime) -> Json:
     Invalid
         The event is no object.
     """
-    told = _open(event)
+    result = _open(event)
     minute = received.astimezone(UTC).isoformat(timespec="minutes")
     content = json.dumps([event_name or None, minute, event], sort_keys=True, separators=(",", ":"))
     made: dict[str, Json] = {
@@ -130,7 +130,7 @@ def complete(event: Json, event_name: str, received: datetime) -> Json:
         "event_id": f"sha256:{hashlib.sha256(content.encode()).hexdigest()}",
         "event_date": _iso(received),
     }
-    return told | {field: value for field, value in made.items() if parsing.is_missing_id(told.get(field))}
+    return result | {field: value for field, value in made.items() if parsing.is_missing_id(result.get(field))}
 
 
 def reference() -> Reference:
@@ -141,7 +141,7 @@ def reference() -> Reference:
 
 
 def member(event: Json, rules: BrevoRules) -> str:
-    """Tell whom an event is about: an id, an e-mail address, or a phone number in E.164.
+    """Return whom an event is about: an id, an e-mail address, or a phone number in E.164.
 
     Raises
     ------
@@ -152,22 +152,22 @@ def member(event: Json, rules: BrevoRules) -> str:
 
 
 def alias(_: Json) -> str | None:
-    """Tell that no event means a member by a second name: whom it is about is in it, or `member` refuses it."""
+    """Return that no event means a member by a second name: whom it is about is in it, or `member` refuses it."""
     return None
 
 
 def aliases_of(_: Json) -> tuple[str, ...]:
-    """Tell that no later event means this event's member by a second name."""
+    """Return that no later event means this event's member by a second name."""
     return ()
 
 
 def ended_aliases(_: Json) -> tuple[str, ...]:
-    """Tell none."""
+    """Return none."""
     return ()
 
 
 def event_id(event: Json) -> str:
-    """Tell the event's id.
+    """Return the event's id.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def event_id(event: Json) -> str:
 
 
 def read(event: Json, rules: BrevoRules, *, member: str, received: datetime) -> MemberUpdate:
-    """Turn one event into what it tells about its member.
+    """Map one event to the changes of its member.
 
     Parameters
     ----------
@@ -187,20 +187,20 @@ def read(event: Json, rules: BrevoRules, *, member: str, received: datetime) -> 
     rules
         The program's decisions.
     member
-        What `member` told for this event.
+        The result of `member` for this event.
     received
         When the event arrived (aware, UTC); stands in for a time that is missing, see `parsing.parse_event_time`.
 
     Raises
     ------
     Invalid
-        The event is no object; nobody can be found in it; its name or id is missing; or its time is impossible.
+        The event is no object; it names no member; its name or id is missing; or its time is impossible.
     """
-    told = _open(event)
-    identified_by, _ = _identity(told, rules)
+    result = _open(event)
+    identified_by, _ = _identity(result, rules)
     source_id = event_id(event)
-    event_type = _text(told, "event_name")
-    date = told.get("event_date")
+    event_type = _text(result, "event_name")
+    date = result.get("event_date")
     time = received if parsing.is_blank(date) else parsing.parse_event_time(date, "event_date", received)
     # pydantic is slow to import, and only who reads an event needs it, not who takes in a delivery.
     from loyalty_bridge.platforms.brevo import event_models as brevo_events
@@ -208,22 +208,22 @@ def read(event: Json, rules: BrevoRules, *, member: str, received: datetime) -> 
     name = re.sub(r"[\W_]+", "_", event_type.lower()).strip("_")
     is_known = name in brevo_events.EVENTS
     properties: dict[str, Json] = {"event_id": source_id}
-    if isinstance(source := told.get("source"), str) and source.strip():
+    if isinstance(source := result.get("source"), str) and source.strip():
         properties["event_source"] = source.strip()
     field_errors: list[FieldError] = []
     unknown: tuple[UnknownField, ...] = ()
     if is_known:
-        own, lost = brevo_events.validate(name, told)
+        own, lost = brevo_events.validate(name, result)
         field_errors += [FieldError("event", one.field, one.reason) for one in lost]
         _flatten(own, _RENAMED, properties, field_errors)
-        raw = {key: value for key, value in told.items() if key not in _ENVELOPE}
+        raw = {key: value for key, value in result.items() if key not in _ENVELOPE}
         unknown = _unknown(brevo_events.unnamed(name, raw), properties, field_errors)
     else:
-        own = {key: value for key, value in told.items() if key not in _ENVELOPE}
+        own = {key: value for key, value in result.items() if key not in _ENVELOPE}
         properties["loyalty_event_type"] = event_type[:255]
         unknown = tuple(one for one in _unknown(own, properties, field_errors) if one.withheld)
     attributes = _state(name, own, time, field_errors) if is_known else {}
-    profile, custom = _contact(told, field_errors) if rules.forward_contact_properties else ({}, {})
+    profile, custom = _contact(result, field_errors) if rules.forward_contact_properties else ({}, {})
     return MemberUpdate(
         event_id=source_id,
         member=member,
@@ -245,20 +245,20 @@ def _open(event: Json) -> dict[str, Json]:
     nested = event.get("event_properties")
     inner = nested if isinstance(nested, Mapping) else {}
     # Of two places the first that has a value counts.
-    told: dict[str, Json] = {
+    result: dict[str, Json] = {
         name: value
         for name, value in event.items()
         if value is not None
         and name != "event_properties"
         and not (parsing.is_blank(value) and not parsing.is_blank(inner.get(name)))
     }
-    return {**inner, **told}
+    return {**inner, **result}
 
 
-def _text(told: Mapping[str, Json], field: str) -> str:
-    if parsing.is_blank(told.get(field)):
+def _text(fields: Mapping[str, Json], field: str) -> str:
+    if parsing.is_blank(fields.get(field)):
         raise Invalid(field, "is missing")
-    return parsing.parse_text(told[field], field)
+    return parsing.parse_text(fields[field], field)
 
 
 def _iso(time: datetime) -> str:
@@ -273,13 +273,13 @@ def _phone(value: Json, field: str) -> str:
     return parsing.parse_phone("+" + parsing.parse_text(value, field).lstrip("+").removeprefix("00"), None, field)
 
 
-def _identity(told: Json, rules: BrevoRules) -> tuple[Literal["id", "email", "phone"], str]:
+def _identity(fields: Json, rules: BrevoRules) -> tuple[Literal["id", "email", "phone"], str]:
     """Find the first usable identifier of the program's order."""
-    refusal = Invalid("identifiers", f"tell nobody by {', '.join(rules.identify_by)}")
+    refusal = Invalid("identifiers", f"name no member by {', '.join(rules.identify_by)}")
     for identifier in rules.identify_by:
         kind, read_value, paths = _IDENTIFIERS[identifier]
         for path in paths:
-            value = told
+            value = fields
             for key in path.split("."):
                 value = value.get(key) if isinstance(value, Mapping) else None
             try:
@@ -306,16 +306,16 @@ _IDENTIFIERS: Mapping[
 """For each identifier what it identifies by, how it is read, and the paths that it may be at."""
 
 
-def _state(name: str, told: Mapping[str, Any], time: datetime, field_errors: list[FieldError]) -> dict[str, Json]:
-    """Tell the attributes of the module's table, as far as what they are kept by can be read."""
+def _state(name: str, fields: Mapping[str, Any], time: datetime, field_errors: list[FieldError]) -> dict[str, Json]:
+    """Return the attributes of the module's table, as far as what they are kept by can be read."""
     attributes: dict[str, Json] = {}
-    if name in _BALANCE_TOLD and "value" in told and (definition := _id_of(told, "balance_definition")):
-        attributes["loyalty_balances"] = {definition: told["value"]}
-    tier = told.get("to_tier") or told.get("tier")
-    if tier and (group := _id_of(told, "tier_group")):
+    if name in _STATES_BALANCE and "value" in fields and (definition := _id_of(fields, "balance_definition")):
+        attributes["loyalty_balances"] = {definition: fields["value"]}
+    tier = fields.get("to_tier") or fields.get("tier")
+    if tier and (group := _id_of(fields, "tier_group")):
         kept = {"loyalty_tier_ids": "id", "loyalty_tiers": "name"}
         attributes |= {attribute: {group: tier[part]} for attribute, part in kept.items() if part in tier}
-    subscription = told.get("subscription", told)
+    subscription = fields.get("subscription", fields)
     found: dict[str, Json] = {}
     if "loyalty_subscription_id" in subscription:
         found["id"] = subscription["loyalty_subscription_id"]
@@ -325,7 +325,7 @@ def _state(name: str, told: Mapping[str, Any], time: datetime, field_errors: lis
             found["created_at"] = _iso(subscription["created_at"])
         if name == "subscription_created":
             found["state"] = "active"
-    program = _id_of(told, "loyalty_program")
+    program = _id_of(fields, "loyalty_program")
     if found and not program:
         field_errors.append(
             FieldError("attributes", "loyalty_program.id", "is missing, and a subscription is kept by it")
@@ -335,9 +335,9 @@ def _state(name: str, told: Mapping[str, Any], time: datetime, field_errors: lis
     return attributes
 
 
-def _id_of(told: Mapping[str, Any], name: str) -> str:
-    """Give an object's id as a key, empty when it has none."""
-    identifier = told.get(name, {}).get("id", "")
+def _id_of(fields: Mapping[str, Any], name: str) -> str:
+    """Return an object's id as a key, empty when it has none."""
+    identifier = fields.get(name, {}).get("id", "")
     return _key(identifier) if identifier else ""
 
 
@@ -351,10 +351,10 @@ def _key(identifier: str) -> str:
 
 
 def _flatten(
-    told: Mapping[str, Any], renamed: Mapping[str, str], properties: dict[str, Json], field_errors: list[FieldError]
+    fields: Mapping[str, Any], renamed: Mapping[str, str], properties: dict[str, Json], field_errors: list[FieldError]
 ) -> None:
     """Add the leaves of an object to the properties, as many as there may be."""
-    for path, value in _leaves(told, ""):
+    for path, value in _leaves(fields, ""):
         name = re.sub(r"[^\w-]", "_", renamed.get(path, path))[:200]
         name = f"loyalty_{name}" if name.lower() in _RESERVED else name
         if not name.strip("_") or name in properties:
@@ -388,12 +388,12 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Json]]:
 
 
 def _contact(
-    told: Mapping[str, Json], field_errors: list[FieldError]
+    fields: Mapping[str, Json], field_errors: list[FieldError]
 ) -> tuple[dict[ProfileField, Json], dict[str, Json]]:
     """Read the contact's attributes. One that is blank is not known here, which removes nothing elsewhere."""
     profile: dict[ProfileField, Json] = {}
     custom: dict[str, Json] = {}
-    contact = told.get("contact_properties")
+    contact = fields.get("contact_properties")
     for name, value in contact.items() if isinstance(contact, Mapping) else ():
         field = f"contact_properties.{name[:64]}"
         standard = _PROFILE.get(name.upper())

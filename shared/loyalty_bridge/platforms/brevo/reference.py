@@ -30,7 +30,7 @@ def reference() -> Reference:
 
 
 def _flattened(schema: Mapping[str, Any], whole: Mapping[str, Any], path: str) -> dict[str, str]:
-    """Give the properties that `brevo` makes of a model: names of nested fields joined by ``_``."""
+    """Return the properties that `brevo` makes of a model: names of nested fields joined by ``_``."""
     found: dict[str, str] = {}
     for name, given in schema.get("properties", {}).items():
         forms = [one for one in given.get("anyOf", [given]) if one.get("type") != "null"]
@@ -50,6 +50,6 @@ def _flattened(schema: Mapping[str, Any], whole: Mapping[str, Any], path: str) -
 _MORE = """## Other fields
 
 Attributes of the contact become attributes under their own names when `loyalty.rules.forward_contact_properties` is
-`true`. A field of an event that is not listed here is sent as a property, under its own name, unless its name may tell
+`true`. A field of an event that is not listed here is sent as a property, under its own name, unless its name may show
 who the person is. The fields of an event that is not listed here are sent and left out alike.
 """

@@ -59,7 +59,7 @@ _CODE = re.compile(r"[!-;=-~]{1,200}")  # not <: that is a page
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """A person on an account. `optins` tells of each channel whether it is allowed."""
+    """A person on an account. `optins`: channel → whether it is allowed."""
 
     user_id: str
     role: str
@@ -218,7 +218,7 @@ class Client:
         return row.get(self.api.fields.get(name, name))
 
     def _optins(self, membership: Mapping[str, Json]) -> dict[str, bool]:
-        """Read opt-ins from either of the two forms in which Convercus tells them."""
+        """Read opt-ins from either of the two forms that Convercus uses."""
         declined = _texts(membership.get("declinedOptIns", membership.get("declinedOptins")))
         allowed = _texts(membership.get("allowedOptins", membership.get("allowedOptIns")))
         found = dict.fromkeys(declined, False) | dict.fromkeys(allowed, True)
@@ -353,7 +353,7 @@ def _parsed(reply: Reply) -> Json:
 
 
 def _told(reply: Reply) -> Mapping[str, Json]:
-    """Read what is told of something that was made, which may be nothing but where it is."""
+    """Read the description of a created object; the body may be empty when a header has its address."""
     return _object(_parsed(reply)) if reply.body.strip() else {}
 
 

@@ -69,7 +69,7 @@ _COUPON = _Kind(
     ),
 )
 
-# What is listed here leaves as an event property: nothing that tells who the person is, no push token.
+# What is listed here leaves as an event property: nothing personal and no push token.
 _KINDS = {
     "account_created": _Kind(("account",), ("status", *_COMMON)),
     "membership_added": _OPTINS,
@@ -200,7 +200,7 @@ def reference() -> Reference:
 
 
 def member(event: Json, _rules: ConvercusRules | None = None) -> str | None:
-    """Tell the account id that an event carries, wherever it carries it.
+    """Return the account id that an event carries, wherever it carries it.
 
     Raises
     ------
@@ -211,12 +211,12 @@ def member(event: Json, _rules: ConvercusRules | None = None) -> str | None:
 
 
 def alias(event: Json) -> str | None:
-    """Tell ``user:<userId>`` for an event that carries no account; raises `Invalid` as `member` does."""
+    """Return ``user:<userId>`` for an event that carries no account; raises `Invalid` as `member` does."""
     return _opened(event).other_id
 
 
 def aliases_of(event: Json) -> tuple[str, ...]:
-    """Tell the alias by which later events may mean this event's account: the user that it names as the OWNER.
+    """Return the alias by which later events may mean this event's account: the user that it names as the OWNER.
 
     Raises
     ------
@@ -228,7 +228,7 @@ def aliases_of(event: Json) -> tuple[str, ...]:
 
 
 def ended_aliases(event: Json) -> tuple[str, ...]:
-    """Tell the alias of a user who owns this event's account no longer: the role is another, or the membership ended.
+    """Return the alias of a user who owns this event's account no longer: the role is another, or the membership ended.
 
     Raises
     ------
@@ -240,7 +240,7 @@ def ended_aliases(event: Json) -> tuple[str, ...]:
 
 
 def _alias_of_role(opened: _Event) -> tuple[str, ...]:
-    """Tell the alias of the person whose role an event of an account names."""
+    """Return the alias of the person whose role an event of an account names."""
     person = opened.person
     has_role = _find(person.ids, "memberRole", "role") is not None
     try:
@@ -251,7 +251,7 @@ def _alias_of_role(opened: _Event) -> tuple[str, ...]:
 
 
 def event_id(event: Json) -> str:
-    """Tell the event's own id; without one, a hash of its content.
+    """Return the event's own id; without one, a hash of its content.
 
     The hash is weak: two events that happened alike and carry no time look like one event delivered twice.
 
@@ -264,7 +264,7 @@ def event_id(event: Json) -> str:
 
 
 def read(event: Mapping[str, Json], rules: ConvercusRules, *, member: str, received: datetime) -> MemberUpdate:
-    """Turn one event into what it tells about one member.
+    """Map one event to the changes of one member.
 
     Profile fields, opt-ins and the ids of the person come only from the OWNER of the account; a payload that holds
     one person without a role is the owner's. An explicit null removes a profile field.
@@ -500,13 +500,13 @@ def _person_attributes(person: _Person, partners: list[_Object], field_errors: l
     """Read who the owner is to Convercus. `partners` is where a partner is the one of the membership, not of a sale."""
     if not person.is_owner:
         return {}
-    told = {
+    result = {
         "convercus_user_id": _find(person.ids, "userId"),
         "convercus_partner_id": _find([*partners, *_inner(partners, "partner")], "partnerId"),
         "convercus_member_role": _find(person.ids, "memberRole", "role"),
     }
     attributes: dict[str, Json] = {}
-    for name, found in told.items():
+    for name, found in result.items():
         if found:
             with _Part("attributes", field_errors):
                 attributes[name] = (parsing.parse_member_id if name.endswith("_id") else parsing.parse_text)(*found)
@@ -514,7 +514,7 @@ def _person_attributes(person: _Person, partners: list[_Object], field_errors: l
 
 
 def _state_attributes(kind: str, body: list[_Object], field_errors: list[FieldError]) -> dict[str, Json]:
-    """Read the tier and the balance from whichever event tells them."""
+    """Read the tier and the balance from every event that states them."""
     attributes: dict[str, Json] = {}
     accounts = [*body, *_inner(body, "account")]
     levels = [*_inner(accounts, "level", "statusLevel"), *(body if kind == "status_level_changed" else [])]
@@ -531,13 +531,13 @@ def _state_attributes(kind: str, body: list[_Object], field_errors: list[FieldEr
         if not isinstance(value, Mapping | None)
     ]
     balances = [*_inner(accounts, "accountBalance", "balance"), *(body if kind == "balance_changed" else [])]
-    told = {
+    result = {
         "points": _find(balances, "points"),
         "lockedPoints": _find(balances, "lockedPoints"),
         "statusPoints": _find(balances, "statusPoints") or _find(levels, "currentStatePoints"),
     }
     balance: dict[str, Json] = {}
-    for name, points in told.items():
+    for name, points in result.items():
         if points:
             with _Part("attributes", field_errors):
                 balance[name] = parsing.parse_number(*points)
@@ -568,8 +568,8 @@ def _profile(
 
     def phone(value: Json, field: str) -> Json:
         # A number without country code is dialled from where its owner lives.
-        told = _find(where, *_CALLING_CODES)
-        region = parsing.parse_calling_region(*told) if told else profile.get("country") or rules.default_country
+        result = _find(where, *_CALLING_CODES)
+        region = parsing.parse_calling_region(*result) if result else profile.get("country") or rules.default_country
         return parsing.parse_phone(value, region if isinstance(region, str) else None, field)
 
     def birth_date(value: Json, field: str) -> Json:
@@ -702,7 +702,7 @@ _ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
 def _unknown(
     kind: str, sources: list[_Object], rules: ConvercusRules, properties: dict[str, Json]
 ) -> tuple[UnknownField, ...]:
-    """Add the fields that the mapping does not name to the properties, or tell why one is not sent."""
+    """Add the fields that the mapping does not name to the properties, or the reason why one is not sent."""
     named, excluded = _named_fields(kind), {_plain(name) for name in rules.excluded_fields}
     found: dict[str, UnknownField] = {}
     for source in sources:
@@ -729,7 +729,7 @@ def _unknown(
 
 
 def _withheld_inside(sources: list[_Object], properties: Mapping[str, Json]) -> tuple[UnknownField, ...]:
-    """Tell which fields inside the objects and arrays that are sent are left out, because they may be personal."""
+    """Return which fields inside the objects and arrays that are sent are left out, because they may be personal."""
     found = (_find(sources, *_ALSO_CALLED.get(name, (name,))) for name in properties)
     objects = (
         one for one in found if one and isinstance(one.value, Mapping | Sequence) and not isinstance(one.value, str)
@@ -740,7 +740,7 @@ def _withheld_inside(sources: list[_Object], properties: Mapping[str, Json]) -> 
 
 @lru_cache(maxsize=32)
 def _named_fields(kind: str) -> frozenset[str]:
-    """Give the plain names of all fields that are read from an event of a kind."""
+    """Return the plain names of all fields that are read from an event of a kind."""
     also = [name for names in _ALSO_CALLED.values() for name in names] if kind in _COUPON_OR_SALE else []
     person = [name for names in PROFILE.values() for name in names]
     return (
@@ -783,7 +783,7 @@ def _is_personal(name: str, plain: str, kind: str) -> bool:
 
 
 def _tidy(value: Json, field: str) -> Json:
-    """Copy a value without what says nothing and, in an object or array, what may tell who the person is."""
+    """Copy a value without empty fields and, in an object or array, without personal ones."""
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, float):
@@ -871,7 +871,7 @@ def _first_of(row: Mapping[str, Json], *names: str) -> Json:
 
 
 def _reverses_earn(body: list[_Object]) -> bool | None:
-    """Tell whether a transaction is an EARN transaction (False), takes one back (True), or is another one (None)."""
+    """Return whether a transaction is an EARN transaction (False), takes one back (True), or is another one (None)."""
     found = _needed(body, "transactionType")
     word = _plain(parsing.parse_text(*found))
     base = _REVERSAL.sub("", word).removeprefix("of")
@@ -879,7 +879,7 @@ def _reverses_earn(body: list[_Object]) -> bool | None:
     if reversal and base in {"", "transaction"}:
         original = _find(_inner(body, *_ORIGINALS), "transactionType")
         if original is None:
-            raise Invalid(found.path, "does not tell what type of transaction is taken back")
+            raise Invalid(found.path, "does not name the type of the reversed transaction")
         base = _plain(parsing.parse_text(*original))
     return reversal if base in {"earn", "earntransaction"} else None
 

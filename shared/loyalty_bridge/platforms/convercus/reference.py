@@ -59,7 +59,7 @@ The first value fixes the type in Braze: a property should always be a number, o
 ## Other fields
 
 A field of an event that is not listed here is sent as a property of the event, under its own name, but not with the
-purchase. It is not sent when its name may tell who the person is (such as `contactEmail`, `zipCode`, `cardNumber`),
+purchase. It is not sent when its name may show who the person is (such as `contactEmail`, `zipCode`, `cardNumber`),
 when `loyalty.rules.excluded_fields` names it, or when it is one of more than {MAX_UNKNOWN}. Fields inside
 objects and arrays, listed or not, are left out alike, but for the place of a store or a partner. `bridge explain`
 shows both, the page **Activity** counts them, and `bridge learn FILE` finds them in recorded events.

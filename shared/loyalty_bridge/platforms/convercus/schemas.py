@@ -64,7 +64,7 @@ _TYPES: dict[str, dict[str, Any]] = {
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Tell the JSON Schema (2020-12) of each event, by its type."""
+    """Return the JSON Schema (2020-12) of each event, by its type."""
     return {kind: _schema(kind) for kind in _KINDS}
 
 
@@ -93,7 +93,7 @@ def _schema(kind: str) -> dict[str, Any]:
 
 
 def _needs(kind: str) -> dict[str, Any]:
-    """Tell what an event is nothing without."""
+    """Return what an event is nothing without."""
     needed = {
         "account_transaction": ["transactionType"],
         "status_level_changed": ["level"],

@@ -1,7 +1,7 @@
 """What a look-up shows of a Convercus account: its profile and its coupons, as plain names for Liquid.
 
 Names are those of https://www.braze.com/docs/partners/data_and_analytics/loyalty/convercus. A field that Convercus does
-not tell, or tells in an unknown form, is None: a message is better off without it than without the rest.
+contain, or contains in an unknown form, is None: the message still has the rest.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def profile(details: Mapping[str, Json], account_id: str, api: ConvercusApi) -> 
     details
         The account as `Client.account_details` reads it.
     account_id
-        Whom it was asked for; stands in for an id that is not told.
+        The requested account; replaces a missing id.
     api
         Its `profile` names other places of fields.
     """
@@ -118,7 +118,7 @@ def _coupon(row: Mapping[str, Json], language: str, api: ConvercusApi) -> dict[s
 
 
 def _by_language(texts: Mapping[str, Json], language: str) -> Iterator[Mapping[str, Json]]:
-    """Give the texts in the language, in the language of any country, in English of any country, and then all.
+    """Return the texts in the language, in the language of any country, in English of any country, and then all.
 
     Of the countries, none comes first.
     """
@@ -138,7 +138,7 @@ def _tag(language: str) -> str:
 
 
 def _base(tag: str) -> str:
-    """Give the language of a tag, whichever of its codes the tag has."""
+    """Return the language of a tag, whichever of its codes the tag has."""
     try:
         return parsing.parse_language(tag, "")
     except Invalid:

@@ -21,19 +21,19 @@ def data(endpoint: str, workspace_id: str, data_key: str, path: str, body: bytes
 
 
 def check_connection(endpoint: str, workspace_id: str, data_key: str) -> Request:
-    """``POST /v1/integrations/authentication``: tells whether endpoint, workspace and key belong together.
+    """``POST /v1/integrations/authentication``: checks whether endpoint, workspace and key belong together.
 
     https://www.moengage.com/docs/api/utilities/test-connection-api
     """
     center = re.search(r"api-([0-9]+)\.", endpoint)
-    told = {
+    result = {
         "app_id": workspace_id,
         "app_secret": data_key,
         "source": USER_AGENT,
         "region": center[1] if center else "01",
     }
     headers = _headers(workspace_id, data_key) | {"MOE-APPKEY": workspace_id}
-    return Request("POST", f"{endpoint}/v1/integrations/authentication", headers, json.dumps(told).encode())
+    return Request("POST", f"{endpoint}/v1/integrations/authentication", headers, json.dumps(result).encode())
 
 
 def _headers(workspace_id: str, data_key: str) -> dict[str, str]:

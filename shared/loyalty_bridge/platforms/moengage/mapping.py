@@ -50,7 +50,7 @@ PURCHASE = "loyalty_purchase"
 ``price`` (per piece, negative for a reversal), ``quantity``, ``currency`` and the purchase's properties."""
 
 EVENT_ID = "event_id"
-"""An attribute of every event: it tells two events from one that was sent twice, which MoEngage cannot."""
+"""An attribute of every event: it distinguishes two events from one that was sent twice, which MoEngage cannot."""
 
 SETTINGS: type[EngagementSettings] = MoEngageSettings
 TAKES_FUTURE_TIMES = False
@@ -189,17 +189,17 @@ def attribute_objects(
 
 
 def weigh(item: WireObject, rules: MoEngageRules) -> tuple[int, ...]:
-    """Tell how much of a request an object uses: its bytes with a comma, or all of it."""
+    """Return how much of a request an object uses: its bytes with a comma, or all of it."""
     return (1,) if rules.single_calls else (len(item.body) + 1,)
 
 
 def capacity(rules: MoEngageRules) -> tuple[int, ...]:
-    """Tell what a request holds: bytes with a comma each, or one object."""
+    """Return what a request holds: bytes with a comma each, or one object."""
     return (1,) if rules.single_calls else (_ROOM + 1,)
 
 
 def path(objects: Sequence[WireObject]) -> str:
-    """Tell which endpoint takes these objects: ``customer``, ``event`` or, for several, ``transition``.
+    """Return which endpoint takes these objects: ``customer``, ``event`` or, for several, ``transition``.
 
     It is ``https://api-<data center>.moengage.com/v1/<path>/<workspace id>``.
     """
@@ -220,7 +220,7 @@ def harmless() -> WireObject:
 
 
 def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
-    """Tell what a reply means.
+    """Return what a reply means.
 
     What would be the same for every request (a wrong path, a redirect, a suspended account, a 415) breaks the
     connection, so that nothing is refused for it. A 2xx counts as accepted only with the status ``success``, or
@@ -313,7 +313,7 @@ def _attributes(
 
 
 def _standard(field: ProfileField, value: Json, where: str) -> str | bool:
-    """Give a field of the profile as MoEngage writes it."""
+    """Return a field of the profile as MoEngage writes it."""
     if not isinstance(value, str) or not value.strip():
         raise Invalid(where, "is not a text")
     if field in {"email_subscription", "push_subscription"}:
@@ -414,7 +414,7 @@ def _collect(
 
 
 def _bounded(value: Json, where: str) -> Json:
-    """Give an array or object that is small enough."""
+    """Return an array or object that is small enough."""
     final = _value(value, where)
     if len(encode(final)) > MAX_OBJECT_BYTES:
         raise Invalid(where, f"is larger than {MAX_OBJECT_BYTES} bytes")
@@ -466,7 +466,7 @@ def _is_wrapped_time(value: Json) -> TypeGuard[Mapping[str, Json]]:
 
 
 def _value(value: Json, where: str) -> Json:
-    """Give a value as MoEngage takes it; None for an empty array or object."""
+    """Return a value as MoEngage takes it; None for an empty array or object."""
     if isinstance(value, str):
         return _text(value, where)
     if _is_wrapped_time(value):
@@ -564,11 +564,11 @@ def _instant(time: datetime, where: str) -> str:
 
 
 def _reason(reply: Reply, said: Mapping[str, Json] | None, error: Mapping[str, Json]) -> str:
-    """Say what the reply was, in words that cannot be anybody's data."""
-    told = {"request_id": (said or {}).get("request_id"), **error}
+    """Return what the reply was, in words that cannot be anybody's data."""
+    answer = {"request_id": (said or {}).get("request_id"), **error}
     words = [str(reply.status)]
     for key, label in (("type", ""), ("attribute", "attribute "), ("request_id", "request ")):
-        value = told.get(key)
+        value = answer.get(key)
         if isinstance(value, str) and _TOLD[key].fullmatch(value):
             words.append(label + value)
     if said is None and reply.body.strip():

@@ -68,7 +68,7 @@ class Guest:
 
 
 def sign(path: str, body: bytes, secret: str, algorithm: str) -> str:
-    """Give the ``x-pch-digest``: a keyed hash of path, query and the very bytes that are sent.
+    """Return the ``x-pch-digest``: a keyed hash of path, query and the very bytes that are sent.
 
     https://developers.partech.com/docs/dev-portal-mobile/additional-topics/signature-sha256,
     https://developers.partech.com/docs/dev-portal-online-ordering/additional-topics/x-pch-digest-sha-1
@@ -111,7 +111,7 @@ def signup(
     UpstreamRejected
         Punchh says no: `ALREADY_MEMBER`, ``device_already_shared``, ``missing_required_param`` or what it names.
     NotSent, OutcomeUnknown
-        Nobody says no. A repeat makes no second account: the address would be taken.
+        No answer refused it. A repeat makes no second account: the address would be taken.
     """
     if not HEADER.fullmatch(device_id):
         raise Invalid("device_id", "is not printable, or longer than 256 characters")
@@ -134,7 +134,7 @@ def signup(
 def set_external_source_id(
     send: Send, api: PunchhApi, guest: Guest, external_source_id: str, *, admin_key: str, deadline: float
 ) -> None:
-    """Give an existing user the id under which other systems know it; may be repeated.
+    """Return an existing user the id under which other systems know it; may be repeated.
 
     Punchh wants the user's present e-mail address along.
 
@@ -237,7 +237,7 @@ def _guest(user: Any) -> Guest:
 
 
 def _taken(reply: Reply, sent: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give the answer to a request that was taken; raise what anything else means.
+    """Return the answer to a request that was taken; raise what anything else means.
 
     Punchh documents no form for errors: https://developers.partech.com/docs/dev-portal-mobile shows ``errors`` as a
     text, an array and an object, and ``error``. A 302 is what an admin without the permission gets.
@@ -257,12 +257,12 @@ def _taken(reply: Reply, sent: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _refusal(said: Mapping[str, Any], sent: Mapping[str, Any]) -> tuple[str, str]:
-    """Tell a refusal's code and reason, the reason without what was sent: it may be personal data."""
+    """Return a refusal's code and reason, the reason without what was sent: it may be personal data."""
     errors = said.get("errors", said.get("error", ""))
     fields = errors if isinstance(errors, dict) else {"": errors}
     code = next((field for field in fields if _CODE.fullmatch(field)), "")
-    told = [f"{field} {text}" for field, value in fields.items() for text in _texts(value)]
-    if any(re.search(r"\bemail\b.*\btaken\b", sentence, re.IGNORECASE) for sentence in told):
+    result = [f"{field} {text}" for field, value in fields.items() for text in _texts(value)]
+    if any(re.search(r"\bemail\b.*\btaken\b", sentence, re.IGNORECASE) for sentence in result):
         code = ALREADY_MEMBER
     private = ["@", *(str(value).lower() for value in _values(sent) if len(str(value)) > 3)]
     words = []

@@ -27,7 +27,7 @@ already where another connector filled them, it survives JSON up to 64 bits, and
 be worse than the rounding in JavaScript that starts at 2^53.
 
 **Attributes** are few, because engagement platforms bound their number: `ATTRIBUTES` and, with the prefix
-``punchh_account_balance_``, `BALANCES`. What changes with every event and tells nothing else, such as
+``punchh_account_balance_``, `BALANCES`. What changes with every event and means nothing else, such as
 ``last_activity_at``, is none: each change would cost a data point.
 
 **Never forwarded**, at any depth: fields and links by which somebody could act as the member (reset and confirmation
@@ -161,7 +161,7 @@ def reference() -> Reference:
 
 
 def member(event: Json, _rules: PunchhRules | None = None) -> str | None:
-    """Tell the external id that an event carries.
+    """Return the external id that an event carries.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def member(event: Json, _rules: PunchhRules | None = None) -> str | None:
 
 
 def alias(event: Json) -> str | None:
-    """Tell ``user:<user_id>`` for an event that carries no external id, ``email:<hash>`` when no user id either.
+    """Return ``user:<user_id>`` for an event that carries no external id, ``email:<hash>`` when no user id either.
 
     Punchh's ``redemptions`` name the user by nothing but the address
     (https://developers.punchh.com/docs/dev-portal-webhooks/webhooks/events/redemptions).
@@ -180,7 +180,7 @@ def alias(event: Json) -> str | None:
     Raises
     ------
     Invalid
-        As `member`, or nobody is named, so that it is of no use to wait: ``redeemables`` are the business's, and no
+        As `member`, or no person is named, so that it is of no use to wait: ``redeemables`` are the business's, and no
         member's.
     """
     opened = _opened(event)
@@ -201,13 +201,13 @@ def alias_of(user_id: object) -> str:
 
 
 def user_id_of(aliases: Iterable[str]) -> int | None:
-    """Tell which of Punchh's users has these aliases: of several, the one who signed up last; None when it is none."""
+    """Return the Punchh user with these aliases: of several, the one who signed up last; None without one."""
     ids = (alias.removeprefix(LOOKUP_ALIAS_PREFIX) for alias in aliases if alias.startswith(LOOKUP_ALIAS_PREFIX))
     return max((int(id_) for id_ in ids if id_.isdecimal()), default=None)
 
 
 def aliases_of(event: Json) -> tuple[str, ...]:
-    """Tell the aliases by which later events may mean this event's member; raises `Invalid` as `member` does."""
+    """Return the aliases by which later events may mean this event's member; raises `Invalid` as `member` does."""
     opened = _opened(event)
     if opened.member is None:
         return ()
@@ -217,12 +217,12 @@ def aliases_of(event: Json) -> tuple[str, ...]:
 
 
 def ended_aliases(_: Json) -> tuple[str, ...]:
-    """Tell none: an external id that moves is told by who has it next."""
+    """Return none: the next member with an external id takes it over."""
     return ()
 
 
 def _email_alias(opened: _Opened) -> str | None:
-    """Tell an alias that does not show the address."""
+    """Return an alias that does not show the address."""
     found = opened.user.get("email")
     # A word for a missing address would be one person of many.
     if not isinstance(found, str) or "@" not in found.strip()[1:-1]:
@@ -231,9 +231,9 @@ def _email_alias(opened: _Opened) -> str | None:
 
 
 def event_id(event: Json) -> str:
-    """Tell the event's ``content_id``; without one, a hash of its content.
+    """Return the event's ``content_id``; without one, a hash of its content.
 
-    The hash is weak: two events alike in all that they tell, their time too, look like one that was delivered twice.
+    The hash is weak: two events that are equal in every field look like one that was delivered twice.
 
     Raises
     ------
@@ -249,7 +249,7 @@ def event_id(event: Json) -> str:
 
 
 def read(event: Json, rules: PunchhRules, *, member: str, received: datetime) -> MemberUpdate:
-    """Turn one event into what it tells about its member.
+    """Map one event to the changes of its member.
 
     Parameters
     ----------
@@ -270,8 +270,8 @@ def read(event: Json, rules: PunchhRules, *, member: str, received: datetime) ->
     """
     opened = _opened(event)
     source_id = event_id(event)
-    told = opened.envelope.get("timestamp")
-    time = received if parsing.is_blank(told) else parsing.parse_event_time(told, "timestamp", received)
+    answer = opened.envelope.get("timestamp")
+    time = received if parsing.is_blank(answer) else parsing.parse_event_time(answer, "timestamp", received)
     field_errors = [*opened.field_errors]
     properties: dict[str, Json] = {"event_id": source_id, **_described(opened, field_errors)}
     profile: dict[ProfileField, Json] = {}
@@ -313,13 +313,13 @@ class _Opened:
     field_errors: tuple[FieldError, ...]
 
     def payload_fields(self) -> dict[str, Json]:
-        """List what the payload tells beside the user and the business."""
+        """List the fields of the payload beside the user and the business."""
         if self.path == "payload":
             return {}
         return {name: value for name, value in self.payload.items() if name not in {"user", *_OF_BUSINESS}}
 
     def user_fields(self) -> dict[str, Json]:
-        """List what the user tells beside its id, its balance and the business."""
+        """List the fields of the user beside its id, its balance and the business."""
         ours = {"user_id", "account_balance", *_OF_BUSINESS}
         return {name: value for name, value in self.user.items() if name not in ours}
 
@@ -364,7 +364,7 @@ def _member(places: Mapping[str, Mapping[str, Json]]) -> str | None:
 
 
 def _user(family: str, event: Mapping[str, Json], payload: Mapping[str, Json]) -> tuple[str, Mapping[str, Json]]:
-    """Find the user, and tell where it is."""
+    """Find the user and its path."""
     inside, beside = payload.get("user"), event.get("user")
     if isinstance(inside, Mapping):
         return "payload.user", _of_two(inside, beside)
@@ -374,7 +374,7 @@ def _user(family: str, event: Mapping[str, Json], payload: Mapping[str, Json]) -
 
 
 def _of_two(user: Mapping[str, Json], beside: Json) -> Mapping[str, Json]:
-    """Give a user that is told in two places: of two values the first that says something counts."""
+    """Return a user that stands in two places: the first value that is not empty counts."""
     if not isinstance(beside, Mapping):
         return user
     return {**beside, **{name: value for name, value in user.items() if not _is_said_beside(value, beside.get(name))}}
@@ -403,20 +403,20 @@ def _part(part: Part, field_errors: list[FieldError]) -> Iterator[None]:
 
 
 def _described(opened: _Opened, field_errors: list[FieldError]) -> dict[str, Json]:
-    """Tell what MoEngage's own connector tells of every event, and whose it is."""
-    told: dict[str, Json] = {}
+    """Return the properties that MoEngage's own connector sends with every event."""
+    result: dict[str, Json] = {}
     for name, read_value in ENVELOPE.items():
         found = opened.envelope.get(name)
         if parsing.is_blank(found) and name in _OF_BUSINESS:
             found = opened.payload.get(name)
         if not parsing.is_blank(found):
             with _part("event", field_errors):
-                told[name] = read_value(found, name)
+                result[name] = read_value(found, name)
     if opened.family not in FAMILIES:
-        told["punchh_event_name"] = opened.family[:255]
+        result["punchh_event_name"] = opened.family[:255]
     if opened.user_id is not None:
-        told["punchh_user_id"] = _id(opened.user_id, "user_id")
-    return told
+        result["punchh_user_id"] = _id(opened.user_id, "user_id")
+    return result
 
 
 def _add(properties: dict[str, Json], fields: Iterator[tuple[str, Json]]) -> None:
@@ -455,7 +455,7 @@ def _credentials_in(prefix: str, value: Json, parent: str) -> Iterator[str]:
 
 CREDENTIAL = "may let somebody act as the member"
 MAX_WITHHELD = 50
-"""Names of fields that are told as not sent."""
+"""Names of fields that are listed as not sent."""
 
 
 def _tidy(parent: str, value: Json) -> Json:
@@ -468,9 +468,9 @@ def _tidy(parent: str, value: Json) -> Json:
 
 
 def _may_leave(parent: str, name: str, value: Json) -> bool:
-    """Tell whether a field says something, and nothing that somebody could act as the member by.
+    """Return whether a field says something, and nothing that somebody could act as the member by.
 
-    What it is called may be told in two steps: a ``card`` has a ``number``.
+    Its name may be spread over two levels: a ``card`` has a ``number``.
     """
     if parsing.is_blank(value) or _names_credential(f"{parent}_{name}"):
         return False

@@ -20,7 +20,7 @@ from loyalty_bridge.platforms.convercus.events import MAX_ENTRIES, MAX_UNKNOWN
 from loyalty_bridge.platforms.convercus.settings import ConvercusRules
 
 RECEIVED = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
-PERSONAL = "may tell who the person is"
+PERSONAL = "may show who the person is"
 
 
 def read(kind: str, payload: Json, rules: ConvercusRules | None = None, **envelope: Json) -> MemberUpdate:
