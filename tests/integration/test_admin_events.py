@@ -24,7 +24,7 @@ CASES: dict[str, tuple[int, str]] = {
     "not_signed_in": (303, ""),
     "api_without_token": (401, "not signed in"),
     "api_token_not_valid": (401, "the token is not valid"),
-    "key_made_by_a_form": (201, "it is not shown again"),
+    "key_made_by_a_form": (201, "It is not shown again"),
     "form_of_a_foreign_page": (403, "does not come from this page"),
 }
 REPLAYED = frozenset(f"admin/{case}" for case in CASES)
