@@ -121,7 +121,7 @@ def _variable(table: str) -> str:
 
 
 def event(key: str, method: str, path: Mapping[str, str], body: Mapping[str, Any] | None = None) -> Event:
-    """Give what makes a call as the gateway gives it; each has an idempotency key of its own."""
+    """Return what makes a call as the gateway gives it; each has an idempotency key of its own."""
 
     def make() -> dict[str, Any]:
         headers = {"x-convercus-key": key, "content-type": "application/json"}
@@ -138,7 +138,7 @@ def event(key: str, method: str, path: Mapping[str, str], body: Mapping[str, Any
 
 
 def calls(key: str) -> dict[str, Event]:
-    """Give a good call of each function."""
+    """Return a good call of each function."""
     booking = {"booking_type": "EARNBOOKING", "booking_type_code": "B", "points": 1, "reason": "bench"}
     happened = {"eventType": "user_logged_in", "accountId": MEMBER, "payload": {}}
     return {
@@ -155,7 +155,7 @@ def calls(key: str) -> dict[str, Event]:
 def measure(
     name: str, environment: Mapping[str, str], make: Event, count: int, folder: Path | None = None
 ) -> list[float]:
-    """Give the milliseconds of each request: the first is the cold one."""
+    """Return the milliseconds of each request: the first is the cold one."""
     with rie.running(name, environment, folder=folder) as function:
         took = []
         for _ in range(count + 1):
@@ -170,7 +170,7 @@ def measure(
 
 
 def imports(rounds: int) -> dict[str, float]:
-    """Give the median seconds of a process that imports what it needs, by what it is."""
+    """Return the median seconds of a process that imports what it needs, by what it is."""
     environment = os.environ | {
         "PYTHONPATH": str(stack.BUILT / "SharedLayer/python"),
         "POWERTOOLS_SERVICE_NAME": "bench",
@@ -191,7 +191,7 @@ def imports(rounds: int) -> dict[str, float]:
 
 
 def exchanges(url: str, asked: Sequence[Request], count: int, *, kept: bool) -> float:
-    """Give the median milliseconds of exchanges with the simulator, made again with requests alone.
+    """Return the median milliseconds of exchanges with the simulator, made again with requests alone.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def exchanges(url: str, asked: Sequence[Request], count: int, *, kept: bool) -> 
 
 
 def client_call(count: int) -> float:
-    """Give the median milliseconds of a call of DynamoDB's client by itself."""
+    """Return the median milliseconds of a call of DynamoDB's client by itself."""
     took = []
     for _ in range(count):
         began = time.perf_counter()

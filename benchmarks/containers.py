@@ -119,7 +119,7 @@ def _contain(way: Way, share: Sequence[Batch], programs: Programs, start: Any, r
 
 
 def _prepared(way: Way, programs: Programs, noted: list[int], stack: ExitStack) -> Callable[[Batch], None]:
-    """Give what delivers a batch and notes how few requests each of its programs needs."""
+    """Return what delivers a batch and notes how few requests each of its programs needs."""
     if way == "naive":
         pool = stack.enter_context(ThreadPoolExecutor(WORKERS * len(programs)))
         return lambda batch: noted.extend(_naively(batch, programs, pool))

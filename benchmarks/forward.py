@@ -111,7 +111,7 @@ def measure(way: Way, shares: Sequence[Sequence[Batch]], programs: Programs, rep
 
 
 def median(runs: Sequence[Measured]) -> Measured:
-    """Give the median of each number."""
+    """Return the median of each number."""
     rows = [asdict(run) for run in runs]
     numbers = {
         name: statistics.median(one[name] for one in rows) for name in rows[0] if name not in {"way", "platform"}

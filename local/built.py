@@ -28,7 +28,7 @@ def for_target(template: dict[str, Any], python: str, architecture: str) -> dict
 
 
 def for_local_aws(template: dict[str, Any], endpoint: str) -> dict[str, Any]:
-    """Give the template with the addresses that the local AWS gives to the APIs and to the user pool."""
+    """Return the template with the addresses that the local AWS gives to the APIs and to the user pool."""
     stages = {
         name: "/$default" if one["Type"] == "AWS::Serverless::HttpApi" else ""
         for name, one in template["Resources"].items()

@@ -34,7 +34,7 @@ each under its own licence, whose text is in the package's .dist-info folder:
 
 
 def documents() -> Iterator[tuple[Path, str]]:
-    """Give every file and its text."""
+    """Return every file and its text."""
     yield DOCS / "openapi.json", _text(openapi.openapi())
     yield DOCS / "admin-openapi.json", _text(admin_api.openapi())
     yield DOCS / "schemas" / "connection.json", _text(msgspec.json.schema(Connection))

@@ -54,7 +54,7 @@ class Braze:
         self._workspaces: dict[str, Workspace] = {}
 
     def workspace(self, key: str, **settings: Any) -> Workspace:
-        """Give the workspace of a key, created if need be, and change some of its `Settings`."""
+        """Return the workspace of a key, created if need be, and change some of its `Settings`."""
         workspace = self._workspaces.setdefault(key, Workspace(key, self._settings))
         workspace.configure(**settings)
         return workspace

@@ -351,7 +351,7 @@ def _kind(value: Any) -> str:
 
 
 def _updated(old: Any, value: Any, *, merge: bool) -> Any:
-    """Give what an attribute becomes; never changes `old`, whose parts live on in what was received."""
+    """Return what an attribute becomes; never changes `old`, whose parts live on in what was received."""
     if isinstance(value, dict):
         if value.keys() == {"inc"} and rules.is_operation(value):
             return (old or 0) + value["inc"] if isinstance(old, int | float | None) else value["inc"]

@@ -98,7 +98,7 @@ class Delivery:
 
 
 def sign_in(*, auth: Auth, secret: str, header: str) -> dict[str, str]:
-    """Give the header by which Brevo shows who it is."""
+    """Return the header by which Brevo shows who it is."""
     if auth == "basic":
         return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
     return {"Authorization": f"Bearer {secret}"} if auth == "bearer" else {header: secret}

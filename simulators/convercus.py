@@ -84,7 +84,7 @@ class Convercus:
         self._programs: dict[str, Program] = {}
 
     def program(self, id_: str, **settings: Any) -> Program:
-        """Give a program, created if need be, and change some of its `Settings`."""
+        """Return a program, created if need be, and change some of its `Settings`."""
         program = self._programs.setdefault(id_, Program(id_, self._settings, self._clock, self._on_event))
         program.configure(**settings)
         return program
@@ -188,7 +188,7 @@ def _org(request: Request) -> str:
 
 
 def _granted(program: Program, request: Request) -> Answer:
-    """Give a token as Keycloak does (https://doc.convercus.io/docs/api-authentication)."""
+    """Return a token as Keycloak does (https://doc.convercus.io/docs/api-authentication)."""
     form = {name: values[0] for name, values in parse_qs(request.body.decode(errors="replace")).items()}
     if request.method != "POST" or _kind(request) != "application/x-www-form-urlencoded":
         return json_answer(400, {"error": "invalid_request", "error_description": "Missing form parameter: grant_type"})
@@ -206,7 +206,7 @@ def _granted(program: Program, request: Request) -> Answer:
 
 
 def _logged_in(program: Program, request: Request) -> Answer:
-    """Give a token as plain text (https://convercus.com/coupon-api-documentation)."""
+    """Return a token as plain text (https://convercus.com/coupon-api-documentation)."""
     given = json.loads(request.body)
     wanted = {"org": program.id, "userName": program.settings.user_name, "password": program.settings.password}
     if request.method != "POST" or _kind(request) != "application/json" or wanted.items() - given.items():

@@ -201,7 +201,7 @@ class Program:
     # Tokens.
 
     def grant(self, seconds: float, scheme: str) -> str:
-        """Give a token that is good for so many seconds, in a header that begins with `scheme`."""
+        """Return a token that is good for so many seconds, in a header that begins with `scheme`."""
         with self.lock:
             self.logins += 1
             token = ("ey" + secrets.token_urlsafe(self.settings.token_length))[: self.settings.token_length]
@@ -249,7 +249,7 @@ class Program:
         return 200, {"code": self.codes[account_coupon]}
 
     def assign_coupon(self, account: str, body: Any) -> tuple[int, Any]:
-        """Give the account one more account coupon."""
+        """Return the account one more account coupon."""
         wanted = _object(body, {"couponId"}, {"validFrom", "validTo"})
         self._check_active(account)
         coupon = self.coupons.get(wanted["couponId"])

@@ -72,7 +72,7 @@ class MoEngage:
         self._numbers = itertools.count(1)
 
     def workspace(self, id: str, **settings: Any) -> Workspace:  # noqa: A002 - that is what it is
-        """Give the workspace of an id, created if need be, and change its ``key`` and some of its `Settings`."""
+        """Return the workspace of an id, created if need be, and change its ``key`` and some of its `Settings`."""
         workspace = self._workspaces.setdefault(id, Workspace(id, f"key-of-{id}", self._settings))
         workspace.configure(**settings)
         return workspace

@@ -122,7 +122,7 @@ def _no_json(constant: str) -> None:
 
 
 def elements(body: Object) -> list[Any]:
-    """Give the elements of a bulk request."""
+    """Return the elements of a bulk request."""
     if body.get("type") != "transition":
         _fail("type should be transition", "type")
     found = body.get("elements")
@@ -136,7 +136,7 @@ def elements(body: Object) -> list[Any]:
 
 
 def kind_of(element: Any, *kinds: str) -> str:
-    """Give the type of an element, which is case-sensitive and one of `kinds`."""
+    """Return the type of an element, which is case-sensitive and one of `kinds`."""
     if not isinstance(element, dict):
         raise Failure(400, "Malformed JSON", MALFORMED)
     if element.get("type") not in kinds:

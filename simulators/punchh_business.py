@@ -102,7 +102,7 @@ class User:
 
     @property
     def source(self) -> tuple[Any, Any]:
-        """Give the system that knows the user, and its id there."""
+        """Return the system that knows the user, and its id there."""
         return self.fields.get("external_source"), self.fields.get("external_source_id")
 
 

@@ -48,7 +48,7 @@ class Delivery:
 
 
 def sign_in(url: str, body: bytes, *, auth: Auth, secret: str, name: str) -> dict[str, str]:
-    """Give the headers by which Punchh shows who it is; scheme words are in lower case, as it prints them."""
+    """Return the headers by which Punchh shows who it is; scheme words are in lower case, as it prints them."""
     if auth == "basic":
         return {"authorization": f"basic {base64.b64encode(f'{name}:{secret}'.encode()).decode()}"}
     if auth == "bearer":
@@ -161,7 +161,7 @@ def disordered(
 
 
 def _retries(status: int) -> tuple[float, ...]:
-    """Give the waits before the retries that a status leads to; a redirect is never retried."""
+    """Return the waits before the retries that a status leads to; a redirect is never retried."""
     if status in (TIMEOUT, 429):
         return SOON
     return LATER if status >= 500 else ()

@@ -85,14 +85,14 @@ def secrets_key() -> Iterator[str]:
 
 @pytest.fixture
 def stores(secrets_key: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[DeliverySettings]:
-    """Give the stores and the queue of the template, empty; the environment names them as a function's does."""
+    """Return the stores and the queue of the template, empty; the environment names them as a function's does."""
     with empty_stores(secrets_key, monkeypatch) as settings:
         yield settings
 
 
 @pytest.fixture
 def braze() -> Iterator[Braze]:
-    """Give a simulated Braze with one workspace."""
+    """Return a simulated Braze with one workspace."""
     with simulate(keys=[KEY]) as running:
         yield running
 
@@ -111,7 +111,7 @@ def connect(settings: DeliverySettings, endpoint: str, program: str = "demo", ke
 
 @contextmanager
 def asked_of_aws() -> Iterator[list[str]]:
-    """Give the list of what is asked of DynamoDB, KMS and SQS from now on."""
+    """Return the list of what is asked of DynamoDB, KMS and SQS from now on."""
     asked: list[str] = []
 
     def note(model: Any, **_: Any) -> None:

@@ -64,7 +64,7 @@ def logins(program: str, run: str) -> list[Any]:
 
 @pytest.fixture
 def town(stores: DeliverySettings) -> Iterator[Town]:
-    """Give twenty programs that are connected to a Braze."""
+    """Return twenty programs that are connected to a Braze."""
     braze = Braze()
     with serving(braze.answer) as braze.url:
         for program in PROGRAMS:

@@ -26,7 +26,7 @@ ELSEWHERE = Path("/")
 
 @pytest.fixture(scope="module")
 def staying() -> Iterator[dict[str, Any]]:
-    """Give the addresses of what `make local` leaves running."""
+    """Return the addresses of what `make local` leaves running."""
     with subprocess.Popen(
         [sys.executable, "-m", "local.run", "stay"], cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:

@@ -62,21 +62,21 @@ def midday(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def convercus() -> Iterator[Convercus]:
-    """Give a simulated Convercus."""
+    """Return a simulated Convercus."""
     with simulate() as running:
         yield running
 
 
 @pytest.fixture
 def api(stores: DeliverySettings, convercus: Convercus, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    """Give the API with a connected program that has an account A1 and a coupon C1, and a key for it."""
+    """Return the API with a connected program that has an account A1 and a coupon C1, and a key for it."""
     with _api(convercus, monkeypatch) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def shared_api(secrets_key: str, convercus: Convercus) -> Iterator[Api]:
-    """Give an API for the tests of a file that leave nothing behind."""
+    """Return an API for the tests of a file that leave nothing behind."""
     with pytest.MonkeyPatch.context() as patch, empty_stores(secrets_key, patch), _api(convercus, patch) as running:
         yield running
 
@@ -101,7 +101,7 @@ def _api(convercus: Convercus, patch: pytest.MonkeyPatch) -> Iterator[Api]:
 
 @pytest.fixture
 def punchh() -> Iterator[Punchh]:
-    """Give a simulated Punchh whose coupon campaign makes a new code each time it is asked."""
+    """Return a simulated Punchh whose coupon campaign makes a new code each time it is asked."""
     with punchh_simulator.simulate() as running:
         running.business.campaigns["token-of-58293"] = Campaign(campaign_id="58293", repeat="new")
         yield running
@@ -109,7 +109,7 @@ def punchh() -> Iterator[Punchh]:
 
 @pytest.fixture
 def diner(api: Api, punchh: Punchh) -> Api:
-    """Give the API with a program that is connected to Punchh."""
+    """Return the API with a program that is connected to Punchh."""
     connect_punchh(api.settings, punchh.url)
     return Api(api.settings, api_keys.create(api.settings, "diner", "moengage")[0], api.upstream, "diner")
 
@@ -118,7 +118,7 @@ def diner(api: Api, punchh: Punchh) -> Api:
 def bridge(
     stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    """Give ``bridge ARGUMENTS``, which answers exit code, output and errors; the stack is deployed."""
+    """Return ``bridge ARGUMENTS``, which answers exit code, output and errors; the stack is deployed."""
     others = {
         "idempotency_table": "IdempotencyTable",
         "audit_table": "AuditTable",
@@ -149,14 +149,14 @@ def bridge(
 
 @pytest.fixture(scope="session")
 def issuer() -> Iterator[Issuer]:
-    """Give an issuer that signs operators in."""
+    """Return an issuer that signs operators in."""
     with issuing() as running:
         yield running
 
 
 @pytest.fixture
 def site(stores: DeliverySettings, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """Give the operator's page, without a program."""
+    """Return the operator's page, without a program."""
     issuer.person = {"sub": "person-1", "email": "ops@example.com", "cognito:groups": ["loyalty-bridge"]}
     with serving_admin(stores, issuer, monkeypatch) as running:
         yield running
@@ -164,7 +164,7 @@ def site(stores: DeliverySettings, issuer: Issuer, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture(scope="module")
 def shared_site(secrets_key: str, issuer: Issuer) -> Iterator[Site]:
-    """Give the operator's page with a program, for the tests of a file that ask whatever comes."""
+    """Return the operator's page with a program, for the tests of a file that ask whatever comes."""
     with (
         pytest.MonkeyPatch.context() as patch,
         empty_stores(secrets_key, patch) as stores,

@@ -63,7 +63,7 @@ def nothing_is_stored(shared_api: Api) -> Iterator[None]:
 
 @pytest.fixture
 def api(shared_api: Api) -> Api:
-    """Give the API; these tests share it, since nothing comes of them."""
+    """Return the API; these tests share it, since nothing comes of them."""
     return shared_api
 
 

@@ -28,7 +28,7 @@ PATH = "campaigns/C1/assign/batch"
 
 
 def members(api: Api, count: int) -> list[str]:
-    """Give so many accounts; the platform knows them."""
+    """Return so many accounts; the platform knows them."""
     names = [f"M{number:03d}" for number in range(count)]
     for name in names:
         api.upstream.account(name)

@@ -29,7 +29,7 @@ def called(api: Api, call: str, key: str | None = None) -> Answer:
 
 @pytest.fixture
 def round_trips(api: Api) -> Iterator[list[str]]:
-    """Give the list of what is asked of AWS once the API is there."""
+    """Return the list of what is asked of AWS once the API is there."""
     with asked_of_aws() as asked:
         yield asked
 

@@ -24,12 +24,12 @@ AS_DEPLOYED = lookups.LIMIT_SECONDS
 
 @pytest.fixture
 def deployed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the API the limit that it has when it is deployed."""
+    """Return the API the limit that it has when it is deployed."""
     monkeypatch.setattr(lookups, "LIMIT_SECONDS", AS_DEPLOYED)
 
 
 def coupon(api: Api, id_: str, **change: Any) -> None:
-    """Give the member a coupon; `change` is of the assigned one."""
+    """Return the member a coupon; `change` is of the assigned one."""
     api.upstream.coupon(id_)
     api.upstream.assign_coupon("A1", {"couponId": id_})[1].update(change)
 

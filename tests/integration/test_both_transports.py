@@ -26,7 +26,7 @@ OTHER = event(eventId="other", accountId="A2")
 
 @pytest.fixture
 def both(stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch) -> DeliverySettings:
-    """Give settings of a deployment that reads both."""
+    """Return settings of a deployment that reads both."""
     queue = Queue()
     monkeypatch.setattr(aws, "sqs", lambda: queue)
     return replace(stores, events_stream="events")

@@ -33,7 +33,7 @@ Bridge = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def put(bridge: Bridge, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
-    """Give what puts a connection from a file."""
+    """Return what puts a connection from a file."""
 
     def call(document: Any, program: str = "demo") -> tuple[int, str, str]:
         file = tmp_path / "connection.json"

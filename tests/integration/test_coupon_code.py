@@ -37,7 +37,7 @@ NO_MEMBER, NO_CAMPAIGN = {"error": "member_not_found"}, {"error": "campaign_not_
 
 @pytest.fixture
 def member(diner: Api, punchh: Punchh, stores: DeliverySettings) -> str:
-    """Give a member whom Punchh and the bridge know."""
+    """Return a member whom Punchh and the bridge know."""
     known = punchh.business.sign_up(email="ann.ash@example.com", first_name="Ånnabel", last_name="Ashworth")
     make_known(stores, known.user_id, "c-1")
     return "c-1"

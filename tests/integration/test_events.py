@@ -21,7 +21,7 @@ Run = Callable[[str], Any]
 
 @pytest.fixture
 def run(stores: DeliverySettings, braze: Braze) -> Run:
-    """Give what runs ``<function>/<case>`` with connected programs."""
+    """Return what runs ``<function>/<case>`` with connected programs."""
     for program in ("demo-queue", "demo-stream"):
         connect(stores, braze.url, program)
     return lambda case: handler(case.split("/")[0])(json.loads((ROOT / f"events/{case}.json").read_text()), CONTEXT)

@@ -29,7 +29,7 @@ def without(field: str, kind: str = "balance_changed") -> dict[str, Any]:
 
 
 def text(kind: str = "user_changed", **changes: Any) -> str:
-    """Give the JSON text of an event, with escapes for what is not ASCII."""
+    """Return the JSON text of an event, with escapes for what is not ASCII."""
     return json.dumps(event(kind, **changes))
 
 

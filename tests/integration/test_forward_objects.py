@@ -23,7 +23,7 @@ PURCHASE_REFUSED = ("purchase", "purchase", "an object of 'purchases' is refused
 
 @pytest.fixture
 def picky() -> Iterator[Braze]:
-    """Give a simulated Braze that refuses every object with `BAD` in it."""
+    """Return a simulated Braze that refuses every object with `BAD` in it."""
     with picky_braze(KEY) as running:
         yield running
 

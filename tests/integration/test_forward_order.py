@@ -35,7 +35,7 @@ def note(number: int, member: str = "A1", **changes: Any) -> dict[str, Any]:
 
 
 def order(braze: Braze, member: str = "A1") -> list[int]:
-    """Give the numbers of a member's events in the order in which Braze got them."""
+    """Return the numbers of a member's events in the order in which Braze got them."""
     events = braze.workspace(KEY).events
     return [int(one.object["properties"]["event_id"]) for one in events if one.object["external_id"] == member]
 
@@ -123,7 +123,7 @@ def test_a_request_that_is_tried_again_is_not_overtaken_by_the_next_of_its_membe
 
 @pytest.fixture
 def unreachable(stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Give an entry whose stored body cannot be fetched now."""
+    """Return an entry whose stored body cannot be fetched now."""
 
     def get_body(*_: object) -> bytes:
         raise Unavailable("the kept records: SlowDown")

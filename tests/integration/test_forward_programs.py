@@ -125,7 +125,7 @@ def test_what_was_accepted_before_the_connection_broke_is_neither_held_nor_repea
 
 
 def break_secret(settings: DeliverySettings, program: str, name: str) -> None:
-    """Give a program a secret that was encrypted for another one."""
+    """Return a program a secret that was encrypted for another one."""
     foreign = boto3.client("kms").encrypt(
         KeyId=settings.secrets_key, Plaintext=b"00" * 32, EncryptionContext={"program": "another"}
     )

@@ -35,7 +35,7 @@ OURS = '{"programId":"demo"}'
 
 
 def filled(element: str) -> str:
-    """Give an array of the queue's largest size whose first element names the program."""
+    """Return an array of the queue's largest size whose first element names the program."""
     return f"[{OURS}{f',{element}' * ((MIB - len(OURS) - 2) // (len(element) + 1))}]"
 
 

@@ -50,7 +50,7 @@ CONTEXT = SimpleNamespace(
 
 
 def blocks(heading: str, language: str) -> list[str]:
-    """Give the blocks of a language in a section."""
+    """Return the blocks of a language in a section."""
     _, found, rest = PAGE.partition(f"\n### {heading}\n")
     assert found, heading
     section = re.split(r"\n##", rest)[0]
@@ -171,7 +171,7 @@ def convercus() -> Iterator[Convercus]:
 
 @pytest.fixture
 def program(convercus: Convercus) -> Program:
-    """Give a Convercus program with two accounts and a coupon."""
+    """Return a Convercus program with two accounts and a coupon."""
     program = convercus.program(PROGRAM)
     program.reset()
     program.account("A1", points=3250)
@@ -184,7 +184,7 @@ def program(convercus: Convercus) -> Program:
 def service(
     stores: DeliverySettings, convercus: Convercus, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Service]:
-    """Give the service with a connected program."""
+    """Return the service with a connected program."""
     queue = aws.sqs().create_queue(QueueName="batches")["QueueUrl"]
     for name, value in {"IDEMPOTENCY": "IdempotencyTable", "BATCHES": "BatchesTable"}.items():
         monkeypatch.setenv(f"{name}_TABLE", value)
@@ -201,7 +201,7 @@ def service(
 
 
 def user(account: str | None = "A1", dispatch: str = "d-1", **event_properties: str) -> dict[str, dict[str, str]]:
-    """Give what Braze knows of a user while it renders."""
+    """Return what Braze knows of a user while it renders."""
     value = {"title": 'The "blue" one', "points": "25", "order_id": "O-1"} | event_properties
     return {
         "custom_attribute": {"convercus_account_id": account} if account else {},

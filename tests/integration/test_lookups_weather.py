@@ -26,7 +26,7 @@ Weather = Callable[[int], Any]
 
 @pytest.fixture
 def deployed(api: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give the API the times that it has when it is deployed, and a token."""
+    """Return the API the times that it has when it is deployed, and a token."""
     api.get("members/A1/profile")
     monkeypatch.setattr(lookups, "LIMIT_SECONDS", AS_DEPLOYED)
     monkeypatch.setenv("STORE_REPLY_SECONDS", "0.6")

@@ -42,7 +42,7 @@ Wire = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture
 def braze() -> Braze:
-    """Give a simulated Braze whose clock stands still."""
+    """Return a simulated Braze whose clock stands still."""
     braze = Braze(lambda: NOW)
     braze.workspace(KEY)
     return braze
@@ -50,7 +50,7 @@ def braze() -> Braze:
 
 @pytest.fixture
 def moengage() -> MoEngage:
-    """Give a simulated MoEngage whose clock stands still."""
+    """Return a simulated MoEngage whose clock stands still."""
     moengage = MoEngage(lambda: NOW)
     moengage.workspace("W1", key="data-key")
     return moengage
@@ -80,7 +80,7 @@ def deliver(settings: DeliverySettings, *bodies: Any, event_name: str = "", forw
 
 
 def clean(braze: Braze, moengage: MoEngage) -> tuple[BrazeWorkspace, MoEngageWorkspace]:
-    """Give the workspaces, after a look that they took everything as it was meant."""
+    """Return the workspaces, after a look that they took everything as it was meant."""
     workspaces = braze.workspace(KEY), moengage.workspace("W1")
     assert [one for it in workspaces for one in (*it.refused, *it.silently_dropped, *it.ignored)] == []
     assert workspaces[1].retyped == []
@@ -88,7 +88,7 @@ def clean(braze: Braze, moengage: MoEngage) -> tuple[BrazeWorkspace, MoEngageWor
 
 
 def properties(braze: Braze, moengage: MoEngage) -> list[tuple[str, dict[str, Any]]]:
-    """Give the events of both platforms: name and properties."""
+    """Return the events of both platforms: name and properties."""
     to_braze, to_moengage = clean(braze, moengage)
     return [
         *((one.object["name"], dict(one.object["properties"])) for one in to_braze.events),
@@ -97,7 +97,7 @@ def properties(braze: Braze, moengage: MoEngage) -> list[tuple[str, dict[str, An
 
 
 def told_of_ann(braze: Braze, moengage: MoEngage) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give the attributes that both platforms have of the member."""
+    """Return the attributes that both platforms have of the member."""
     profile = braze.workspace(KEY).profile(external_id=ANN.ext_id)
     user = moengage.workspace("W1").user(customer_id=ANN.ext_id)
     assert profile

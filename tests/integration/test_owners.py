@@ -40,7 +40,7 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def queue(stores: DeliverySettings, monkeypatch: pytest.MonkeyPatch) -> Queue:
-    """Give the queue, in memory."""
+    """Return the queue, in memory."""
     made = Queue()
     monkeypatch.setattr(aws, "sqs", lambda: made)
     return made

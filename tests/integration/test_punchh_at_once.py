@@ -36,7 +36,7 @@ Work = Callable[[str], Any]
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[SignupSettings]:
-    """Give the tables of the template in a local AWS."""
+    """Return the tables of the template in a local AWS."""
     with pytest.MonkeyPatch.context() as patch, local_aws() as endpoint:
         for name, value in credentials(endpoint).items():
             patch.setenv(name, value)
@@ -57,7 +57,7 @@ def environment() -> None:
 
 @pytest.fixture
 def connected(store: SignupSettings, punchh: Punchh) -> Callable[..., str]:
-    """Give what connects the program to Punchh and makes a key."""
+    """Return what connects the program to Punchh and makes a key."""
 
     def connect(**secrets: str) -> str:
         connect_punchh(store, punchh.url, secrets=PUNCHH_SECRETS | secrets)

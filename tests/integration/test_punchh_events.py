@@ -46,7 +46,7 @@ class Platforms:
         self.requests: dict[str, list[dict[str, Any]]] = {}
 
     def events(self) -> dict[str, Events]:
-        """Give the events of each program, name and properties, after a look that all was taken as it was meant."""
+        """Return the events of each program, name and properties, after a look that all was taken as it was meant."""
         braze, moengage = self.braze.workspace(KEY), self.moengage.workspace("W1")
         assert [one for it in (braze, moengage) for one in (*it.refused, *it.silently_dropped, *it.ignored)] == []
         assert moengage.retyped == []
@@ -56,7 +56,7 @@ class Platforms:
         }
 
     def attributes(self, who: Guest = ANN) -> dict[str, Mapping[str, Any]]:
-        """Give the attributes that each program's platform has of somebody."""
+        """Return the attributes that each program's platform has of somebody."""
         user = self.moengage.workspace("W1").user(customer_id=who.external_source_id)
         profile = self.braze.workspace(KEY).profile(external_id=who.external_source_id)
         assert user
@@ -66,7 +66,7 @@ class Platforms:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Give the platforms' clock."""
+    """Return the platforms' clock."""
     return Clock()
 
 

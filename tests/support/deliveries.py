@@ -71,7 +71,7 @@ def take(profile: dict[str, Any], body: bytes) -> None:
 
 
 def nested(values: Mapping[AttributePath, Json]) -> dict[str, Any]:
-    """Give the attributes as a profile shows them."""
+    """Return the attributes as a profile shows them."""
     shown: dict[str, Any] = {}
     for path, value in values.items():
         if len(path) > 1:

@@ -23,12 +23,12 @@ CLIENT = "page"
 
 @cache
 def key(name: str) -> rsa.RSAPrivateKey:
-    """Give a key pair; another name, another pair."""
+    """Return a key pair; another name, another pair."""
     return rsa.generate_private_key(65537, 2048)
 
 
 def public_key(name: str, **changes: Any) -> dict[str, Any]:
-    """Give the public part of a key pair as a JWK without a name; None leaves a field away."""
+    """Return the public part of a key pair as a JWK without a name; None leaves a field away."""
     jwk: dict[str, Any] = jwt.algorithms.RSAAlgorithm.to_jwk(key(name).public_key(), as_dict=True)
     jwk |= {"use": "sig", "alg": "RS256", **changes}
     return {field: value for field, value in jwk.items() if value is not None}

@@ -8,7 +8,7 @@ from loyalty_bridge.settings import DeliverySettings
 
 
 def load_parked(settings: DeliverySettings, shelf: Kind, program: str = "demo") -> list[ParkedRecord]:
-    """Give what is kept of a program, in order."""
+    """Return what is kept of a program, in order."""
     return [
         entry
         for bundle in parked_records.batches(settings, shelf, program)
@@ -17,7 +17,7 @@ def load_parked(settings: DeliverySettings, shelf: Kind, program: str = "demo") 
 
 
 def refused(settings: DeliverySettings, program: str = "demo") -> dict[str, list[tuple[str, str, str]]]:
-    """Give why events were refused, by their id: part, field and reason of each refusal."""
+    """Return why events were refused, by their id: part, field and reason of each refusal."""
     return {
         entry.event_id: [(it.part, it.field, it.reason) for it in entry.field_errors]
         for entry in load_parked(settings, "rejected", program)

@@ -56,7 +56,7 @@ _tables: dict[str, Any] = {}
 
 @contextmanager
 def empty_stores(secrets_key: str, patch: pytest.MonkeyPatch) -> Iterator[DeliverySettings]:
-    """Give the stores in this process, empty; the environment names them as a function's does."""
+    """Return the stores in this process, empty; the environment names them as a function's does."""
     dynamodb = get_backend("dynamodb")[ACCOUNT_ID]["us-east-1"]
     if not _tables:
         _make_tables()
@@ -92,5 +92,5 @@ def make_key() -> str:
 
 
 def environment(settings: DeliverySettings) -> dict[str, str]:
-    """Give the environment of a function that uses them."""
+    """Return the environment of a function that uses them."""
     return {name.upper(): value for name, value in asdict(settings).items()}

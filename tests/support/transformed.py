@@ -49,7 +49,7 @@ def long_form(value: Any) -> Any:
 
 @cache
 def source() -> dict[str, Any]:
-    """Give the template before the transformation, as built: each layer and function has its code in a bucket."""
+    """Return the template before the transformation, as built: each layer and function has its code in a bucket."""
     whole: dict[str, Any] = long_form(template())
     for one in whole["Resources"].values():
         for name in ("CodeUri", "ContentUri"):
@@ -81,12 +81,12 @@ def _both() -> dict[bool, dict[str, Any]]:
 
 
 def whole(parameters: Parameters) -> dict[str, Any]:
-    """Give the transformed template; of the parameters SAM itself looks at how versions are deployed only."""
+    """Return the transformed template; of the parameters SAM itself looks at how versions are deployed only."""
     return _both()[parameters["GradualDeployment"] != "none"]
 
 
 def defaults() -> dict[str, str]:
-    """Give the parameters' defaults, as text."""
+    """Return the parameters' defaults, as text."""
     return {name: str(one["Default"]) for name, one in template()["Parameters"].items()}
 
 

@@ -124,7 +124,7 @@ Transport: TypeAlias = Queue | Stream
 
 
 def left(transport: Transport) -> list[Message]:
-    """Give what is not delivered yet."""
+    """Return what is not delivered yet."""
     return transport.messages if isinstance(transport, Queue) else transport.messages[transport.checkpoint :]
 
 

@@ -185,7 +185,7 @@ def queued(settings: DeliverySettings) -> list[dict[str, Any]]:
 
 @contextmanager
 def streaming(settings: DeliverySettings) -> Iterator[DeliverySettings]:
-    """Give a transport that is a stream, to the functions too."""
+    """Return a transport that is a stream, to the functions too."""
     with_stream = replace(settings, events_queue_url="", events_stream="events")
     aws.kinesis().create_stream(StreamName=with_stream.events_stream, ShardCount=1)
     with pytest.MonkeyPatch.context() as patch:

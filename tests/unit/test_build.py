@@ -18,7 +18,7 @@ SYSTEM = "/usr/bin:/bin"
 
 
 def made(*arguments: str, **environment: str) -> str:
-    """Give what make prints in an environment of nothing else."""
+    """Return what make prints in an environment of nothing else."""
     done = subprocess.run(
         ["make", "-s", *arguments],
         env={"PATH": SYSTEM, **environment},

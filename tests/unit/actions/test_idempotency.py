@@ -317,7 +317,7 @@ def test_what_is_resumed_in_vain_and_was_not_sent_begins_again(world: World) -> 
 
 
 def begun(world: World, step: str = "acting", **other: Any) -> Stepped:
-    """Give a request that pauses while it acts."""
+    """Return a request that pauses while it acts."""
 
     def act(reference: str) -> Answer:
         stepped.pause("acting")

@@ -56,7 +56,7 @@ def test_without_a_queue_records_enter_by_the_stream(stores: DeliverySettings) -
 
 
 def asked_to_take(groups: list[str], busy_for: int, monkeypatch: pytest.MonkeyPatch, stream: bool) -> list[str]:
-    """Give the queue or stream a group that it does not take so often; gives the groups that it was asked to take."""
+    """Return the queue or stream a group that it does not take so often; gives the groups that it was asked to take."""
     asked: list[str] = []
 
     def is_taken(group: str) -> bool:

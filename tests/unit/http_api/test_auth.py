@@ -21,7 +21,7 @@ UNKNOWN = "cvc_" + "A" * 43
 
 @pytest.fixture
 def key(stores: DeliverySettings) -> str:
-    """Give a key of the program ``demo``; there is a program ``other``, too."""
+    """Return a key of the program ``demo``; there is a program ``other``, too."""
     for program in ("demo", "other"):
         repository.save(stores, None, program, Connection(), {})
     return api_keys.create(stores, "demo", "Braze")[0]
@@ -29,7 +29,7 @@ def key(stores: DeliverySettings) -> str:
 
 @pytest.fixture
 def trips(stores: DeliverySettings) -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """Give what is asked of DynamoDB from now on."""
+    """Return what is asked of DynamoDB from now on."""
     asked: list[tuple[str, dict[str, Any]]] = []
 
     def note(params: dict[str, Any], model: Any, **_: Any) -> None:

@@ -27,7 +27,7 @@ def booked(**changed: Any) -> BookPoints:
 
 
 def refusal(body: Any = None, model: type[BaseModel] = BookPoints, **changed: Any) -> Invalid:
-    """Give why a call is refused."""
+    """Return why a call is refused."""
     with pytest.raises(Invalid) as refused:
         requests.body(requests.read(event(body, **changed)), model)
     return refused.value

@@ -70,7 +70,7 @@ def error(status: int, code: str) -> Answer:
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """Give a store that a look-up's function asks."""
+    """Return a store that a look-up's function asks."""
     answering = Store()
     monkeypatch.setenv("STORE_REPLY_SECONDS", "0.6")
     aws._made.cache_clear()

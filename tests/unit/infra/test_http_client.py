@@ -178,7 +178,7 @@ def test_no_one_listening_means_not_sent(send: Send) -> None:
 
 @contextmanager
 def dead() -> Iterator[int]:
-    """Give a port of the loopback address that answers no attempt to connect: its queue is full."""
+    """Return a port of the loopback address that answers no attempt to connect: its queue is full."""
     with socket.socket() as listener, socket.socket() as first:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

@@ -20,7 +20,7 @@ from tests.support import tls
 
 @pytest.fixture
 def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give a certificate that is trusted beside the public ones."""
+    """Return a certificate that is trusted beside the public ones."""
     certificate = tls.certificate(tmp_path)
     authorities = tls.authorities(tmp_path, certificate)
     monkeypatch.setattr("certifi.where", lambda: str(authorities))

@@ -224,7 +224,7 @@ def wanted(deliveries: list[Delivery]) -> list[tuple[str, str]]:
 
 
 def good_values(deliveries: list[Delivery]) -> dict[str, dict[str, Any]]:
-    """Give the newest values of each member, those apart that Braze will never take."""
+    """Return the newest values of each member, those apart that Braze will never take."""
     people: dict[str, dict[Any, Any]] = {}
     for one in sorted(deliveries, key=lambda one: one.update.time):
         if BAD not in one.translation.attributes.values():
@@ -233,7 +233,7 @@ def good_values(deliveries: list[Delivery]) -> dict[str, dict[str, Any]]:
 
 
 def in_order(taken: list[tuple[str, str]], kind: str) -> dict[str, list[str]]:
-    """Give the names of each member's events or purchases, each where it was taken first."""
+    """Return the names of each member's events or purchases, each where it was taken first."""
     by_member: defaultdict[str, list[str]] = defaultdict(list)
     for member, name in dict.fromkeys(taken):
         if name.startswith(kind):

@@ -44,7 +44,7 @@ def _one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture(scope="module")
 def aws_of_module() -> Iterator[ProgramSettings]:
-    """Give the table of programs and a key, once: making them takes longer than the tests."""
+    """Return the table of programs and a key, once: making them takes longer than the tests."""
     aws._made.cache_clear()
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -64,7 +64,7 @@ def aws_of_module() -> Iterator[ProgramSettings]:
 
 @pytest.fixture
 def stores(aws_of_module: ProgramSettings) -> Iterator[ProgramSettings]:
-    """Give the table without what the test before has left."""
+    """Return the table without what the test before has left."""
     yield aws_of_module
     client = boto3.client("dynamodb", region_name="us-east-1")
     for item in client.scan(TableName=aws_of_module.programs_table)["Items"]:

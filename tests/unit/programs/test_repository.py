@@ -41,7 +41,7 @@ def secrets_key() -> Iterator[str]:
 
 @pytest.fixture
 def settings(secrets_key: str) -> Iterator[ProgramSettings]:
-    """Give an empty table of programs, made from the template."""
+    """Return an empty table of programs, made from the template."""
     made = resources("AWS::DynamoDB::Table")["ProgramsTable"]["Properties"]
     table: Any = {name: made[name] for name in ("KeySchema", "AttributeDefinitions", "BillingMode")}
     aws.dynamodb().create_table(TableName="programs", **table)
@@ -50,7 +50,7 @@ def settings(secrets_key: str) -> Iterator[ProgramSettings]:
 
 
 def everything(settings: ProgramSettings) -> bytes:
-    """Give all that is in the table as bytes."""
+    """Return all that is in the table as bytes."""
     return repr(aws.dynamodb().scan(TableName=settings.programs_table)["Items"]).encode()
 
 
@@ -288,7 +288,7 @@ def test_a_save_whose_reply_was_lost_is_recognised_as_ones_own(
 
 
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Give a list of the sort keys that each further round trip reads."""
+    """Return a list of the sort keys that each further round trip reads."""
     rounds: list[list[str]] = []
     real = aws.dynamodb().batch_get_item
 

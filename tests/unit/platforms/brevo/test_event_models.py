@@ -34,7 +34,7 @@ def read(name: str, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_times(value: Any) -> Any:
-    """Give an example's values as they are read, `expired_at` under the one name of an expiry."""
+    """Return an example's values as they are read, `expired_at` under the one name of an expiry."""
     if isinstance(value, dict):
         return {{"expired_at": "expires_at"}.get(key, key): with_times(item) for key, item in value.items()}
     return MOMENT if value == "2025-06-10T07:09:01.696Z" else value
