@@ -306,7 +306,9 @@ class Machine(RuleBasedStateMachine):
         table = self.settings.delivery_log_table
         found = READ([(table, {"event": {"B": key}}) for key in events], time.monotonic() + 20)
         return {
-            (events[key], part) for key, parts in map(delivery_log.from_item, found.get(table, ())) for part in parts
+            (events[key], part)
+            for key, parts in map(delivery_log.from_item, found.get(table, ()))
+            for part in parts or ()
         }
 
     def _there(self) -> Counter[tuple[str, str]]:

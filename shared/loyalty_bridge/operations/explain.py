@@ -84,10 +84,11 @@ def _event(
     except Invalid as error:
         return _rejected(error)
     known = deduplication.look_up(settings, [MappedEvent(program, delivery, ())], time.monotonic() + _SECONDS)
-    delivery.remove_accepted(
-        known.accepted.get(delivery.log_key, set()),
-        trust_attributes=not program.connection.only_changed,
-    )
+    try:
+        accepted = known.accepted_parts(delivery.log_key)
+    except Invalid as error:
+        return _rejected(error)
+    delivery.remove_accepted(accepted, trust_attributes=not program.connection.only_changed)
     member = known.member(program, attribute_state.key(program.id, member_id))
     member.deliveries.append(delivery)
     return _explained(program, delivery, member)

@@ -17,13 +17,17 @@ from typing import TYPE_CHECKING, Any
 from loyalty_bridge.errors import Invalid, NotFound
 from loyalty_bridge.event_queue import bodies, envelope, publisher
 from loyalty_bridge.event_queue.envelope import InboundMessage
-from loyalty_bridge.infra import aws
+from loyalty_bridge.infra import aws, dynamodb
 from loyalty_bridge.parking import parked_records
 from loyalty_bridge.parking.parked_records import ParkedBatch, ParkedRecord
+from loyalty_bridge.pipeline import delivery_log
+from loyalty_bridge.programs import repository
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import DeliverySettings
 
+WRITE_SECONDS = 6.0
+"""How long to retry the change of the delivery log."""
 MOST_REASONS = 10
 """Reasons of one record in a list."""
 MOST_REASON_CHARACTERS = 300
@@ -138,6 +142,8 @@ def _reasons(entry: ParkedRecord) -> str:
 def redrive(settings: DeliverySettings, program: str, which: RecordFilter, seconds: float = math.inf) -> Moved:
     """Put rejected records back on the event queue or stream, one parked batch at a time.
 
+    The unreadable delivery log entries of their events are deleted, so that the events are sent.
+
     Parameters
     ----------
     seconds
@@ -148,12 +154,28 @@ def redrive(settings: DeliverySettings, program: str, which: RecordFilter, secon
     Unavailable
         A store does not answer. Records that were not put back stay rejected.
     """
-    return _remove(
-        settings,
-        program,
-        which,
-        seconds,
-        lambda entries: publisher.publish(settings, [(entry.record, entry.group) for entry in entries]),
+
+    def put_back(entries: Sequence[ParkedRecord]) -> None:
+        _delete_unreadable_log_entries(settings, program, entries)
+        publisher.publish(settings, [(entry.record, entry.group) for entry in entries])
+
+    return _remove(settings, program, which, seconds, put_back)
+
+
+def _delete_unreadable_log_entries(
+    settings: DeliverySettings, program_id: str, entries: Sequence[ParkedRecord]
+) -> None:
+    """Delete the delivery log entries that cannot be read of the events that were rejected for it."""
+    concerned = [one for one in entries if any(error.reason == delivery_log.UNREADABLE for error in one.field_errors)]
+    program = repository.load(settings, [program_id]).get(program_id) if concerned else None
+    if program is None:
+        return
+    keys = {delivery_log.key(program.id, program.destination_version, one.event_id) for one in concerned}
+    table, deadline = settings.delivery_log_table, time.monotonic() + WRITE_SECONDS
+    items = dynamodb.batch_get([(table, {"event": {"B": key}}) for key in keys], deadline)[table]
+    unreadable = [key for key, parts in map(delivery_log.from_item, items) if parts is None]
+    dynamodb.write_each(
+        [{"Delete": {"TableName": table, "Key": {"event": {"B": key}}}} for key in unreadable], deadline
     )
 
 

@@ -35,7 +35,7 @@ def trace(settings: DeliverySettings, program: Program, name: str) -> dict[str, 
         ],
         deadline,
     )
-    accepted = {part for item in items[settings.delivery_log_table] for part in delivery_log.from_item(item)[1]}
+    accepted = {part for item in items[settings.delivery_log_table] for part in delivery_log.from_item(item)[1] or ()}
     states = [
         attribute_state.from_item(item, program.destination_version, b"-") for item in items[settings.members_table]
     ]

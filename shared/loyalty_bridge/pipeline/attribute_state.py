@@ -22,6 +22,8 @@ _SEPARATOR = "\x1f"  # no platform takes it in a name
 MAX_BYTES = 380_000
 """DynamoDB takes items up to 400 KB. The oldest versions beyond that are dropped: their attributes are sent again, and
 older values are not recognised."""
+_LATEST = 253_402_300_799_999
+"""The last millisecond of the year 9999. A damaged time beyond it would keep every newer value away."""
 _DIGEST_BYTES = 12
 _VERSION = struct.Struct(f">q{_DIGEST_BYTES}sI")
 """A version in the item: time, hash, length of the name; then the name. The versions follow each other.
@@ -90,6 +92,8 @@ def _from_item(item: Mapping[str, Any], destination_version: int, secret: bytes)
     while at < len(data):
         time, digest, length = _VERSION.unpack_from(data, at)
         at += _VERSION.size + length
+        if at > len(data) or abs(time) > _LATEST:
+            raise ValueError("a version is damaged")
         name = data[at - length : at].decode(errors="surrogatepass")
         state.versions[tuple(name.split(_SEPARATOR))] = AttributeVersion(time, digest)
     return state

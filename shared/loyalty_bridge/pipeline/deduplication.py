@@ -35,13 +35,26 @@ class Known:
     Attributes
     ----------
     accepted
-        The accepted parts of events, by key in the delivery log.
+        The accepted parts of events, by key in the delivery log; None where they cannot be read.
     items
         Items of the members' table, by key.
     """
 
-    accepted: Mapping[bytes, set[Part]]
+    accepted: Mapping[bytes, set[Part] | None]
     items: dict[str, Mapping[str, Any]]
+
+    def accepted_parts(self, log_key: bytes) -> set[Part]:
+        """Return the accepted parts of an event.
+
+        Raises
+        ------
+        Invalid
+            They cannot be read: the event may neither be sent, which could double it, nor be taken for sent.
+        """
+        parts = self.accepted.get(log_key, set())
+        if parts is None:
+            raise Invalid("record", delivery_log.UNREADABLE)
+        return parts
 
     def member(self, program: Program, key: str) -> MemberBatch:
         """Return a member with its attribute state at the program's destination."""
@@ -82,9 +95,9 @@ def load(batch: InvocationBatch, events: list[MappedEvent]) -> dict[str, list[Me
     known = look_up(batch.settings, events, batch.deadline)
     programs: dict[str, dict[str, MemberBatch]] = {}
     in_batch: set[bytes] = set()
-    for event in _learn_aliases(batch, events, known):
+    for event in _learn_aliases(batch, _reject_unreadable(batch, events, known), known):
         program, delivery = event.program, event.delivery
-        accepted = known.accepted.get(delivery.log_key, set())
+        accepted = known.accepted_parts(delivery.log_key)
         if accepted or delivery.log_key in in_batch:
             batch.counts["duplicates"] += 1
         if delivery.log_key in in_batch:
@@ -97,6 +110,25 @@ def load(batch: InvocationBatch, events: list[MappedEvent]) -> dict[str, list[Me
             members[event.member_key] = known.member(program, event.member_key)
         members[event.member_key].deliveries.append(delivery)
     return {program: list(members.values()) for program, members in programs.items()}
+
+
+def _reject_unreadable(batch: InvocationBatch, events: Sequence[MappedEvent], known: Known) -> list[MappedEvent]:
+    """Reject the events whose accepted parts cannot be read, each once; return the others."""
+    readable: list[MappedEvent] = []
+    rejected: set[bytes] = set()
+    for event in events:
+        delivery = event.delivery
+        try:
+            known.accepted_parts(delivery.log_key)
+        except Invalid as error:
+            if delivery.log_key in rejected:
+                batch.record(delivery.record, "suppressed")
+            else:
+                batch.reject_whole(delivery.message, delivery.record, error, delivery.update.event_id)
+            rejected.add(delivery.log_key)
+        else:
+            readable.append(event)
+    return readable
 
 
 def _item_keys(event: MappedEvent) -> list[str]:
