@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from loyalty_bridge.admin import api as admin_api
-from loyalty_bridge.http_api import openapi
+from loyalty_bridge.http_api import routes
 from loyalty_bridge.platforms import field_reference
 from loyalty_bridge.platforms.registry import ENGAGEMENT, LOYALTY
 from loyalty_bridge.programs import setting_reference
@@ -35,8 +35,8 @@ each under its own licence, whose text is in the package's .dist-info folder:
 
 def documents() -> Iterator[tuple[Path, str]]:
     """Return every file and its text."""
-    yield DOCS / "openapi.json", _text(openapi.openapi())
-    yield DOCS / "admin-openapi.json", _text(admin_api.openapi())
+    yield DOCS / "openapi.json", _text(routes.document())
+    yield DOCS / "admin-openapi.json", _text(admin_api.document())
     yield DOCS / "schemas" / "connection.json", _text(msgspec.json.schema(Connection))
     yield DOCS / "settings.md", _settings_page((DOCS / "settings.md").read_text())
     yield DOCS / "costs.md", costs.page()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from loyalty_bridge.http_api import openapi
+from loyalty_bridge.http_api import routes
 from loyalty_bridge.programs import api_keys
 from simulators.punchh import simulate
 from tests.support.contract_check import document
@@ -44,16 +44,16 @@ def diners_key(shared_api: Api) -> str:
 
 
 @pytest.mark.parametrize("mode", ["positive", "negative"])
-@pytest.mark.parametrize("call", openapi.CALLS, ids=lambda call: f"{call.method}_{call.function}")
+@pytest.mark.parametrize("call", routes.ROUTES, ids=lambda call: f"{call.method}_{call.function}")
 def test_only_documented_answers_come_whatever_is_asked(
-    shared_api: Api, diners_key: str, url: str, call: openapi.Route, mode: str
+    shared_api: Api, diners_key: str, url: str, call: routes.Route, mode: str
 ) -> None:
     answers: list[int] = []
     known = KNOWN | ({"programId": "diner", "accountId": "c-1"} if call.function in OF_PUNCHH else {})
     key = diners_key if call.function in OF_PUNCHH else shared_api.key
 
     @FUZZ
-    @given(cases(document(), url, call.method, openapi.BASE + call.path, mode))
+    @given(cases(document(), url, call.method, routes.BASE + call.path, mode))
     def fuzz(case: Any) -> None:
         if len(answers) % 2:  # about what there is
             case.path_parameters = {name: known.get(name, it) for name, it in case.path_parameters.items()}

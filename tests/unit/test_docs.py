@@ -16,7 +16,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from local.day import day
 from loyalty_bridge.activity.recorder import MAX_ERRORS
 from loyalty_bridge.errors import Invalid
-from loyalty_bridge.http_api import openapi
+from loyalty_bridge.http_api import routes
 from loyalty_bridge.parking import parked_records
 from loyalty_bridge.pipeline import delivery_log, engagement_client, identities, redelivery, sender
 from loyalty_bridge.pipeline.batch import LIMITS
@@ -82,12 +82,12 @@ def test_the_api_takes_only_ids_that_a_program_can_have() -> None:
 
 
 def test_every_call_names_each_of_its_answers_once() -> None:
-    for call in openapi.CALLS:
+    for call in routes.ROUTES:
         assert not call.answers.keys() & set(call.fails)
         assert {401} <= set(call.fails)
 
 
-@pytest.mark.parametrize("name", openapi.openapi()["components"]["schemas"])
+@pytest.mark.parametrize("name", routes.document()["components"]["schemas"])
 def test_a_schema_of_the_api_is_one(name: str) -> None:
     Draft202012Validator.check_schema(document()["components"]["schemas"][name])
 

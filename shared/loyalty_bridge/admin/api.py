@@ -9,15 +9,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loyalty_bridge.activity import reports
 from loyalty_bridge.admin import response_schemas, web
 from loyalty_bridge.errors import BridgeError, Invalid, NotFound
-from loyalty_bridge.http_api import requests, responses
-from loyalty_bridge.http_api.openapi import RETRY_AFTER
+from loyalty_bridge.http_api import openapi, requests, responses
 from loyalty_bridge.http_api.requests import ApiRequest
 from loyalty_bridge.operations import inputs, programs, service
 from loyalty_bridge.operations.context import OperatorContext
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
 VERSION = "1.0.0"
 BASE = "/admin/api/v1"
-ONE = "/programs/{programId}"
+PROGRAM = "/programs/{programId}"
 
 
 class Endpoint(NamedTuple):
@@ -47,8 +45,8 @@ class Endpoint(NamedTuple):
 
 
 def _selection(call: ApiRequest) -> inputs.RejectedSelection:
-    told = {name: call.query[name] for name in ("reason", "since", "until") if call.query.get(name)}
-    return requests.checked(told, inputs.RejectedSelection)
+    filters = {name: call.query[name] for name in ("reason", "since", "until") if call.query.get(name)}
+    return requests.checked(filters, inputs.RejectedSelection)
 
 
 def _statistics(ctx: OperatorContext, call: ApiRequest, _: object) -> dict[str, Any]:
@@ -57,12 +55,12 @@ def _statistics(ctx: OperatorContext, call: ApiRequest, _: object) -> dict[str, 
 
 
 def _errors(ctx: OperatorContext, call: ApiRequest, _: object) -> dict[str, Any]:
-    told = {name: call.query[name] for name in inputs.ErrorSelection.model_fields if call.query.get(name)}
-    found = service.list_errors(ctx, call.program, requests.checked(told, inputs.ErrorSelection))
-    return {"errors": [line.to_dict() for line in found.lines], "next": found.next}
+    filters = {name: call.query[name] for name in inputs.ErrorSelection.model_fields if call.query.get(name)}
+    errors = service.list_errors(ctx, call.program, requests.checked(filters, inputs.ErrorSelection))
+    return {"errors": [line.to_dict() for line in errors.lines], "next": errors.next}
 
 
-def _needed(call: ApiRequest, name: str) -> str:
+def _require_parameter(call: ApiRequest, name: str) -> str:
     value = call.query.get(name, "").strip()
     if not value:
         raise Invalid(name, "is missing")
@@ -84,7 +82,7 @@ def _decide(ctx: OperatorContext, call: ApiRequest, body: inputs.Decide) -> None
     service.decide_action(ctx, call.program, call.path["action"], happened=body.happened, result=body.result)
 
 
-_WHICH = {"reason": False, "since": False, "until": False}
+_FILTERS = {"reason": False, "since": False, "until": False}
 ENDPOINTS = (
     Endpoint(
         "get",
@@ -106,31 +104,36 @@ ENDPOINTS = (
     ),
     Endpoint(
         "get",
-        ONE,
+        PROGRAM,
         "A program: its connection, missing settings, delivery state, and the last four characters of its secrets",
         lambda ctx, call, _: programs.describe(service.find_program(ctx, call.program)),
         response_schemas.Program,
     ),
     Endpoint(
-        "put", ONE, "Create a program, or change its connection", _save, response_schemas.Program, inputs.SaveConnection
+        "put",
+        PROGRAM,
+        "Create a program, or change its connection",
+        _save,
+        response_schemas.Program,
+        inputs.SaveConnection,
     ),
     Endpoint(
         "delete",
-        ONE,
+        PROGRAM,
         "Delete a program with its keys, parked records and member data; its records in flight are rejected",
         lambda ctx, call, _: service.delete_program(ctx, call.program),
         response_schemas.Done,
     ),
     Endpoint(
         "post",
-        f"{ONE}/test",
+        f"{PROGRAM}/test",
         "Check that the destination accepts the key, with a request that changes nothing",
         lambda ctx, call, _: service.test_connection(ctx, call.program),
         response_schemas.Works,
     ),
     Endpoint(
         "post",
-        f"{ONE}/sample",
+        f"{PROGRAM}/sample",
         "Send the event loyalty_bridge_sample for a test member, and return the destination's answer",
         lambda ctx, call, body: service.send_sample(ctx, call.program, body.member),
         response_schemas.Sample,
@@ -138,21 +141,21 @@ ENDPOINTS = (
     ),
     Endpoint(
         "post",
-        f"{ONE}/held/release",
+        f"{PROGRAM}/held/release",
         "Release the held records from the next minute on, without waiting for the check of the connection",
         lambda ctx, call, _: service.release_held(ctx, call.program),
         response_schemas.Done,
     ),
     Endpoint(
         "get",
-        f"{ONE}/keys",
+        f"{PROGRAM}/keys",
         "The keys of the program, oldest first",
         lambda ctx, call, _: {"keys": service.list_keys(ctx, call.program)},
         response_schemas.Keys,
     ),
     Endpoint(
         "post",
-        f"{ONE}/keys",
+        f"{PROGRAM}/keys",
         "Create a key; only this answer contains it",
         lambda ctx, call, body: service.create_key(ctx, call.program, body.name, body.scopes),
         response_schemas.NewKey,
@@ -161,14 +164,14 @@ ENDPOINTS = (
     ),
     Endpoint(
         "delete",
-        f"{ONE}/keys/{{key}}",
+        f"{PROGRAM}/keys/{{key}}",
         "Revoke a key; the next call with it gets a 401",
         lambda ctx, call, _: service.revoke_key(ctx, call.program, call.path["key"]),
         response_schemas.Done,
     ),
     Endpoint(
         "post",
-        f"{ONE}/explain",
+        f"{PROGRAM}/explain",
         "Preview a record without sending it",
         _explain,
         response_schemas.Explained,
@@ -176,15 +179,15 @@ ENDPOINTS = (
     ),
     Endpoint(
         "get",
-        f"{ONE}/trace",
+        f"{PROGRAM}/trace",
         "Trace an event, or the events of a member",
-        lambda ctx, call, _: service.trace_id(ctx, call.program, _needed(call, "id")),
+        lambda ctx, call, _: service.trace_id(ctx, call.program, _require_parameter(call, "id")),
         response_schemas.Traced,
         query={"id": True},
     ),
     Endpoint(
         "get",
-        f"{ONE}/statistics",
+        f"{PROGRAM}/statistics",
         "Calls, events and latencies of the last days (default 30, at most 90), by function. "
         "Program `-`: unattributed activity",
         _statistics,
@@ -193,7 +196,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "get",
-        f"{ONE}/errors",
+        f"{PROGRAM}/errors",
         "The error history of 90 days, latest first; equal errors of a day are one line. "
         "Program `-`: unattributed errors",
         _errors,
@@ -202,21 +205,21 @@ ENDPOINTS = (
     ),
     Endpoint(
         "get",
-        f"{ONE}/actions",
+        f"{PROGRAM}/actions",
         "The actions whose outcome is unknown, oldest first",
         lambda ctx, call, _: {"actions": service.list_actions(ctx, call.program)},
         response_schemas.Actions,
     ),
     Endpoint(
         "get",
-        f"{ONE}/actions/{{action}}",
+        f"{PROGRAM}/actions/{{action}}",
         "An action, with the reference under which it was sent",
         lambda ctx, call, _: service.show_action(ctx, call.program, call.path["action"]),
         response_schemas.Action,
     ),
     Endpoint(
         "post",
-        f"{ONE}/actions/{{action}}/decision",
+        f"{PROGRAM}/actions/{{action}}/decision",
         "Decide the outcome of an action; if it did not happen, its next repeat carries it out",
         _decide,
         response_schemas.Done,
@@ -224,30 +227,30 @@ ENDPOINTS = (
     ),
     Endpoint(
         "get",
-        f"{ONE}/held",
+        f"{PROGRAM}/held",
         f"The first {service.SHOWN} batches of held records, in order",
         lambda ctx, call, _: {"held": service.list_held(ctx, call.program)},
         response_schemas.Held,
     ),
     Endpoint(
         "get",
-        f"{ONE}/rejected",
+        f"{PROGRAM}/rejected",
         f"The first {service.SHOWN} rejected records, with their reasons. Program `-`: unattributed records",
         lambda ctx, call, _: {"rejected": service.list_rejected(ctx, call.program, _selection(call).to_filter())},
         response_schemas.RejectedRecords,
-        query=_WHICH,
+        query=_FILTERS,
     ),
     Endpoint(
         "get",
-        f"{ONE}/rejected/record",
+        f"{PROGRAM}/rejected/record",
         "A rejected record with its body, which contains personal data; the audit records who looked",
-        lambda ctx, call, _: service.show_rejected(ctx, call.program, _needed(call, "event_id")),
+        lambda ctx, call, _: service.show_rejected(ctx, call.program, _require_parameter(call, "event_id")),
         response_schemas.RejectedRecord,
         query={"event_id": True},
     ),
     Endpoint(
         "post",
-        f"{ONE}/rejected/redrive",
+        f"{PROGRAM}/rejected/redrive",
         "Put rejected records back on the event queue or stream, after the cause was corrected",
         lambda ctx, call, body: asdict(service.redrive_rejected(ctx, call.program, body.to_filter())),
         response_schemas.Moved,
@@ -255,7 +258,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "post",
-        f"{ONE}/rejected/drop",
+        f"{PROGRAM}/rejected/drop",
         "Delete rejected records",
         lambda ctx, call, body: asdict(service.drop_rejected(ctx, call.program, body.to_filter())),
         response_schemas.Moved,
@@ -263,7 +266,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "post",
-        f"{ONE}/members/resync",
+        f"{PROGRAM}/members/resync",
         "Send all attributes with a member's next event, changed or not",
         lambda ctx, call, body: service.resync_member(ctx, call.program, body.member),
         response_schemas.Done,
@@ -271,7 +274,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "post",
-        f"{ONE}/members/forget",
+        f"{PROGRAM}/members/forget",
         "Delete the data that is stored about a member",
         lambda ctx, call, body: service.forget_member(ctx, call.program, body.member),
         response_schemas.Done,
@@ -279,7 +282,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "get",
-        f"{ONE}/audit",
+        f"{PROGRAM}/audit",
         "The changes of a program, also of a deleted one, newest first. Program `-`: changes of no single program",
         lambda ctx, call, _: {"audit": service.list_audit(ctx, call.program)},
         response_schemas.Audit,
@@ -304,8 +307,8 @@ ENDPOINTS = (
 def routes(settings: AdminSettings) -> list[Route]:
     """Return the routes of the API; any other path below it gets a 404 in the documented shape."""
     made = [
-        Route(BASE + one.path, web.served(_work(settings, one), failed), methods=[one.method.upper()])
-        for one in ENDPOINTS
+        Route(BASE + endpoint.path, web.served(_work(settings, endpoint), failed), methods=[endpoint.method.upper()])
+        for endpoint in ENDPOINTS
     ]
 
     def unknown(*_: object) -> Response:
@@ -315,23 +318,23 @@ def routes(settings: AdminSettings) -> list[Route]:
     return [*made, Route("/admin/api/{path:path}", web.served(unknown, failed), methods=methods)]
 
 
-def _work(settings: AdminSettings, one: Endpoint) -> web.Work:
+def _work(settings: AdminSettings, endpoint: Endpoint) -> web.Work:
     def work(request: Request, call: ApiRequest) -> Response:
         ctx = web.operator_context(settings, request, bearer=True)
-        body = requests.body(call, one.takes) if one.takes else None
-        told = one.work(ctx, call, body)
-        return JSONResponse({"done": True} if told is None else told, one.status)
+        body = requests.body(call, endpoint.takes) if endpoint.takes else None
+        result = endpoint.work(ctx, call, body)
+        return JSONResponse({"done": True} if result is None else result, endpoint.status)
 
     return work
 
 
 def failed(_: Request, error: BridgeError) -> Response:
     """Return the response to an error."""
-    told = responses.failed(error)
-    return Response(told["body"], told["statusCode"], told["headers"])
+    response = responses.failed(error)
+    return Response(response["body"], response["statusCode"], response["headers"])
 
 
-_MEANS = {
+_MEANINGS = {
     200: "Done",
     201: "Created",
     400: "The request is not as documented; `field` names the invalid field",
@@ -345,74 +348,43 @@ _MEANS = {
 }
 
 
-def openapi() -> dict[str, Any]:
+def document() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document."""
-    used: set[type[BaseModel]] = {response_schemas.Error, *(one.answers for one in ENDPOINTS)}
-    used |= {one.takes for one in ENDPOINTS if one.takes}
-    _, schemas = models_json_schema(
-        [(model, "validation") for model in sorted(used, key=lambda model: model.__name__)],
-        ref_template="#/components/schemas/{model}",
-    )
-    paths: dict[str, dict[str, Any]] = {}
-    for one in ENDPOINTS:
-        paths.setdefault(BASE + one.path, {})[one.method] = _operation(one)
-    return {
-        "openapi": "3.1.0",
-        "info": {
+    return openapi.make_document(
+        {
             "title": "Loyalty Bridge for its operators",
             "version": VERSION,
             "description": "The functions of the operator's page and of the command line `bridge`, for scripts.",
         },
-        "security": [{"token": []}, {"session": []}],
-        "paths": paths,
-        "components": {
-            "schemas": schemas["$defs"],
-            "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-                "session": {"type": "apiKey", "in": "cookie", "name": f"__Host-{web.SESSION}"},
-            },
+        [_describe(endpoint) for endpoint in ENDPOINTS],
+        _MEANINGS,
+        {
+            "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+            "session": {"type": "apiKey", "in": "cookie", "name": f"__Host-{web.SESSION}"},
         },
-    }
+    )
 
 
-def _operation(one: Endpoint) -> dict[str, Any]:
-    parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in re.findall(r"\{(\w+)\}", one.path)
-    ]
-    parameters += [
-        {"name": name, "in": "query", "required": needed, "schema": {"type": "string"}}
-        for name, needed in one.query.items()
-    ]
-    told: dict[str, Any] = {
-        "operationId": re.sub(r"\W+", "_", f"{one.method}{one.path}").rstrip("_"),
-        "summary": one.summary,
-        "parameters": parameters,
-        "responses": {
-            str(one.status): _response(one.status, one.answers),
-            **{str(status): _response(status, response_schemas.Error) for status in _fails(one)},
-        },
-    }
-    if one.takes:
-        told["requestBody"] = {"required": True, "content": _content(one.takes)}
-    return told
+def _describe(endpoint: Endpoint) -> openapi.Operation:
+    query = (openapi.parameter("query", name, required=required) for name, required in endpoint.query.items())
+    return openapi.Operation(
+        re.sub(r"\W+", "_", f"{endpoint.method}{endpoint.path}").rstrip("_"),
+        endpoint.method,
+        BASE + endpoint.path,
+        endpoint.summary,
+        [*openapi.path_parameters(endpoint.path), *query],
+        endpoint.takes,
+        {endpoint.status: endpoint.answers},
+        _failures(endpoint),
+    )
 
 
-def _fails(one: Endpoint) -> Iterable[int]:
-    changes = one.method != "get"
-    yield from (400,) if one.takes or one.query else ()
+def _failures(endpoint: Endpoint) -> Iterable[int]:
+    changes = endpoint.method != "get"
+    yield from (400,) if endpoint.takes or endpoint.query else ()
     yield 401
     yield from (403,) if changes else ()
-    yield from (404,) if "{" in one.path or "dead-letters" in one.path else ()
+    yield from (404,) if "{" in endpoint.path or "dead-letters" in endpoint.path else ()
     yield from (409,) if changes else ()
-    yield from (413,) if one.takes else ()
+    yield from (413,) if endpoint.takes else ()
     yield from (500, 503)
-
-
-def _content(model: type[BaseModel]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
-
-
-def _response(status: int, model: type[BaseModel]) -> dict[str, Any]:
-    told: dict[str, Any] = {"description": _MEANS[status], "content": _content(model)}
-    return told | ({"headers": RETRY_AFTER} if status == 503 else {})
