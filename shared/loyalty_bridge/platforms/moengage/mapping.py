@@ -1,10 +1,10 @@
-"""MoEngage's Data API: updates into users and events, and what a reply means for them.
+"""MoEngage's Data API: updates into users and events.
 
 A single object is posted to its own endpoint, which says what is wrong with it. Several are posted as a bulk import,
 which is accepted as a whole; what it drops is seen in MoEngage's dashboard only. So every documented limit is met here,
 before anything is sent. The rules are those of
 
-- https://www.moengage.com/docs/api/data/data-overview (ids, reserved names, times, replies)
+- https://www.moengage.com/docs/api/data/data-overview (ids, reserved names, times)
 - https://www.moengage.com/docs/user-guide/data/key-concepts/data-tracking-policies (names, values, numbers of them)
 - https://www.moengage.com/docs/user-guide/data/key-concepts/event-naming-conventions
 - https://www.moengage.com/docs/user-guide/data/key-concepts/support-for-object-data-type
@@ -25,23 +25,11 @@ from typing import Literal, TypeGuard
 from msgspec.json import encode
 
 from loyalty_bridge.errors import Invalid
-from loyalty_bridge.infra.http_client import Reply
 from loyalty_bridge.member_ids import check_member_id
 from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, Part, ProfileField, Purchase
-from loyalty_bridge.platforms.base import (
-    Accepted,
-    AttributePath,
-    Broken,
-    Rejected,
-    SplitRequired,
-    Transient,
-    Translation,
-    Verdict,
-    Wait,
-    WireObject,
-    failed,
-)
+from loyalty_bridge.platforms.base import AttributePath, Translation, WireObject
 from loyalty_bridge.platforms.limits import UNUSABLE, printable_name
+from loyalty_bridge.platforms.moengage import responses
 from loyalty_bridge.platforms.moengage.settings import MoEngageRules, MoEngageSettings
 from loyalty_bridge.platforms.settings import EngagementSettings
 
@@ -53,6 +41,7 @@ EVENT_ID = "event_id"
 """An attribute of every event: it distinguishes two events from one that was sent twice, which MoEngage cannot."""
 
 SETTINGS: type[EngagementSettings] = MoEngageSettings
+judge = responses.judge
 TAKES_FUTURE_TIMES = False
 """https://www.moengage.com/docs/api/data/data-overview"""
 
@@ -110,22 +99,6 @@ _TIME = re.compile(
 )
 _LINK = re.compile(r"[a-z][a-z0-9+.-]*://", re.ASCII | re.IGNORECASE)
 _SCALAR = (str, int, float, type(None))
-
-_TOLD = {
-    "type": re.compile(r"[A-Za-z][A-Za-z _-]{0,60}"),
-    "attribute": re.compile(r"[A-Za-z_][A-Za-z_.\[\]-]{0,60}"),
-    "request_id": re.compile(r"[A-Za-z0-9-]{1,40}"),
-}
-"""What is repeated of an error, when it looks like what it should be; its sentence may hold what was sent."""
-
-_BROKEN_STATUSES = frozenset({401, 403, 404, 405, 407, 409, 410, 415, 421})
-_RATE_TYPES = frozenset({"Rate Limits Exceeded", "RateLimitError"})
-_FAILED = frozenset({"fail", "failed", "failure", "error"})
-_BROKEN_TYPES = frozenset({
-    "BlockedClient", "Account Suspended", "Account Temporarily Suspended", "Blacklisted", "ParamsRequired",
-    "Missing header value", "Authentication required",
-})  # fmt: skip
-"""Types of a 400 that is not about what was sent, but about the account or how it is called."""
 
 
 def translate(update: MemberUpdate, rules: MoEngageRules) -> Translation:
@@ -217,43 +190,6 @@ def harmless() -> WireObject:
     """Make a user object that MoEngage takes and ignores: it may only update, and its user does not exist."""
     user = {"type": "customer", "customer_id": "loyalty-bridge-check", "update_existing_only": True}
     return WireObject("customer", encode({**user, "attributes": {"language": "en"}}))
-
-
-def judge(reply: Reply, objects: Sequence[WireObject], now: float) -> Verdict:
-    """Return what a reply means.
-
-    What would be the same for every request (a wrong path, a redirect, a suspended account, a 415) breaks the
-    connection, so that nothing is refused for it. A 2xx counts as accepted only with the status ``success``, or
-    without a body. A body that is not MoEngage's comes from something before it: only a status that means the same from
-    there is believed.
-
-    Parameters
-    ----------
-    now
-        Epoch seconds.
-    """
-    status, said = reply.status, reply.json_object()
-    error = said.get("error") if said else None
-    error = error if isinstance(error, Mapping) else {}
-    reason = _reason(reply, said, error)
-    is_ok = 200 <= status < 300
-    outcome = str((said or {}).get("status")).strip().lower()
-    has_failed = said is not None and (status in {400, 422} or (is_ok and outcome in _FAILED))
-    kind = str(error.get("type"))
-    verdict: Verdict = failed(status, reason)
-    if status == 429 or (has_failed and kind in _RATE_TYPES):
-        verdict = Wait(reply.retry_after("retry-after", "x-ratelimit-reset", now=now), reason)
-    elif (status == 413 or (has_failed and kind == "PayloadTooLarge")) and len(objects) > 1:
-        verdict = SplitRequired(reason)
-    elif status in _BROKEN_STATUSES or 300 <= status < 400 or (has_failed and _is_about_account(error)):
-        verdict = Broken(reason, is_foreign=status == 403 and said is None)
-    elif has_failed and kind == "ServerError":
-        verdict = Transient(reason)
-    elif status == 413 or has_failed:
-        verdict = Rejected(reason, {0: reason} if len(objects) == 1 else {})
-    elif is_ok and (not reply.body.strip() or outcome == "success"):
-        verdict = Accepted()
-    return verdict
 
 
 def check_id(value: str, field: str, rules: MoEngageRules) -> None:
@@ -561,22 +497,3 @@ def _instant(time: datetime, where: str) -> str:
         return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
     except OverflowError:
         raise Invalid(where, "is not a possible time") from None
-
-
-def _reason(reply: Reply, said: Mapping[str, Json] | None, error: Mapping[str, Json]) -> str:
-    """Return what the reply was, in words that cannot be anybody's data."""
-    answer = {"request_id": (said or {}).get("request_id"), **error}
-    words = [str(reply.status)]
-    for key, label in (("type", ""), ("attribute", "attribute "), ("request_id", "request ")):
-        value = answer.get(key)
-        if isinstance(value, str) and _TOLD[key].fullmatch(value):
-            words.append(label + value)
-    if said is None and reply.body.strip():
-        words.append("not JSON")
-    return ", ".join(words)
-
-
-def _is_about_account(error: Mapping[str, Json]) -> bool:
-    # Of invalid parameters only the workspace id is documented; one of an object's must not stop the program.
-    kind = str(error.get("type"))
-    return kind in _BROKEN_TYPES or (kind == "InvalidParams" and "app_id" in str(error.get("message")))
