@@ -30,9 +30,7 @@ be worse than the rounding in JavaScript that starts at 2^53.
 ``punchh_account_balance_``, `BALANCES`. What changes with every event and means nothing else, such as
 ``last_activity_at``, is none: each change would cost a data point.
 
-**Never forwarded**, at any depth: fields and links by which somebody could act as the member (reset and confirmation
-links, passwords, passcodes, tokens, card numbers and security codes, wallet passes). Of a deleted guest only that it is
-deleted.
+**Never forwarded**, at any depth: credentials (see `scrubber`). Of a deleted guest only that it is deleted.
 """
 
 from __future__ import annotations
@@ -40,17 +38,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, Part, ProfileField, UnknownField
 from loyalty_bridge.platforms import parsing
+from loyalty_bridge.platforms.punchh.scrubber import CREDENTIAL, flatten_fields, list_credentials
 from loyalty_bridge.platforms.punchh.settings import PunchhRules, PunchhSettings
 from loyalty_bridge.platforms.settings import LoyaltySettings
 
@@ -128,22 +125,6 @@ _RESERVED = frozenset({
 })  # fmt: skip
 
 _DELETED = frozenset({"deleted", "anonymized", "anonymised", "archived"})
-
-_CREDENTIAL = re.compile(
-    r"passw|passcode|pwd|token|secret|credential|authenticat|signature|api_?key|session_(?:id|key)|cvv"
-    r"|(?:^|_)(?:otp|jwt)(?:_|$)|(?:^|_)pin(?:$|_(?:code|number))"
-    r"|(?:confirm(?:ation)?|verif(?:y|ication)|reset|magic|log_?in|unlock|activation)_?(?:url|link|code|key)"
-    r"|cards?_number|security_code|(?:^|_)pass(?:_url)?$"
-)
-"""In the name of a field with its object's before it, or of a link's parameter, in lower case."""
-_LONGEST_KEPT_NAME = 200
-_CREDENTIAL_PARAMETERS = frozenset({"auth", "code", "confirm", "confirmation", "key", "reset", "sig", "verify"})
-_CREDENTIAL_PATH = re.compile(
-    r"/(?:passwords?|passcode|confirm(?:ation)?s?|verif(?:y|ication)|reset[\w-]{0,40}|unlock|magic[\w-]{0,40})(?:[/?#]|$)"
-    r"|://[^\s/@:]*:[^\s/@]+@",
-    re.IGNORECASE,
-)
-_JSON_WEB_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 events = parsing.split_events
 
@@ -278,11 +259,11 @@ def read(event: Json, rules: PunchhRules, *, member: str, received: datetime) ->
     attributes: dict[str, Json] = {"punchh_user_status": "deleted"}
     withheld = [("user", "is not sent of a deleted guest")]
     if not _is_deleted(opened):
-        names = [*_credentials("", opened.payload_fields()), *_credentials("user_", opened.user_fields())]
+        names = [*list_credentials("", opened.payload_fields()), *list_credentials("user_", opened.user_fields())]
         withheld = [(name, CREDENTIAL) for name in names]
         balance = _balance(opened, field_errors)
-        _add(properties, _flattened("", opened.payload_fields()))
-        _add(properties, _flattened("user_", {**opened.user_fields(), "account_balance": balance}))
+        _add(properties, flatten_fields("", opened.payload_fields()))
+        _add(properties, flatten_fields("user_", {**opened.user_fields(), "account_balance": balance}))
         profile = _profile(opened, rules, received, field_errors)
         attributes = _attributes(opened, field_errors)
         attributes |= {f"punchh_account_balance_{name}": balance[name] for name in BALANCES if name in balance}
@@ -422,80 +403,6 @@ def _described(opened: _Opened, field_errors: list[FieldError]) -> dict[str, Jso
 def _add(properties: dict[str, Json], fields: Iterator[tuple[str, Json]]) -> None:
     for name, value in fields:
         properties.setdefault(f"punchh_{name}" if name in _RESERVED else name, value)
-
-
-def _flattened(prefix: str, fields: Mapping[str, Json], parent: str = "") -> Iterator[tuple[str, Json]]:
-    """Join the names of nested objects by ``_``; leave out what is blank or a credential."""
-    for name, value in fields.items():
-        if _may_leave(parent, name, value):
-            if isinstance(value, Mapping) and value.keys() == {"$time"}:  # a time, as Braze has it inside objects
-                yield f"{prefix}{name}", value["$time"]
-            elif isinstance(value, Mapping):
-                yield from _flattened(f"{prefix}{name}_", value, name)
-            elif (kept := _tidy(name, value)) not in ([], {}):
-                yield f"{prefix}{name}", kept
-
-
-def _credentials(prefix: str, fields: Mapping[str, Json]) -> list[str]:
-    """Name the fields that `_flattened` and `_tidy` leave out because they may be credentials."""
-    return list(dict.fromkeys(islice(_credentials_in(prefix, fields, ""), MAX_WITHHELD)))
-
-
-def _credentials_in(prefix: str, value: Json, parent: str) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            if not _may_leave(parent, name, item) and not parsing.is_blank(item):
-                yield f"{prefix}{name[:64]}"
-            else:
-                yield from _credentials_in(f"{prefix}{name[:64]}_", item, name)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        for item in value:
-            yield from _credentials_in(prefix, item, parent)
-
-
-CREDENTIAL = "may let somebody act as the member"
-MAX_WITHHELD = 50
-"""Names of fields that are listed as not sent."""
-
-
-def _tidy(parent: str, value: Json) -> Json:
-    """Copy an element of an array without what is blank or a credential, at every depth."""
-    if isinstance(value, Mapping):
-        return {name: _tidy(name, item) for name, item in value.items() if _may_leave(parent, name, item)}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_tidy(parent, item) for item in value if _may_leave("", "", item)]
-    return value
-
-
-def _may_leave(parent: str, name: str, value: Json) -> bool:
-    """Return whether a field says something, and nothing that somebody could act as the member by.
-
-    Its name may be spread over two levels: a ``card`` has a ``number``.
-    """
-    if parsing.is_blank(value) or _names_credential(f"{parent}_{name}"):
-        return False
-    if not isinstance(value, str):
-        return True
-    if _JSON_WEB_TOKEN.fullmatch(value.strip()):
-        return False
-    return "://" not in value or not any("://" in word and _is_credential(word) for word in value.split())
-
-
-def _names_credential(name: str) -> bool:
-    # What is kept is bounded: a sender decides on the length of a name.
-    return _is_credential_name(name) if len(name) <= _LONGEST_KEPT_NAME else _is_credential_name.__wrapped__(name)
-
-
-@lru_cache(maxsize=4096)
-def _is_credential_name(name: str) -> bool:
-    return _CREDENTIAL.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])|-", "_", name).lower()) is not None
-
-
-def _is_credential(link: str) -> bool:
-    parameters = [part.partition("=")[0].lower() for part in re.split("[?&;#]", link)[1:] if "=" in part]
-    return _CREDENTIAL_PATH.search(link) is not None or any(
-        name in _CREDENTIAL_PARAMETERS or _CREDENTIAL.search(name) for name in parameters
-    )
 
 
 def _balance(opened: _Opened, field_errors: list[FieldError]) -> dict[str, Json]:
