@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
@@ -24,15 +23,24 @@ from loyalty_bridge.model import (
     Event,
     FieldError,
     Json,
-    LineItem,
     MemberUpdate,
     Part,
     ProfileField,
-    Purchase,
     UnknownField,
     first_errors,
 )
 from loyalty_bridge.platforms import parsing
+from loyalty_bridge.platforms.convercus.lookup import (
+    LONGEST_CACHED,
+    EventObject,
+    Field,
+    find_field,
+    find_fields,
+    find_objects,
+    index_object,
+    plain_name,
+)
+from loyalty_bridge.platforms.convercus.purchases import ORIGINALS, parse_purchase
 from loyalty_bridge.platforms.convercus.settings import ConvercusRules, ConvercusSettings
 from loyalty_bridge.platforms.personal import WITHHELD, is_personal, withheld_in, without_personal
 from loyalty_bridge.platforms.settings import LoyaltySettings
@@ -117,30 +125,13 @@ _PUSH_SUBSCRIPTION = {"push_token_created": "opted_in", "push_token_deleted": "u
 _RESERVED_NAMES = {"external_id", "email_subscribe"}
 _RESERVED_PREFIXES = ("_", "$", "convercus_")
 
-_ORIGINALS = ("linkedTransaction", "originalTransaction", "reversal")
-_REVERSAL = re.compile(r"revers(?:al|ed|e)|cancel(?:l?ation|l?ed)?|storno")
-
-
 MAX_ENTRIES = 5_000
 """Elements of a list of opt-ins, and custom properties, that are read."""
 MAX_UNKNOWN = 50
 """Fields of an event that are sent without being named here."""
-_LONGEST_CACHED = 64
-
-
-def _plain(name: str) -> str:
-    """Letters and digits in lower case: what is left when two spellings mean the same."""
-    return _plain_short(name) if len(name) <= _LONGEST_CACHED else _plain_short.__wrapped__(name)
-
-
-@lru_cache(maxsize=4096)
-def _plain_short(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name).lower()
-
-
-_KIND_BY_PLAIN_NAME = {_plain(name): name for name in _KINDS}
+_KIND_BY_PLAIN_NAME = {plain_name(name): name for name in _KINDS}
 _PERSONAL = {
-    _plain(name)
+    plain_name(name)
     for name in (
         *("emailAddress", "email", "givenName", "familyName", "firstName", "lastName", "birthDate", "dateOfBirth"),
         *("genderCode", "gender", "phone", "phoneNumber", "mobile", "mobileNumber", "streetHouseNo", "token"),
@@ -152,33 +143,13 @@ _ALSO_OF_PERSON = {"name", "title", "age", "initials"}
 """Names that are personal where the event is about a person."""
 
 
-class _Found(NamedTuple):
-    """A value and where it was: what a reading function takes."""
-
-    value: Json
-    path: str
-
-
-class _Object(NamedTuple):
-    """An object of the event, and its keys by plain name, in their order."""
-
-    path: str
-    fields: Mapping[str, Json]
-    keys: Mapping[str, tuple[str, ...]]
-
-    def found(self, key: str) -> _Found:
-        value = self.fields[key]
-        is_blank = isinstance(value, str) and not value.strip()
-        return _Found(None if is_blank else value, f"{self.path}.{key[:64]}" if self.path else key[:64])
-
-
 class _Person(NamedTuple):
     """Whom an event is about."""
 
     is_owner: bool
-    fields: list[_Object]
+    fields: list[EventObject]
     """Where the person's own fields are."""
-    ids: list[_Object]
+    ids: list[EventObject]
     """Where the person's id and role are."""
 
 
@@ -242,7 +213,7 @@ def ended_aliases(event: Json) -> tuple[str, ...]:
 def _alias_of_role(opened: _Event) -> tuple[str, ...]:
     """Return the alias of the person whose role an event of an account names."""
     person = opened.person
-    has_role = _find(person.ids, "memberRole", "role") is not None
+    has_role = find_field(person.ids, "memberRole", "role") is not None
     try:
         alias = _alias(person.ids) if has_role and opened.member is not None else None
     except Invalid:  # the account's event is of use without it
@@ -289,11 +260,11 @@ def read(event: Mapping[str, Json], rules: ConvercusRules, *, member: str, recei
     opened = _opened(event)
     envelope, payload, kind, person = opened.envelope, opened.payload, opened.kind, opened.person
     source_id = _event_id(envelope)
-    occurred = _find([envelope], "occurredAt")
+    occurred = find_field([envelope], "occurredAt")
     time = parsing.parse_event_time(*occurred, received) if occurred else received
 
     field_errors: list[FieldError] = []
-    body = [*_inner([payload], *_KINDS[kind].wrappers), payload]
+    body = [*find_objects([payload], *_KINDS[kind].wrappers), payload]
     properties = _properties(_KINDS[kind].properties, [*body, envelope], field_errors) | {"event_id": source_id}
     profile = _profile(person.fields, rules, received, field_errors) if person.is_owner and person.fields else {}
     if person.is_owner and kind in _PUSH_SUBSCRIPTION:
@@ -308,7 +279,7 @@ def read(event: Mapping[str, Json], rules: ConvercusRules, *, member: str, recei
     purchase = None
     if kind == "account_transaction":
         with _Part("purchase", field_errors):
-            purchase = _purchase(body, properties, rules, time)
+            purchase = parse_purchase(body, properties, rules, time)
     of_person = person.fields if kind in _ABOUT_PERSON and person.is_owner else []
     unknown = _unknown(kind, [*body, *of_person, envelope], rules, properties)
     unknown += _withheld_inside([*body, *of_person, envelope], properties)
@@ -331,18 +302,18 @@ class _Event(dict[str, Json]):
     """An event that is looked into once, however many questions are asked about it."""
 
     @cached_property
-    def envelope(self) -> _Object:
-        return _object("", self)
+    def envelope(self) -> EventObject:
+        return index_object("", self)
 
     @cached_property
-    def payload(self) -> _Object:
+    def payload(self) -> EventObject:
         """An event without a payload is its own."""
-        found = _find([self.envelope], "payload")
+        found = find_field([self.envelope], "payload")
         if found is None:
             return self.envelope
         if not isinstance(found.value, Mapping):
             raise Invalid("payload", "is not an object")
-        return _object("payload", found.value)
+        return index_object("payload", found.value)
 
     @cached_property
     def kind(self) -> str:
@@ -350,9 +321,9 @@ class _Event(dict[str, Json]):
 
     @cached_property
     def member(self) -> str | None:
-        def found() -> Iterator[_Found]:
-            yield from _all([self.envelope, self.payload], "accountId")
-            yield from _all(_inner([self.payload], *_WRAPPERS), "accountId")
+        def found() -> Iterator[Field]:
+            yield from find_fields([self.envelope, self.payload], "accountId")
+            yield from find_fields(find_objects([self.payload], *_WRAPPERS), "accountId")
 
         return _id(found())
 
@@ -360,7 +331,7 @@ class _Event(dict[str, Json]):
     def other_id(self) -> str | None:
         if self.member is not None:
             return None
-        return _alias([self.envelope, self.payload, *_inner([self.payload], *_WRAPPERS)])
+        return _alias([self.envelope, self.payload, *find_objects([self.payload], *_WRAPPERS)])
 
     @cached_property
     def person(self) -> _Person:
@@ -373,48 +344,6 @@ def _opened(event: Json) -> _Event:
     if not isinstance(event, Mapping):
         raise Invalid("record", "is not an object")
     return _Event(event)
-
-
-def _object(path: str, value: Mapping[str, Json]) -> _Object:
-    keys = tuple(value)
-    is_cached = len(keys) <= _LONGEST_CACHED and all(len(key) <= _LONGEST_CACHED for key in keys)
-    return _Object(path, value, _by_plain_name(keys) if is_cached else _by_plain_name.__wrapped__(keys))
-
-
-@lru_cache(maxsize=1024)
-def _by_plain_name(keys: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
-    """Find the keys of an object; remembered, because the objects of one kind have the same."""
-    found: dict[str, tuple[str, ...]] = {}
-    for key in keys:
-        plain = _plain(key)
-        found[plain] = (*found.get(plain, ()), key)
-    return found
-
-
-def _all(objects: Iterable[_Object], *names: str) -> Iterator[_Found]:
-    for source in objects:
-        for name in names:
-            for key in source.keys.get(_plain(name), ()):
-                yield source.found(key)
-
-
-def _find(objects: Iterable[_Object], *names: str) -> _Found | None:
-    """Find the first value that is not null; an empty array or object counts where there is nothing else."""
-    empty: _Found | None = None
-    for source in objects:
-        for name in names:
-            for key in source.keys.get(_plain(name), ()):
-                found = source.found(key)
-                if found.value is None:
-                    continue
-                if found.value or isinstance(found.value, int | float):
-                    return found
-                empty = empty or found
-    return empty
-
-
-def _inner(objects: Iterable[_Object], *names: str) -> list[_Object]:
-    return [_object(path, value) for value, path in _all(objects, *names) if isinstance(value, Mapping)]
 
 
 class _Part(NamedTuple):
@@ -432,30 +361,30 @@ class _Part(NamedTuple):
         return isinstance(error, Invalid)
 
 
-def _kind(envelope: _Object) -> str:
-    found = _find([envelope], "eventType")
+def _kind(envelope: EventObject) -> str:
+    found = find_field([envelope], "eventType")
     if found is None:
         raise Invalid("eventType", "is missing")
-    kind = _KIND_BY_PLAIN_NAME.get(_plain(parsing.parse_text(*found)).removeprefix("convercus"))
+    kind = _KIND_BY_PLAIN_NAME.get(plain_name(parsing.parse_text(*found)).removeprefix("convercus"))
     if kind is None:
         raise Invalid(found.path, "is not a known event type")
     return kind
 
 
-def _event_id(envelope: _Object) -> str:
-    named = [one for one in _all([envelope], "eventId") if not parsing.is_missing_id(one.value)]
+def _event_id(envelope: EventObject) -> str:
+    named = [one for one in find_fields([envelope], "eventId") if not parsing.is_missing_id(one.value)]
     if named:
         return parsing.parse_text(*next((one for one in named if one.value not in ([], {})), named[0]))
     content = json.dumps(envelope.fields, sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
 
 
-def _alias(objects: list[_Object]) -> str | None:
-    found = _id(_all(objects, "userId"))
+def _alias(objects: list[EventObject]) -> str | None:
+    found = _id(find_fields(objects, "userId"))
     return f"user:{found}" if found else None
 
 
-def _id(candidates: Iterable[_Found]) -> str | None:
+def _id(candidates: Iterable[Field]) -> str | None:
     """Read the first that can be a person's id.
 
     Raises
@@ -475,35 +404,37 @@ def _id(candidates: Iterable[_Found]) -> str | None:
     return None
 
 
-def _person(kind: str, envelope: _Object, payload: _Object) -> _Person:
+def _person(kind: str, envelope: EventObject, payload: EventObject) -> _Person:
     """Find the owner's membership, or the one person that the event is about."""
-    accounts = [payload, *_inner([payload], "account")]
-    listed = _find(accounts, "memberships")
+    accounts = [payload, *find_objects([payload], "account")]
+    listed = find_field(accounts, "memberships")
     if listed and isinstance(listed.value, Sequence):
-        memberships = [_object(f"{listed.path}[{i}]", m) for i, m in enumerate(listed.value) if isinstance(m, Mapping)]
+        memberships = [
+            index_object(f"{listed.path}[{i}]", m) for i, m in enumerate(listed.value) if isinstance(m, Mapping)
+        ]
         owners = [m for m in memberships if _is_owner([m], unsaid=len(memberships) == 1)]
         if memberships:
-            fields = [*owners[:1], *_inner(owners[:1], "user")]
+            fields = [*owners[:1], *find_objects(owners[:1], "user")]
             return _Person(bool(owners), fields, fields)
-    wrapped = _inner(accounts, "membership", "user")
-    fields = [*wrapped, *_inner(wrapped, "user"), *(accounts if kind in _ABOUT_PERSON else [])]
+    wrapped = find_objects(accounts, "membership", "user")
+    fields = [*wrapped, *find_objects(wrapped, "user"), *(accounts if kind in _ABOUT_PERSON else [])]
     ids = [*fields, payload, envelope]
     return _Person(_is_owner(ids, unsaid=True), fields, ids)
 
 
-def _is_owner(objects: list[_Object], *, unsaid: bool) -> bool:
-    role = _find(objects, "memberRole", "role")
-    return unsaid if role is None else isinstance(role.value, str) and _plain(role.value) == "owner"
+def _is_owner(objects: list[EventObject], *, unsaid: bool) -> bool:
+    role = find_field(objects, "memberRole", "role")
+    return unsaid if role is None else isinstance(role.value, str) and plain_name(role.value) == "owner"
 
 
-def _person_attributes(person: _Person, partners: list[_Object], field_errors: list[FieldError]) -> dict[str, Json]:
+def _person_attributes(person: _Person, partners: list[EventObject], field_errors: list[FieldError]) -> dict[str, Json]:
     """Read who the owner is to Convercus. `partners` is where a partner is the one of the membership, not of a sale."""
     if not person.is_owner:
         return {}
     result = {
-        "convercus_user_id": _find(person.ids, "userId"),
-        "convercus_partner_id": _find([*partners, *_inner(partners, "partner")], "partnerId"),
-        "convercus_member_role": _find(person.ids, "memberRole", "role"),
+        "convercus_user_id": find_field(person.ids, "userId"),
+        "convercus_partner_id": find_field([*partners, *find_objects(partners, "partner")], "partnerId"),
+        "convercus_member_role": find_field(person.ids, "memberRole", "role"),
     }
     attributes: dict[str, Json] = {}
     for name, found in result.items():
@@ -513,28 +444,28 @@ def _person_attributes(person: _Person, partners: list[_Object], field_errors: l
     return attributes
 
 
-def _state_attributes(kind: str, body: list[_Object], field_errors: list[FieldError]) -> dict[str, Json]:
+def _state_attributes(kind: str, body: list[EventObject], field_errors: list[FieldError]) -> dict[str, Json]:
     """Read the tier and the balance from every event that states them."""
     attributes: dict[str, Json] = {}
-    accounts = [*body, *_inner(body, "account")]
-    levels = [*_inner(accounts, "level", "statusLevel"), *(body if kind == "status_level_changed" else [])]
-    level = _find(accounts, "level", "statusLevel")
+    accounts = [*body, *find_objects(body, "account")]
+    levels = [*find_objects(accounts, "level", "statusLevel"), *(body if kind == "status_level_changed" else [])]
+    level = find_field(accounts, "level", "statusLevel")
     if level is None or isinstance(level.value, Mapping):
-        level = _find(levels, "name")
+        level = find_field(levels, "name")
     if level:
         with _Part("attributes", field_errors):
             attributes["convercus_status_level"] = parsing.parse_text(*level)
 
     field_errors += [
         FieldError("attributes", path, "is not an object")
-        for value, path in _all(accounts, "accountBalance", "balance")
+        for value, path in find_fields(accounts, "accountBalance", "balance")
         if not isinstance(value, Mapping | None)
     ]
-    balances = [*_inner(accounts, "accountBalance", "balance"), *(body if kind == "balance_changed" else [])]
+    balances = [*find_objects(accounts, "accountBalance", "balance"), *(body if kind == "balance_changed" else [])]
     result = {
-        "points": _find(balances, "points"),
-        "lockedPoints": _find(balances, "lockedPoints"),
-        "statusPoints": _find(balances, "statusPoints") or _find(levels, "currentStatePoints"),
+        "points": find_field(balances, "points"),
+        "lockedPoints": find_field(balances, "lockedPoints"),
+        "statusPoints": find_field(balances, "statusPoints") or find_field(levels, "currentStatePoints"),
     }
     balance: dict[str, Json] = {}
     for name, points in result.items():
@@ -561,14 +492,14 @@ _CALLING_CODES = ("phoneCountryCode", "phoneCountry", "phonePrefix", "callingCod
 
 
 def _profile(
-    person: list[_Object], rules: ConvercusRules, received: datetime, field_errors: list[FieldError]
+    person: list[EventObject], rules: ConvercusRules, received: datetime, field_errors: list[FieldError]
 ) -> dict[ProfileField, Json]:
-    where = [*person, *_inner(person, "address")]
+    where = [*person, *find_objects(person, "address")]
     profile: dict[ProfileField, Json] = {}
 
     def phone(value: Json, field: str) -> Json:
         # A number without country code is dialled from where its owner lives.
-        result = _find(where, *_CALLING_CODES)
+        result = find_field(where, *_CALLING_CODES)
         region = parsing.parse_calling_region(*result) if result else profile.get("country") or rules.default_country
         return parsing.parse_phone(value, region if isinstance(region, str) else None, field)
 
@@ -587,7 +518,7 @@ def _profile(
     }
     for name, read_value in readers.items():
         names = PROFILE[name]
-        found = _find(where, *names) or next(_all(where, *names), None)
+        found = find_field(where, *names) or next(find_fields(where, *names), None)
         if found:
             with _Part("attributes", field_errors):
                 profile[name] = None if found.value is None else read_value(*found)
@@ -596,13 +527,13 @@ def _profile(
     return profile
 
 
-def _email_subscription(person: list[_Object], rules: ConvercusRules, field_errors: list[FieldError]) -> str | None:
+def _email_subscription(person: list[EventObject], rules: ConvercusRules, field_errors: list[FieldError]) -> str | None:
     """Apply the mapping of the partner page: allowed wins over declined, and neither is `opt_in_without_record`."""
-    channels = {_plain(name) for name in rules.email_optins}
+    channels = {plain_name(name) for name in rules.email_optins}
     lists = [
         (found, default)
         for name, default in (("optins", None), ("allowedOptins", True), ("declinedOptins", False))
-        if (found := _find(person, name))
+        if (found := find_field(person, name))
     ]
     refused_before = len(field_errors)
     said: set[bool] = set()
@@ -611,7 +542,7 @@ def _email_subscription(person: list[_Object], rules: ConvercusRules, field_erro
             for entry in _entries(found):
                 with _Part("attributes", field_errors):
                     channel, allowed = _optin(entry, default)
-                    if _plain(channel) in channels:
+                    if plain_name(channel) in channels:
                         said.add(allowed)
             _check_length(found)
     if said:
@@ -622,25 +553,25 @@ def _email_subscription(person: list[_Object], rules: ConvercusRules, field_erro
     return "subscribed"
 
 
-def _optin(entry: _Found, default: bool | None) -> tuple[str, bool]:
+def _optin(entry: Field, default: bool | None) -> tuple[str, bool]:
     """Read one opt-in. `default` is what its list says; where its own flag says otherwise, it is declined."""
     if not isinstance(entry.value, Mapping):
         if default is None:
             raise Invalid(entry.path, "is not an object")
         return parsing.parse_text(*entry), default
-    fields = [_object(entry.path, entry.value)]
-    channel = _find(fields, "type", "name")
-    flag = _find(fields, "flag")
+    fields = [index_object(entry.path, entry.value)]
+    channel = find_field(fields, "type", "name")
+    flag = find_field(fields, "flag")
     if channel is None or (flag is None and default is None):
         raise Invalid(entry.path, "has no type or no flag")
     own = parsing.parse_boolean(*flag) if flag else True
     return parsing.parse_text(*channel), own and default is not False
 
 
-def _custom(person: list[_Object], field_errors: list[FieldError]) -> dict[str, Json]:
+def _custom(person: list[EventObject], field_errors: list[FieldError]) -> dict[str, Json]:
     """Read the user's own properties, given as ``[{"name", "value"}]`` or as one object."""
     custom: dict[str, Json] = {}
-    if (found := _find(person, "customProperties")) is None:
+    if (found := find_field(person, "customProperties")) is None:
         return custom
     with _Part("attributes", field_errors):
         for entry in _entries(found) if not isinstance(found.value, Mapping) else _named(found):
@@ -654,15 +585,15 @@ def _custom(person: list[_Object], field_errors: list[FieldError]) -> dict[str, 
     return custom
 
 
-def _named(found: _Found) -> list[_Found]:
+def _named(found: Field) -> list[Field]:
     items = islice(found.value.items(), MAX_ENTRIES) if isinstance(found.value, Mapping) else ()
-    return [_Found({"name": name, "value": value}, f"{found.path}.{name[:64]}") for name, value in items]
+    return [Field({"name": name, "value": value}, f"{found.path}.{name[:64]}") for name, value in items]
 
 
-def _custom_property(entry: _Found, path: str) -> tuple[str, Json]:
-    given = [_object(entry.path, entry.value)] if isinstance(entry.value, Mapping) else []
-    found = _find(given, "name") or next(_all(given, "name"), None)
-    value = _find(given, "value") or next(_all(given, "value"), None)
+def _custom_property(entry: Field, path: str) -> tuple[str, Json]:
+    given = [index_object(entry.path, entry.value)] if isinstance(entry.value, Mapping) else []
+    found = find_field(given, "name") or next(find_fields(given, "name"), None)
+    value = find_field(given, "value") or next(find_fields(given, "value"), None)
     if found is None or value is None:
         raise Invalid(entry.path, "has no name or no value")
     name = parsing.parse_text(*found)
@@ -671,22 +602,22 @@ def _custom_property(entry: _Found, path: str) -> tuple[str, Json]:
     return name, value.value
 
 
-def _entries(found: _Found) -> list[_Found]:
+def _entries(found: Field) -> list[Field]:
     if isinstance(found.value, str) or not isinstance(found.value, Sequence):
         raise Invalid(found.path, "is not an array")
-    return [_Found(entry, f"{found.path}[{index}]") for index, entry in enumerate(islice(found.value, MAX_ENTRIES))]
+    return [Field(entry, f"{found.path}[{index}]") for index, entry in enumerate(islice(found.value, MAX_ENTRIES))]
 
 
-def _check_length(found: _Found) -> None:
+def _check_length(found: Field) -> None:
     if isinstance(found.value, Sequence | Mapping) and (more := len(found.value) - MAX_ENTRIES) > 0:
         raise Invalid(found.path, f"has {more} elements more than the {MAX_ENTRIES} that are read")
 
 
-def _properties(names: Iterable[str], sources: list[_Object], field_errors: list[FieldError]) -> dict[str, Json]:
+def _properties(names: Iterable[str], sources: list[EventObject], field_errors: list[FieldError]) -> dict[str, Json]:
     properties: dict[str, Json] = {}
     part = _Part("event", field_errors)
     for name in names:
-        if found := _find(sources, *_ALSO_CALLED.get(name, (name,))):
+        if found := find_field(sources, *_ALSO_CALLED.get(name, (name,))):
             with part:
                 properties[name] = _PROPERTY_READERS.get(name, _tidy)(*found)
     return properties
@@ -700,26 +631,28 @@ _ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
 
 
 def _unknown(
-    kind: str, sources: list[_Object], rules: ConvercusRules, properties: dict[str, Json]
+    kind: str, sources: list[EventObject], rules: ConvercusRules, properties: dict[str, Json]
 ) -> tuple[UnknownField, ...]:
     """Add the fields that the mapping does not name to the properties, or the reason why one is not sent."""
-    named, excluded = _named_fields(kind), {_plain(name) for name in rules.excluded_fields}
+    named, excluded = _named_fields(kind), {plain_name(name) for name in rules.excluded_fields}
     found: dict[str, UnknownField] = {}
     for source in sources:
         for plain, keys in source.keys.items():
             if plain in named or plain in found or len(found) > MAX_UNKNOWN:
                 continue
-            value = next((found.value for found in _all([source], keys[0]) if found.value not in (None, [], {})), None)
+            value = next(
+                (found.value for found in find_fields([source], keys[0]) if found.value not in (None, [], {})), None
+            )
             if value is None:
                 continue
-            name, kept = keys[0][:_LONGEST_CACHED], without_personal(value, keys[0])
+            name, kept = keys[0][:LONGEST_CACHED], without_personal(value, keys[0])
             if len(found) == MAX_UNKNOWN:
                 withheld = f"and what follows it is beyond the {MAX_UNKNOWN} unknown fields of an event"
             elif plain in excluded:
                 withheld = "is excluded by the program's settings"
             elif kept is None or _is_personal(keys[0], plain, kind):
                 withheld = WITHHELD
-            elif name in properties or len(keys[0]) > _LONGEST_CACHED:
+            elif name in properties or len(keys[0]) > LONGEST_CACHED:
                 withheld = "has a name that is taken or too long"
             else:
                 withheld = ""
@@ -728,9 +661,9 @@ def _unknown(
     return tuple(found.values())
 
 
-def _withheld_inside(sources: list[_Object], properties: Mapping[str, Json]) -> tuple[UnknownField, ...]:
+def _withheld_inside(sources: list[EventObject], properties: Mapping[str, Json]) -> tuple[UnknownField, ...]:
     """Return which fields inside the objects and arrays that are sent are left out, because they may be personal."""
-    found = (_find(sources, *_ALSO_CALLED.get(name, (name,))) for name in properties)
+    found = (find_field(sources, *_ALSO_CALLED.get(name, (name,))) for name in properties)
     objects = (
         one for one in found if one and isinstance(one.value, Mapping | Sequence) and not isinstance(one.value, str)
     )
@@ -745,7 +678,7 @@ def _named_fields(kind: str) -> frozenset[str]:
     person = [name for names in PROFILE.values() for name in names]
     return (
         frozenset(
-            _plain(name)
+            plain_name(name)
             for name in (*_KINDS[kind].properties, *_READ_EVERYWHERE, *_READ_FROM.get(kind, ()), *also, *person)
         )
         | _PERSONAL
@@ -771,7 +704,7 @@ _READ_EVERYWHERE = (
 _READ_FROM = {
     "status_level_changed": ("name", "levelId", "currentStatePoints"),
     "account_transaction": (
-        *(*_ORIGINALS, "reversed", "cancellation", "cancelled", "canceled", "originalTransactionId"),
+        *(*ORIGINALS, "reversed", "cancellation", "cancelled", "canceled", "originalTransactionId"),
         *("reversedTransactionId", "linkedTransactionId"),
     ),
 }
@@ -797,117 +730,9 @@ def _level(value: Json, field: str) -> Json:
     return {"name": parsing.parse_text(value, field)} if isinstance(value, str) else _tidy(value, field)
 
 
-MAX_LINE_ITEMS = 100
-"""Of one transaction; a longer list counts as unreadable, because its sum is then unknown."""
-
 _PROPERTY_READERS: Mapping[str, Callable[[Json, str], Json]] = {
     **dict.fromkeys(("amount", "points", "lockedPoints", "statusPoints"), parsing.parse_number),
     **dict.fromkeys(("redeemCount", "maxRedeemCount"), parsing.parse_number),
     **dict.fromkeys(("transactionTime", "valueTime", "validFrom", "validTo"), parsing.parse_iso_time),
     **dict.fromkeys(("level", "previousLevel"), _level),
 }
-
-
-def _purchase(
-    body: list[_Object], properties: Mapping[str, Json], rules: ConvercusRules, time: datetime
-) -> Purchase | None:
-    """Report money spent with an EARN transaction, and money that its reversal or cancellation gave back."""
-    reversal = _reverses_earn(body)
-    if reversal is None:
-        return None
-    amount = parsing.parse_number(*_needed(body, "amount"))
-    is_refund = reversal or amount < 0
-    original = _original_id(body) if is_refund else None
-    product = original or _needed(body, "transactionId")
-    order = original if is_refund else product
-    currency = _find(body, "currencyCode", "currency") or _Found(rules.default_currency, _path(body, "currencyCode"))
-    if currency.value is None:
-        raise Invalid(currency.path, "is missing, and the program has no default")
-    spent = _find(body, "transactionTime") if "transactionTime" in properties else None
-    return Purchase(
-        product_id=parsing.parse_text(*product),
-        price=0.0 - abs(amount) if reversal else float(amount),
-        currency=parsing.parse_currency(*currency),
-        time=parsing.parse_event_time(*spent, time) if spent else time,
-        properties={
-            name: value
-            for name, value in properties.items()
-            if isinstance(value, str | int | float) and name not in {"amount", "currencyCode"}
-        },
-        order_id=parsing.parse_text(*order) if order else "",
-        is_refund=is_refund,
-        items=_line_items(_find(body, "lineItems")),
-    )
-
-
-def _line_items(found: _Found | None) -> tuple[LineItem, ...]:
-    """Read the products of a transaction; empty when one of them cannot be read, since they have to add up."""
-    rows = found.value if found and isinstance(found.value, Sequence) and not isinstance(found.value, str) else ()
-    try:
-        return tuple(_line_item(row) for row in rows) if len(rows) <= MAX_LINE_ITEMS else ()
-    except Invalid:
-        return ()
-
-
-def _line_item(row: Json) -> LineItem:
-    if not isinstance(row, Mapping):
-        raise Invalid("lineItems", "is not a list of objects")
-    product = _first_of(row, "productId", "articleId", "articleNumber", "sku", "ean", "externalId")
-    quantity = parsing.parse_number(row.get("quantity", 1), "lineItems.quantity")
-    price = parsing.parse_number(_first_of(row, "price", "unitPrice", "singlePrice"), "lineItems.price")
-    if quantity != int(quantity):
-        raise Invalid("lineItems.quantity", "is not a whole number")
-    name = _first_of(row, "name", "productName", "description")
-    return LineItem(
-        product_id=parsing.parse_text(product, "lineItems.productId"),
-        name=parsing.parse_text(name, "lineItems.name") if name else "",
-        quantity=int(quantity),
-        price=float(abs(price)),
-    )
-
-
-def _first_of(row: Mapping[str, Json], *names: str) -> Json:
-    return next((row[name] for name in names if row.get(name) is not None), None)
-
-
-def _reverses_earn(body: list[_Object]) -> bool | None:
-    """Return whether a transaction is an EARN transaction (False), takes one back (True), or is another one (None)."""
-    found = _needed(body, "transactionType")
-    word = _plain(parsing.parse_text(*found))
-    base = _REVERSAL.sub("", word).removeprefix("of")
-    reversal = base != word or _is_taken_back(body)
-    if reversal and base in {"", "transaction"}:
-        original = _find(_inner(body, *_ORIGINALS), "transactionType")
-        if original is None:
-            raise Invalid(found.path, "does not name the type of the reversed transaction")
-        base = _plain(parsing.parse_text(*original))
-    return reversal if base in {"earn", "earntransaction"} else None
-
-
-def _is_taken_back(body: list[_Object]) -> bool:
-    flags = _all(body, "reversal", "reversed", "cancellation", "cancelled", "canceled")
-    status = _find(body, "status")
-    return any(flag is not None and str(flag).strip().lower() not in _NOT_TAKEN_BACK for flag, _ in flags) or (
-        status is not None and str(status.value).strip().lower() in {"cancelled", "canceled", "reversed"}
-    )
-
-
-_NOT_TAKEN_BACK = frozenset({
-    "", "0", "false", "f", "no", "n", "off", "none", "null", "undefined", "n/a", "nein", "{}", "[]",
-})  # fmt: skip
-
-
-def _original_id(body: list[_Object]) -> _Found | None:
-    names = ("originalTransactionId", "reversedTransactionId", "linkedTransactionId", "linkedTransaction")
-    scalars = (found for found in _all(body, *names) if isinstance(found.value, str | int))
-    return _find(_inner(body, *_ORIGINALS), "transactionId") or next(scalars, None)
-
-
-def _needed(objects: list[_Object], name: str) -> _Found:
-    if found := _find(objects, name):
-        return found
-    raise Invalid(_path(objects, name), "is missing")
-
-
-def _path(objects: list[_Object], name: str) -> str:
-    return f"{objects[0].path}.{name}".lstrip(".")
