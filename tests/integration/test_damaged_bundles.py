@@ -194,7 +194,7 @@ def test_a_damaged_bundle_of_refused_records_can_be_listed_redriven_and_dropped(
     shown = redrive.describe(stores, "demo", "e2")["event_id"]
     moved = redrive.redrive(stores, "demo", RecordFilter())
 
-    assert (listed[0], listed[2], listed[1].partition(":")[0]) == ("e0", "e2", "bundle")
+    assert (listed[0], listed[2], listed[1].partition(":")[0]) == ("e0", "e2", "parked")
     assert (shown, moved.records) == ("e2", LINES)
 
 

@@ -220,7 +220,7 @@ def test_where_python_trusts_nothing_tools_keep_their_own_list(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("python", "said"),
     [
-        ("no-such-python", "There is no no-such-python here: install Python 3.11 or later"),
+        ("no-such-python", "no-such-python was not found: install Python 3.11 or later"),
         ("old", "Python 3.11 or later is needed, and old is 3.9: name another: make PYTHON=/path/to/python3"),
     ],
 )
