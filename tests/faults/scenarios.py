@@ -181,15 +181,19 @@ def _arrived(world: World) -> Counter[str]:
     return Counter(one.object["properties"]["event_id"] for workspace in workspaces for one in workspace.events)
 
 
+def _is_in_window(world: World) -> bool:
+    """Whether an event may be doubled: an answer was lost, or the delivery log could not be written after one."""
+    counts = world.counts
+    return bool(counts["outcome_unknown"] or counts["delivery_not_recorded"] or world.notes.get("crashed"))
+
+
 def _check_events(world: World) -> list[str]:
     arrived, refused = _arrived(world), world.parked()["rejected"]
     wrong = [f"{name} is lost" for name in EVENTS.keys() - NEVER if not arrived[name] and name not in refused]
     wrong += [f"{name} is refused" for name in refused - NEVER]
     wrong += [f"{name} is not refused" for name in NEVER - refused]
     doubled = sum(count - 1 for count in arrived.values() if count > 1)
-    # The documented window: an answer was lost, or the process ended between the answer and the delivery log.
-    in_window = world.counts["outcome_unknown"] or world.notes.get("crashed") or world.counts["delivery_not_recorded"]
-    if doubled and not in_window:
+    if doubled and not _is_in_window(world):
         wrong.append(f"{doubled} events are doubled, and that is not counted")
     at_two = Counter(one.object["properties"]["event_id"] for one in world.braze.workspace("key-of-two").events)
     if at_two.keys() != {"two"}:
@@ -248,8 +252,8 @@ def _is_redriven(world: World) -> bool:
 
 def _check_redrive(world: World) -> list[str]:
     bought = len(world.braze.workspace("key-of-one").purchases)
-    in_window = world.counts["outcome_unknown"] or world.notes.get("crashed")
-    return _check_events(world) + ([f"{bought} purchases"] if bought != 1 and not in_window else [])
+    is_right = bought == 1 or (bought > 1 and _is_in_window(world))
+    return _check_events(world) + ([] if is_right else [f"{bought} purchases"])
 
 
 def _crashing(world: World) -> None:
@@ -378,10 +382,9 @@ def _checking_webhooks(program: str) -> Callable[[World], list[str]]:
         arrived = Counter(one.object["properties"]["event_id"] for one in workspace.events)
         wrong = [world.notes["wrong"]] if "wrong" in world.notes else []
         wrong += [f"{name} is lost" for name in events if not arrived[name]]
-        in_window = (
-            world.counts["outcome_unknown"] or world.notes.get("crashed") or world.counts["delivery_not_recorded"]
-        )
-        return wrong + [f"{name} is doubled" for name, count in arrived.items() if count > 1 and not in_window]
+        return wrong + [
+            f"{name} is doubled" for name, count in arrived.items() if count > 1 and not _is_in_window(world)
+        ]
 
     return check
 
