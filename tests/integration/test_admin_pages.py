@@ -482,7 +482,7 @@ def test_records_of_unknown_programs_are_shown_to_an_operator_of_all(site: Site,
     [
         ("activity", "Unattributed activity"),
         ("errors", "Unattributed errors"),
-        ("audit", "Audit of all programs"),
+        ("audit", "Audit across programs"),
     ],
 )
 def test_what_belongs_to_no_program_is_shown_to_an_operator_of_all(site: Site, page: str, expected: str) -> None:

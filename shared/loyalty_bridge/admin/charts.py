@@ -68,7 +68,7 @@ def of(days: Sequence[Day]) -> list[Chart]:
             "ab",
         ),
         side_by_side(
-            "Latency: 99 of 100 within",
+            "Latency, 99th percentile",
             names,
             {
                 "calls": [_within(counts) for counts in calls],
@@ -80,8 +80,8 @@ def of(days: Sequence[Day]) -> list[Chart]:
             "Errors",
             names,
             {
-                "calls that failed": [counts.calls.total() - counts.calls["ok"] for counts in calls],
-                "events that were refused": events["rejected"],
+                "failed calls": [counts.calls.total() - counts.calls["ok"] for counts in calls],
+                "rejected events": events["rejected"],
             },
             "bc",
         ),
