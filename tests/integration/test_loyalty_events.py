@@ -155,7 +155,7 @@ def test_a_bare_event_is_of_whom_its_own_fields_name(
     assert {event.name for event in to_moengage.events} == {f"loyalty_{name}" for name in named}
     reasons = list(refused(stores, "to-braze").values())
     assert len(reasons) == 24 - len(named)
-    assert reasons[0] == [("event", "identifiers", "tell nobody by ext_id, loyalty_subscription_id, card_id")]
+    assert reasons[0] == [("event", "identifiers", "name no member by ext_id, loyalty_subscription_id, card_id")]
 
 
 def test_a_member_known_by_an_address_only_goes_where_users_are_found_by_it(

@@ -866,7 +866,7 @@ def test_the_body_joins_the_objects_of_each_array_in_their_order() -> None:
 
 NONE_VALID = "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."
 SENT = objects("events", "attributes", "events", "purchases")
-MAYBE = "may be refused, Braze does not tell which object is: "
+MAYBE = "may be refused, Braze does not name the object: "
 
 
 def error(array: object = "events", index: object = 0, kind: object = "bad") -> dict[str, object]:

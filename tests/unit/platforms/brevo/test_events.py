@@ -347,12 +347,12 @@ def test_a_member_is_found_in_the_order_of_the_program(
         (
             EXAMPLES["voucher_created"],
             RULES.identify_by,
-            ("identifiers", "tell nobody by ext_id, email_id, phone_id, contact_id"),
+            ("identifiers", "name no member by ext_id, email_id, phone_id, contact_id"),
         ),
         (
             EXAMPLES["membership_anniversary_reminder"],
             ("loyalty_subscription_id",),
-            ("identifiers", "tell nobody by loyalty_subscription_id"),
+            ("identifiers", "name no member by loyalty_subscription_id"),
         ),
         (
             {"identifiers": {"email_id": "not an address"}},
@@ -374,7 +374,7 @@ def test_an_event_of_no_one_is_refused_with_the_reason(
 
 
 def test_reading_refuses_an_event_of_no_one_too() -> None:
-    with pytest.raises(Invalid, match="tell nobody"):
+    with pytest.raises(Invalid, match="name no member"):
         brevo.read({"event_name": "voucher_created"}, RULES, member="m-1", received=RECEIVED)
 
 
