@@ -48,9 +48,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def note(settings: DeliverySettings, reason: str = "phone: is no number", record: str = "e-1", **change: Any) -> None:
     value = {"program": "demo", "endpoint": "forward_events", "platform": "braze", "code": "rejected"} | change
-    tally = Recorder()
-    tally.problem(reason=reason, record=record, **value)
-    activity.write(settings, tally)
+    recorder = Recorder()
+    recorder.problem(reason=reason, record=record, **value)
+    activity.write(settings, recorder)
 
 
 def test_what_several_containers_add_is_reported_together(
@@ -58,11 +58,11 @@ def test_what_several_containers_add_is_reported_together(
 ) -> None:
     for shard in (0, 3, 3):
         monkeypatch.setattr(store, "_shard", lambda shard=shard: shard)
-        tally = Recorder()
-        tally.call("demo", "book_points", "ok", 0.2)
-        tally.call("demo", "book_points", "not_sent", 4.0)
-        tally.event("demo", "forward_events", "received", "sent", count=5)
-        activity.write(stores, tally)
+        recorder = Recorder()
+        recorder.call("demo", "book_points", "ok", 0.2)
+        recorder.call("demo", "book_points", "not_sent", 4.0)
+        recorder.event("demo", "forward_events", "received", "sent", count=5)
+        activity.write(stores, recorder)
 
     [today] = activity.statistics(stores, "demo", 1)
 
@@ -90,9 +90,9 @@ def test_every_day_of_the_period_is_reported_and_nothing_older_than_ninety(
     stores: DeliverySettings, clock: Clock
 ) -> None:
     for _ in range(3):
-        tally = Recorder()
-        tally.call("demo", "book_points", "ok")
-        activity.write(stores, tally)
+        recorder = Recorder()
+        recorder.call("demo", "book_points", "ok")
+        activity.write(stores, recorder)
         clock.move(days=45)
     clock.move(days=-45)
 
@@ -106,9 +106,9 @@ def test_every_day_of_the_period_is_reported_and_nothing_older_than_ninety(
 
 
 def test_another_programs_activity_is_not_reported(stores: DeliverySettings, clock: Clock) -> None:
-    tally = Recorder()
-    tally.call("other", "book_points", "ok")
-    activity.write(stores, tally)
+    recorder = Recorder()
+    recorder.call("other", "book_points", "ok")
+    activity.write(stores, recorder)
     note(stores, program="other")
 
     assert activity.statistics(stores, "demo", 1)[0].endpoints == {}
@@ -211,10 +211,10 @@ def test_errors_older_than_ninety_days_are_not_reported(stores: DeliverySettings
 
 
 def test_dynamodb_deletes_what_is_past_its_ninetieth_day(stores: DeliverySettings, clock: Clock) -> None:
-    tally = Recorder()
-    tally.call("demo", "book_points", "ok")
-    tally.problem("demo", "book_points", "convercus", "not_sent", "no connection")
-    activity.write(stores, tally)
+    recorder = Recorder()
+    recorder.call("demo", "book_points", "ok")
+    recorder.problem("demo", "book_points", "convercus", "not_sent", "no connection")
+    activity.write(stores, recorder)
 
     items = aws.dynamodb().scan(TableName=stores.activity_table)["Items"]
 

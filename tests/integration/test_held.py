@@ -92,7 +92,7 @@ class World:
     def held(self) -> list[str]:
         return [json.loads(entry.record.body)["eventId"] for entry in load_parked(self.settings, "held")]
 
-    def gate(self) -> DeliveryState:
+    def delivery_state(self) -> DeliveryState:
         return repository.load(self.settings, ["demo"])["demo"].delivery_state
 
 
@@ -109,7 +109,7 @@ def test_what_was_held_arrives_in_order_when_the_key_is_right_again(world: World
     world.deliver()
     world.come("e3")
     world.deliver()
-    assert (world.there(), world.held(), world.gate().state) == ([], ["e1", "e2", "e3"], "held")
+    assert (world.there(), world.held(), world.delivery_state().state) == ([], ["e1", "e2", "e3"], "held")
 
     still_broken = world.tend()
     world.mend()
@@ -121,7 +121,11 @@ def test_what_was_held_arrives_in_order_when_the_key_is_right_again(world: World
     assert still_broken == Counter(programs=1, programs_held=1, probed=1, still_failing=1)
     assert mended == Counter(programs=1, programs_held=1, probed=1, released=3, went_live=1)
     assert (world.there(), world.held()) == (["e1", "e2", "e3", "e4"], [])
-    assert (world.gate().state, world.gate().reason, world.gate().failing_since) == ("live", "", 0)
+    assert (world.delivery_state().state, world.delivery_state().reason, world.delivery_state().failing_since) == (
+        "live",
+        "",
+        0,
+    )
 
 
 def test_a_probe_changes_nothing_at_braze(world: World) -> None:
@@ -143,7 +147,7 @@ def test_later_records_of_a_group_wait_behind_held_ones_though_the_delivery_stat
     world.come("other", member="A2")
 
     world.tend()
-    live_with_records_on_their_way = world.gate().state
+    live_with_records_on_their_way = world.delivery_state().state
     world.deliver(size=2)
     before_the_first = world.there(), world.held()
     world.deliver_all()
@@ -163,7 +167,7 @@ def test_new_records_wait_while_the_held_ones_pass_at_a_bounded_rate(
 
     first = world.tend()
     world.deliver_all()
-    releasing = world.gate().state
+    releasing = world.delivery_state().state
     world.come("e4")
     world.deliver()
     second = world.tend()
@@ -172,7 +176,7 @@ def test_new_records_wait_while_the_held_ones_pass_at_a_bounded_rate(
 
     assert (first["released"], first["went_live"], releasing) == (2, 0, "releasing")
     assert second["released"] == 2
-    assert (world.there(), world.held(), world.gate().state) == (["e1", "e2", "e3", "e4"], [], "live")
+    assert (world.there(), world.held(), world.delivery_state().state) == (["e1", "e2", "e3", "e4"], [], "live")
 
 
 def test_records_of_other_groups_pass_while_the_held_ones_are_released(
@@ -187,7 +191,7 @@ def test_records_of_other_groups_pass_while_the_held_ones_are_released(
     world.come("other", member="A2")
     world.deliver_all()
 
-    assert world.gate().state == "releasing"
+    assert world.delivery_state().state == "releasing"
     assert (world.there(), world.held()) == (["e1", "other"], ["e2", "e3", "e4"])
 
 
@@ -197,7 +201,7 @@ def test_a_released_record_that_is_held_again_keeps_its_place(world: World) -> N
     world.revoke()
 
     world.deliver_all()
-    held_again = world.held(), world.gate().state
+    held_again = world.held(), world.delivery_state().state
     world.come("e4")
     world.deliver()
     with_a_later_one = world.held()
@@ -245,7 +249,7 @@ def test_a_released_record_waits_for_one_that_is_released_again_behind_it(world:
     world.rest()
 
     assert not_yet == []
-    assert (world.there(), world.held(), world.gate().state) == (["e1", "e2"], [], "live")
+    assert (world.there(), world.held(), world.delivery_state().state) == (["e1", "e2"], [], "live")
 
 
 @pytest.mark.parametrize(("second", "change"), [("e1", {}), ("e2", {"occurredAt": "no time"})])
@@ -304,7 +308,7 @@ def test_what_is_held_again_and_again_stays_in_its_place(world: World) -> None:
 
     assert held == ["e1", "e2"]
     assert longest == longest[:1] * 4  # DynamoDB takes a sort key of 1,024 bytes
-    assert (world.there(), world.held(), world.gate().state) == (["e1", "e2", "e3"], [], "live")
+    assert (world.there(), world.held(), world.delivery_state().state) == (["e1", "e2", "e3"], [], "live")
 
 
 def test_what_is_held_again_twice_is_not_overtaken_by_what_was_held_again_with_it(world: World) -> None:
@@ -326,7 +330,7 @@ def test_what_is_held_again_twice_is_not_overtaken_by_what_was_held_again_with_i
     world.rest()
 
     assert not_yet == []
-    assert (world.there(), world.held(), world.gate().state) == (["e1", "e2", "e3"], [], "live")
+    assert (world.there(), world.held(), world.delivery_state().state) == (["e1", "e2", "e3"], [], "live")
 
 
 def test_an_event_does_not_overtake_an_earlier_one_of_its_record_that_is_held_again(world: World) -> None:
@@ -349,7 +353,7 @@ def test_an_event_does_not_overtake_an_earlier_one_of_its_record_that_is_held_ag
     world.rest()
 
     assert not_yet == ["e1"]
-    assert (world.there(), world.held(), world.gate().state) == (["e1", "e2", "e3"], [], "live")
+    assert (world.there(), world.held(), world.delivery_state().state) == (["e1", "e2", "e3"], [], "live")
 
 
 def test_what_comes_between_two_records_of_one_bundle_waits_for_both(world: World) -> None:
@@ -427,7 +431,7 @@ def test_nothing_waits_for_a_held_record_that_has_expired(world: World, monkeypa
     world.come("e2")
     world.deliver_all()
 
-    assert (world.there(), world.gate().state) == (["e2"], "live")
+    assert (world.there(), world.delivery_state().state) == (["e2"], "live")
 
 
 def test_what_is_held_again_expires_as_late_as_what_is_held_now(stores: DeliverySettings) -> None:
@@ -461,7 +465,7 @@ def test_all_containers_wait_for_as_long_as_the_destination_asked(world: World) 
 
     assert (len(first.to_retry), len(second.to_retry)) == (1, 2)
     assert len(world.braze.workspace(KEY).requests) == asked
-    assert world.gate().not_before == pytest.approx(time.time() + 60, abs=10)
+    assert world.delivery_state().not_before == pytest.approx(time.time() + 60, abs=10)
 
 
 def test_what_a_stream_would_deliver_again_at_once_is_held_through_a_long_wait(world: World) -> None:
@@ -470,7 +474,7 @@ def test_what_a_stream_would_deliver_again_at_once_is_held_through_a_long_wait(w
     outcome = forwarder.forward(streamed(event("user_logged_in", eventId="e1")), world.settings, 30)
     meanwhile = world.tend()
 
-    assert (outcome.to_retry, world.held(), world.gate().state) == ([], ["e1"], "held")
+    assert (outcome.to_retry, world.held(), world.delivery_state().state) == ([], ["e1"], "held")
     assert meanwhile["probed"] == 0
 
 
@@ -497,7 +501,11 @@ def test_another_destination_is_not_waited_for_as_the_one_before_asked(world: Wo
 
     there = [one.object["properties"]["event_id"] for one in workspace.events]
     assert there == (["e0", "e1"] if held else ["e1"])
-    assert (world.gate().state, world.gate().failing_since, world.gate().not_before) == ("live", 0, 0)
+    assert (world.delivery_state().state, world.delivery_state().failing_since, world.delivery_state().not_before) == (
+        "live",
+        0,
+        0,
+    )
 
 
 @pytest.mark.parametrize("held", [False, True])
@@ -505,7 +513,7 @@ def test_a_save_that_leaves_the_destination_as_it_is_does_not_shorten_its_wait(w
     limit_rate(world.braze, 60)
     moving = streamed if held else queued
     forwarder.forward(moving(event("user_logged_in", eventId="e1")), world.settings, 30)
-    result = world.gate()
+    result = world.delivery_state()
     asked = len(world.braze.workspace(KEY).requests)
 
     change = {"loyalty": {"default_optins": ["Newsletter"]}, "engagement": {"api_endpoint": world.braze.url}}
@@ -515,7 +523,7 @@ def test_a_save_that_leaves_the_destination_as_it_is_does_not_shorten_its_wait(w
     world.deliver()
 
     assert (result.state, result.not_before > time.time()) == ("held" if held else "live", True)
-    assert (world.gate().state, world.gate().not_before) == (result.state, result.not_before)
+    assert (world.delivery_state().state, world.delivery_state().not_before) == (result.state, result.not_before)
     assert len(world.braze.workspace(KEY).requests) == asked
 
 
@@ -531,7 +539,7 @@ def test_a_program_that_takes_all_it_is_sent_is_not_held_for_what_does_not_fit(
 
     late = world.deliver(size=100, limits=replace(LIMITS, wait_seconds=1.0))
 
-    assert (0 < len(late.to_retry) < 100, world.held(), world.gate()) == (True, [], DeliveryState())
+    assert (0 < len(late.to_retry) < 100, world.held(), world.delivery_state()) == (True, [], DeliveryState())
     world.deliver(size=100)
     assert len(world.there()) == 100
 
@@ -544,9 +552,9 @@ def test_a_program_that_fails_for_minutes_is_held(world: World, monkeypatch: pyt
 
     for minutes in (0, 1, 2):
         assert len(world.deliver(now=began + minutes * 60).to_retry) == 2
-        assert world.gate().not_before == 0  # it named no wait
+        assert world.delivery_state().not_before == 0  # it named no wait
     outcome = world.deliver(now=began + LIMITS.hold_after_seconds + 1)
-    gate = world.gate()
+    gate = world.delivery_state()
     world.mend()
     world.tend()
     monkeypatch.undo()
@@ -567,13 +575,13 @@ def test_a_delivery_without_a_request_does_not_count_as_a_success(
     world.braze.workspace(KEY).misbehave(kind="status", status=503, times=None)
     world.come("e2", member="A2")
     world.deliver()
-    failing_since = world.gate().failing_since
+    failing_since = world.delivery_state().failing_since
 
     again = queued(event("user_logged_in", eventId="e1", accountId="A1"))
     repeated = forwarder.forward(again, world.settings, 30)
 
     assert (repeated.to_retry, repeated.counts["duplicates"], repeated.counts["requests"]) == ([], 1, 0)
-    assert world.gate().failing_since == failing_since > 0
+    assert world.delivery_state().failing_since == failing_since > 0
 
 
 def test_of_twenty_programs_one_broken_and_one_slow_the_others_are_delivered_at_once(

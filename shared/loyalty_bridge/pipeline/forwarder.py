@@ -54,7 +54,7 @@ class Outcome:
     problems
         Why records were not sent, by program.
     recorder
-        What is to be stored for the programs' activity.
+        The activity of the programs, to store after the batch.
     """
 
     to_retry: list[str]

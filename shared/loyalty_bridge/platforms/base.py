@@ -35,7 +35,7 @@ class WireObject:
 class Translation:
     """What one `MemberUpdate` becomes, each part within the destination's limits.
 
-    Attributes stay values until the member state has said which of them are to be sent.
+    Attributes stay values until the attribute state decides which of them are sent.
     """
 
     identity: Mapping[str, Json]

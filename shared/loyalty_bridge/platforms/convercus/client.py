@@ -93,7 +93,7 @@ class Client:
         wanted: dict[WriteField, str] = {"couponId": coupon_id, "validFrom": valid_from, "validTo": valid_to}
         body = self._named({name: value for name, value in wanted.items() if value})
         reply = self._call("assign_coupon", deadline, body, account_id=account_id)
-        assigned = _told(reply)
+        assigned = _created_object(reply)
         if code := _code(self._field(assigned, "code")):
             return code
         id_ = _text(self._field(assigned, "accountCouponId")) or _located(reply)
@@ -151,7 +151,7 @@ class Client:
             "referenceId": reference,
         }
         reply = self._call("create_booking", deadline, self._named(body), account_id=account_id)
-        id_ = _text(self._field(_told(reply), "bookingId")) or _located(reply)
+        id_ = _text(self._field(_created_object(reply), "bookingId")) or _located(reply)
         if not id_:
             raise OutcomeUnknown("Convercus' answer to a booking names none")
         return id_
@@ -352,7 +352,7 @@ def _parsed(reply: Reply) -> Json:
         raise OutcomeUnknown(f"Convercus' answer cannot be read: {refusal.reason}") from None
 
 
-def _told(reply: Reply) -> Mapping[str, Json]:
+def _created_object(reply: Reply) -> Mapping[str, Json]:
     """Read the description of a created object; the body may be empty when a header has its address."""
     return _object(_parsed(reply)) if reply.body.strip() else {}
 
