@@ -76,7 +76,7 @@ def test_the_local_run_deploys_the_bundle_and_everything_arrives_once(tmp_path: 
 
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     assert "OK: every event arrived exactly once" in done.stdout
-    assert "rejected objects: 0, silently dropped: 0" in done.stdout
+    assert "objects rejected by Braze: 0, silently dropped: 0" in done.stdout
     assert not list(tmp_path.glob("ministack*"))
     assert there(lambda: not list(stack.HOME.glob("aws-*")), 300)
     assert not stack.ENDPOINTS.exists()
