@@ -9,9 +9,12 @@ https://www.braze.com/docs/user_guide/data/activation/events/recommended_events/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
+
+from msgspec.json import encode
 
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.model import Event, Json, LineItem, Purchase
@@ -22,7 +25,8 @@ PLACED = "ecommerce.order_placed"
 REFUNDED = "ecommerce.order_refunded"
 MAX_QUANTITY = 1000
 """Of one product."""
-MAX_PRODUCTS = 50
+MAX_PRODUCTS_BYTES = 40_000
+"""Of all products: with 50 KB of metadata an order stays below the 100 KB of an event."""
 SOURCE = "loyalty"
 """Braze wants a text that names where an order comes from."""
 
@@ -49,25 +53,29 @@ def order_event(purchase: Purchase) -> Event:
 
 
 def _total(purchase: Purchase) -> float:
-    try:
-        return float(abs(_decimal(purchase.price) * purchase.quantity))
-    except (ArithmeticError, ValueError):
-        raise Invalid("purchase.price", "is not a finite number") from None
+    total = float(abs(_decimal(purchase.price) * purchase.quantity)) if math.isfinite(purchase.price) else math.inf
+    if not math.isfinite(total):
+        raise Invalid("purchase.price", "is not a finite number")
+    return total
 
 
 def _products(purchase: Purchase, total: float) -> list[Mapping[str, Any]]:
-    """List the line items; one product with the whole total when they are unknown or do not add up to it."""
+    """List the line items; one product with the whole total when they are unknown, unusable or do not add up to it."""
     items = purchase.items
-    is_exact = sum(_decimal(item.price) * item.quantity for item in items) == _decimal(total)
-    if not items or not is_exact or len(items) > MAX_PRODUCTS or any(not _is_usable(item) for item in items):
-        return [_product(purchase.product_id, purchase.product_id, 1, total)]
-    return [_product(item.product_id, item.name or item.product_id, item.quantity, item.price) for item in items]
+    if items and all(map(_is_usable, items)):
+        products = [
+            _product(item.product_id, item.name or item.product_id, item.quantity, item.price) for item in items
+        ]
+        is_exact = sum(_decimal(item.price) * item.quantity for item in items) == _decimal(total)
+        if is_exact and len(encode(products)) <= MAX_PRODUCTS_BYTES:
+            return products
+    return [_product(purchase.product_id, purchase.product_id, 1, total)]
 
 
 def _is_usable(item: LineItem) -> bool:
     is_id = len(item.product_id.strip()) > 0 and len(item.product_id) <= MAX_TEXT
     is_text = not UNUSABLE.search(item.product_id + item.name)
-    return is_id and is_text and 1 <= item.quantity <= MAX_QUANTITY and item.price >= 0
+    return is_id and is_text and 1 <= item.quantity <= MAX_QUANTITY and 0 <= item.price < math.inf
 
 
 def _product(product_id: str, name: str, quantity: int, price: float) -> Mapping[str, Any]:
@@ -81,8 +89,5 @@ def _product(product_id: str, name: str, quantity: int, price: float) -> Mapping
 
 
 def _decimal(value: float) -> Decimal:
-    """Return the number that a float is written as, so that cents add up."""
-    number = Decimal(repr(float(value)))
-    if not number.is_finite():
-        raise ValueError
-    return number
+    """Return the number that a finite float is written as, so that cents add up."""
+    return Decimal(repr(float(value)))

@@ -114,11 +114,22 @@ def test_line_items_that_do_not_add_up_become_one_product(items: tuple[LineItem,
     assert [it["price"] for it in event["properties"]["products"]] == [12.5]
 
 
+def test_an_order_of_the_largest_parts_is_complete() -> None:
+    items = tuple(LineItem(f"{number:02d}" + "😀" * 253, "😀" * 255, 1, 0.25) for number in range(50))
+    properties = {f"field{number}": "😀" * 255 for number in range(60)}
+
+    event = event_of(translated(replace(SALE, items=items, properties=properties), revenue="ecommerce"))
+
+    assert wrong(event["name"], event["properties"]) == ""
+    assert len(json.dumps(event["properties"], ensure_ascii=False).encode()) <= 100 * 1024
+
+
 @pytest.mark.parametrize(
     ("purchase", "field"),
     [
         pytest.param(replace(REFUND, order_id=""), "purchase.order_id", id="a refund of no order"),
         pytest.param(replace(SALE, price=float("inf")), "purchase.price", id="an endless price"),
+        pytest.param(replace(SALE, price=1e308, quantity=100), "purchase.price", id="an endless total"),
         pytest.param(replace(SALE, currency="Euro"), "purchase.currency", id="a currency that is none"),
         pytest.param(replace(SALE, product_id="T" * 300), "purchase.product_id", id="an endless id"),
     ],
