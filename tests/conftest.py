@@ -111,7 +111,7 @@ def connect(settings: DeliverySettings, endpoint: str, program: str = "demo", ke
 
 @contextmanager
 def asked_of_aws() -> Iterator[list[str]]:
-    """Return the list of what is asked of DynamoDB, KMS and SQS from now on."""
+    """Record the names of the DynamoDB, KMS and SQS calls inside the block."""
     asked: list[str] = []
 
     def note(model: Any, **_: Any) -> None:

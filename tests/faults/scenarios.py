@@ -98,8 +98,8 @@ class World:
         found: dict[str, set[str]] = {"held": set(), "rejected": set(), "waiting": set()}
         with self.faults.looking():
             rows = aws.dynamodb().scan(TableName=self.settings.parked_table)["Items"]
-            for program, _, shelf in {row["program_kind"]["S"].rpartition("#") for row in rows}:
-                found[shelf] |= {entry.event_id for entry in load_parked(self.settings, cast("Kind", shelf), program)}
+            for program, _, kind in {row["program_kind"]["S"].rpartition("#") for row in rows}:
+                found[kind] |= {entry.event_id for entry in load_parked(self.settings, cast("Kind", kind), program)}
         return found
 
 

@@ -29,7 +29,7 @@ def called(api: Api, call: str, key: str | None = None) -> Answer:
 
 @pytest.fixture
 def round_trips(api: Api) -> Iterator[list[str]]:
-    """Return the list of what is asked of AWS once the API is there."""
+    """Record the names of the AWS calls that the API makes."""
     with asked_of_aws() as asked:
         yield asked
 

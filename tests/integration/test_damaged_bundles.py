@@ -76,16 +76,16 @@ def damage(settings: DeliverySettings, bundle: ParkedBatch, change: Callable[[by
 
 
 class World:
-    """Programs with two bundles on a kind each, of three members and of one."""
+    """Programs with two parked batches of a kind each, of three members and of one."""
 
-    def __init__(self, settings: DeliverySettings, braze: Braze, shelf: Kind, queue: Queue) -> None:
-        self.settings, self.braze, self.shelf, self.queue = settings, braze, shelf, queue
+    def __init__(self, settings: DeliverySettings, braze: Braze, kind: Kind, queue: Queue) -> None:
+        self.settings, self.braze, self.kind, self.queue = settings, braze, kind, queue
         self.programs = ["p0", "p1", "p2"]
         for program in self.programs:
             braze.workspace(program)
             connect(settings, braze.url, program, program)
             found = repository.load(settings, [program])[program]
-            if shelf == "held":
+            if kind == "held":
                 delivery_state.hold(settings, program, "it was down", time.time())
             else:
                 delivery_state.extend_waiting(settings, program, found.delivery_state, time.time())
@@ -104,11 +104,11 @@ class World:
             )
             for member in members
         ]
-        parked_records.park(self.settings, self.shelf, program, entries, time.time() - 60)
+        parked_records.park(self.settings, self.kind, program, entries, time.time() - 60)
         time.sleep(0.002)  # the next one has a later place
 
     def first(self) -> ParkedBatch:
-        return next(parked_records.batches(self.settings, self.shelf, "p0"))
+        return next(parked_records.batches(self.settings, self.kind, "p0"))
 
     def tend_and_deliver(self) -> Counter[str]:
         done = release.run_schedule(self.settings, 20, check_connection)
@@ -142,14 +142,14 @@ def test_what_is_damaged_is_set_aside_and_everything_else_is_sent(
     assert world.there("p1") == world.there("p2") == {"A1", "A2", "A3", "A4"}
     assert "A4" in world.there("p0")
     assert len(world.there("p0")) == readable + 1
-    assert load_parked(world.settings, world.shelf, "p0") == []
+    assert load_parked(world.settings, world.kind, "p0") == []
     reasons = {field for field_errors in refused(world.settings, "p0").values() for _, field, _ in field_errors}
-    assert reasons == {f"{world.shelf} batch"}
+    assert reasons == {f"{world.kind} batch"}
 
 
 def test_a_line_of_the_index_that_cannot_be_read_hides_no_record(world: World) -> None:
     bundle = world.first()
-    key: Any = {"program_kind": {"S": f"p0#{world.shelf}"}, "position": {"S": bundle.position}}
+    key: Any = {"program_kind": {"S": f"p0#{world.kind}"}, "position": {"S": bundle.position}}
     item = key | {"expires": {"N": str(int(time.time()) + 1000)}, "count": {"S": "three"}}
     aws.dynamodb().put_item(TableName=world.settings.parked_table, Item=item)
 

@@ -359,8 +359,8 @@ class Machine(RuleBasedStateMachine):
         finally:
             for program in self.ids:
                 repository.delete(self.settings, program)
-            for shelf, program in [("rejected", UNKNOWN_PROGRAM), *(("held", program) for program in self.ids)]:
-                for bundle in list(parked_records.batches(self.settings, shelf, program)):  # type: ignore[arg-type]
+            for kind, program in [("rejected", UNKNOWN_PROGRAM), *(("held", program) for program in self.ids)]:
+                for bundle in list(parked_records.batches(self.settings, kind, program)):  # type: ignore[arg-type]
                     parked_records.remove(self.settings, bundle)
 
     def _come_to_rest(self) -> None:

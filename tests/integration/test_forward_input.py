@@ -67,7 +67,7 @@ UNUSABLE: list[tuple[str, Any, str, str, str]] = [
     ("a blank program", event(programId=" "), NOBODY, "programId", "is blank"),
     ("an unknown program", event(programId="private"), NOBODY, "programId", "is not the id of a program"),
     ("an endless program", event(programId="private" * 1000), NOBODY, "programId", "is not the id of a program"),
-    ("the shelf of nobody", event(programId=NOBODY), NOBODY, "programId", "is not the id of a program"),
+    ("an id of no program", event(programId=NOBODY), NOBODY, "programId", "is not the id of a program"),
     ("no type", without("eventType"), "demo", "eventType", "is missing"),
     ("an unknown type", event("private_words"), "demo", "eventType", "is not a known event type"),
     ("a type that is a number", event(eventType=7.5), "demo", "eventType", "is not a text"),
@@ -164,7 +164,9 @@ def test_a_queue_full_of_unusable_records_costs_no_good_one(stores: DeliverySett
     assert (outcome.to_retry, outcome.counts["rejected"]) == ([], len(wrong))
     assert members(braze) == [f"A{number}" for number in range(len(wrong))]
     values = [
-        entry.field_errors[0].field for shelf in (NOBODY, "demo") for entry in load_parked(stores, "rejected", shelf)
+        entry.field_errors[0].field
+        for program in (NOBODY, "demo")
+        for entry in load_parked(stores, "rejected", program)
     ]
     assert sorted(values) == sorted(field for _, _, _, field, _ in wrong)
 

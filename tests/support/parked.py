@@ -7,11 +7,11 @@ from loyalty_bridge.parking.parked_records import Kind, ParkedRecord
 from loyalty_bridge.settings import DeliverySettings
 
 
-def load_parked(settings: DeliverySettings, shelf: Kind, program: str = "demo") -> list[ParkedRecord]:
+def load_parked(settings: DeliverySettings, kind: Kind, program: str = "demo") -> list[ParkedRecord]:
     """Return what is kept of a program, in order."""
     return [
         entry
-        for bundle in parked_records.batches(settings, shelf, program)
+        for bundle in parked_records.batches(settings, kind, program)
         for entry in parked_records.records(settings, bundle)
     ]
 

@@ -23,7 +23,7 @@ ALLOWED = {
     "sandbox.punchh.com": "a host of Punchh",
 }
 
-REMAINING = {"tests": 320}
+REMAINING = {"tests": 299}
 """Occurrences that are left in each folder. The numbers may only fall."""
 
 FOLDERS = ("benchmarks", "functions", "local", "scripts", "shared", "simulators", "tests")

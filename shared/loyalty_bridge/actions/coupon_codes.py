@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from loyalty_bridge.errors import BridgeError, InProgress, Unavailable
 from loyalty_bridge.infra import aws, dynamodb
-from loyalty_bridge.infra.retry import wait
+from loyalty_bridge.infra.retry import attempts
 
 if TYPE_CHECKING:
     from loyalty_bridge.settings import MemberSettings
@@ -148,14 +148,12 @@ def _insist(
 
     Only this request knows the code, and Punchh may not return it a second time.
     """
-    pause = 0.05
-    while True:
+    for _ in attempts(deadline, first=0.05, sleep=sleep):
         try:
             return _put(settings, code_key, new, _HAS_NO_CODE, now())[1]
-        except Unavailable:
-            if not wait(pause, deadline, sleep=sleep):
-                raise
-            pause = min(2 * pause, 0.5)
+        except Unavailable as error:
+            failure = error
+    raise failure
 
 
 def _put(

@@ -29,7 +29,7 @@ def key(stores: DeliverySettings) -> str:
 
 @pytest.fixture
 def trips(stores: DeliverySettings) -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """Return what is asked of DynamoDB from now on."""
+    """Record the DynamoDB calls inside the block."""
     asked: list[tuple[str, dict[str, Any]]] = []
 
     def note(params: dict[str, Any], model: Any, **_: Any) -> None:

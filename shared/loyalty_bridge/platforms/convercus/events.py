@@ -726,7 +726,7 @@ def _tidy(value: Json, field: str) -> Json:
 
 
 def _level(value: Json, field: str) -> Json:
-    """Keep a level an object, so that the property has one type for ever."""
+    """Return a level as an object, so that the type of the property never changes."""
     return {"name": parsing.parse_text(value, field)} if isinstance(value, str) else _tidy(value, field)
 
 
