@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,6 +20,7 @@ UNKNOWN_PROGRAM = "-"
 
 Part = Literal["attributes", "event", "purchase", "order"]
 """Parts of a source event for a destination; each is accepted and recorded separately."""
+PARTS: tuple[Part, ...] = get_args(Part)
 
 ProfileField = Literal[
     "email", "phone", "first_name", "last_name", "birth_date", "gender", "city", "country", "language",

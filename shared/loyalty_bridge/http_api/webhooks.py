@@ -28,10 +28,9 @@ from loyalty_bridge.errors import Invalid, Unauthorized, Unavailable
 from loyalty_bridge.event_queue import publisher
 from loyalty_bridge.event_queue.envelope import SourceRecord, group_of, single, split
 from loyalty_bridge.http_api import responses
-from loyalty_bridge.model import FieldError
+from loyalty_bridge.model import PARTS, FieldError
 from loyalty_bridge.parking import parked_records
 from loyalty_bridge.parking.parked_records import ParkedRecord
-from loyalty_bridge.pipeline.batch import PARTS
 from loyalty_bridge.platforms.settings import WEBHOOK_CREDENTIALS, WebhookSettings
 from loyalty_bridge.platforms.webhook_auth import is_authentic
 from loyalty_bridge.programs import repository, secrets

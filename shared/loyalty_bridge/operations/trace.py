@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from loyalty_bridge import activity
 from loyalty_bridge.event_queue.envelope import group_of
 from loyalty_bridge.infra import dynamodb
-from loyalty_bridge.model import UNKNOWN_PROGRAM, Part
+from loyalty_bridge.model import PARTS, UNKNOWN_PROGRAM
 from loyalty_bridge.parking import blocked_groups, parked_records
 from loyalty_bridge.parking.parked_records import Kind, ParkedRecord
 from loyalty_bridge.pipeline import attribute_state, delivery_log
@@ -24,9 +24,7 @@ _SECONDS = 20.0
 def trace(settings: DeliverySettings, program: Program, name: str) -> dict[str, Any]:
     """Collect what the stores know about the id of an event, a member, or an action (errors only)."""
     deadline = time.monotonic() + _SECONDS
-    copies = [
-        delivery_log.key_of_copies(program.id, program.destination_version, name, part) for part in get_args(Part)
-    ]
+    copies = [delivery_log.key_of_copies(program.id, program.destination_version, name, part) for part in PARTS]
     events = [delivery_log.key(program.id, program.destination_version, name), *copies]
     items = dynamodb.batch_get(
         [

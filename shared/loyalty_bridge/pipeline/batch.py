@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from loyalty_bridge.activity import Recorder, buffer
 from loyalty_bridge.activity.recorder import UNKNOWN_FIELD
@@ -24,7 +24,7 @@ from loyalty_bridge.errors import Invalid, Unavailable
 from loyalty_bridge.event_queue import publisher
 from loyalty_bridge.event_queue.envelope import InboundMessage, SourceRecord
 from loyalty_bridge.event_queue.publisher import Addressed
-from loyalty_bridge.model import FieldError, Part
+from loyalty_bridge.model import PARTS, FieldError
 from loyalty_bridge.parking import blocked_groups, parked_records
 from loyalty_bridge.parking.blocked_groups import BlockedGroup
 from loyalty_bridge.parking.parked_records import ParkedRecord
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from loyalty_bridge.model import MemberUpdate
     from loyalty_bridge.programs.connection import Program
     from loyalty_bridge.settings import DeliverySettings
-
-PARTS = get_args(Part)
 
 ENDPOINT = "forward_events"
 """The forwarder's name in statistics and error history."""

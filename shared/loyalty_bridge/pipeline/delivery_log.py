@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any, cast, get_args
+from typing import Any, cast
 
-from loyalty_bridge.model import Part
+from loyalty_bridge.model import PARTS, Part
 
 DAYS = 30
 UNREADABLE = "its delivery log entry cannot be read"
 """Why an event is rejected whose accepted parts are unknown."""
-_PARTS = frozenset(get_args(Part))
 
 
 def key(program: str, destination_version: int, event_id: str) -> bytes:
@@ -32,7 +31,7 @@ def from_item(item: Mapping[str, Any]) -> tuple[bytes, set[Part] | None]:
     """Return the event of an item and its accepted parts; None for the parts if this version cannot read them."""
     stored = item.get("parts")
     parts = set(stored.get("SS", ())) if isinstance(stored, Mapping) else set()
-    return item["event"]["B"], cast("set[Part]", parts) if parts and parts <= _PARTS else None
+    return item["event"]["B"], cast("set[Part]", parts) if parts and parts <= set(PARTS) else None
 
 
 def to_item(event: bytes, parts: Iterable[Part], now: float) -> dict[str, Any]:

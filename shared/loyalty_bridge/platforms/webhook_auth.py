@@ -40,7 +40,7 @@ def is_authentic(credentials: Sequence[Credential], headers: Mapping[str, str], 
     """Return whether a delivery shows one of the credentials. Two are valid during an exchange.
 
     Punchh does not document the format of its signature, nor whether it covers the query: hexadecimal and base64 are
-    accepted, with or without the scheme\'s name, over the path with or without the query.
+    accepted, with or without the scheme's name, over the path with or without the query.
 
     Parameters
     ----------

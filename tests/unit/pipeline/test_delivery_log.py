@@ -5,14 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty_bridge.model import Part
+from loyalty_bridge.model import PARTS, Part
 from loyalty_bridge.pipeline import attribute_state, delivery_log
 from loyalty_bridge.pipeline.attribute_state import AttributeState, AttributeVersion
 from loyalty_bridge.platforms.base import AttributePath
 
 SECRET = b"secret"
 NAME = st.text(st.characters(exclude_characters="\x1f", exclude_categories=["Cs"]), min_size=1, max_size=5)
-PARTS: list[Part] = ["attributes", "event", "purchase"]
 
 parts = st.sets(st.sampled_from(PARTS), min_size=1)
 paths = st.tuples(NAME) | st.tuples(NAME, NAME)

@@ -22,13 +22,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 from msgspec.json import encode
 
 from loyalty_bridge.errors import Invalid
 from loyalty_bridge.member_ids import check_member_id
-from loyalty_bridge.model import Event, FieldError, Json, MemberUpdate, Part, ProfileField, Purchase
+from loyalty_bridge.model import PARTS, Event, FieldError, Json, MemberUpdate, Part, ProfileField, Purchase
 from loyalty_bridge.platforms.base import (
     AttributePath,
     Translation,
@@ -106,7 +106,7 @@ def translate(update: MemberUpdate, rules: BrazeRules) -> Translation:
         The member has no identifier that Braze takes.
     """
     identity = _identity(update, rules)
-    lost: dict[Part, list[Invalid]] = {part: [] for part in get_args(Part)}
+    lost: dict[Part, list[Invalid]] = {part: [] for part in PARTS}
     attributes = _attributes(update, identity, lost["attributes"])
     event = _event(update.event, identity, lost["event"]) if update.event else None
     purchase = order = None
