@@ -40,7 +40,7 @@ def release(program: ProgramArgument) -> None:
 
 
 @rejected.command("list")
-def list_refused(
+def list_rejected(
     program: ScopeArgument,
     reason: ReasonOption = "",
     since: SinceOption = None,
@@ -56,13 +56,13 @@ def list_refused(
 
 
 @rejected.command("show")
-def show_refused(program: ScopeArgument, event_id: Annotated[str, typer.Argument(metavar="EVENT_ID")]) -> None:
+def show_rejected(program: ScopeArgument, event_id: Annotated[str, typer.Argument(metavar="EVENT_ID")]) -> None:
     """Show a rejected record. It contains personal data, and the audit records that you looked."""
     show(service.show_rejected(stack.context(), program, event_id), as_json=True)
 
 
 @rejected.command("redrive")
-def redrive_refused(
+def redrive_rejected(
     program: ScopeArgument, reason: ReasonOption = "", since: SinceOption = None, until: UntilOption = None
 ) -> None:
     """Put rejected records back on the event queue or stream, after you corrected the cause."""

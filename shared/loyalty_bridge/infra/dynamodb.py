@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
@@ -40,11 +39,6 @@ def item_key(*parts: str) -> str:
     if len(text) <= _LONGEST_KEY and text.isascii():
         return text
     return f"{parts[0]}#{parts[1]}#{hashlib.blake2b(text.encode(errors='surrogatepass'), digest_size=32).hexdigest()}"
-
-
-def expires_in(days: float) -> int:
-    """Return the epoch second at which an item written now may be deleted."""
-    return int(time.time() + days * 86400)
 
 
 # Values. boto3's serializer would do the same, but its import costs a cold start more than all look-ups use of it.
